@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Build wgloss and run everything that checks it: formatting, lints, documentation, all tests on a
+# real or software GPU, the benchmarks once round, and the command's own check.
+# A machine with a Rust toolchain is enough; where no GPU driver passes the self-test, scripts/driver.sh
+# installs a software one. Exit status 0 means that every stage passed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '%s\n' "$*"; }
+die() {
+    printf 'test: %s\n' "$*" >&2
+    exit 1
+}
+
+command -v cargo >/dev/null || die "cargo not found: install a Rust toolchain (see rust-version in Cargo.toml)"
+cargo fmt --version >/dev/null 2>&1 || die "rustfmt is missing: rustup component add rustfmt"
+cargo clippy --version >/dev/null 2>&1 || die "clippy is missing: rustup component add clippy"
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+# Mesa prints "error: XDG_RUNTIME_DIR is invalid or not set" otherwise; harmless, but it looks like a failure.
+export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$scratch}"
+
+wgloss=${CARGO_TARGET_DIR:-target}/release/wgloss
+began=$SECONDS
+results=()
+failed=0
+
+stage() { # name, command...: run it under a heading, note the outcome, return its status
+    local name=$1 start=$SECONDS outcome=ok status=0
+    shift
+    printf '\n=== %s\n    %s\n' "$name" "$*"
+    "$@" </dev/null || status=$?
+    if [ "$status" -ne 0 ]; then
+        outcome="FAILED ($status)"
+        failed=$((failed + 1))
+    fi
+    printf -- '--- %s: %s, %d s\n' "$name" "$outcome" "$((SECONDS - start))"
+    results+=("$(printf '%-13s %5d s  %s' "$outcome" "$((SECONDS - start))" "$name")")
+    return "$status"
+}
+
+summary() {
+    printf '\n=== summary\n'
+    printf '    %s\n' "${results[@]}"
+    say "    total $((SECONDS - began)) s"
+    if [ "$failed" -ne 0 ]; then
+        say "    $failed stage(s) FAILED"
+        exit 1
+    fi
+    say "    everything passed"
+}
+
+stage "build" cargo build --release --locked --features cli --bin wgloss || summary
+
+# No adapter at all and only adapters that compute wrongly (Debian 12's own Mesa) are the same to us.
+if ! "$wgloss" adapters </dev/null >/dev/null 2>&1; then
+    stage "driver" sh scripts/driver.sh || true
+fi
+if ! stage "adapters" "$wgloss" adapters; then
+    printf 'test: %s\n' >&2 "no adapter here passes the driver self-test, so the GPU tests cannot run." \
+        "install a Vulkan driver, and see that VK_DRIVER_FILES, VK_ICD_FILENAMES or a WGPU_ variable does not hide it."
+    summary
+fi
+
+# From here on a test that finds no adapter fails instead of passing by.
+export WGLOSS_REQUIRE_GPU=1
+
+# All stages run even if one fails, so that one run tells everything.
+stage "format" cargo fmt --all -- --check || true
+stage "lint" cargo clippy --locked --all-targets --all-features -- -D warnings || true
+stage "lint of the bare core" cargo clippy --locked --lib --no-default-features -- -D warnings || true
+stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features || true
+stage "tests" cargo test --locked --all-features || true
+stage "benchmarks, one round" env WGLOSS_BENCH_SMOKE=1 cargo bench --locked --all-features --bench losses || true
+stage "command's own check" "$wgloss" check --quick || true
+summary

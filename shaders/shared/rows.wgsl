@@ -1,0 +1,209 @@
+// The driver of every row loss: two sweeps over a row, first the statistics, then the gradient.
+//
+// `rows`     a workgroup takes WG/width rows at a time, `blocks` times, `width` lanes a row. Loss and gradient in one
+//            dispatch; the logits that fit `cached` are read once.
+// `partial`, `combine`, `gradient`   few long rows: `chunks` workgroups share a row, a second dispatch merges what they
+//            found in a fixed order, a third writes the gradient.
+// `columns`  sums of the gradient over the rows, one per label (for a threshold per label): 32 labels a workgroup.
+//
+// Grid: `rows` groups; `partial` and `gradient` rows * chunks groups, `combine` rows groups, all folded over x and y;
+//       `columns` ceil(cols/32) x chunks of `column_rows` rows.
+// Invariants: all lanes of a workgroup reach every barrier (what decides is in `params` or the workgroup's number); no
+//       workgroup reads what another of the same dispatch writes; nothing outside the rows is written.
+// Mirrors: src/losses/rows.rs (sizes, grid), src/reference/rows.rs (what is computed).
+//
+// provides: scratch (binding 6), the entry points
+// expects:  WG, CACHE, params, logits, grad, second, targets, element, lanes, reduce, and from the loss: Acc, acc_start, acc_add, acc_store,
+//           acc_load, Coef, coef_store, coef_load, RowResult, row_result, element_grad
+
+@group(0) @binding(6) var<storage, read_write> scratch: array<u32>;
+
+// The logits a lane has seen in the first sweep; each lane reads only what it wrote.
+var<workgroup> wg_cache: array<u32, CACHE>;
+
+// The item's label in the row; wraps to a large number before the row's first.
+fn column(row: u32, own: u32, item: u32, part: u32) -> u32 {
+    return (item * params.width + own) * PACK + part - row_phase(row);
+}
+
+fn logit_at(row: u32, col: u32) -> u32 {
+    return logit_bits(params.logits_offset + row * params.logits_stride + col);
+}
+
+// First sweep, over the items from `from` to `to`.
+fn sweep_statistics(lane: u32, row: u32, live: bool, from: u32, to: u32) -> Acc {
+    let own = lane % params.width;
+    var acc = acc_start();
+    for (var tile = from; tile < to; tile += params.tile) {
+        targets_stage(row, live, lane, tile);
+        let end = min(tile + params.tile, to);
+        for (var item = tile; item < end; item++) {
+            for (var part = 0u; part < PACK; part++) {
+                let col = column(row, own, item, part);
+                if (live && col < params.cols) {
+                    let logit = logit_at(row, col);
+                    let kept = item * PACK + part;
+                    if (kept < params.cached) {
+                        wg_cache[kept * WG + lane] = logit;
+                    }
+                    acc_add(&acc, element(row, col, logit, target_bits(row, lane, col)));
+                }
+            }
+        }
+    }
+    return acc;
+}
+
+// Second sweep, over the same items.
+fn sweep_gradient(lane: u32, row: u32, live: bool, from: u32, to: u32, coef: Coef) {
+    let own = lane % params.width;
+    let first_word = (params.grad_offset + row * params.grad_stride) / PACK;
+    for (var tile = from; tile < to; tile += params.tile) {
+        // A single tile is still staged from the first sweep of the same dispatch.
+        if (params.cached == 0u || params.tile < to - from) {
+            targets_stage(row, live, lane, tile);
+        }
+        let end = min(tile + params.tile, to);
+        for (var item = tile; item < end; item++) {
+            var value = vec2<f32>(0.0);
+            var inside = vec2<bool>(false);
+            var nan = vec2<bool>(false);
+            for (var part = 0u; part < PACK; part++) {
+                let col = column(row, own, item, part);
+                if (live && col < params.cols) {
+                    let kept = item * PACK + part;
+                    var logit = 0u;
+                    if (kept < params.cached) {
+                        logit = wg_cache[kept * WG + lane];
+                    } else {
+                        logit = logit_at(row, col);
+                    }
+                    let e = element(row, col, logit, target_bits(row, lane, col));
+                    let both = select(vec2<f32>(0.0), element_grad(e, coef), e.counts);
+                    inside[part] = true;
+                    nan[part] = coef.bad && e.counts;
+                    value[part] = both.x;
+                    second_store(row, col, both.y, nan[part]);
+                }
+            }
+            grad_store(first_word + item * params.width + own, value, inside, nan);
+        }
+    }
+}
+
+// What is kept of a row: its loss, its threshold's gradient, its coefficients.
+fn store_row(row: u32, r: RowResult) {
+    let at = params.first_row + row;
+    if (params.loss_at != ABSENT) {
+        scratch[params.loss_at + at] = bitcast<u32>(r.loss);
+    }
+    if (params.threshold_at != ABSENT) {
+        scratch[params.threshold_at + at] = bitcast<u32>(r.threshold);
+    }
+    if (params.coef_at != ABSENT) {
+        coef_store(params.coef_at + at * COEF_WORDS, r.coef);
+    }
+}
+
+@compute @workgroup_size(WG)
+fn rows(at: Lane) {
+    let lane = lane_index(at);
+    let per_group = WG / params.width;
+    var total = vec2<f32>(0.0);
+    for (var block = 0u; block < params.blocks; block++) {
+        let row = (at.group.x * params.blocks + block) * per_group + lane / params.width;
+        let live = row < params.rows;
+        let acc = row_reduce(at, params.width, sweep_statistics(lane, row, live, 0u, params.items));
+        var result: RowResult;
+        if (live) {
+            result = row_result(row, acc);
+            if (lane % params.width == 0u) {
+                store_row(row, result);
+                total += vec2<f32>(result.loss, result.threshold);
+            }
+        }
+        if (params.want_grad != 0u) {
+            sweep_gradient(lane, row, live, 0u, params.items, result.coef);
+        }
+    }
+    if (params.partial_at != ABSENT) {
+        let sum = group_sum(at, total);
+        if (lane == 0u) {
+            let place = params.partial_at + 2u * (params.first_group + at.group.x);
+            scratch[place] = bitcast<u32>(sum.x);
+            scratch[place + 1u] = bitcast<u32>(sum.y);
+        }
+    }
+}
+
+@compute @workgroup_size(WG)
+fn partial(at: Lane) {
+    let group = at.group.x + at.group.y * params.groups_x;
+    if (group >= params.groups) {
+        return;
+    }
+    let lane = lane_index(at);
+    let from = (group % params.chunks) * params.items;
+    let acc = row_reduce(at, WG, sweep_statistics(lane, group / params.chunks, true, from, from + params.items));
+    if (lane == 0u) {
+        acc_store(params.chunk_at + group * ACC_WORDS, acc);
+    }
+}
+
+@compute @workgroup_size(WG)
+fn combine(at: Lane) {
+    let row = at.group.x + at.group.y * params.groups_x;
+    if (row >= params.rows) {
+        return;
+    }
+    let lane = lane_index(at);
+    var acc = acc_start();
+    for (var chunk = lane; chunk < params.chunks; chunk += WG) {
+        acc = acc_merge(acc, acc_load(params.chunk_at + (row * params.chunks + chunk) * ACC_WORDS));
+    }
+    acc = row_reduce(at, WG, acc);
+    if (lane == 0u) {
+        store_row(row, row_result(row, acc));
+    }
+}
+
+@compute @workgroup_size(WG)
+fn gradient(at: Lane) {
+    let group = at.group.x + at.group.y * params.groups_x;
+    if (group >= params.groups) {
+        return;
+    }
+    let row = group / params.chunks;
+    let from = (group % params.chunks) * params.items;
+    let coef = coef_load(params.coef_at + (params.first_row + row) * COEF_WORDS);
+    sweep_gradient(lane_index(at), row, true, from, from + params.items, coef);
+}
+
+var<workgroup> wg_column: array<f32, WG>;
+
+@compute @workgroup_size(WG)
+fn columns(at: Lane) {
+    let lane = lane_index(at);
+    let col = (at.group.x + at.group.y * params.groups_x) * 32u + lane % 32u;
+    let first = at.group.z * params.column_rows;
+    let end = min(first + params.column_rows, params.rows);
+    var sum = 0.0;
+    if (col < params.cols) {
+        for (var row = first + lane / 32u; row < end; row += WG / 32u) {
+            let coef = coef_load(params.coef_at + (params.first_row + row) * COEF_WORDS);
+            let e = element(row, col, logit_at(row, col), target_scan(row, col));
+            if (e.counts) {
+                sum -= select(element_grad(e, coef).x, bitcast<f32>(params.nan), coef.bad);
+            }
+        }
+    }
+    wg_column[lane] = sum;
+    // Every lane's part is there before the first is read.
+    workgroupBarrier();
+    if (lane < 32u && col < params.cols) {
+        for (var i = lane + 32u; i < WG; i += 32u) {
+            sum += wg_column[i];
+        }
+        scratch[params.column_at + (params.first_group + at.group.z) * params.cols + col] = bitcast<u32>(sum);
+    }
+}

@@ -1,0 +1,20 @@
+// Targets stored as bits: label l of a row is bit l % 32 of its word l / 32.
+// provides: targets (binding 2), targets_stage, target_bits, target_scan
+// expects:  params
+
+@group(0) @binding(2) var<storage, read_write> targets: array<u32>;
+
+// Nothing to prepare: every target can be read where it lies.
+fn targets_stage(row: u32, live: bool, lane: u32, item: u32) {
+}
+
+// The f32 bit pattern of the target of label `col`.
+fn target_bits(row: u32, lane: u32, col: u32) -> u32 {
+    return target_scan(row, col);
+}
+
+// The same, outside a staged sweep.
+fn target_scan(row: u32, col: u32) -> u32 {
+    let word = targets[params.targets_offset + row * params.targets_stride + col / 32u];
+    return select(0u, 0x3f800000u, ((word >> (col & 31u)) & 1u) != 0u);
+}

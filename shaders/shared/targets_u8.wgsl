@@ -1,0 +1,21 @@
+// Targets stored as bytes, 0 or 1.
+// provides: targets (binding 2), targets_stage, target_bits, target_scan
+// expects:  params
+
+@group(0) @binding(2) var<storage, read_write> targets: array<u32>;
+
+// Nothing to prepare: every target can be read where it lies.
+fn targets_stage(row: u32, live: bool, lane: u32, item: u32) {
+}
+
+// The f32 bit pattern of the target of label `col`.
+fn target_bits(row: u32, lane: u32, col: u32) -> u32 {
+    return target_scan(row, col);
+}
+
+// The same, outside a staged sweep.
+fn target_scan(row: u32, col: u32) -> u32 {
+    let i = params.targets_offset + row * params.targets_stride + col;
+    let byte = (targets[i / 4u] >> ((i & 3u) * 8u)) & 0xffu;
+    return select(0u, 0x3f800000u, byte != 0u);
+}

@@ -1,0 +1,65 @@
+// The two-sided log-sum-exp of a row: online (maximum, sum) pairs of the positive and the negative side.
+// provides: Acc, acc_merge, acc_store, acc_load, Coef, coef_store, coef_load
+// expects:  math, scratch, FLOOR (where the maxima start: 0 for log(1 + sum), LOWEST without the 1)
+
+struct Acc {
+    max_pos: f32,
+    sum_pos: f32,     // sum of w e^(exponent - max_pos)
+    max_neg: f32,
+    sum_neg: f32,
+    bad: u32,         // 1 where the row holds a NaN
+}
+const ACC_WORDS = 5u;
+
+fn acc_start() -> Acc {
+    return Acc(FLOOR, 0.0, FLOOR, 0.0, 0u);
+}
+
+fn acc_merge(a: Acc, b: Acc) -> Acc {
+    let max_pos = max(a.max_pos, b.max_pos);
+    let max_neg = max(a.max_neg, b.max_neg);
+    return Acc(
+        max_pos,
+        a.sum_pos * exp_minus(a.max_pos, max_pos) + b.sum_pos * exp_minus(b.max_pos, max_pos),
+        max_neg,
+        a.sum_neg * exp_minus(a.max_neg, max_neg) + b.sum_neg * exp_minus(b.max_neg, max_neg),
+        a.bad | b.bad,
+    );
+}
+
+fn acc_store(at: u32, a: Acc) {
+    scratch[at] = bitcast<u32>(a.max_pos);
+    scratch[at + 1u] = bitcast<u32>(a.sum_pos);
+    scratch[at + 2u] = bitcast<u32>(a.max_neg);
+    scratch[at + 3u] = bitcast<u32>(a.sum_neg);
+    scratch[at + 4u] = a.bad;
+}
+
+fn acc_load(at: u32) -> Acc {
+    return Acc(
+        bitcast<f32>(scratch[at]),
+        bitcast<f32>(scratch[at + 1u]),
+        bitcast<f32>(scratch[at + 2u]),
+        bitcast<f32>(scratch[at + 3u]),
+        scratch[at + 4u],
+    );
+}
+
+// What a row's gradient needs: an element's is its weight times e^(exponent - max) times `pos` or `neg`.
+struct Coef {
+    max_pos: f32,
+    pos: f32,
+    max_neg: f32,
+    neg: f32,
+    bad: bool,
+}
+const COEF_WORDS = 5u;
+
+fn coef_store(at: u32, c: Coef) {
+    acc_store(at, Acc(c.max_pos, c.pos, c.max_neg, c.neg, u32(c.bad)));
+}
+
+fn coef_load(at: u32) -> Coef {
+    let a = acc_load(at);
+    return Coef(a.max_pos, a.sum_pos, a.max_neg, a.sum_neg, a.bad != 0u);
+}

@@ -1,0 +1,88 @@
+//! The one error type.
+
+use std::fmt;
+
+/// What kind of thing was wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A tensor's shape, length or layout does not fit the call.
+    Shape,
+    /// A tensor's element type is not one the call takes.
+    DType,
+    /// A value or setting is out of its range.
+    Value,
+    /// A buffer lacks a usage flag, or a tensor does not lie inside its buffer.
+    Buffer,
+    /// Something this device (or this build) cannot do; another variant or the reference may.
+    Unsupported,
+    /// The device ran out of memory.
+    OutOfMemory,
+    /// The device was lost, did not answer in time, or refused a command.
+    Device,
+}
+
+/// Why a call was refused: which tensor (or setting), what was expected, what was found.
+///
+/// Nothing has been written when a function of this crate returns one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    subject: String,
+    expected: String,
+    found: String,
+}
+
+impl Error {
+    /// An error of `kind` about `subject`.
+    pub fn new(
+        kind: ErrorKind,
+        subject: impl ToString,
+        expected: impl ToString,
+        found: impl ToString,
+    ) -> Self {
+        Error {
+            kind,
+            subject: subject.to_string(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
+    }
+
+    /// A shape or length that does not fit.
+    pub fn shape(subject: impl ToString, expected: impl ToString, found: impl ToString) -> Self {
+        Error::new(ErrorKind::Shape, subject, expected, found)
+    }
+
+    /// A value out of range.
+    pub fn value(subject: impl ToString, expected: impl ToString, found: impl ToString) -> Self {
+        Error::new(ErrorKind::Value, subject, expected, found)
+    }
+
+    /// What kind of thing was wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The tensor or setting the error is about.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// True where the device or build lacks something, so that the reference is a way out.
+    pub fn is_unsupported(&self) -> bool {
+        self.kind == ErrorKind::Unsupported
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: expected {}, found {}",
+            self.subject, self.expected, self.found
+        )
+    }
+}
+
+impl std::error::Error for Error {}

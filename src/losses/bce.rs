@@ -1,0 +1,80 @@
+//! Binary cross-entropy with logits, summed (or averaged) over the labels of a row.
+//!
+//! `sum_l w y softplus(-s) + (1 - y) softplus(s)`, gradient `-w y sigma(-s) + (1 - y) sigma(s)`, with `w` =
+//! `pos_weight`, hard or soft targets `y`. PyTorch's `BCEWithLogitsLoss` over the batch is `row_mean` with
+//! [`Reduction::Mean`] where nothing is masked.
+//!
+//! **Edges.** A term of weight 0 is left out: a logit of -inf on a negative costs nothing. -inf on a positive makes the
+//! row's loss +inf. A NaN makes its row's loss and gradient NaN, and no other row's.
+//!
+//! **Cost.** As [`zlpr`](super::zlpr).
+
+use super::rows::{self, RowInputs, RowOutputs, RowSpec, check_setting};
+use crate::shader::RowLoss;
+use crate::{Context, Error, Prepared, Reduction};
+
+/// Binary cross-entropy with logits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bce {
+    /// Weight `w` of the positive side: `w y softplus(-s) + (1 - y) softplus(s)`.
+    pub pos_weight: f32,
+    /// Label smoothing `eps` in `[0, 1]`: targets become `(1 - eps) y + eps / 2`.
+    pub smoothing: f32,
+    /// Divide each row's sum by the number of labels of that row that count (0 for a row with none).
+    pub row_mean: bool,
+    /// How the rows' losses become the result.
+    pub reduction: Reduction,
+}
+
+impl Default for Bce {
+    /// Positive weight 1, no smoothing, sum over labels, mean over rows.
+    fn default() -> Self {
+        Bce {
+            pos_weight: 1.0,
+            smoothing: 0.0,
+            row_mean: false,
+            reduction: Reduction::Mean,
+        }
+    }
+}
+
+impl Bce {
+    /// The same with another reduction.
+    pub fn with_reduction(mut self, reduction: Reduction) -> Self {
+        self.reduction = reduction;
+        self
+    }
+
+    /// Checks the settings alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Value`](crate::ErrorKind::Value) names the setting.
+    pub fn check(&self) -> Result<(), Error> {
+        check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
+        check_setting("pos_weight", self.pos_weight, 0.0..=f32::MAX)?;
+        rows::check_reduction(self.reduction)
+    }
+
+    /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
+    ///
+    /// # Errors
+    /// As [`Zlpr::prepare`](crate::Zlpr::prepare).
+    pub fn prepare(
+        &self,
+        cx: &Context,
+        inputs: &RowInputs<'_>,
+        outputs: &RowOutputs<'_>,
+    ) -> Result<Prepared, Error> {
+        self.check()?;
+        let spec = RowSpec {
+            loss: RowLoss::Bce,
+            first: self.pos_weight,
+            second: 0.0,
+            smoothing: self.smoothing,
+            row_mean: self.row_mean,
+            threshold: false,
+            reduction: self.reduction,
+        };
+        rows::prepare(cx, &spec, inputs, outputs)
+    }
+}

@@ -1,0 +1,721 @@
+//! From a checked row loss to its dispatches: windows of rows, how a row is laid over lanes and workgroups, what goes
+//! through scratch, and the parameters of every step.
+
+use super::rows::{Gradient, RowInputs, RowOutputs, RowSpec, Targets, Threshold};
+use crate::call::{self, Bind, Draft, Prepared};
+use crate::context::STORAGE_BINDINGS;
+use crate::plan::{Step, fold};
+use crate::shader::{
+    GradStorage, Kernel, Module, Program, Storage, TargetStorage, bit_words, cache_words,
+};
+use crate::{Caps, Context, DType, Error, ErrorKind, Reduction, Tensor};
+use bytemuck::{Pod, Zeroable};
+
+/// Mirror of `RowParams` in shaders/shared/params.wgsl, which says what each is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+struct RowParams {
+    rows: u32,
+    cols: u32,
+    width: u32,
+    blocks: u32,
+    groups: u32,
+    groups_x: u32,
+    chunks: u32,
+    items: u32,
+    tile: u32,
+    cached: u32,
+    first_row: u32,
+    first_group: u32,
+    logits_offset: u32,
+    logits_stride: u32,
+    targets_offset: u32,
+    targets_stride: u32,
+    indices_offset: u32,
+    indices_len: u32,
+    mask_offset: u32,
+    mask_stride: u32,
+    grad_offset: u32,
+    grad_stride: u32,
+    grad2_offset: u32,
+    grad2_stride: u32,
+    class_mask: u32,
+    class_weight: u32,
+    sample_weight: u32,
+    threshold: u32,
+    threshold_row: u32,
+    threshold_col: u32,
+    grad_loss: u32,
+    grad_loss_row: u32,
+    loss_at: u32,
+    threshold_at: u32,
+    coef_at: u32,
+    partial_at: u32,
+    chunk_at: u32,
+    column_at: u32,
+    want_grad: u32,
+    want_grad2: u32,
+    scale: f32,
+    smoothing: f32,
+    first: f32,
+    second: f32,
+    nan: u32,
+    infinity: u32,
+    row_mean: u32,
+    column_rows: u32,
+}
+
+/// Mirror of `Job` in shaders/shared/finish.wgsl.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+struct FinishJob {
+    source: u32,
+    stride: u32,
+    count: u32,
+    len: u32,
+    destination: u32,
+    scale: f32,
+    groups: u32,
+    pad: u32,
+}
+
+/// Mirror of `Piece` in shaders/shared/gather.wgsl.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+struct GatherPiece {
+    source: u32,
+    words: u32,
+    destination: u32,
+    groups: u32,
+}
+
+const ABSENT: u32 = u32::MAX;
+/// Most workgroups of the one-pass kernel; each takes several blocks of rows where there are more, so that its partial
+/// sums are few.
+const MAX_ROW_GROUPS: u32 = 4096;
+/// Most workgroups of a copy.
+const MAX_COPY_GROUPS: u32 = 1024;
+/// Gradient words that a lane of a short row handles, at least, before another lane joins.
+const WORDS_PER_LANE: usize = 4;
+/// From this length on a row is split over workgroups, where the rows alone are fewer than `SPLIT_GROUPS`.
+const SPLIT_COLS: usize = 8192;
+const SPLIT_GROUPS: usize = 1024;
+/// Least labels of a chunk of a split row.
+const CHUNK_COLS: usize = 4096;
+/// Rows that one lane of the column sums adds up.
+const COLUMN_ROWS_PER_LANE: u32 = 8192;
+/// Regions of scratch begin at multiples of this many words.
+const REGION_WORDS: u64 = 64;
+
+/// How rows are laid over lanes and workgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    /// Lanes that share a row.
+    width: u32,
+    /// Workgroups that share a row; 1 unless the rows are long and few.
+    chunks: u32,
+    /// Gradient words that a lane handles of a row (or chunk).
+    items: u32,
+}
+
+impl Shape {
+    fn of(rows: usize, cols: usize, workgroup: u32, pack: u32) -> Shape {
+        // A row may begin in the middle of a gradient word.
+        let words = (cols + pack as usize - 1).div_ceil(pack as usize);
+        let wanted = if cols >= SPLIT_COLS && rows < SPLIT_GROUPS {
+            let groups = SPLIT_GROUPS.div_ceil(rows.max(1));
+            groups.min(cols.div_ceil(CHUNK_COLS))
+        } else {
+            1
+        };
+        let width = if wanted > 1 {
+            workgroup
+        } else {
+            let lanes = words.div_ceil(WORDS_PER_LANE).next_power_of_two();
+            lanes.clamp(1, workgroup as usize) as u32
+        };
+        let all = words.div_ceil(width as usize) as u32;
+        let items = all.div_ceil(wanted as u32);
+        Shape {
+            width,
+            chunks: all.div_ceil(items.max(1)).max(1),
+            items,
+        }
+    }
+
+    /// Items between two stagings of sparse targets.
+    fn tile(&self, workgroup: u32, pack: u32, sparse: bool) -> u32 {
+        if !sparse {
+            return self.items.max(1);
+        }
+        let words = bit_words(workgroup) / (workgroup / self.width);
+        (words * 32 / (self.width * pack)).clamp(1, self.items.max(1))
+    }
+}
+
+/// Hands out regions of scratch, in words.
+#[derive(Default)]
+struct Scratch {
+    words: u64,
+}
+
+impl Scratch {
+    fn take(&mut self, wanted: bool, words: u64) -> Result<u32, Error> {
+        if !wanted {
+            return Ok(ABSENT);
+        }
+        let at = word(self.words, "scratch")?;
+        self.words = (self.words + words).next_multiple_of(REGION_WORDS);
+        Ok(at)
+    }
+}
+
+fn word(value: u64, subject: &str) -> Result<u32, Error> {
+    match u32::try_from(value) {
+        Ok(value) if value != ABSENT => Ok(value),
+        _ => Err(Error::new(
+            ErrorKind::Unsupported,
+            subject,
+            "fewer than 2^32 elements",
+            value,
+        )),
+    }
+}
+
+/// How many rows of a tensor one storage binding reaches.
+fn rows_per_binding(name: &str, tensor: &Tensor<'_>, caps: &Caps) -> Result<usize, Error> {
+    // The kernels count elements in 32 bits, and a binding begins before its tensor by up to the alignment.
+    let room = caps.max_binding.min(u64::from(u32::MAX)) - caps.storage_align - 4;
+    let (first, end) = tensor.bytes(0, 1);
+    let row = end - first;
+    if row > room {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            name,
+            format!("rows of at most {room} bytes (one storage binding of this device)"),
+            format!("{row} bytes"),
+        ));
+    }
+    let stride = (tensor.stride() as u64 * tensor.dtype().size()).max(1);
+    Ok(((room - row) / stride) as usize + 1)
+}
+
+/// The binding that reaches rows of a tensor, and the element of it at which they begin.
+fn bind_rows<'a>(tensor: &Tensor<'a>, first: usize, rows: usize, caps: &Caps) -> (Bind<'a>, u32) {
+    let (from, end) = tensor.bytes(first, rows);
+    bind_bytes(tensor, from, end, caps)
+}
+
+fn bind_bytes<'a>(tensor: &Tensor<'a>, from: u64, end: u64, caps: &Caps) -> (Bind<'a>, u32) {
+    let (bind, before) = Bind::bytes(tensor.buffer(), from, end, caps.storage_align);
+    (bind, (before / tensor.dtype().size()) as u32)
+}
+
+fn bind_whole<'a>(name: &str, tensor: &Tensor<'a>, caps: &Caps) -> Result<(Bind<'a>, u32), Error> {
+    rows_per_binding(name, tensor, caps)?;
+    Ok(bind_rows(tensor, 0, tensor.rows(), caps))
+}
+
+fn target_storage(targets: &Targets<'_>) -> TargetStorage {
+    match targets {
+        Targets::Bits(_) => TargetStorage::Bits,
+        Targets::Sparse { .. } => TargetStorage::Csr,
+        Targets::Dense(t) => match t.dtype() {
+            DType::F32 => TargetStorage::F32,
+            DType::F16 => TargetStorage::F16,
+            DType::Bf16 => TargetStorage::Bf16,
+            DType::U8 | DType::U32 => TargetStorage::U8,
+        },
+    }
+}
+
+/// The small tensors that all kernels reach through one binding, and where in it each begins (in its own elements).
+struct Sides<'a> {
+    bind: Bind<'a>,
+    at: [u32; 5],
+}
+
+/// Binds the side tensors: where they lie if one binding reaches them all, else a copy that the `gather` kernel makes.
+fn bind_sides<'a>(
+    tensors: [Option<Tensor<'a>>; 5],
+    caps: &Caps,
+    gather: Kernel,
+    scratch: &mut Scratch,
+) -> Result<(Sides<'a>, Option<Draft<'a>>), Error> {
+    let present: Vec<(usize, Tensor<'a>)> = tensors
+        .into_iter()
+        .enumerate()
+        .filter_map(|(i, t)| Some((i, t.filter(|t| t.len() > 0)?)))
+        .collect();
+    let mut sides = Sides {
+        bind: Bind::Nothing,
+        at: [ABSENT; 5],
+    };
+    let Some((_, one)) = present.first() else {
+        return Ok((sides, None));
+    };
+    let ends: Vec<(u64, u64)> = present.iter().map(|(_, t)| t.bytes(0, 1)).collect();
+    let from = ends.iter().map(|(from, _)| *from).min().unwrap_or(0);
+    let end = ends.iter().map(|(_, end)| *end).max().unwrap_or(0);
+    // A range over several tensors may cover outputs too, which browsers refuse.
+    let together = present.len() == 1
+        || (!cfg!(target_arch = "wasm32")
+            && present.iter().all(|(_, t)| t.buffer() == one.buffer())
+            && end - from + caps.storage_align <= caps.max_binding);
+    if together {
+        let (bind, before) = Bind::bytes(one.buffer(), from, end, caps.storage_align);
+        if end - from + before > caps.max_binding {
+            rows_per_binding("sample_weight", one, caps)?;
+        }
+        sides.bind = bind;
+        for ((i, tensor), (first, _)) in present.iter().zip(&ends) {
+            let at = (first - from + before) / tensor.dtype().size();
+            sides.at[*i] = word(at, "sample_weight")?;
+        }
+        return Ok((sides, None));
+    }
+    let begin = scratch.words;
+    let mut pieces = [GatherPiece::default(); 5];
+    let mut bindings = [Bind::Nothing; STORAGE_BINDINGS];
+    let mut widest = 1;
+    for (place, ((i, tensor), (first, end))) in present.iter().zip(&ends).enumerate() {
+        let words = (end - first).div_ceil(4);
+        let at = scratch.take(true, words)?;
+        let (bind, before) = Bind::bytes(tensor.buffer(), *first, *end, caps.storage_align);
+        let groups = words
+            .div_ceil(u64::from(gather.module.workgroup))
+            .min(u64::from(MAX_COPY_GROUPS)) as u32;
+        widest = widest.max(groups);
+        bindings[place] = bind;
+        pieces[place] = GatherPiece {
+            source: word(before, "side tensor")?,
+            words: word(words, "side tensor")?,
+            destination: at - begin as u32,
+            groups,
+        };
+        sides.at[*i] = word(
+            u64::from(at - begin as u32) * 4 / tensor.dtype().size(),
+            "side tensor",
+        )?;
+    }
+    let place = Bind::Scratch {
+        start: begin * 4,
+        size: (scratch.words - begin) * 4,
+    };
+    sides.bind = place;
+    bindings[5] = place;
+    let draft = Draft {
+        step: Step {
+            kernel: gather,
+            groups: [widest, present.len() as u32, 1],
+        },
+        params: bytemuck::bytes_of(&pieces).to_vec(),
+        bindings,
+    };
+    Ok((sides, Some(draft)))
+}
+
+/// Plans a checked call and makes what it needs.
+pub(super) fn build(
+    cx: &Context,
+    spec: &RowSpec,
+    inputs: &RowInputs<'_>,
+    outputs: &RowOutputs<'_>,
+) -> Result<Prepared, Error> {
+    let caps = cx.caps();
+    let variant = cx.variant();
+    let workgroup = variant.workgroup;
+    let parts = spec.loss.parts();
+    let logits = inputs.logits;
+    let (rows, cols) = (logits.rows(), logits.cols());
+    let storage = Storage::of(logits.dtype(), variant.half).ok_or_else(|| {
+        Error::new(
+            ErrorKind::DType,
+            "logits",
+            "f32, f16 or bf16",
+            logits.dtype(),
+        )
+    })?;
+    let (grad_storage, grad) = match outputs.grad_logits {
+        None => (GradStorage::F32, None),
+        Some(Gradient::InPlace) => (GradStorage::InPlace, Some(logits)),
+        Some(Gradient::To(t)) if t.dtype() == DType::F32 => (GradStorage::F32, Some(t)),
+        Some(Gradient::To(t)) => (GradStorage::Same, Some(t)),
+    };
+    let pack = match grad_storage {
+        GradStorage::F32 => 1,
+        GradStorage::Same | GradStorage::InPlace => storage.pack(),
+    };
+    let kernel = |program, entry| Kernel {
+        module: Module {
+            program,
+            reduce: variant.reduce,
+            workgroup,
+        },
+        entry,
+    };
+    let row_kernel = |entry| {
+        let program = Program::Rows {
+            loss: spec.loss,
+            logits: storage,
+            targets: target_storage(&inputs.targets),
+            grad: grad_storage,
+        };
+        kernel(program, entry)
+    };
+
+    // Windows: as many rows as one binding reaches in every tensor that has rows.
+    let mut by_rows = vec![("logits", logits)];
+    let sparse = match inputs.targets {
+        Targets::Dense(t) | Targets::Bits(t) => {
+            by_rows.push(("targets", t));
+            None
+        }
+        Targets::Sparse { offsets, indices } => Some((offsets, indices)),
+    };
+    by_rows.extend(inputs.mask.map(|t| ("mask", t)));
+    by_rows.extend(grad.map(|t| ("grad_logits", t)));
+    by_rows.extend(outputs.grad_targets.map(|t| ("grad_targets", t)));
+    let mut window = rows.max(1);
+    for (name, tensor) in &by_rows {
+        window = window.min(rows_per_binding(name, tensor, caps)?);
+    }
+    if sparse.is_some() {
+        window = window.min(((caps.max_binding - caps.storage_align) / 4) as usize - 2);
+    }
+    word(rows as u64, "logits")?;
+    word(cols as u64, "logits")?;
+    let windows: Vec<(usize, usize)> = (0..rows)
+        .step_by(window)
+        .map(|first| (first, window.min(rows - first)))
+        .collect();
+    let shape = Shape::of(window.min(rows), cols, workgroup, pack);
+    let split = shape.chunks > 1;
+    let per_group = workgroup / shape.width;
+    // Workgroups of the one-pass kernel, and the blocks of rows that each takes.
+    let row_groups = |rows: usize| {
+        let blocks = (rows as u32).div_ceil(per_group);
+        let each = blocks.div_ceil(MAX_ROW_GROUPS).max(1);
+        (blocks.div_ceil(each), each)
+    };
+
+    // What goes through scratch on its way to the caller's tensors.
+    let reduced = spec.reduction != Reduction::None;
+    let per_row = matches!(inputs.threshold, Some(Threshold::Row(_)));
+    let per_label = matches!(inputs.threshold, Some(Threshold::Label(_)));
+    let want_threshold = outputs.grad_threshold.is_some();
+    let columns = want_threshold && per_label;
+    // The column sums read the logits, which an in-place gradient would have replaced.
+    let gradient_last = split || (columns && grad_storage == GradStorage::InPlace);
+    let coefs = columns || (gradient_last && grad.is_some());
+    let batch_threshold = want_threshold && !per_row && !per_label;
+    let direct = outputs
+        .loss
+        .filter(|_| !reduced && !split && !coefs && !want_threshold);
+    let through = outputs.loss.filter(|_| direct.is_none());
+    let column_rows = COLUMN_ROWS_PER_LANE * (workgroup / 32);
+    let column_parts = |rows: usize| (rows as u32).div_ceil(column_rows);
+    let groups: u32 = windows.iter().map(|(_, rows)| row_groups(*rows).0).sum();
+    let all_parts: u32 = windows.iter().map(|(_, rows)| column_parts(*rows)).sum();
+
+    let mut scratch = Scratch::default();
+    let partials = !split && ((reduced && through.is_some()) || batch_threshold);
+    let partial_at = scratch.take(partials, 2 * u64::from(groups))?;
+    let loss_at = scratch.take(through.is_some() && (split || !reduced), rows as u64)?;
+    let threshold_at = scratch.take(
+        per_row && want_threshold || split && batch_threshold,
+        rows as u64,
+    )?;
+    let coef_at = scratch.take(coefs, rows as u64 * u64::from(parts.coef_words))?;
+    let chunk_words = u64::from(shape.chunks) * u64::from(parts.acc_words);
+    let chunk_at = scratch.take(split, window.min(rows) as u64 * chunk_words)?;
+    let column_at = scratch.take(columns, u64::from(all_parts) * cols as u64)?;
+    let own_scratch = match scratch.words {
+        0 => Bind::Nothing,
+        words => Bind::Scratch {
+            start: 0,
+            size: words * 4,
+        },
+    };
+
+    let (sides, gather) = bind_sides(
+        [
+            inputs.class_mask,
+            inputs.class_weight,
+            inputs.sample_weight,
+            inputs.threshold.map(|t| t.tensor()),
+            inputs.grad_loss,
+        ],
+        caps,
+        kernel(Program::Gather, "gather"),
+        &mut scratch,
+    )?;
+    let mut drafts: Vec<Draft<'_>> = Vec::new();
+    drafts.extend(gather.filter(|_| !windows.is_empty()));
+
+    let scale = spec.reduction.scale(rows) as f32;
+    let mut first_group = 0;
+    let mut first_part = 0;
+    for (first, count) in windows {
+        let (logits_bind, logits_offset) = bind_rows(&logits, first, count, caps);
+        let (targets_bind, targets_offset, targets_stride) = match inputs.targets {
+            Targets::Dense(t) | Targets::Bits(t) => {
+                let (bind, at) = bind_rows(&t, first, count, caps);
+                (bind, at, t.stride() as u32)
+            }
+            Targets::Sparse { offsets, .. } => {
+                // The offsets of the window's rows and the one behind.
+                let (start, _) = offsets.bytes(0, 1);
+                let from = start + 4 * first as u64;
+                let (bind, at) = bind_bytes(&offsets, from, from + 4 * (count as u64 + 1), caps);
+                (bind, at, 0)
+            }
+        };
+        let (mut extra_bind, mut extra_offset) = (Bind::Nothing, 0);
+        if let Some((_, indices)) = &sparse {
+            (extra_bind, extra_offset) = bind_whole("target_indices", indices, caps)?;
+        } else if let Some(t) = &outputs.grad_targets {
+            (extra_bind, extra_offset) = bind_rows(t, first, count, caps);
+        }
+        let mask = inputs.mask.map(|t| bind_rows(&t, first, count, caps));
+        let grad_at = grad.map(|t| bind_rows(&t, first, count, caps));
+        let (groups, blocks) = row_groups(count);
+        let split_groups = count as u32 * shape.chunks;
+        let (scratch_bind, loss_at) = match &direct {
+            Some(loss) => bind_whole("loss", loss, caps)?,
+            None => (own_scratch, loss_at),
+        };
+        let params = RowParams {
+            rows: count as u32,
+            cols: cols as u32,
+            width: shape.width,
+            blocks,
+            groups: split_groups,
+            groups_x: 0,
+            chunks: shape.chunks,
+            items: shape.items,
+            tile: shape.tile(workgroup, pack, sparse.is_some()),
+            cached: 0,
+            first_row: first as u32,
+            first_group,
+            logits_offset,
+            logits_stride: logits.stride() as u32,
+            targets_offset,
+            targets_stride,
+            indices_offset: extra_offset,
+            indices_len: sparse.map_or(0, |(_, indices)| indices.cols() as u32),
+            mask_offset: mask.as_ref().map_or(ABSENT, |(_, at)| *at),
+            mask_stride: inputs.mask.map_or(0, |t| t.stride() as u32),
+            grad_offset: grad_at.as_ref().map_or(0, |(_, at)| *at),
+            grad_stride: grad.map_or(0, |t| t.stride() as u32),
+            grad2_offset: extra_offset,
+            grad2_stride: outputs.grad_targets.map_or(0, |t| t.stride() as u32),
+            class_mask: sides.at[0],
+            class_weight: sides.at[1],
+            sample_weight: sides.at[2],
+            threshold: sides.at[3],
+            threshold_row: u32::from(per_row),
+            threshold_col: u32::from(per_label),
+            grad_loss: sides.at[4],
+            grad_loss_row: u32::from(inputs.grad_loss.is_some_and(|t| t.cols() > 1)),
+            loss_at,
+            threshold_at,
+            coef_at,
+            partial_at,
+            chunk_at,
+            column_at,
+            want_grad: u32::from(grad.is_some() && !gradient_last),
+            want_grad2: u32::from(outputs.grad_targets.is_some()),
+            scale,
+            smoothing: spec.smoothing,
+            first: spec.first,
+            second: spec.second,
+            nan: f32::NAN.to_bits(),
+            infinity: f32::INFINITY.to_bits(),
+            row_mean: u32::from(spec.row_mean),
+            column_rows,
+        };
+        let grad_bind = match (grad_storage, grad_at) {
+            (GradStorage::InPlace, _) | (_, None) => Bind::Nothing,
+            (_, Some((bind, _))) => bind,
+        };
+        let bindings = [
+            logits_bind,
+            targets_bind,
+            extra_bind,
+            mask.map_or(Bind::Nothing, |(bind, _)| bind),
+            sides.bind,
+            scratch_bind,
+            grad_bind,
+        ];
+        let mut push = |entry, groups: [u32; 3], params: RowParams| {
+            drafts.push(Draft {
+                step: Step {
+                    kernel: row_kernel(entry),
+                    groups,
+                },
+                params: bytemuck::bytes_of(&params).to_vec(),
+                bindings,
+            });
+        };
+        // A grid over `groups` workgroups, folded over x and y.
+        let folded = |groups: u32, z: u32, params: RowParams| {
+            let (x, y) = fold(groups, caps.max_groups);
+            (
+                [x, y, z],
+                RowParams {
+                    groups_x: x,
+                    ..params
+                },
+            )
+        };
+        if split {
+            let (grid, params_split) = folded(split_groups, 1, params);
+            push("partial", grid, params_split);
+            let (grid, params_rows) = folded(count as u32, 1, params);
+            push("combine", grid, params_rows);
+        } else {
+            let kept = cache_words(workgroup) / workgroup;
+            let cached = RowParams {
+                cached: kept.min(shape.items * pack).max(1),
+                ..params
+            };
+            push("rows", [groups, 1, 1], cached);
+        }
+        if columns {
+            let tiles = (cols as u32).div_ceil(32);
+            let (grid, params) = folded(
+                tiles,
+                column_parts(count),
+                RowParams {
+                    first_group: first_part,
+                    ..params
+                },
+            );
+            push("columns", grid, params);
+        }
+        if gradient_last && grad.is_some() {
+            let (grid, params) = folded(split_groups, 1, params);
+            push("gradient", grid, params);
+        }
+        first_group += groups;
+        first_part += column_parts(count);
+    }
+
+    let mut jobs = [FinishJob::default(); 2];
+    let mut bindings = [Bind::Nothing; STORAGE_BINDINGS];
+    bindings[5] = own_scratch;
+    let copy_groups = |len: u32| match len {
+        1 => 1,
+        len => len.div_ceil(workgroup).min(MAX_COPY_GROUPS),
+    };
+    if let Some(loss) = through {
+        let (bind, destination) = bind_whole("loss", &loss, caps)?;
+        bindings[0] = bind;
+        let len = loss.cols() as u32;
+        let (source, stride, count) = match (reduced, split) {
+            (false, _) => (loss_at, 0, 1),
+            (true, false) => (partial_at, 2, groups),
+            (true, true) => (loss_at, 1, rows as u32),
+        };
+        jobs[0] = FinishJob {
+            source,
+            stride,
+            count,
+            len,
+            destination,
+            scale: if reduced { scale } else { 1.0 },
+            groups: copy_groups(len),
+            pad: 0,
+        };
+    }
+    if let Some(threshold) = &outputs.grad_threshold {
+        let (bind, destination) = bind_whole("grad_threshold", threshold, caps)?;
+        bindings[2] = bind;
+        let len = threshold.cols() as u32;
+        let (source, stride, count) = if per_label {
+            (column_at, cols as u32, all_parts)
+        } else if per_row {
+            (threshold_at, 0, 1)
+        } else if split {
+            (threshold_at, 1, rows as u32)
+        } else {
+            (partial_at + 1, 2, groups)
+        };
+        jobs[1] = FinishJob {
+            source,
+            stride,
+            count,
+            len,
+            destination,
+            scale: 1.0,
+            groups: copy_groups(len),
+            pad: 0,
+        };
+    }
+    let widest = jobs[0].groups.max(jobs[1].groups);
+    if widest > 0 {
+        drafts.push(Draft {
+            step: Step {
+                kernel: kernel(Program::Finish, "finish"),
+                groups: [widest, 1 + u32::from(jobs[1].groups > 0), 1],
+            },
+            params: bytemuck::bytes_of(&jobs).to_vec(),
+            bindings,
+        });
+    }
+    let count = rows.div_ceil(window).max(1);
+    call::build(cx, drafts, scratch.words * 4, count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_label_of_every_row_has_a_lane() {
+        for workgroup in [32, 64, 256, 1024] {
+            for pack in [1, 2] {
+                for rows in [1, 5, 1023, 1024, 100_000] {
+                    for cols in [
+                        0, 1, 2, 3, 5, 14, 64, 65, 257, 1000, 8191, 8192, 8193, 70_001, 4_000_000,
+                    ] {
+                        let shape = Shape::of(rows, cols, workgroup, pack);
+                        let reach = u64::from(shape.width)
+                            * u64::from(shape.chunks)
+                            * u64::from(shape.items)
+                            * u64::from(pack);
+                        assert!(
+                            reach >= cols as u64 + u64::from(pack) - 1 || cols == 0,
+                            "{shape:?} of {rows} x {cols}"
+                        );
+                        assert!(shape.width.is_power_of_two() && shape.width <= workgroup);
+                        assert!(shape.chunks == 1 || (cols >= SPLIT_COLS && rows < SPLIT_GROUPS));
+                        // Debian 12's stock software driver cuts loops after about 65,535 iterations.
+                        assert!(
+                            shape.items * pack < 65_535 / 2,
+                            "{shape:?} of {rows} x {cols}"
+                        );
+                        let tile = shape.tile(workgroup, pack, true);
+                        assert!(
+                            tile * shape.width * pack
+                                <= 32 * bit_words(workgroup) / (workgroup / shape.width)
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn scratch_regions_are_aligned_and_apart() -> Result<(), Error> {
+        let mut scratch = Scratch::default();
+        assert_eq!(scratch.take(true, 3)?, 0);
+        assert_eq!(scratch.take(false, 3)?, ABSENT);
+        assert_eq!(scratch.take(true, 65)?, 64);
+        assert_eq!(scratch.words, 192);
+        assert!(scratch.take(true, u64::from(u32::MAX) * 2).is_ok());
+        assert!(scratch.take(true, 1).is_err());
+        Ok(())
+    }
+}

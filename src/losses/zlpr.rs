@@ -1,0 +1,175 @@
+//! ZLPR and its kin: one two-sided log-sum-exp.
+//!
+//! With logits `s`, positives `P`, negatives `N`, `a = lse over P of (-s / t_pos)`, `b = lse over N of (s / t_neg)` and
+//! `lse0(x) = log(1 + sum e^x)`:
+//!
+//! | constructor | loss of a row | source |
+//! |---|---|---|
+//! | [`Zlpr::hard`] | `lse0_P(-s) + lse0_N(s)`; predict `s > 0` | Su et al., arXiv 2208.02955 |
+//! | [`Zlpr::hard`] with a threshold `s0` (TLPR) | the same with `s - s0` | the same |
+//! | [`Zlpr::soft`] | `log(1 + sum t e^-s) + log(1 + sum (1-t) e^s)` | kexue.fm 9064 |
+//! | [`Zlpr::lsep`] | `softplus(a + b)`, 0 where a side is empty | Li et al., arXiv 1704.03135 |
+//! | [`Zlpr::two_way`] | `softplus(t_pos a + t_neg b)`, the sample half | Kobayashi, CVPR 2023 |
+//! | [`Zlpr::kl_symmetric`] | `sum beta (sigma(beta s) - sigma(beta u)) (s - u)` | kexue.fm 9039 (beta = 1) |
+//! | [`Zlpr::kl_excess`] | `soft(t = sigma(2u), s) - 2 log(1 + sum 1/(2 cosh u))` | derived from the soft form |
+//!
+//! **Edges.** No positives: the positive term is 0; no negatives: the negative term is 0. A logit of -inf on a negative
+//! (+inf on a positive) contributes nothing and has gradient 0: that is how one masks through logits. A logit of -inf
+//! on a positive (+inf on a negative) makes the row's loss +inf. A NaN makes its row's loss and gradient NaN, and no
+//! other row's. In the KL forms infinite logits make the row NaN. Gradients to logits of hard labels lie in (-1, 1)
+//! times weight and upstream gradient.
+//!
+//! **Cost.** Each logit is read once where a row fits a workgroup's memory (about 1,500 labels), twice otherwise; two
+//! dispatches, or four for few long rows, plus one for a threshold per label and one where weights, masks of classes,
+//! threshold and upstream gradient lie in more than one buffer. Scratch: two floats for each group of rows; for rows
+//! that are split, six for each row and six for each 4,096 labels; [`Plan::scratch_bytes`](crate::Plan) has the number.
+
+use super::rows::{self, RowInputs, RowOutputs, RowSpec, check_setting};
+use crate::shader::RowLoss;
+use crate::{Context, Error, Prepared, Reduction};
+
+/// Which member of the family.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Form {
+    /// `lse0_P(-s) + lse0_N(s)`; with a threshold input, TLPR.
+    Hard,
+    /// `log(1 + sum t e^-s) + log(1 + sum (1-t) e^s)`; every label is in both sums.
+    Soft,
+    /// `softplus(t_pos a + t_neg b)`, `a = lse_P(-s/t_pos)`, `b = lse_N(s/t_neg)`; LSEP where both are 1.
+    Joint {
+        /// Temperature of the positives.
+        t_pos: f32,
+        /// Temperature of the negatives.
+        t_neg: f32,
+    },
+    /// `sum beta (sigma(beta s) - sigma(beta u)) (s - u)`, the targets being other logits `u`.
+    KlSymmetric {
+        /// 1: the author's published form; 2: the form that agrees with [`Form::Soft`].
+        beta: f32,
+    },
+    /// `soft(t = sigma(2u), s) - 2 log(1 + sum 1/(2 cosh u))`, the targets being other logits `u`.
+    KlExcess,
+}
+
+/// A loss of the ZLPR family: form, label smoothing, reduction. The [module](self) has the formulas.
+///
+/// Probabilities of a model trained with the hard or soft form are `sigma(2s)`, not `sigma(s)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Zlpr {
+    /// Which member of the family.
+    pub form: Form,
+    /// Label smoothing `eps` in `[0, 1]`: targets become `(1 - eps) y + eps / 2`. Above 0 only with [`Form::Soft`].
+    pub smoothing: f32,
+    /// How the rows' losses become the result.
+    pub reduction: Reduction,
+}
+
+impl Zlpr {
+    fn of(form: Form) -> Self {
+        Zlpr {
+            form,
+            smoothing: 0.0,
+            reduction: Reduction::Mean,
+        }
+    }
+
+    /// Hard labels; with a threshold input, TLPR. Mean over the rows.
+    pub fn hard() -> Self {
+        Zlpr::of(Form::Hard)
+    }
+
+    /// Soft labels in `[0, 1]`, with a gradient to them too. Mean over the rows.
+    pub fn soft() -> Self {
+        Zlpr::of(Form::Soft)
+    }
+
+    /// LSEP. Mean over the rows.
+    pub fn lsep() -> Self {
+        Zlpr::two_way(1.0, 1.0)
+    }
+
+    /// The sample half of the two-way loss; the paper has `t_pos` = 4 and `t_neg` = 1. Mean over the rows.
+    pub fn two_way(t_pos: f32, t_neg: f32) -> Self {
+        Zlpr::of(Form::Joint { t_pos, t_neg })
+    }
+
+    /// Symmetric KL of two logit vectors (R-Drop, VAT, distillation). Mean over the rows.
+    pub fn kl_symmetric(beta: f32) -> Self {
+        Zlpr::of(Form::KlSymmetric { beta })
+    }
+
+    /// Excess risk of logits over other logits. Mean over the rows.
+    pub fn kl_excess() -> Self {
+        Zlpr::of(Form::KlExcess)
+    }
+
+    /// The same with label smoothing.
+    pub fn with_smoothing(mut self, eps: f32) -> Self {
+        self.smoothing = eps;
+        self
+    }
+
+    /// The same with another reduction.
+    pub fn with_reduction(mut self, reduction: Reduction) -> Self {
+        self.reduction = reduction;
+        self
+    }
+
+    /// Checks the settings alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Value`](crate::ErrorKind::Value) names the setting.
+    pub fn check(&self) -> Result<(), Error> {
+        check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
+        if self.smoothing > 0.0 && self.form != Form::Soft {
+            return Err(Error::value(
+                "smoothing",
+                "0, or the soft form",
+                self.smoothing,
+            ));
+        }
+        match self.form {
+            Form::Joint { t_pos, t_neg } => {
+                check_setting("t_pos", t_pos, 1e-6..=f32::MAX)?;
+                check_setting("t_neg", t_neg, 1e-6..=f32::MAX)?;
+            }
+            Form::KlSymmetric { beta } => check_setting("beta", beta, 1e-6..=f32::MAX)?,
+            Form::Hard | Form::Soft | Form::KlExcess => {}
+        }
+        rows::check_reduction(self.reduction)
+    }
+
+    /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
+    ///
+    /// # Errors
+    /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs with other
+    /// tensors, limits of the device. Nothing has been written then.
+    pub fn prepare(
+        &self,
+        cx: &Context,
+        inputs: &RowInputs<'_>,
+        outputs: &RowOutputs<'_>,
+    ) -> Result<Prepared, Error> {
+        self.check()?;
+        rows::prepare(cx, &self.spec(), inputs, outputs)
+    }
+
+    fn spec(&self) -> RowSpec {
+        let (loss, first, second) = match self.form {
+            Form::Hard => (RowLoss::ZlprHard, 1.0, 1.0),
+            Form::Soft => (RowLoss::ZlprSoft, 1.0, 1.0),
+            Form::Joint { t_pos, t_neg } => (RowLoss::ZlprJoint, 1.0 / t_pos, 1.0 / t_neg),
+            Form::KlSymmetric { beta } => (RowLoss::KlSymmetric, beta, 0.0),
+            Form::KlExcess => (RowLoss::KlExcess, 0.0, 0.0),
+        };
+        RowSpec {
+            loss,
+            first,
+            second,
+            smoothing: self.smoothing,
+            row_mean: false,
+            threshold: matches!(self.form, Form::Hard | Form::Soft | Form::Joint { .. }),
+            reduction: self.reduction,
+        }
+    }
+}

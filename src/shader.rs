@@ -1,0 +1,520 @@
+//! How WGSL is composed: whole files in a list, behind a generated prelude of constants.
+//!
+//! Nothing is substituted inside a file. A kernel is specialised by which files are chosen: every part says in its
+//! header what it provides and what it expects, and parts that provide the same names can stand for one another.
+//! `cargo run --example dump_shaders` writes every composed module for reading.
+
+use crate::variant::{Half, Reduce, Variant};
+use std::fmt;
+
+macro_rules! sources {
+    ($($path:literal)*) => {
+        /// Every WGSL file of the crate, by its path under `shaders/`.
+        pub const FILES: &[(&str, &str)] = &[$(($path, include_str!(concat!("../shaders/", $path)))),*];
+    };
+}
+
+sources! {
+    "shared/math.wgsl"
+    "shared/params.wgsl"
+    "shared/logits_f32.wgsl"
+    "shared/logits_f16.wgsl"
+    "shared/logits_packed.wgsl"
+    "shared/half_f16.wgsl"
+    "shared/half_bf16.wgsl"
+    "shared/grad_f32.wgsl"
+    "shared/grad_f16.wgsl"
+    "shared/grad_packed.wgsl"
+    "shared/in_place_f32.wgsl"
+    "shared/in_place_f16.wgsl"
+    "shared/in_place_packed.wgsl"
+    "shared/second_none.wgsl"
+    "shared/second_f32.wgsl"
+    "shared/targets_u8.wgsl"
+    "shared/targets_f32.wgsl"
+    "shared/targets_f16.wgsl"
+    "shared/targets_bf16.wgsl"
+    "shared/targets_bits.wgsl"
+    "shared/targets_csr.wgsl"
+    "shared/element.wgsl"
+    "shared/lanes_tree.wgsl"
+    "shared/lanes_subgroup.wgsl"
+    "shared/reduce_tree.wgsl"
+    "shared/reduce_subgroup.wgsl"
+    "shared/sum.wgsl"
+    "shared/sum_shuffle.wgsl"
+    "shared/rows.wgsl"
+    "shared/finish.wgsl"
+    "shared/gather.wgsl"
+    "zlpr/side.wgsl"
+    "zlpr/two_sided.wgsl"
+    "zlpr/two_sided_shuffle.wgsl"
+    "zlpr/hard.wgsl"
+    "zlpr/soft.wgsl"
+    "zlpr/row_zlpr.wgsl"
+    "zlpr/row_joint.wgsl"
+    "zlpr/kl_excess.wgsl"
+    "zlpr/kl_excess_shuffle.wgsl"
+    "zlpr/kl_symmetric.wgsl"
+    "bce/bce.wgsl"
+}
+
+/// The row losses that share the driver `shared/rows.wgsl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RowLoss {
+    /// ZLPR and TLPR with hard labels.
+    ZlprHard,
+    /// ZLPR with soft labels.
+    ZlprSoft,
+    /// LSEP and two-way.
+    ZlprJoint,
+    /// Symmetric KL of two logit vectors.
+    KlSymmetric,
+    /// Excess risk of one logit vector over another.
+    KlExcess,
+    /// Binary cross-entropy.
+    Bce,
+}
+
+/// What a row loss is made of: one row of the kernel table.
+pub(crate) struct RowParts {
+    name: &'static str,
+    /// Its own files.
+    files: &'static [&'static str],
+    /// How a lane reads another's accumulator.
+    shuffle: &'static str,
+    /// Whether there is a gradient to the targets (or to the other logits).
+    pub(crate) second: bool,
+    /// Whether the targets are logits: dense and as wide as the logits' own type.
+    pub(crate) targets_are_logits: bool,
+    /// f32 words of an accumulator and of a row's coefficients, as ACC_WORDS and COEF_WORDS say in WGSL.
+    pub(crate) acc_words: u32,
+    pub(crate) coef_words: u32,
+}
+
+impl RowLoss {
+    /// Every row loss.
+    pub const ALL: [RowLoss; 6] = [
+        RowLoss::ZlprHard,
+        RowLoss::ZlprSoft,
+        RowLoss::ZlprJoint,
+        RowLoss::KlSymmetric,
+        RowLoss::KlExcess,
+        RowLoss::Bce,
+    ];
+
+    pub(crate) fn parts(self) -> RowParts {
+        let two_sided = RowParts {
+            name: "",
+            files: &[],
+            shuffle: "zlpr/two_sided_shuffle.wgsl",
+            second: false,
+            targets_are_logits: false,
+            acc_words: 5,
+            coef_words: 5,
+        };
+        let sum = RowParts {
+            shuffle: "shared/sum_shuffle.wgsl",
+            second: true,
+            acc_words: 3,
+            coef_words: 2,
+            ..two_sided
+        };
+        match self {
+            RowLoss::ZlprHard => RowParts {
+                name: "zlpr_hard",
+                files: &[
+                    "zlpr/side.wgsl",
+                    "zlpr/two_sided.wgsl",
+                    "zlpr/hard.wgsl",
+                    "zlpr/row_zlpr.wgsl",
+                ],
+                ..two_sided
+            },
+            RowLoss::ZlprSoft => RowParts {
+                name: "zlpr_soft",
+                files: &[
+                    "zlpr/side.wgsl",
+                    "zlpr/two_sided.wgsl",
+                    "zlpr/soft.wgsl",
+                    "zlpr/row_zlpr.wgsl",
+                ],
+                second: true,
+                ..two_sided
+            },
+            RowLoss::ZlprJoint => RowParts {
+                name: "zlpr_joint",
+                files: &[
+                    "zlpr/side.wgsl",
+                    "zlpr/two_sided.wgsl",
+                    "zlpr/hard.wgsl",
+                    "zlpr/row_joint.wgsl",
+                ],
+                ..two_sided
+            },
+            RowLoss::KlSymmetric => RowParts {
+                name: "zlpr_kl_symmetric",
+                files: &["shared/sum.wgsl", "zlpr/kl_symmetric.wgsl"],
+                targets_are_logits: true,
+                ..sum
+            },
+            RowLoss::KlExcess => RowParts {
+                name: "zlpr_kl_excess",
+                files: &["zlpr/side.wgsl", "zlpr/kl_excess.wgsl"],
+                shuffle: "zlpr/kl_excess_shuffle.wgsl",
+                second: true,
+                targets_are_logits: true,
+                acc_words: 6,
+                coef_words: 6,
+                ..two_sided
+            },
+            RowLoss::Bce => RowParts {
+                name: "bce",
+                files: &["shared/sum.wgsl", "bce/bce.wgsl"],
+                ..sum
+            },
+        }
+    }
+}
+
+/// How real values are stored in a buffer, as the kernels see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Storage {
+    /// f32.
+    F32,
+    /// f16 as WGSL's own type.
+    F16,
+    /// f16, two to a word.
+    F16Packed,
+    /// bf16, two to a word.
+    Bf16,
+}
+
+/// Where the gradient to the logits goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum GradStorage {
+    /// Into a tensor of f32 (also where no gradient is wanted).
+    F32,
+    /// Into a tensor stored like the logits.
+    Same,
+    /// Over the logits.
+    InPlace,
+}
+
+/// How targets are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TargetStorage {
+    /// Bytes.
+    U8,
+    /// f32.
+    F32,
+    /// f16, read two to a word.
+    F16,
+    /// bf16, two to a word.
+    Bf16,
+    /// Packed bits.
+    Bits,
+    /// Offsets and indices of the positives.
+    Csr,
+}
+
+/// What a module computes, before the variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Program {
+    /// A row loss over given storage.
+    Rows {
+        /// The loss.
+        loss: RowLoss,
+        /// Storage of the logits.
+        logits: Storage,
+        /// Storage of the targets.
+        targets: TargetStorage,
+        /// Storage of the gradient.
+        grad: GradStorage,
+    },
+    /// Sums and copies from scratch to the caller's tensors.
+    Finish,
+    /// Copies of side tensors into scratch.
+    Gather,
+}
+
+/// One WGSL module: program, reduction and workgroup size. Everything that its text depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Module {
+    /// What it computes.
+    pub program: Program,
+    /// How lanes reduce.
+    pub reduce: Reduce,
+    /// Lanes of a workgroup.
+    pub workgroup: u32,
+}
+
+/// One kernel: a module and an entry point of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Kernel {
+    /// The module.
+    pub module: Module,
+    /// The entry point.
+    pub entry: &'static str,
+}
+
+impl fmt::Display for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.program {
+            Program::Rows {
+                loss,
+                logits,
+                targets,
+                grad,
+            } => write!(
+                f,
+                "{}_{}_{}_{}",
+                loss.parts().name,
+                name_of(logits),
+                name_of(targets),
+                name_of(grad)
+            )?,
+            Program::Finish => f.write_str("finish")?,
+            Program::Gather => f.write_str("gather")?,
+        }
+        write!(f, "_{}_{}", name_of(self.reduce), self.workgroup)
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.module, self.entry)
+    }
+}
+
+fn name_of(choice: impl fmt::Debug) -> String {
+    format!("{choice:?}").to_lowercase()
+}
+
+/// Logits that a workgroup keeps between the sweeps of a row.
+pub(crate) fn cache_words(workgroup: u32) -> u32 {
+    workgroup.max(1536)
+}
+
+/// Words of label bits that a workgroup stages of sparse targets.
+pub(crate) fn bit_words(workgroup: u32) -> u32 {
+    workgroup.max(512)
+}
+
+/// The most workgroup memory, in bytes, that a row kernel of this variant uses: cache, label bits, accumulators, sums.
+pub(crate) fn workgroup_bytes(variant: Variant) -> u32 {
+    let wg = variant.workgroup;
+    let entries = match variant.reduce {
+        Reduce::Tree => wg,
+        Reduce::Subgroup => wg.div_ceil(4),
+    };
+    let acc = RowLoss::ALL
+        .iter()
+        .map(|loss| loss.parts())
+        .map(|parts| 4 * (entries * parts.acc_words) + 4 * bits_of(&parts, wg))
+        .max()
+        .unwrap_or(0);
+    4 * cache_words(wg) + acc + 8 * entries
+}
+
+fn bits_of(parts: &RowParts, workgroup: u32) -> u32 {
+    if parts.targets_are_logits {
+        0
+    } else {
+        bit_words(workgroup)
+    }
+}
+
+impl Module {
+    /// The entry points.
+    pub fn entries(&self) -> &'static [&'static str] {
+        match self.program {
+            Program::Rows { .. } => &["rows", "partial", "combine", "gradient", "columns"],
+            Program::Finish => &["finish"],
+            Program::Gather => &["gather"],
+        }
+    }
+
+    /// The files the module consists of, in order.
+    pub fn files(&self) -> Vec<&'static str> {
+        let (lanes, reduce) = match self.reduce {
+            Reduce::Tree => ("shared/lanes_tree.wgsl", "shared/reduce_tree.wgsl"),
+            Reduce::Subgroup => ("shared/lanes_subgroup.wgsl", "shared/reduce_subgroup.wgsl"),
+        };
+        match self.program {
+            Program::Gather => vec!["shared/gather.wgsl"],
+            Program::Finish => vec![lanes, "shared/finish.wgsl"],
+            Program::Rows {
+                loss,
+                logits,
+                targets,
+                grad,
+            } => {
+                let parts = loss.parts();
+                let mut files = vec!["shared/math.wgsl", "shared/params.wgsl"];
+                match logits {
+                    Storage::F16Packed => files.push("shared/half_f16.wgsl"),
+                    Storage::Bf16 => files.push("shared/half_bf16.wgsl"),
+                    Storage::F32 | Storage::F16 => {}
+                }
+                match (grad, logits) {
+                    (GradStorage::InPlace, Storage::F32) => files.push("shared/in_place_f32.wgsl"),
+                    (GradStorage::InPlace, Storage::F16) => files.push("shared/in_place_f16.wgsl"),
+                    (GradStorage::InPlace, _) => files.push("shared/in_place_packed.wgsl"),
+                    (GradStorage::F32 | GradStorage::Same, _) => {
+                        files.push(match logits {
+                            Storage::F32 => "shared/logits_f32.wgsl",
+                            Storage::F16 => "shared/logits_f16.wgsl",
+                            Storage::F16Packed | Storage::Bf16 => "shared/logits_packed.wgsl",
+                        });
+                        files.push(match (grad, logits) {
+                            (GradStorage::F32, _) | (_, Storage::F32) => "shared/grad_f32.wgsl",
+                            (_, Storage::F16) => "shared/grad_f16.wgsl",
+                            (_, _) => "shared/grad_packed.wgsl",
+                        });
+                    }
+                }
+                files.push(match targets {
+                    TargetStorage::U8 => "shared/targets_u8.wgsl",
+                    TargetStorage::F32 => "shared/targets_f32.wgsl",
+                    TargetStorage::F16 => "shared/targets_f16.wgsl",
+                    TargetStorage::Bf16 => "shared/targets_bf16.wgsl",
+                    TargetStorage::Bits => "shared/targets_bits.wgsl",
+                    TargetStorage::Csr => "shared/targets_csr.wgsl",
+                });
+                files.push(if parts.second && targets != TargetStorage::Csr {
+                    "shared/second_f32.wgsl"
+                } else {
+                    "shared/second_none.wgsl"
+                });
+                files.extend(["shared/element.wgsl", lanes, reduce]);
+                if self.reduce == Reduce::Subgroup {
+                    files.push(parts.shuffle);
+                }
+                files.extend(parts.files);
+                files.push("shared/rows.wgsl");
+                files
+            }
+        }
+    }
+
+    /// Whether the module needs the device feature `SHADER_F16`.
+    pub fn needs_f16(&self) -> bool {
+        matches!(
+            self.program,
+            Program::Rows {
+                logits: Storage::F16,
+                ..
+            }
+        )
+    }
+
+    /// Whether the module needs the device feature `SUBGROUP`.
+    pub fn needs_subgroup(&self) -> bool {
+        self.reduce == Reduce::Subgroup && self.program != Program::Gather
+    }
+
+    /// The module's WGSL: directives, constants, then its files, each behind a line with its name.
+    pub fn compose(&self) -> String {
+        let mut text = format!("// {self}\n");
+        if self.needs_f16() {
+            text.push_str("enable f16;\n");
+        }
+        // naga has the subgroup functions without the directive and refuses it; browsers demand it.
+        if self.needs_subgroup() && cfg!(target_arch = "wasm32") {
+            text.push_str("enable subgroups;\n");
+        }
+        let wg = self.workgroup;
+        text.push_str(&format!(
+            "const WG = {wg}u;\nconst CACHE = {}u;\nconst BIT_WORDS = {}u;\n",
+            cache_words(wg),
+            bit_words(wg)
+        ));
+        for name in self.files() {
+            let source = FILES.iter().find(|(path, _)| *path == name);
+            text.push_str(&format!(
+                "\n// ---- {name}\n{}",
+                source.map_or("", |(_, source)| source)
+            ));
+        }
+        text
+    }
+
+    /// Every module that a device with all features could be asked for, at one workgroup size.
+    pub fn all(workgroup: u32) -> Vec<Module> {
+        let mut programs = vec![Program::Finish, Program::Gather];
+        for loss in RowLoss::ALL {
+            for logits in [
+                Storage::F32,
+                Storage::F16,
+                Storage::F16Packed,
+                Storage::Bf16,
+            ] {
+                for targets in targets_for(loss, logits) {
+                    for grad in [GradStorage::F32, GradStorage::Same, GradStorage::InPlace] {
+                        // f32 logits: the same as `F32`.
+                        if (logits, grad) != (Storage::F32, GradStorage::Same) {
+                            programs.push(Program::Rows {
+                                loss,
+                                logits,
+                                targets,
+                                grad,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        let mut all = Vec::new();
+        for program in programs {
+            for reduce in [Reduce::Tree, Reduce::Subgroup] {
+                all.push(Module {
+                    program,
+                    reduce,
+                    workgroup,
+                });
+            }
+        }
+        all
+    }
+}
+
+/// The target storages a loss takes beside logits of a storage.
+fn targets_for(loss: RowLoss, logits: Storage) -> Vec<TargetStorage> {
+    if loss.parts().targets_are_logits {
+        return vec![match logits {
+            Storage::F32 => TargetStorage::F32,
+            Storage::F16 | Storage::F16Packed => TargetStorage::F16,
+            Storage::Bf16 => TargetStorage::Bf16,
+        }];
+    }
+    vec![
+        TargetStorage::U8,
+        TargetStorage::F32,
+        TargetStorage::F16,
+        TargetStorage::Bf16,
+        TargetStorage::Bits,
+        TargetStorage::Csr,
+    ]
+}
+
+impl Storage {
+    /// How logits of an element type are stored under a variant; `None` for a type that is not real.
+    pub(crate) fn of(dtype: crate::DType, half: Half) -> Option<Storage> {
+        match (dtype, half) {
+            (crate::DType::F32, _) => Some(Storage::F32),
+            (crate::DType::F16, Half::Native) => Some(Storage::F16),
+            (crate::DType::F16, Half::Packed) => Some(Storage::F16Packed),
+            (crate::DType::Bf16, _) => Some(Storage::Bf16),
+            (crate::DType::U8 | crate::DType::U32, _) => None,
+        }
+    }
+
+    /// Gradient elements in one storage word, as PACK says in WGSL.
+    pub(crate) fn pack(self) -> u32 {
+        match self {
+            Storage::F32 | Storage::F16 => 1,
+            Storage::F16Packed | Storage::Bf16 => 2,
+        }
+    }
+}
