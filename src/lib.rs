@@ -2,6 +2,8 @@
 mod call;
 mod context;
 mod error;
+#[cfg(feature = "host")]
+pub mod host;
 pub mod losses;
 mod plan;
 mod reduction;
@@ -14,7 +16,7 @@ pub use call::Prepared;
 pub use context::Context;
 pub use error::{Error, ErrorKind};
 pub use losses::bce::Bce;
-pub use losses::rows::{Gradient, RowInputs, RowOutputs, Targets, Threshold};
+pub use losses::rows::{Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold};
 pub use losses::zlpr::Zlpr;
 pub use plan::{Plan, Step};
 pub use reduction::Reduction;

@@ -87,7 +87,7 @@ pub(crate) struct RowParts {
     pub(crate) second: bool,
     /// Whether the targets are logits: dense and as wide as the logits' own type.
     pub(crate) targets_are_logits: bool,
-    /// f32 words of an accumulator and of a row's coefficients, as ACC_WORDS and COEF_WORDS say in WGSL.
+    /// f32 words of an accumulator and of a row's coefficients, as `ACC_WORDS` and `COEF_WORDS` say in WGSL.
     pub(crate) acc_words: u32,
     pub(crate) coef_words: u32,
 }
@@ -166,7 +166,6 @@ impl RowLoss {
                 targets_are_logits: true,
                 acc_words: 6,
                 coef_words: 6,
-                ..two_sided
             },
             RowLoss::Bce => RowParts {
                 name: "bce",

@@ -9,9 +9,9 @@
 //!
 //! **Cost.** As [`zlpr`](super::zlpr).
 
-use super::rows::{self, RowInputs, RowOutputs, RowSpec, check_setting};
+use super::rows::{self, RowInputs, RowOutputs, RowSpec, Rowwise, TargetKind, check_setting};
 use crate::shader::RowLoss;
-use crate::{Context, Error, Prepared, Reduction};
+use crate::{Context, Error, Prepared, Reduction, reference};
 
 /// Binary cross-entropy with logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,5 +76,35 @@ impl Bce {
             reduction: self.reduction,
         };
         rows::prepare(cx, &spec, inputs, outputs)
+    }
+}
+
+impl Rowwise for Bce {
+    fn check(&self) -> Result<(), Error> {
+        Bce::check(self)
+    }
+
+    fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+
+    fn target_kind(&self) -> TargetKind {
+        TargetKind::Soft
+    }
+
+    fn prepare(
+        &self,
+        cx: &Context,
+        inputs: &RowInputs<'_>,
+        outputs: &RowOutputs<'_>,
+    ) -> Result<Prepared, Error> {
+        Bce::prepare(self, cx, inputs, outputs)
+    }
+
+    fn reference<T: reference::Real>(
+        &self,
+        inputs: &reference::RowInputs<'_, T>,
+    ) -> Result<reference::RowOutputs<T>, Error> {
+        reference::bce(self, inputs)
     }
 }

@@ -4,7 +4,7 @@
 
 use super::row_steps;
 use crate::shader::RowLoss;
-use crate::{Context, DType, Error, ErrorKind, Prepared, Reduction, Tensor};
+use crate::{Context, DType, Error, ErrorKind, Prepared, Reduction, Tensor, reference};
 
 /// The targets of `[B, L]` logits. All forms give equal results for equal labels.
 #[derive(Clone, Copy, Debug)]
@@ -321,4 +321,50 @@ fn check_outputs(
         }
     }
     Ok(())
+}
+
+/// A loss of rows: what [`Zlpr`](crate::Zlpr), [`Bce`](crate::Bce) and their kin have in common, for code that takes any.
+pub trait Rowwise {
+    /// Checks the settings alone.
+    ///
+    /// # Errors
+    /// Names the setting.
+    fn check(&self) -> Result<(), Error>;
+
+    /// How the rows' losses become the result.
+    fn reduction(&self) -> Reduction;
+
+    /// What the targets mean to this loss.
+    fn target_kind(&self) -> TargetKind;
+
+    /// Checks the call and makes what it needs.
+    ///
+    /// # Errors
+    /// Every error there can be.
+    fn prepare(
+        &self,
+        cx: &Context,
+        inputs: &RowInputs<'_>,
+        outputs: &RowOutputs<'_>,
+    ) -> Result<Prepared, Error>;
+
+    /// The same on the CPU.
+    ///
+    /// # Errors
+    /// Wrong lengths.
+    fn reference<T: reference::Real>(
+        &self,
+        inputs: &reference::RowInputs<'_, T>,
+    ) -> Result<reference::RowOutputs<T>, Error>;
+}
+
+/// What the targets mean to a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetKind {
+    /// 0 or 1; there is no gradient to them.
+    Hard,
+    /// Values in `[0, 1]`, with a gradient to them where they are real numbers.
+    Soft,
+    /// Other logits, dense, with a gradient to them.
+    Logits,
 }

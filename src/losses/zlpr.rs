@@ -24,9 +24,9 @@
 //! threshold and upstream gradient lie in more than one buffer. Scratch: two floats for each group of rows; for rows
 //! that are split, six for each row and six for each 4,096 labels; [`Plan::scratch_bytes`](crate::Plan) has the number.
 
-use super::rows::{self, RowInputs, RowOutputs, RowSpec, check_setting};
+use super::rows::{self, RowInputs, RowOutputs, RowSpec, Rowwise, TargetKind, check_setting};
 use crate::shader::RowLoss;
-use crate::{Context, Error, Prepared, Reduction};
+use crate::{Context, Error, Prepared, Reduction, reference};
 
 /// Which member of the family.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -171,5 +171,39 @@ impl Zlpr {
             threshold: matches!(self.form, Form::Hard | Form::Soft | Form::Joint { .. }),
             reduction: self.reduction,
         }
+    }
+}
+
+impl Rowwise for Zlpr {
+    fn check(&self) -> Result<(), Error> {
+        Zlpr::check(self)
+    }
+
+    fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+
+    fn target_kind(&self) -> TargetKind {
+        match self.form {
+            Form::Hard | Form::Joint { .. } => TargetKind::Hard,
+            Form::Soft => TargetKind::Soft,
+            Form::KlSymmetric { .. } | Form::KlExcess => TargetKind::Logits,
+        }
+    }
+
+    fn prepare(
+        &self,
+        cx: &Context,
+        inputs: &RowInputs<'_>,
+        outputs: &RowOutputs<'_>,
+    ) -> Result<Prepared, Error> {
+        Zlpr::prepare(self, cx, inputs, outputs)
+    }
+
+    fn reference<T: reference::Real>(
+        &self,
+        inputs: &reference::RowInputs<'_, T>,
+    ) -> Result<reference::RowOutputs<T>, Error> {
+        reference::zlpr(self, inputs)
     }
 }

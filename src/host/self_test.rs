@@ -1,0 +1,68 @@
+//! Whether a driver computes what it is told to.
+
+use super::Gpu;
+use crate::{Error, ErrorKind, context};
+
+const LANES: usize = 8;
+const EXPECTED: u32 = 196_608;
+
+/// Counts to 131,072 in one invocation. The software Vulkan driver that Debian 12 ships (Mesa 22.3.6) silently cuts
+/// loops after about 65,535 iterations; a driver that does is refused. No kernel of this crate depends on such a loop,
+/// but a driver that is wrong here is trusted nowhere.
+///
+/// # Errors
+/// What the driver did instead, in plain words; device errors.
+pub fn self_test(gpu: &Gpu) -> Result<(), Error> {
+    let device = gpu.context().device();
+    let counts = gpu.zeros(4 * LANES as u64)?;
+    let encoder = context::scoped(device, || {
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some("wgloss self-test"),
+            source: wgpu::ShaderSource::Wgsl(
+                include_str!("../../shaders/shared/self_test.wgsl").into(),
+            ),
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some("wgloss self-test"),
+            layout: None,
+            module: &module,
+            entry_point: Some("self_test"),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        });
+        let bindings = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("wgloss self-test"),
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &[wgpu::BindGroupEntry {
+                binding: 0,
+                resource: counts.as_entire_binding(),
+            }],
+        });
+        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        pass.set_pipeline(&pipeline);
+        pass.set_bind_group(0, &bindings, &[]);
+        pass.dispatch_workgroups(1, 1, 1);
+        drop(pass);
+        encoder
+    })?;
+    gpu.finish(encoder)?;
+    let bytes = gpu.download(&counts, 4 * LANES as u64)?;
+    let found: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+    match found.iter().find(|count| **count != EXPECTED) {
+        None => Ok(()),
+        Some(count) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "driver of {} ({} {})",
+                gpu.info().name,
+                gpu.info().driver,
+                gpu.info().driver_info
+            ),
+            format!("a loop of 131072 iterations to count to {EXPECTED}"),
+            format!(
+                "{count}: this driver silently cuts long loops, as Mesa 22.3.6 (stock Debian 12) does; install a newer one"
+            ),
+        )),
+    }
+}
