@@ -1,5 +1,7 @@
 //! stub docs
 mod call;
+#[cfg(feature = "check")]
+pub mod check;
 mod context;
 mod error;
 #[cfg(feature = "host")]

@@ -111,18 +111,24 @@ impl<'a> Tensor<'a> {
         self.row_stride
     }
 
+    /// Bytes from the beginning of a row to that of the next; of a single row, at most as many as can be counted.
+    pub(crate) fn stride_bytes(&self) -> u64 {
+        (self.row_stride as u64).saturating_mul(self.dtype.size())
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.rows.saturating_mul(self.cols)
     }
 
     /// The bytes of the buffer between the first element of `rows` rows and the last, as (first, end).
     pub(crate) fn bytes(&self, first_row: usize, rows: usize) -> (u64, u64) {
+        // An empty tensor may have any offset and stride, and reaches nothing.
+        if rows == 0 || self.len() == 0 {
+            return (0, 0);
+        }
         let size = self.dtype.size();
         let stride = self.row_stride as u64;
         let first = (self.offset + first_row as u64 * stride) * size;
-        if rows == 0 || self.cols == 0 {
-            return (first, first);
-        }
         (
             first,
             first + ((rows as u64 - 1) * stride + self.cols as u64) * size,
@@ -160,17 +166,16 @@ impl<'a> Tensor<'a> {
         let end = if self.len() == 0 {
             0
         } else {
-            (u128::from(self.offset) + last + self.cols as u128) * u128::from(self.dtype.size())
+            (u128::from(self.offset) + last + self.cols as u128)
+                .saturating_mul(u128::from(self.dtype.size()))
         };
         // The shader reads whole words.
-        if end.div_ceil(4) * 4 > u128::from(self.buffer.size()) {
+        let needed = end.div_ceil(4).saturating_mul(4);
+        if needed > u128::from(self.buffer.size()) {
             return Err(Error::new(
                 ErrorKind::Buffer,
                 name,
-                format!(
-                    "a buffer of at least {} bytes (whole words)",
-                    end.div_ceil(4) * 4
-                ),
+                format!("a buffer of at least {needed} bytes (whole words)"),
                 format!("{} bytes", self.buffer.size()),
             ));
         }
@@ -220,9 +225,8 @@ impl<'a> Tensor<'a> {
             return false;
         }
         // Column blocks of one wider matrix interleave without touching.
-        let stride = self.row_stride as u64 * self.dtype.size();
-        if self.rows > 1 && other.rows > 1 && stride == other.row_stride as u64 * other.dtype.size()
-        {
+        let stride = self.stride_bytes();
+        if self.rows > 1 && other.rows > 1 && stride == other.stride_bytes() {
             let (at, width) = (a % stride, self.cols as u64 * self.dtype.size());
             let (other_at, other_width) = (b % stride, other.cols as u64 * other.dtype.size());
             let apart = |from: u64, len: u64, at: u64| (at + stride - from) % stride >= len;

@@ -16,7 +16,7 @@ struct Element {
 
 // How far into its first gradient word the row begins.
 fn row_phase(row: u32) -> u32 {
-    return (params.grad_offset + row * params.grad_stride) % PACK;
+    return (params.grad_offset + row * params.grad_stride) & (PACK - 1u);
 }
 
 fn element(row: u32, col: u32, logit: u32, label: u32) -> Element {

@@ -3,7 +3,7 @@
 // A job of len 1 is a sum by one workgroup, in a fixed order; others take one lane per j.
 //
 // Grid: (workgroups, jobs). Job 0 writes `first` (the loss), job 1 `second` (the threshold's gradient).
-// Mirrors: `FinishParams` in src/losses/rows.rs.
+// Mirrors: `FinishJob` in src/losses/row_steps.rs.
 // provides: finish
 // expects:  WG, lanes
 
@@ -37,10 +37,10 @@ fn put(job: u32, j: u32, value: f32) {
 }
 
 @compute @workgroup_size(WG)
-fn finish(at: Lane) {
-    let job = params.jobs[at.group.y];
-    let lane = lane_index(at);
-    if (at.group.x >= job.groups) {
+fn finish(at: Lane, group: Group) {
+    let job = params.jobs[group.id.y];
+    let lane = lane_index(at, group);
+    if (group.id.x >= job.groups) {
         return;
     }
     if (job.len == 1u) {
@@ -48,17 +48,17 @@ fn finish(at: Lane) {
         for (var i = lane; i < job.count; i += WG) {
             sum.x += bitcast<f32>(scratch[job.source + i * job.stride]);
         }
-        sum = group_sum(at, sum);
+        sum = group_sum(at, group, sum);
         if (lane == 0u) {
-            put(at.group.y, 0u, job.scale * sum.x);
+            put(group.id.y, 0u, job.scale * sum.x);
         }
         return;
     }
-    for (var j = at.group.x * WG + lane; j < job.len; j += job.groups * WG) {
+    for (var j = group.id.x * WG + lane; j < job.len; j += job.groups * WG) {
         var sum = 0.0;
         for (var i = 0u; i < job.count; i++) {
             sum += bitcast<f32>(scratch[job.source + i * job.stride + j]);
         }
-        put(at.group.y, j, job.scale * sum);
+        put(group.id.y, j, job.scale * sum);
     }
 }

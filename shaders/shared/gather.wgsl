@@ -1,5 +1,5 @@
 // Copies small side tensors that lie in several buffers into scratch, where one binding reaches them all.
-// Grid: (workgroups, tensors). Mirrors: `GatherParams` in src/losses/rows.rs.
+// Grid: (workgroups, tensors). Mirrors: `GatherPiece` in src/losses/row_steps.rs.
 // provides: gather
 // expects:  WG
 
@@ -51,10 +51,10 @@ fn gather(
     let shift = (piece.source & 3u) * 8u;
     for (var i = group.x * WG + lane; i < piece.words; i += piece.groups * WG) {
         // A tensor of bytes may begin inside a word.
-        let from = piece.source / 4u + i;
-        var word = word_at(group.y, from);
+        let start = piece.source / 4u + i;
+        var word = word_at(group.y, start);
         if (shift != 0u) {
-            word = (word >> shift) | (word_at(group.y, from + 1u) << (32u - shift));
+            word = (word >> shift) | (word_at(group.y, start + 1u) << (32u - shift));
         }
         scratch[piece.destination + i] = word;
     }

@@ -1,20 +1,25 @@
 // The lanes of a workgroup by their index, and sums over it by a tree in workgroup memory.
-// provides: Lane, lane_index, group_sum
+// provides: Lane, Group, lane_index, group_sum
 // expects:  WG
 
+// What differs from lane to lane. What does not is in `Group`: browsers take a struct with one non-uniform builtin for
+// non-uniform as a whole, and refuse barriers and shuffles under conditions on it.
 struct Lane {
     @builtin(local_invocation_index) index: u32,
-    @builtin(workgroup_id) group: vec3<u32>,
 }
 
-fn lane_index(at: Lane) -> u32 {
+struct Group {
+    @builtin(workgroup_id) id: vec3<u32>,
+}
+
+fn lane_index(at: Lane, group: Group) -> u32 {
     return at.index;
 }
 
 var<workgroup> wg_sum: array<vec2<f32>, WG>;
 
 // The sum over the workgroup, in all lanes. All lanes of the workgroup must call it.
-fn group_sum(at: Lane, value: vec2<f32>) -> vec2<f32> {
+fn group_sum(at: Lane, group: Group, value: vec2<f32>) -> vec2<f32> {
     // The result before may still be being read.
     workgroupBarrier();
     wg_sum[at.index] = value;

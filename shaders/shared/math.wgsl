@@ -18,9 +18,10 @@ fn finite(bits: u32) -> f32 {
     return bitcast<f32>(select(bits, (bits & 0x80000000u) | 0x7f7fffffu, infinite));
 }
 
-// e^(x - m) for x <= m. The clamp is below the smallest f32, and keeps HUGE - LOWEST from becoming infinite.
+// e^(x - m) for x <= m. The lower clamp is below the smallest f32, and keeps HUGE - LOWEST from becoming infinite; the
+// upper one is for an x that a weight of 0 has kept out of the maximum m.
 fn exp_minus(x: f32, m: f32) -> f32 {
-    return exp(max(x - m, -110.0));
+    return exp(clamp(x - m, -110.0, 0.0));
 }
 
 // log(1 + x) for x >= 0, relative error below 4e-7 where x is small too.

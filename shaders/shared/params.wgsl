@@ -1,4 +1,4 @@
-// Sizes, places and settings of one window of rows; mirrored by `RowParams` in src/losses/rows.rs.
+// Sizes, places and settings of one window of rows; mirrored by `RowParams` in src/losses/row_steps.rs.
 // provides: ABSENT, RowParams, params (binding 0)
 // expects:  nothing
 
@@ -10,6 +10,7 @@ struct RowParams {
     rows: u32,              // rows of this window
     cols: u32,              // labels
     width: u32,             // lanes that share a row: a power of two, at most WG
+    shift: u32,             // width = 1 << shift
     blocks: u32,            // `rows`: how often a workgroup takes WG/width rows
     groups: u32,            // workgroups with work; those beyond (the grid is folded) return
     groups_x: u32,          // workgroups in x

@@ -1,22 +1,22 @@
 // Reduction over the lanes of a row, by a tree in workgroup memory.
 // provides: row_reduce
-// expects:  WG, Lane, Acc, acc_merge
+// expects:  WG, Lane, Group, Acc, acc_merge
 
 var<workgroup> wg_acc: array<Acc, WG>;
 
 // Merges the accumulators of each `width` neighbouring lanes (a power of two); all of them get the result.
 // All lanes of the workgroup must call it.
-fn row_reduce(at: Lane, width: u32, acc: Acc) -> Acc {
+fn row_reduce(at: Lane, group: Group, width: u32, acc: Acc) -> Acc {
     // The result before may still be being read.
     workgroupBarrier();
     wg_acc[at.index] = acc;
     workgroupBarrier();
     for (var reach = width / 2u; reach > 0u; reach /= 2u) {
-        if (at.index % width < reach) {
+        if ((at.index & (width - 1u)) < reach) {
             wg_acc[at.index] = acc_merge(wg_acc[at.index], wg_acc[at.index + reach]);
         }
         // A level is complete before the next reads it.
         workgroupBarrier();
     }
-    return wg_acc[at.index - at.index % width];
+    return wg_acc[at.index - (at.index & (width - 1u))];
 }

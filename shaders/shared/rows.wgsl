@@ -10,7 +10,7 @@
 //       `columns` ceil(cols/32) x chunks of `column_rows` rows.
 // Invariants: all lanes of a workgroup reach every barrier (what decides is in `params` or the workgroup's number); no
 //       workgroup reads what another of the same dispatch writes; nothing outside the rows is written.
-// Mirrors: src/losses/rows.rs (sizes, grid), src/reference/rows.rs (what is computed).
+// Mirrors: src/losses/row_steps.rs (sizes, grid), src/reference/rows.rs (what is computed).
 //
 // provides: scratch (binding 6), the entry points
 // expects:  WG, CACHE, params, logits, grad, second, targets, element, lanes, reduce, and from the loss: Acc, acc_start, acc_add, acc_store,
@@ -30,11 +30,11 @@ fn logit_at(row: u32, col: u32) -> u32 {
     return logit_bits(params.logits_offset + row * params.logits_stride + col);
 }
 
-// First sweep, over the items from `from` to `to`.
-fn sweep_statistics(lane: u32, row: u32, live: bool, from: u32, to: u32) -> Acc {
-    let own = lane % params.width;
+// First sweep, over the items from `start` to `to`.
+fn sweep_statistics(lane: u32, row: u32, live: bool, start: u32, to: u32) -> Acc {
+    let own = lane & (params.width - 1u);
     var acc = acc_start();
-    for (var tile = from; tile < to; tile += params.tile) {
+    for (var tile = start; tile < to; tile += params.tile) {
         targets_stage(row, live, lane, tile);
         let end = min(tile + params.tile, to);
         for (var item = tile; item < end; item++) {
@@ -55,12 +55,12 @@ fn sweep_statistics(lane: u32, row: u32, live: bool, from: u32, to: u32) -> Acc 
 }
 
 // Second sweep, over the same items.
-fn sweep_gradient(lane: u32, row: u32, live: bool, from: u32, to: u32, coef: Coef) {
-    let own = lane % params.width;
+fn sweep_gradient(lane: u32, row: u32, live: bool, start: u32, to: u32, coef: Coef) {
+    let own = lane & (params.width - 1u);
     let first_word = (params.grad_offset + row * params.grad_stride) / PACK;
-    for (var tile = from; tile < to; tile += params.tile) {
+    for (var tile = start; tile < to; tile += params.tile) {
         // A single tile is still staged from the first sweep of the same dispatch.
-        if (params.cached == 0u || params.tile < to - from) {
+        if (params.cached == 0u || params.tile < to - start) {
             targets_stage(row, live, lane, tile);
         }
         let end = min(tile + params.tile, to);
@@ -80,10 +80,14 @@ fn sweep_gradient(lane: u32, row: u32, live: bool, from: u32, to: u32, coef: Coe
                     }
                     let e = element(row, col, logit, target_bits(row, lane, col));
                     let both = select(vec2<f32>(0.0), element_grad(e, coef), e.counts);
-                    inside[part] = true;
-                    nan[part] = coef.bad && e.counts;
-                    value[part] = both.x;
-                    second_store(row, col, both.y, nan[part]);
+                    let bad = coef.bad && e.counts;
+                    // Not `value[part] = ..`: FXC unrolls every loop around a store to a vector's component by index,
+                    // and fails.
+                    let here = vec2<bool>(part == 0u, part == 1u);
+                    inside = inside | here;
+                    nan = nan | (here & vec2<bool>(bad));
+                    value = select(value, vec2<f32>(both.x), here);
+                    second_store(row, col, both.y, bad);
                 }
             }
             grad_store(first_word + item * params.width + own, value, inside, nan);
@@ -106,18 +110,18 @@ fn store_row(row: u32, r: RowResult) {
 }
 
 @compute @workgroup_size(WG)
-fn rows(at: Lane) {
-    let lane = lane_index(at);
-    let per_group = WG / params.width;
+fn rows(at: Lane, group: Group) {
+    let lane = lane_index(at, group);
+    let per_group = (WG >> params.shift);
     var total = vec2<f32>(0.0);
     for (var block = 0u; block < params.blocks; block++) {
-        let row = (at.group.x * params.blocks + block) * per_group + lane / params.width;
+        let row = (group.id.x * params.blocks + block) * per_group + (lane >> params.shift);
         let live = row < params.rows;
-        let acc = row_reduce(at, params.width, sweep_statistics(lane, row, live, 0u, params.items));
+        let acc = row_reduce(at, group, params.width, sweep_statistics(lane, row, live, 0u, params.items));
         var result: RowResult;
         if (live) {
             result = row_result(row, acc);
-            if (lane % params.width == 0u) {
+            if ((lane & (params.width - 1u)) == 0u) {
                 store_row(row, result);
                 total += vec2<f32>(result.loss, result.threshold);
             }
@@ -127,9 +131,9 @@ fn rows(at: Lane) {
         }
     }
     if (params.partial_at != ABSENT) {
-        let sum = group_sum(at, total);
+        let sum = group_sum(at, group, total);
         if (lane == 0u) {
-            let place = params.partial_at + 2u * (params.first_group + at.group.x);
+            let place = params.partial_at + 2u * (params.first_group + group.id.x);
             scratch[place] = bitcast<u32>(sum.x);
             scratch[place + 1u] = bitcast<u32>(sum.y);
         }
@@ -137,55 +141,58 @@ fn rows(at: Lane) {
 }
 
 @compute @workgroup_size(WG)
-fn partial(at: Lane) {
-    let group = at.group.x + at.group.y * params.groups_x;
-    if (group >= params.groups) {
+fn partial(at: Lane, group: Group) {
+    let number = group.id.x + group.id.y * params.groups_x;
+    if (number >= params.groups) {
         return;
     }
-    let lane = lane_index(at);
-    let from = (group % params.chunks) * params.items;
-    let acc = row_reduce(at, WG, sweep_statistics(lane, group / params.chunks, true, from, from + params.items));
+    let lane = lane_index(at, group);
+    let start = (number % params.chunks) * params.items;
+    let acc = row_reduce(at, group, WG, sweep_statistics(lane, number / params.chunks, true, start, start + params.items));
     if (lane == 0u) {
-        acc_store(params.chunk_at + group * ACC_WORDS, acc);
+        acc_store(params.chunk_at + number * ACC_WORDS, acc);
     }
 }
 
 @compute @workgroup_size(WG)
-fn combine(at: Lane) {
-    let row = at.group.x + at.group.y * params.groups_x;
+fn combine(at: Lane, group: Group) {
+    let row = group.id.x + group.id.y * params.groups_x;
     if (row >= params.rows) {
         return;
     }
-    let lane = lane_index(at);
+    let lane = lane_index(at, group);
     var acc = acc_start();
     for (var chunk = lane; chunk < params.chunks; chunk += WG) {
         acc = acc_merge(acc, acc_load(params.chunk_at + (row * params.chunks + chunk) * ACC_WORDS));
     }
-    acc = row_reduce(at, WG, acc);
+    acc = row_reduce(at, group, WG, acc);
     if (lane == 0u) {
         store_row(row, row_result(row, acc));
     }
 }
 
 @compute @workgroup_size(WG)
-fn gradient(at: Lane) {
-    let group = at.group.x + at.group.y * params.groups_x;
-    if (group >= params.groups) {
+fn gradient(at: Lane, group: Group) {
+    let number = group.id.x + group.id.y * params.groups_x;
+    if (number >= params.groups) {
         return;
     }
-    let row = group / params.chunks;
-    let from = (group % params.chunks) * params.items;
+    let row = number / params.chunks;
+    let start = (number % params.chunks) * params.items;
     let coef = coef_load(params.coef_at + (params.first_row + row) * COEF_WORDS);
-    sweep_gradient(lane_index(at), row, true, from, from + params.items, coef);
+    let lane = lane_index(at, group);
+    // Nothing is cached here, but FXC refuses a read of what the entry point never writes.
+    wg_cache[lane] = 0u;
+    sweep_gradient(lane, row, true, start, start + params.items, coef);
 }
 
 var<workgroup> wg_column: array<f32, WG>;
 
 @compute @workgroup_size(WG)
-fn columns(at: Lane) {
-    let lane = lane_index(at);
-    let col = (at.group.x + at.group.y * params.groups_x) * 32u + lane % 32u;
-    let first = at.group.z * params.column_rows;
+fn columns(at: Lane, group: Group) {
+    let lane = lane_index(at, group);
+    let col = (group.id.x + group.id.y * params.groups_x) * 32u + lane % 32u;
+    let first = group.id.z * params.column_rows;
     let end = min(first + params.column_rows, params.rows);
     var sum = 0.0;
     if (col < params.cols) {
@@ -204,6 +211,6 @@ fn columns(at: Lane) {
         for (var i = lane + 32u; i < WG; i += 32u) {
             sum += wg_column[i];
         }
-        scratch[params.column_at + (params.first_group + at.group.z) * params.cols + col] = bitcast<u32>(sum);
+        scratch[params.column_at + (params.first_group + group.id.z) * params.cols + col] = bitcast<u32>(sum);
     }
 }

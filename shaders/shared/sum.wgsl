@@ -1,5 +1,5 @@
 // The accumulator of losses that are a sum over labels.
-// provides: Acc, acc_start, acc_merge, acc_store, acc_load, Coef, coef_store, coef_load, acc_add, element_grad, RowResult, row_result
+// provides: ACC_WORDS, COEF_WORDS, Acc, acc_start, acc_merge, acc_store, acc_load, Coef, coef_store, coef_load, acc_add, element_grad, RowResult, row_result
 // expects:  element, scratch, and from the loss: label_loss(Element) -> f32 (+-HUGE where infinite),
 //           label_grad(Element) -> vec2<f32> (to the logit, to the target)
 

@@ -14,16 +14,16 @@ var<private> staged_from: u32;
 
 // The row's part of `indices`, kept inside the tensor whatever the offsets say.
 fn positives(row: u32) -> vec2<u32> {
-    let from = min(targets[params.targets_offset + row], params.indices_len);
+    let start = min(targets[params.targets_offset + row], params.indices_len);
     let to = min(targets[params.targets_offset + row + 1u], params.indices_len);
-    return vec2<u32>(from, max(from, to));
+    return vec2<u32>(start, max(start, to));
 }
 
 // Stages the tile of labels that begins at item `item`. All lanes of the workgroup must call it.
 fn targets_stage(row: u32, live: bool, lane: u32, item: u32) {
-    let words = BIT_WORDS / (WG / params.width);
-    let own = lane % params.width;
-    let first = (lane / params.width) * words;
+    let words = (BIT_WORDS / WG) << params.shift;
+    let own = lane & (params.width - 1u);
+    let first = ((lane >> params.shift)) * words;
     staged_from = item * params.width * PACK;
     // Other lanes may still be reading the tile before.
     workgroupBarrier();
@@ -49,9 +49,9 @@ fn targets_stage(row: u32, live: bool, lane: u32, item: u32) {
 
 // The f32 bit pattern of the target of label `col`, which lies in the staged tile.
 fn target_bits(row: u32, lane: u32, col: u32) -> u32 {
-    let words = BIT_WORDS / (WG / params.width);
+    let words = (BIT_WORDS / WG) << params.shift;
     let bit = col + row_phase(row) - staged_from;
-    let word = atomicLoad(&wg_bits[(lane / params.width) * words + bit / 32u]);
+    let word = atomicLoad(&wg_bits[((lane >> params.shift)) * words + bit / 32u]);
     return select(0u, 0x3f800000u, ((word >> (bit & 31u)) & 1u) != 0u);
 }
 

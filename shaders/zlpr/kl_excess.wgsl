@@ -1,6 +1,6 @@
 // Excess risk D(s|u) = soft(t = sigma(2u), s) - 2 log(1 + Q), Q = sum w/(2 cosh u); zero where s = u.
 // The targets are the other logits u, and the second gradient goes to them.
-// provides: FLOOR, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad, RowResult, row_result
+// provides: FLOOR, ACC_WORDS, COEF_WORDS, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad, RowResult, row_result
 // expects:  math, side, element, scratch
 
 const FLOOR = 0.0;
@@ -97,6 +97,10 @@ fn acc_add(acc: ptr<function, Acc>, e: Element) {
 
 // The gradients to the logit s and to the other logit u.
 fn element_grad(e: Element, c: Coef) -> vec2<f32> {
+    // A class of weight 0 is in no sum, and its exponential may be infinite.
+    if (e.weight <= 0.0) {
+        return vec2<f32>(0.0);
+    }
     let t = sigmoid(2.0 * e.label);
     let rest = sigmoid(-2.0 * e.label);
     let pos = exp(max(-e.logit - c.max_pos, -110.0)) * c.pos;

@@ -28,6 +28,10 @@ fn acc_add(acc: ptr<function, Acc>, e: Element) {
 // The gradients to the logit and to the target. A target of 0 (or 1) is in one sum only, and the other side's slope may
 // be larger than any f32; it is infinite then.
 fn element_grad(e: Element, c: Coef) -> vec2<f32> {
+    // A class of weight 0 is in no sum, and its exponential may be infinite.
+    if (e.weight <= 0.0) {
+        return vec2<f32>(0.0);
+    }
     let t = shares(e);
     let down = exponent(e, -1.0);
     let up = exponent(e, 1.0);

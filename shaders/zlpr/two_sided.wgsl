@@ -1,5 +1,5 @@
 // The two-sided log-sum-exp of a row: online (maximum, sum) pairs of the positive and the negative side.
-// provides: Acc, acc_merge, acc_store, acc_load, Coef, coef_store, coef_load
+// provides: ACC_WORDS, COEF_WORDS, Acc, acc_start, acc_merge, acc_store, acc_load, Coef, coef_store, coef_load
 // expects:  math, scratch, FLOOR (where the maxima start: 0 for log(1 + sum), LOWEST without the 1)
 
 struct Acc {

@@ -77,11 +77,23 @@ impl Gpu {
     /// # Errors
     /// Where the adapter gives no device, or one too small.
     pub fn from_adapter(adapter: &wgpu::Adapter) -> Result<Gpu, Error> {
+        Gpu::with_limits(adapter, Context::useful_features(adapter), adapter.limits())
+    }
+
+    /// Opens an adapter with these features and limits, without testing it.
+    ///
+    /// # Errors
+    /// Where the adapter gives no such device, or the limits are too small for the kernels.
+    pub fn with_limits(
+        adapter: &wgpu::Adapter,
+        features: wgpu::Features,
+        limits: wgpu::Limits,
+    ) -> Result<Gpu, Error> {
         let info = adapter.get_info();
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("wgloss"),
-            required_features: Context::useful_features(adapter),
-            required_limits: adapter.limits(),
+            required_features: features,
+            required_limits: limits,
             ..Default::default()
         }))
         .map_err(|error| {

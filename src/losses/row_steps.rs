@@ -18,6 +18,7 @@ struct RowParams {
     rows: u32,
     cols: u32,
     width: u32,
+    shift: u32,
     blocks: u32,
     groups: u32,
     groups_x: u32,
@@ -143,6 +144,19 @@ impl Shape {
         }
     }
 
+    /// The same chunks with all lanes of a workgroup on one row.
+    fn whole_groups(&self, cols: usize, workgroup: u32, pack: u32) -> Shape {
+        if self.chunks > 1 {
+            return *self;
+        }
+        let words = (cols + pack as usize - 1).div_ceil(pack as usize);
+        Shape {
+            width: workgroup,
+            chunks: 1,
+            items: words.div_ceil(workgroup as usize) as u32,
+        }
+    }
+
     /// Items between two stagings of sparse targets.
     fn tile(&self, workgroup: u32, pack: u32, sparse: bool) -> u32 {
         if !sparse {
@@ -185,7 +199,8 @@ fn word(value: u64, subject: &str) -> Result<u32, Error> {
 /// How many rows of a tensor one storage binding reaches.
 fn rows_per_binding(name: &str, tensor: &Tensor<'_>, caps: &Caps) -> Result<usize, Error> {
     // The kernels count elements in 32 bits, and a binding begins before its tensor by up to the alignment.
-    let room = caps.max_binding.min(u64::from(u32::MAX)) - caps.storage_align - 4;
+    let most = caps.max_binding.min(u64::from(u32::MAX));
+    let room = most.saturating_sub(caps.storage_align + 4);
     let (first, end) = tensor.bytes(0, 1);
     let row = end - first;
     if row > room {
@@ -196,8 +211,7 @@ fn rows_per_binding(name: &str, tensor: &Tensor<'_>, caps: &Caps) -> Result<usiz
             format!("{row} bytes"),
         ));
     }
-    let stride = (tensor.stride() as u64 * tensor.dtype().size()).max(1);
-    Ok(((room - row) / stride) as usize + 1)
+    Ok(((room - row) / tensor.stride_bytes().max(1)) as usize + 1)
 }
 
 /// The binding that reaches rows of a tensor, and the element of it at which they begin.
@@ -229,6 +243,15 @@ fn target_storage(targets: &Targets<'_>) -> TargetStorage {
     }
 }
 
+/// What errors call the side tensors, in the order of `Sides::at`.
+const SIDES: [&str; 5] = [
+    "class_mask",
+    "class_weight",
+    "sample_weight",
+    "threshold",
+    "grad_loss",
+];
+
 /// The small tensors that all kernels reach through one binding, and where in it each begins (in its own elements).
 struct Sides<'a> {
     bind: Bind<'a>,
@@ -251,7 +274,7 @@ fn bind_sides<'a>(
         bind: Bind::Nothing,
         at: [ABSENT; 5],
     };
-    let Some((_, one)) = present.first() else {
+    let Some((first, one)) = present.first() else {
         return Ok((sides, None));
     };
     let ends: Vec<(u64, u64)> = present.iter().map(|(_, t)| t.bytes(0, 1)).collect();
@@ -265,12 +288,12 @@ fn bind_sides<'a>(
     if together {
         let (bind, before) = Bind::bytes(one.buffer(), from, end, caps.storage_align);
         if end - from + before > caps.max_binding {
-            rows_per_binding("sample_weight", one, caps)?;
+            rows_per_binding(SIDES[*first], one, caps)?;
         }
         sides.bind = bind;
         for ((i, tensor), (first, _)) in present.iter().zip(&ends) {
             let at = (first - from + before) / tensor.dtype().size();
-            sides.at[*i] = word(at, "sample_weight")?;
+            sides.at[*i] = word(at, SIDES[*i])?;
         }
         return Ok((sides, None));
     }
@@ -288,14 +311,14 @@ fn bind_sides<'a>(
         widest = widest.max(groups);
         bindings[place] = bind;
         pieces[place] = GatherPiece {
-            source: word(before, "side tensor")?,
-            words: word(words, "side tensor")?,
+            source: word(before, SIDES[*i])?,
+            words: word(words, SIDES[*i])?,
             destination: at - begin as u32,
             groups,
         };
         sides.at[*i] = word(
             u64::from(at - begin as u32) * 4 / tensor.dtype().size(),
-            "side tensor",
+            SIDES[*i],
         )?;
     }
     let place = Bind::Scratch {
@@ -368,7 +391,7 @@ pub(super) fn build(
     let mut by_rows = vec![("logits", logits)];
     let sparse = match inputs.targets {
         Targets::Dense(t) | Targets::Bits(t) => {
-            by_rows.push(("targets", t));
+            by_rows.push((inputs.targets.name(spec.loss), t));
             None
         }
         Targets::Sparse { offsets, indices } => Some((offsets, indices)),
@@ -381,7 +404,8 @@ pub(super) fn build(
         window = window.min(rows_per_binding(name, tensor, caps)?);
     }
     if sparse.is_some() {
-        window = window.min(((caps.max_binding - caps.storage_align) / 4) as usize - 2);
+        let words = caps.max_binding.saturating_sub(caps.storage_align) / 4;
+        window = window.min(words.saturating_sub(2).max(1) as usize);
     }
     word(rows as u64, "logits")?;
     word(cols as u64, "logits")?;
@@ -392,6 +416,7 @@ pub(super) fn build(
     let shape = Shape::of(window.min(rows), cols, workgroup, pack);
     let split = shape.chunks > 1;
     let per_group = workgroup / shape.width;
+    let whole = shape.whole_groups(cols, workgroup, pack);
     // Workgroups of the one-pass kernel, and the blocks of rows that each takes.
     let row_groups = |rows: usize| {
         let blocks = (rows as u32).div_ceil(per_group);
@@ -489,6 +514,7 @@ pub(super) fn build(
             rows: count as u32,
             cols: cols as u32,
             width: shape.width,
+            shift: shape.width.ilog2(),
             blocks,
             groups: split_groups,
             groups_x: 0,
@@ -595,6 +621,14 @@ pub(super) fn build(
             push("columns", grid, params);
         }
         if gradient_last && grad.is_some() {
+            // One workgroup a row (or chunk), whatever the statistics took.
+            let params = RowParams {
+                width: whole.width,
+                shift: whole.width.ilog2(),
+                items: whole.items,
+                tile: whole.tile(workgroup, pack, sparse.is_some()),
+                ..params
+            };
             let (grid, params) = folded(split_groups, 1, params);
             push("gradient", grid, params);
         }

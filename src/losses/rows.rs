@@ -25,6 +25,17 @@ pub enum Targets<'a> {
     },
 }
 
+impl Targets<'_> {
+    /// What errors call the tensor of a loss's dense targets or bits.
+    pub(crate) fn name(&self, loss: RowLoss) -> &'static str {
+        match self {
+            Targets::Bits(_) => "target_bits",
+            _ if loss.parts().targets_are_logits => "other",
+            _ => "targets",
+        }
+    }
+}
+
 /// The threshold `s0` of TLPR, f32: the loss is that of `s - s0`.
 #[derive(Clone, Copy, Debug)]
 pub enum Threshold<'a> {
@@ -194,7 +205,7 @@ fn check_inputs(spec: &RowSpec, inputs: &RowInputs<'_>) -> Result<(), Error> {
         }
         Targets::Sparse { offsets, indices } => {
             offsets.check("target_offsets", &[DType::U32])?;
-            offsets.check_len("target_offsets", rows + 1)?;
+            offsets.check_len("target_offsets", rows.saturating_add(1))?;
             indices.check("target_indices", &[DType::U32])?;
             indices.check_len("target_indices", indices.cols())?;
         }
@@ -221,9 +232,8 @@ fn check_inputs(spec: &RowSpec, inputs: &RowInputs<'_>) -> Result<(), Error> {
     }
     if let Some(grad_loss) = &inputs.grad_loss {
         grad_loss.check("grad_loss", &[DType::F32])?;
-        if !(spec.reduction == Reduction::None && grad_loss.cols() == rows) {
-            grad_loss.check_len("grad_loss", 1)?;
-        }
+        let one = spec.reduction != Reduction::None || grad_loss.cols() == 1;
+        grad_loss.check_len("grad_loss", if one { 1 } else { rows })?;
     }
     Ok(())
 }
@@ -255,7 +265,10 @@ fn check_outputs(
             ));
         }
         Some(Gradient::To(grad)) => {
-            grad.check("grad_logits", &[DType::F32, logits.dtype()])?;
+            match logits.dtype() {
+                DType::F32 => grad.check("grad_logits", &[DType::F32])?,
+                half => grad.check("grad_logits", &[DType::F32, half])?,
+            }
             grad.check_shape("grad_logits", rows, cols)?;
             written.push(("grad_logits", *grad));
         }
@@ -290,7 +303,7 @@ fn check_outputs(
     // Nothing that is written may be read or written under another name.
     let mut others = vec![("logits", logits)];
     match &inputs.targets {
-        Targets::Dense(t) | Targets::Bits(t) => others.push(("targets", t)),
+        Targets::Dense(t) | Targets::Bits(t) => others.push((inputs.targets.name(spec.loss), t)),
         Targets::Sparse { offsets, indices } => {
             others.extend([("target_offsets", offsets), ("target_indices", indices)]);
         }

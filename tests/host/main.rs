@@ -1,1 +1,9 @@
+//! The host layer on wgpu's noop device, which validates as any device does and computes nothing: checks, plans,
+//! pipelines, recording. Needs no GPU.
 
+mod call;
+mod context;
+mod errors;
+mod pipelines;
+mod plans;
+mod record;

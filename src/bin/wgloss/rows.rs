@@ -1,0 +1,342 @@
+//! What a loss of rows reads from a file.
+
+use crate::losses::{Loss, RowLoss};
+use crate::tensors::{Reals, TensorFile, place};
+use wgloss::host::{Labels, Rows, Thresholds, Values};
+use wgloss::{Error, Reduction, TargetKind};
+
+/// Most rows of logits without labels: no data of the file stands behind their number, and each gets a loss.
+const MOST_EMPTY_ROWS: usize = 1 << 24;
+
+/// The targets, as the file has them.
+enum Targets {
+    Flags(Vec<u8>),
+    Reals(Reals),
+    Bits(Vec<u32>),
+    Sparse(Vec<u32>, Vec<u32>),
+}
+
+/// What a threshold is shared by.
+enum Shared {
+    Batch,
+    Row,
+    Label,
+}
+
+struct Threshold {
+    shared: Shared,
+    shape: Vec<usize>,
+    values: Vec<f32>,
+}
+
+/// The tensors of a loss of rows.
+pub struct RowTensors {
+    rows: usize,
+    cols: usize,
+    logits: Reals,
+    targets: Targets,
+    kind: TargetKind,
+    class_mask: Option<Vec<u8>>,
+    mask: Option<Vec<u8>>,
+    sample_weight: Option<Vec<f32>>,
+    class_weight: Option<Vec<f32>>,
+    threshold: Option<Threshold>,
+    grad_loss: Option<Vec<f32>>,
+}
+
+impl RowTensors {
+    /// Reads what the loss takes. Tensors of other names are of no concern; those that another loss of rows takes in
+    /// the place of one of this loss's are an error.
+    pub fn read(file: &TensorFile, loss: Loss, config: &RowLoss) -> Result<Self, Error> {
+        let (rows, cols) = match *file.shape("logits")? {
+            [rows, cols] => (rows, cols),
+            ref shape => return Err(Error::shape("logits", "[B, L]", format!("{shape:?}"))),
+        };
+        let most = if cols == 0 {
+            MOST_EMPTY_ROWS
+        } else {
+            u32::MAX as usize
+        };
+        if rows > most || cols > u32::MAX as usize {
+            return Err(Error::shape(
+                "logits",
+                format!("at most {most} rows and {} labels", u32::MAX),
+                format!("[{rows}, {cols}]"),
+            ));
+        }
+        let kind = config.target_kind();
+        let form = target_form(file, loss, kind)?;
+        let threshold = read_threshold(file, loss, rows, cols)?;
+        let logits = file.reals("logits")?;
+        let targets = read_targets(file, form, loss, kind, rows, cols)?;
+        let floats = |tensor: &str, len: usize| -> Result<Option<Vec<f32>>, Error> {
+            if !file.has(tensor) {
+                return Ok(None);
+            }
+            file.expect(tensor, &[len])?;
+            file.floats(tensor).map(Some)
+        };
+        let flags = |tensor: &str, shape: &[usize]| -> Result<Option<Vec<u8>>, Error> {
+            if !file.has(tensor) {
+                return Ok(None);
+            }
+            file.expect(tensor, shape)?;
+            file.flags(tensor).map(Some)
+        };
+        let each_row = config.reduction() == Reduction::None;
+        let grad_loss = match file.has("grad_loss") {
+            false => None,
+            true => match *file.shape("grad_loss")? {
+                [] | [1] => Some(file.floats("grad_loss")?),
+                [len] if each_row && len == rows => Some(file.floats("grad_loss")?),
+                ref shape => {
+                    let rows = format!("[1] or [{rows}]");
+                    let expected = if each_row { &rows } else { "[1]" };
+                    let found = format!("{shape:?}");
+                    return Err(Error::shape("grad_loss", expected, found));
+                }
+            },
+        };
+        Ok(RowTensors {
+            rows,
+            cols,
+            logits,
+            targets,
+            kind,
+            class_mask: flags("class_mask", &[cols])?,
+            mask: flags("mask", &[rows, cols])?,
+            sample_weight: floats("sample_weight", rows)?,
+            class_weight: floats("class_weight", cols)?,
+            threshold,
+            grad_loss,
+        })
+    }
+
+    /// The same, borrowed.
+    pub fn rows(&self) -> Rows<'_> {
+        let labels = match &self.targets {
+            Targets::Flags(flags) => Labels::Flags(flags),
+            Targets::Reals(reals) => Labels::Values(reals.values()),
+            Targets::Bits(words) => Labels::Bits(words),
+            Targets::Sparse(offsets, indices) => Labels::Sparse { offsets, indices },
+        };
+        Rows {
+            class_mask: self.class_mask.as_deref(),
+            mask: self.mask.as_deref(),
+            sample_weight: self.sample_weight.as_deref(),
+            class_weight: self.class_weight.as_deref(),
+            threshold: self.threshold.as_ref().map(|t| match t.shared {
+                Shared::Batch => Thresholds::Batch(t.values[0]),
+                Shared::Row => Thresholds::Row(&t.values),
+                Shared::Label => Thresholds::Label(&t.values),
+            }),
+            grad_loss: self.grad_loss.as_deref(),
+            ..Rows::new(self.rows, self.cols, self.logits.values(), labels)
+        }
+    }
+
+    /// The form of the targets.
+    pub fn form(&self) -> &'static str {
+        match (&self.targets, self.kind) {
+            (_, TargetKind::Logits) => "other",
+            (Targets::Flags(_) | Targets::Reals(_), _) => "dense",
+            (Targets::Bits(_), _) => "bits",
+            (Targets::Sparse(..), _) => "sparse",
+        }
+    }
+
+    /// The name of the gradient to the targets, where there is one.
+    pub fn grad_targets(&self) -> Option<&'static str> {
+        match (&self.targets, self.kind) {
+            (Targets::Reals(_), TargetKind::Soft) => Some("grad_targets"),
+            (Targets::Reals(_), TargetKind::Logits) => Some("grad_other"),
+            _ => None,
+        }
+    }
+
+    /// The shape of the threshold, where there is one.
+    pub fn threshold_shape(&self) -> Option<&[usize]> {
+        self.threshold.as_ref().map(|t| &t.shape[..])
+    }
+}
+
+/// The tensor that says which form the targets have. There is exactly one form, and the loss takes it.
+fn target_form(file: &TensorFile, loss: Loss, kind: TargetKind) -> Result<&'static str, Error> {
+    let mut forms = Vec::new();
+    for form in ["targets", "target_bits", "target_offsets"] {
+        let sparse = form == "target_offsets" && file.has("target_indices");
+        if file.has(form) || sparse {
+            forms.push(form);
+        }
+    }
+    let unwanted = |tensor: &str, instead: &str| {
+        Err(Error::shape(
+            tensor,
+            format!("no such tensor with {loss}, which takes {instead}"),
+            "one",
+        ))
+    };
+    if kind == TargetKind::Logits {
+        return match forms[..] {
+            [] => Ok("other"),
+            [form, ..] => unwanted(form, "other"),
+        };
+    }
+    if file.has("other") {
+        return unwanted("other", "targets");
+    }
+    match forms[..] {
+        [form] => Ok(form),
+        [first, second, ..] => Err(Error::shape(
+            second,
+            format!("no second form of targets beside {first}"),
+            "one",
+        )),
+        [] => Err(Error::shape(
+            "targets",
+            "one of targets, target_bits, target_offsets with target_indices",
+            "none of them",
+        )),
+    }
+}
+
+fn read_targets(
+    file: &TensorFile,
+    form: &str,
+    loss: Loss,
+    kind: TargetKind,
+    rows: usize,
+    cols: usize,
+) -> Result<Targets, Error> {
+    match form {
+        "target_bits" => {
+            file.expect(form, &[rows, cols.div_ceil(32)])?;
+            Ok(Targets::Bits(file.words(form)?))
+        }
+        "target_offsets" => {
+            file.expect(form, &[rows + 1])?;
+            let offsets = file.indices(form)?;
+            let indices = match *file.shape("target_indices")? {
+                [_] => file.indices("target_indices")?,
+                ref shape => {
+                    let found = format!("{shape:?}");
+                    return Err(Error::shape("target_indices", "one dimension", found));
+                }
+            };
+            check_sparse(&offsets, &indices, cols)?;
+            Ok(Targets::Sparse(offsets, indices))
+        }
+        _ => {
+            file.expect(form, &[rows, cols])?;
+            if kind == TargetKind::Logits {
+                return Ok(Targets::Reals(file.reals(form)?));
+            }
+            if file.has_flags(form)? {
+                return Ok(Targets::Flags(file.flags(form)?));
+            }
+            let reals = file.reals(form)?;
+            if !loss.hard() {
+                return Ok(Targets::Reals(reals));
+            }
+            let flags = hard(form, reals.values(), loss, cols)?;
+            // Smoothed hard labels: the kernel's labels are soft, the user's are not.
+            Ok(match kind {
+                TargetKind::Soft => Targets::Flags(flags),
+                _ => Targets::Reals(reals),
+            })
+        }
+    }
+}
+
+/// Real numbers that are 0 or 1, as flags.
+fn hard(tensor: &str, values: Values<'_>, loss: Loss, cols: usize) -> Result<Vec<u8>, Error> {
+    let flag = |(at, value): (usize, f64)| {
+        if value == 0.0 || value == 1.0 {
+            return Ok(u8::from(value == 1.0));
+        }
+        let hint = match loss {
+            Loss::Zlpr => " (zlpr-soft takes soft labels)",
+            _ => "",
+        };
+        Err(Error::value(
+            tensor,
+            format!("0 or 1 with {loss}{hint}"),
+            format!("{value} at [{}, {}]", at / cols, at % cols),
+        ))
+    };
+    values.to_f64().into_iter().enumerate().map(flag).collect()
+}
+
+/// Checks that offsets begin at 0, do not fall and end with the indices, and that these are labels.
+fn check_sparse(offsets: &[u32], indices: &[u32], cols: usize) -> Result<(), Error> {
+    let bad = |at: usize, expected: String| {
+        let found = format!("{} at [{at}]", offsets[at]);
+        Err(Error::value("target_offsets", expected, found))
+    };
+    if offsets[0] != 0 {
+        return bad(0, "0 as the first value".into());
+    }
+    if let Some(at) = offsets.windows(2).position(|pair| pair[0] > pair[1]) {
+        let before = offsets[at];
+        return bad(at + 1, format!("values that do not fall ({before} before)"));
+    }
+    let last = offsets.len() - 1;
+    if offsets[last] as usize != indices.len() {
+        let expected = format!("{} (all target_indices) as the last value", indices.len());
+        return bad(last, expected);
+    }
+    match indices.iter().position(|label| *label as usize >= cols) {
+        None => Ok(()),
+        Some(at) => Err(Error::value(
+            "target_indices",
+            format!("labels below {cols}"),
+            format!("{} at [{at}]", indices[at]),
+        )),
+    }
+}
+
+/// The threshold of TLPR. One dimension as long as there are rows is one per row, also where there are as many
+/// labels; two dimensions tell them apart.
+fn read_threshold(
+    file: &TensorFile,
+    loss: Loss,
+    rows: usize,
+    cols: usize,
+) -> Result<Option<Threshold>, Error> {
+    if loss != Loss::Tlpr {
+        return match file.has("threshold") {
+            false => Ok(None),
+            true => Err(Error::shape(
+                "threshold",
+                format!("no such tensor with {loss} (tlpr takes one)"),
+                "one",
+            )),
+        };
+    }
+    let shape = file.shape("threshold")?;
+    let shared = match *shape {
+        [] | [1] | [1, 1] => Shared::Batch,
+        [len] | [len, 1] if len == rows => Shared::Row,
+        [len] | [1, len] if len == cols => Shared::Label,
+        _ => {
+            return Err(Error::shape(
+                "threshold",
+                format!("[1], [{rows}] or [{rows}, 1] (rows), [{cols}] or [1, {cols}] (labels)"),
+                format!("{shape:?}"),
+            ));
+        }
+    };
+    let values = file.floats("threshold")?;
+    if let Some(at) = values.iter().position(|t| !t.is_finite()) {
+        return Err(Error::value(
+            "threshold",
+            "finite values",
+            format!("{} at {:?}", values[at], place(at, shape)),
+        ));
+    }
+    Ok(Some(Threshold {
+        shared,
+        shape: shape.to_vec(),
+        values,
+    }))
+}

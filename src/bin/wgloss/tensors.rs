@@ -1,0 +1,318 @@
+//! Safetensors files. Every error names the tensor (or the file), what was expected and what was found.
+
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo, View};
+use std::borrow::Cow;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use wgloss::host::Values;
+use wgloss::{Error, ErrorKind};
+
+/// Element types of real values.
+const REALS: &[Dtype] = &[Dtype::F32, Dtype::F16, Dtype::BF16];
+/// Element types of flags.
+const FLAGS: &[Dtype] = &[Dtype::U8, Dtype::BOOL];
+/// Element types of indices.
+const INDICES: &[Dtype] = &[Dtype::U32, Dtype::I32, Dtype::I64];
+/// Most bytes of a header; the format's own limit.
+const MOST_HEADER: u64 = 100_000_000;
+/// Bytes read at a time; whole elements of every type.
+const BLOCK: usize = 1 << 16;
+
+/// An open file. The header is in memory and checked against the file's size; tensors are read when asked for.
+pub struct TensorFile {
+    name: String,
+    file: File,
+    metadata: Metadata,
+    /// Where the tensors begin.
+    data: u64,
+}
+
+/// Real numbers in the type that the file has them in.
+pub enum Reals {
+    F32(Vec<f32>),
+    F16(Vec<f16>),
+    Bf16(Vec<bf16>),
+}
+
+impl Reals {
+    /// The numbers, borrowed.
+    pub fn values(&self) -> Values<'_> {
+        match self {
+            Reals::F32(v) => Values::F32(v),
+            Reals::F16(v) => Values::F16(v),
+            Reals::Bf16(v) => Values::Bf16(v),
+        }
+    }
+}
+
+impl TensorFile {
+    /// Opens a file and checks its header.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let name = path.display().to_string();
+        let bad = |found: String| Error::value(&name, "a safetensors file", found);
+        let failed = |error: io::Error| bad(error.to_string());
+        // Before opening: that of a pipe waits for a writer.
+        let kind = fs::metadata(path).map_err(failed)?.file_type();
+        if !kind.is_file() {
+            return Err(bad(no_file(kind).into()));
+        }
+        let file = File::open(path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        if size < 8 {
+            return Err(bad(format!("only {size} bytes")));
+        }
+        let mut length = [0; 8];
+        (&file).read_exact(&mut length).map_err(failed)?;
+        let header = u64::from_le_bytes(length);
+        if header > MOST_HEADER || header > size - 8 {
+            return Err(bad(format!(
+                "a header of {header} bytes in a file of {size}"
+            )));
+        }
+        let mut text = vec![0; header as usize];
+        (&file).read_exact(&mut text).map_err(failed)?;
+        let metadata: Metadata = serde_json::from_slice(&text)
+            .map_err(|error| bad(format!("an invalid header ({error})")))?;
+        let (found, described) = (size - 8 - header, metadata.data_len() as u64);
+        if found != described {
+            return Err(bad(format!(
+                "{found} bytes of tensors where the header describes {described}"
+            )));
+        }
+        Ok(TensorFile {
+            name,
+            file,
+            metadata,
+            data: 8 + header,
+        })
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn has(&self, tensor: &str) -> bool {
+        self.metadata.info(tensor).is_some()
+    }
+
+    fn info(&self, tensor: &str) -> Result<&TensorInfo, Error> {
+        self.metadata.info(tensor).ok_or_else(|| {
+            let tensors = self.metadata.tensors();
+            let mut names: Vec<&str> = tensors.keys().map(String::as_str).collect();
+            names.sort_unstable();
+            names.truncate(12);
+            let found = format!("none (in the file: {})", names.join(", "));
+            Error::shape(tensor, "a tensor of this name", found)
+        })
+    }
+
+    /// The shape of a tensor.
+    pub fn shape(&self, tensor: &str) -> Result<&[usize], Error> {
+        Ok(&self.info(tensor)?.shape)
+    }
+
+    /// Checks the shape of a tensor.
+    pub fn expect(&self, tensor: &str, shape: &[usize]) -> Result<(), Error> {
+        let found = self.shape(tensor)?;
+        if found == shape {
+            return Ok(());
+        }
+        Err(Error::shape(
+            tensor,
+            format!("{shape:?}"),
+            format!("{found:?}"),
+        ))
+    }
+
+    /// Real numbers, in their own type.
+    pub fn reals(&self, tensor: &str) -> Result<Reals, Error> {
+        let info = self.info(tensor)?;
+        Ok(match info.dtype {
+            Dtype::F32 => Reals::F32(self.read(tensor, info, f32::from_le_bytes)?),
+            Dtype::F16 => Reals::F16(self.read(tensor, info, f16::from_le_bytes)?),
+            Dtype::BF16 => Reals::Bf16(self.read(tensor, info, bf16::from_le_bytes)?),
+            found => return Err(wrong_type(tensor, REALS, found)),
+        })
+    }
+
+    /// Real numbers as f32.
+    pub fn floats(&self, tensor: &str) -> Result<Vec<f32>, Error> {
+        Ok(match self.reals(tensor)? {
+            Reals::F32(v) => v,
+            Reals::F16(v) => v.into_iter().map(f32::from).collect(),
+            Reals::Bf16(v) => v.into_iter().map(f32::from).collect(),
+        })
+    }
+
+    /// Whether a tensor has flags, by its type.
+    pub fn has_flags(&self, tensor: &str) -> Result<bool, Error> {
+        let found = self.info(tensor)?.dtype;
+        if FLAGS.contains(&found) || REALS.contains(&found) {
+            return Ok(FLAGS.contains(&found));
+        }
+        Err(wrong_type(tensor, &[FLAGS, REALS].concat(), found))
+    }
+
+    /// Flags.
+    pub fn flags(&self, tensor: &str) -> Result<Vec<u8>, Error> {
+        let info = self.info(tensor)?;
+        if !FLAGS.contains(&info.dtype) {
+            return Err(wrong_type(tensor, FLAGS, info.dtype));
+        }
+        self.read(tensor, info, |[byte]: [u8; 1]| byte)
+    }
+
+    /// Words of bits. Signed words are taken bit by bit: not every framework has unsigned ones.
+    pub fn words(&self, tensor: &str) -> Result<Vec<u32>, Error> {
+        match self.info(tensor)? {
+            info if info.dtype == Dtype::I32 => self.read(tensor, info, u32::from_le_bytes),
+            _ => self.indices(tensor),
+        }
+    }
+
+    /// Indices.
+    pub fn indices(&self, tensor: &str) -> Result<Vec<u32>, Error> {
+        let info = self.info(tensor)?;
+        let checked = |values: Vec<i64>| {
+            let range = |(at, value): (usize, i64)| {
+                u32::try_from(value).map_err(|_| {
+                    Error::value(
+                        tensor,
+                        format!("values from 0 to {}", u32::MAX),
+                        format!("{value} at {:?}", place(at, &info.shape)),
+                    )
+                })
+            };
+            values.into_iter().enumerate().map(range).collect()
+        };
+        match info.dtype {
+            Dtype::U32 => self.read(tensor, info, u32::from_le_bytes),
+            Dtype::I32 => checked(self.read(tensor, info, |b| i64::from(i32::from_le_bytes(b)))?),
+            Dtype::I64 => checked(self.read(tensor, info, i64::from_le_bytes)?),
+            found => Err(wrong_type(tensor, INDICES, found)),
+        }
+    }
+
+    /// Reads a tensor whose elements have `N` bytes.
+    fn read<const N: usize, T>(
+        &self,
+        tensor: &str,
+        info: &TensorInfo,
+        value: impl Fn([u8; N]) -> T,
+    ) -> Result<Vec<T>, Error> {
+        let (first, end) = info.data_offsets;
+        let mut values = Vec::with_capacity((end - first) / N);
+        let mut block = vec![0; BLOCK.min(end - first)];
+        let mut read = || -> io::Result<()> {
+            let mut file = &self.file;
+            file.seek(SeekFrom::Start(self.data + first as u64))?;
+            let mut left = end - first;
+            while left > 0 {
+                let part = &mut block[..left.min(BLOCK)];
+                file.read_exact(part)?;
+                left -= part.len();
+                values.extend(part.chunks_exact(N).map(|bytes| {
+                    let mut element = [0; N];
+                    element.copy_from_slice(bytes);
+                    value(element)
+                }));
+            }
+            Ok(())
+        };
+        match read() {
+            Ok(()) => Ok(values),
+            Err(error) => {
+                let expected = format!("{} bytes in {}", end - first, self.name);
+                Err(Error::value(tensor, expected, error))
+            }
+        }
+    }
+}
+
+/// The indices of an element of a row-major tensor.
+pub fn place(mut at: usize, shape: &[usize]) -> Vec<usize> {
+    let mut indices = vec![0; shape.len()];
+    for (index, len) in indices.iter_mut().zip(shape).rev() {
+        *index = at % len.max(&1);
+        at /= len.max(&1);
+    }
+    indices
+}
+
+fn wrong_type(tensor: &str, expected: &[Dtype], found: Dtype) -> Error {
+    let expected: Vec<String> = expected.iter().map(Dtype::to_string).collect();
+    Error::new(ErrorKind::DType, tensor, expected.join(" or "), found)
+}
+
+/// A tensor to write.
+pub struct Output {
+    pub name: &'static str,
+    pub shape: Vec<usize>,
+    pub values: Vec<f32>,
+}
+
+impl View for &Output {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    }
+
+    fn data_len(&self) -> usize {
+        4 * self.values.len()
+    }
+}
+
+fn no_file(kind: fs::FileType) -> &'static str {
+    if kind.is_dir() {
+        "a directory"
+    } else {
+        "a device or a pipe"
+    }
+}
+
+/// Where an output goes, checked before any work: a new file, or a file to replace.
+pub fn output(path: &Path) -> Result<PathBuf, Error> {
+    let bad = |found: &str| Err(Error::value(path.display(), "a file to write", found));
+    match fs::metadata(path) {
+        // Replacing a device or a pipe would do harm.
+        Ok(found) if !found.is_file() => bad(no_file(found.file_type())),
+        // A link stays one; what it leads to is replaced.
+        Ok(_) => fs::canonicalize(path).or_else(|error| bad(&error.to_string())),
+        Err(error) => match path.parent() {
+            Some(folder) if folder.as_os_str().is_empty() || folder.is_dir() => Ok(path.into()),
+            _ => bad(&error.to_string()),
+        },
+    }
+}
+
+/// Writes the tensors: to a file beside, which then takes the path.
+pub fn write(path: &Path, tensors: &[Output]) -> Result<(), Error> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::new(ErrorKind::Device, path.display(), "a file to write", error)
+    };
+    let bytes = safetensors::serialize(tensors.iter().map(|t| (t.name, t)), None)
+        .map_err(|error| failed(&error))?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let unique = format!(
+        ".{}.{}",
+        std::process::id(),
+        now.unwrap_or_default().as_nanos()
+    );
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(unique);
+    let beside = PathBuf::from(beside);
+    File::create_new(&beside)
+        .and_then(|mut file| {
+            file.write_all(&bytes)
+                .and_then(|()| fs::rename(&beside, path))
+                .inspect_err(|_| drop(fs::remove_file(&beside)))
+        })
+        .map_err(|error| failed(&error))
+}

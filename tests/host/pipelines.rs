@@ -1,0 +1,126 @@
+//! Every kernel builds: the noop device parses and validates it and compares it with the layout and the limits.
+
+use crate::call::{Case, Form, Layout, Loss, Machine, entries};
+use std::collections::BTreeSet;
+use wgloss::shader::{Kernel, Module};
+use wgloss::{Caps, Context, DType, Half, Reduction, Variant};
+
+/// The kernels of a workgroup size that a device with `caps` can run.
+fn kernels(caps: &Caps, workgroup: u32) -> Vec<Kernel> {
+    Module::all(workgroup)
+        .into_iter()
+        .filter(|module| caps.f16 || !module.needs_f16())
+        .filter(|module| caps.subgroup || !module.needs_subgroup())
+        .flat_map(|module| {
+            let entries = module.entries().iter();
+            entries.map(move |entry| Kernel { module, entry })
+        })
+        .collect()
+}
+
+fn warm_up(cx: &Context, workgroup: u32) -> usize {
+    let kernels = kernels(cx.caps(), workgroup);
+    for kernel in &kernels {
+        if let Err(error) = cx.warm_up([*kernel]) {
+            panic!("{kernel}: {error}");
+        }
+    }
+    kernels.len()
+}
+
+#[test]
+fn every_kernel_builds_on_a_plain_device() {
+    let machine = Machine::plain();
+    for workgroup in [32, machine.cx.variant().workgroup, 256] {
+        // Losses x targets x logits and gradient storage without native f16, and 2 KL forms, 5 entry points each;
+        // gather (listed with both reductions) and finish.
+        let expected = (4 * 6 + 2) * 8 * 5 + 2 + 1;
+        assert_eq!(
+            warm_up(&machine.cx, workgroup),
+            expected,
+            "of {workgroup} lanes"
+        );
+    }
+}
+
+#[test]
+fn every_kernel_builds_on_a_device_with_all_features() {
+    let machine = Machine::rich();
+    for workgroup in [64, 1024] {
+        let expected = 2 * ((4 * 6 + 2) * 11 * 5 + 1 + 1);
+        assert_eq!(
+            warm_up(&machine.cx, workgroup),
+            expected,
+            "of {workgroup} lanes"
+        );
+    }
+}
+
+/// Every loss, storage and gradient in a short and in a split row, under `variant`; returns the kernels it took.
+fn prepare_all(machine: &Machine, cx: &Context) -> BTreeSet<Kernel> {
+    let mut used = BTreeSet::new();
+    let gradients = ["grad_logits", "same_grad", "in_place"];
+    for loss in Loss::all() {
+        for logits in [DType::F32, DType::F16, DType::Bf16] {
+            for targets in Form::ALL {
+                if loss.compares_logits() && targets != Form::Dense(logits) {
+                    continue;
+                }
+                for gradient in gradients {
+                    for (rows, cols) in [(3, 40), (2, 9000)] {
+                        let case = Case {
+                            rows,
+                            cols,
+                            logits,
+                            targets,
+                            loss: loss.with_reduction(Reduction::Sum),
+                            with: gradient,
+                        };
+                        let memory = case.memory(machine, Layout::Apart);
+                        let call = memory.call();
+                        let prepared = match call.prepare(cx) {
+                            Ok(prepared) => prepared,
+                            Err(error) => panic!("{case:?}, {}: {error}", cx.variant()),
+                        };
+                        let expected = match cols {
+                            40 => "rows",
+                            _ => "partial combine gradient",
+                        };
+                        assert_eq!(entries(&prepared), expected, "{case:?}");
+                        let submitted = machine.submit(|encoder| prepared.encode(encoder));
+                        assert_eq!(submitted, Ok(()), "{case:?}, {}", cx.variant());
+                        used.extend(prepared.plan().steps.iter().map(|step| step.kernel));
+                    }
+                }
+            }
+        }
+    }
+    used
+}
+
+#[test]
+fn prepare_chooses_kernels_of_its_variant_alone() {
+    let machine = Machine::rich();
+    let mut variants: Vec<Variant> = ["tree-32-packed", "subgroup-64-native", "tree-1024-packed"]
+        .map(|name| name.parse().expect("a variant"))
+        .to_vec();
+    variants.push(machine.cx.variant());
+    for variant in variants {
+        let cx = machine.cx.with_variant(variant).expect("the device has it");
+        let used = prepare_all(&machine, &cx);
+        // 8 storages of logits and gradient either way: f16 is native or packed, f32 logits have one f32 gradient.
+        assert_eq!(used.len(), (4 * 6 + 2) * 8 * 4, "{variant}");
+        for kernel in used {
+            let module = kernel.module;
+            assert_eq!(
+                (module.reduce, module.workgroup),
+                (variant.reduce, variant.workgroup),
+                "{kernel} under {variant}"
+            );
+            assert!(
+                variant.half == Half::Native || !module.needs_f16(),
+                "{kernel} under {variant}"
+            );
+        }
+    }
+}

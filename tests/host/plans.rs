@@ -1,0 +1,621 @@
+//! How many dispatches a call takes, of which kernels, how wide they are, and how much memory a call keeps for itself.
+
+use crate::call::{Case, Form, Layout, Loss, Machine, USAGE, entries};
+use wgloss::{Bce, DType, ErrorKind, Plan, Reduction, Tensor, Zlpr};
+
+const MOST_GROUPS: u32 = 65_535;
+/// Regions of scratch begin at multiples of this.
+const REGION: u64 = 256;
+
+/// Entry points in one pass and where rows are split, and the bytes of scratch for each row in either.
+struct Row {
+    with: &'static str,
+    reduction: Reduction,
+    /// What is left to do for an empty batch.
+    empty: &'static str,
+    one: &'static str,
+    split: &'static str,
+    /// Two floats for each workgroup of the one pass: sums of losses and of the threshold's gradient.
+    sums: bool,
+    one_row: u64,
+    split_row: u64,
+}
+
+/// ZLPR with hard labels, every path of the plan.
+const ROWS: &[Row] = &[
+    Row {
+        with: "loss",
+        reduction: Reduction::Mean,
+        empty: "finish",
+        one: "rows finish",
+        split: "partial combine finish",
+        sums: true,
+        one_row: 0,
+        split_row: 4,
+    },
+    Row {
+        with: "loss mask grad_logits",
+        reduction: Reduction::Sum,
+        empty: "finish",
+        one: "rows finish",
+        split: "partial combine gradient finish",
+        sums: true,
+        one_row: 0,
+        split_row: 4 + 20,
+    },
+    Row {
+        with: "loss in_place",
+        reduction: Reduction::MeanOver(5.0),
+        empty: "finish",
+        one: "rows finish",
+        split: "partial combine gradient finish",
+        sums: true,
+        one_row: 0,
+        split_row: 4 + 20,
+    },
+    Row {
+        with: "same_grad",
+        reduction: Reduction::Mean,
+        empty: "",
+        one: "rows",
+        split: "partial combine gradient",
+        sums: false,
+        one_row: 0,
+        split_row: 20,
+    },
+    Row {
+        with: "loss",
+        reduction: Reduction::None,
+        empty: "",
+        one: "rows",
+        split: "partial combine finish",
+        sums: false,
+        one_row: 0,
+        split_row: 4,
+    },
+    Row {
+        with: "loss in_place grad_loss",
+        reduction: Reduction::None,
+        empty: "",
+        one: "rows",
+        split: "partial combine gradient finish",
+        sums: false,
+        one_row: 0,
+        split_row: 4 + 20,
+    },
+    Row {
+        with: "loss batch_threshold",
+        reduction: Reduction::Mean,
+        empty: "finish",
+        one: "rows finish",
+        split: "partial combine finish",
+        sums: true,
+        one_row: 0,
+        split_row: 4,
+    },
+    Row {
+        with: "loss in_place batch_threshold grad_threshold",
+        reduction: Reduction::Mean,
+        empty: "finish",
+        one: "rows finish",
+        split: "partial combine gradient finish",
+        sums: true,
+        one_row: 0,
+        split_row: 4 + 4 + 20,
+    },
+    Row {
+        with: "loss batch_threshold grad_threshold",
+        reduction: Reduction::None,
+        empty: "finish",
+        one: "rows finish",
+        split: "partial combine finish",
+        sums: true,
+        one_row: 4,
+        split_row: 4 + 4,
+    },
+    Row {
+        with: "grad_logits row_threshold grad_threshold",
+        reduction: Reduction::Mean,
+        empty: "",
+        one: "rows finish",
+        split: "partial combine gradient finish",
+        sums: false,
+        one_row: 4,
+        split_row: 4 + 20,
+    },
+    Row {
+        with: "loss label_threshold",
+        reduction: Reduction::Mean,
+        empty: "finish",
+        one: "rows finish",
+        split: "partial combine finish",
+        sums: true,
+        one_row: 0,
+        split_row: 4,
+    },
+    Row {
+        with: "loss same_grad label_threshold grad_threshold",
+        reduction: Reduction::Mean,
+        empty: "finish",
+        one: "rows columns finish",
+        split: "partial combine columns gradient finish",
+        sums: true,
+        one_row: 20,
+        split_row: 4 + 20,
+    },
+    // The sums over columns read the logits, so they come before what is written over them.
+    Row {
+        with: "loss in_place label_threshold grad_threshold",
+        reduction: Reduction::None,
+        empty: "finish",
+        one: "rows columns gradient finish",
+        split: "partial combine columns gradient finish",
+        sums: false,
+        one_row: 4 + 20,
+        split_row: 4 + 20,
+    },
+];
+
+fn hard(rows: usize, cols: usize, row: &Row) -> Case {
+    Case {
+        rows,
+        cols,
+        logits: DType::F16,
+        targets: Form::Dense(DType::U8),
+        loss: Loss::Zlpr(Zlpr::hard()).with_reduction(row.reduction),
+        with: row.with,
+    }
+}
+
+/// The sum of a dimension over the steps of one entry point.
+fn count(plan: &Plan, entry: &str, dimension: usize) -> u64 {
+    let steps = plan.steps.iter();
+    let steps = steps.filter(|step| step.kernel.entry == entry);
+    steps.map(|step| u64::from(step.groups[dimension])).sum()
+}
+
+/// Prepares a case in one buffer, runs it through validation, and returns its plan and entry points.
+fn plan(machine: &Machine, case: &Case, layout: Layout) -> (Plan, String) {
+    let memory = case.memory(machine, layout);
+    let prepared = match memory.call().prepare(&machine.cx) {
+        Ok(prepared) => prepared,
+        Err(error) => panic!("{case:?}: {error}"),
+    };
+    let plan = prepared.plan().clone();
+    for step in &plan.steps {
+        assert!(
+            step.groups.iter().all(|n| *n <= MOST_GROUPS),
+            "{case:?}: {step:?}"
+        );
+    }
+    assert_eq!(
+        machine.submit(|encoder| prepared.encode(encoder)),
+        Ok(()),
+        "{case:?}"
+    );
+    (plan, entries(&prepared))
+}
+
+#[test]
+fn short_rows_take_one_pass_however_many() {
+    let machine = Machine::plain();
+    let sizes = [
+        (0, 5),
+        (1, 1),
+        (3, 0),
+        (10, 20),
+        (1024, 8192),
+        (65_535, 1),
+        (65_536, 1),
+        (70_000, 3),
+        (1_000_000, 1),
+        (1_000_000, 3),
+    ];
+    for row in ROWS {
+        for (rows, cols) in sizes {
+            let case = hard(rows, cols, row);
+            let (plan, steps) = plan(&machine, &case, Layout::Together);
+            let expected = if rows == 0 { row.empty } else { row.one };
+            assert_eq!((steps.as_str(), plan.windows), (expected, 1), "{case:?}");
+            let sums = if row.sums {
+                8 * count(&plan, "rows", 0)
+            } else {
+                0
+            };
+            let columns = 4 * cols as u64 * count(&plan, "columns", 2);
+            let needed = sums + row.one_row * rows as u64 + columns;
+            assert!(
+                (needed..=needed + 4 * REGION).contains(&plan.scratch_bytes),
+                "{case:?}: {} bytes of scratch, {needed} needed",
+                plan.scratch_bytes
+            );
+        }
+    }
+}
+
+#[test]
+fn long_rows_are_split_where_they_are_few() {
+    let machine = Machine::plain();
+    let sizes = [
+        (1, 8192),
+        (2, 9000),
+        (1023, 8192),
+        (1, 70_001),
+        (7, 70_001),
+        (1, 4_000_000),
+        (2, 4_000_000),
+    ];
+    for row in ROWS {
+        for (rows, cols) in sizes {
+            let case = hard(rows, cols, row);
+            let (plan, steps) = plan(&machine, &case, Layout::Together);
+            assert_eq!((steps.as_str(), plan.windows), (row.split, 1), "{case:?}");
+            let (rows, cols) = (rows as u64, cols as u64);
+            assert!(count(&plan, "partial", 0) >= 2 * rows, "{case:?}");
+            let columns = 4 * cols * count(&plan, "columns", 2);
+            let least = row.split_row * rows + 20 * 2 * rows + columns;
+            let most = row.split_row * rows + 20 * cols.div_ceil(4096) * rows + columns;
+            assert!(
+                (least..=most + 5 * REGION).contains(&plan.scratch_bytes),
+                "{case:?}: {} bytes of scratch, {least} to {most} expected",
+                plan.scratch_bytes
+            );
+        }
+        // One label less, or one row more: one pass.
+        for (rows, cols) in [(1, 8191), (1024, 8192)] {
+            let case = hard(rows, cols, row);
+            let (_, steps) = plan(&machine, &case, Layout::Together);
+            assert_eq!(steps, row.one, "{case:?}");
+        }
+    }
+}
+
+#[test]
+fn scratch_is_what_was_worked_out_by_hand() {
+    let machine = Machine::plain();
+    assert_eq!(machine.cx.variant().to_string(), "tree-64-packed");
+    let zlpr = Loss::Zlpr(Zlpr::hard());
+    let excess = Loss::Zlpr(Zlpr::kl_excess());
+    let bce = Loss::Bce(Bce::default());
+    let f32s = Form::Dense(DType::F32);
+    let grads = "loss grad_logits";
+    let cases = [
+        // 8 rows a workgroup: 2 workgroups, 2 floats each, in one region.
+        (zlpr, 10, 20, "loss", 256),
+        // 64 rows a workgroup, 4 times each: ceil(15,625 / 4) = 3,907 workgroups.
+        (zlpr, 1_000_000, 3, "loss", 31_488),
+        (zlpr, 10, 20, "grad_logits", 0),
+        // Sums; 10 rows of coefficients; 20 labels of column sums.
+        (zlpr, 10, 20, "loss label_threshold grad_threshold", 3 * 256),
+        // 2 rows of 3 chunks: losses; coefficients; 6 accumulators.
+        (zlpr, 2, 9000, "loss", 2 * 256),
+        (zlpr, 2, 9000, grads, 3 * 256),
+        // 977 chunks of 4,000,000 labels, 20, 24 and 12 bytes each; losses and coefficients.
+        (zlpr, 1, 4_000_000, grads, 2 * 256 + 19_712),
+        (excess, 1, 4_000_000, grads, 2 * 256 + 23_552),
+        (bce, 1, 4_000_000, grads, 2 * 256 + 11_776),
+        // 1,000 rows of 2 chunks: 4 bytes of loss, 20 of coefficients; 40 of accumulators.
+        (zlpr, 1000, 8192, grads, 4096 + 20_224 + 40_192),
+    ];
+    for (loss, rows, cols, with, expected) in cases {
+        let targets = if loss == excess {
+            f32s
+        } else {
+            Form::Dense(DType::U8)
+        };
+        let case = Case {
+            rows,
+            cols,
+            logits: DType::F32,
+            targets,
+            loss,
+            with,
+        };
+        let (plan, _) = plan(&machine, &case, Layout::Apart);
+        assert_eq!(plan.scratch_bytes, expected, "{case:?}");
+    }
+}
+
+#[test]
+fn side_tensors_of_several_buffers_are_gathered() {
+    let machine = Machine::plain();
+    let all = "loss class_mask class_weight sample_weight label_threshold grad_loss";
+    // How many tensors are copied. One alone is bound where it lies, a mask is no side tensor, and nothing is empty.
+    let cases = [
+        (5, 300, "loss", 0),
+        (5, 300, "loss class_weight", 0),
+        (5, 300, "loss mask grad_loss", 0),
+        (5, 300, "loss class_weight sample_weight", 2),
+        (5, 300, "loss grad_loss class_mask batch_threshold", 3),
+        (5, 300, all, 5),
+        (2, 9000, all, 5),
+        (70_000, 3, all, 5),
+        (0, 300, all, 0),
+        (5, 0, all, 2),
+        (5, 0, "loss class_weight class_mask sample_weight", 0),
+    ];
+    for (rows, cols, with, copied) in cases {
+        let case = Case {
+            with,
+            ..hard(rows, cols, &ROWS[0])
+        };
+        let rest = match (rows, cols) {
+            (0, _) => "finish",
+            (_, 9000) => "partial combine finish",
+            _ => "rows finish",
+        };
+        let (apart, steps) = plan(&machine, &case, Layout::Apart);
+        let (together, bare) = plan(&machine, &case, Layout::Together);
+        assert_eq!(bare, rest, "{case:?}");
+        if copied == 0 {
+            assert_eq!(steps, rest, "{case:?}");
+            continue;
+        }
+        assert_eq!(steps, format!("gather {rest}"), "{case:?}");
+        assert_eq!(apart.steps[0].groups[1..], [copied, 1], "{case:?}");
+        assert!(apart.scratch_bytes >= together.scratch_bytes + u64::from(copied) * REGION);
+    }
+    // Sums, 300 class weights, 5 sample weights.
+    let case = Case {
+        with: "loss class_weight sample_weight",
+        ..hard(5, 300, &ROWS[0])
+    };
+    let (plan, _) = plan(&machine, &case, Layout::Apart);
+    assert_eq!(plan.scratch_bytes, 256 + 1280 + 256);
+}
+
+#[test]
+fn one_binding_reaches_side_tensors_that_lie_close() {
+    let machine = Machine::narrow(1 << 16);
+    let buffer = machine.buffer(1 << 18, USAGE);
+    let case = Case {
+        with: "loss class_weight sample_weight",
+        ..hard(5, 300, &ROWS[0])
+    };
+    let memory = case.memory(&machine, Layout::Apart);
+    for (at, steps) in [
+        (300, "rows finish"),
+        (16_000, "rows finish"),
+        (17_000, "gather rows finish"),
+    ] {
+        let mut call = memory.call();
+        *call.tensor("class_weight") = Tensor::vector(&buffer, DType::F32, 300);
+        *call.tensor("sample_weight") = Tensor::vector(&buffer, DType::F32, 5).offset(at);
+        let prepared = call.prepare(&machine.cx).expect("a good call");
+        assert_eq!(entries(&prepared), steps, "sample weights at {at}");
+        assert_eq!(
+            machine.submit(|encoder| prepared.encode(encoder)),
+            Ok(()),
+            "at {at}"
+        );
+    }
+}
+
+#[test]
+fn windows_cover_what_one_binding_cannot() {
+    let machine = Machine::narrow(1 << 16);
+    let zlpr = Loss::Zlpr(Zlpr::hard());
+    let soft = Loss::Zlpr(Zlpr::soft());
+    let (u8s, f16s, f32s) = (DType::U8, DType::F16, DType::F32);
+    // Of 65,536 bytes a tensor gets 65,276: it begins up to 256 before itself and ends at a whole word.
+    let cases = [
+        // Rows of 400 bytes: 163 a window. The widest tensor decides, whichever it is.
+        (1000, 100, f32s, Form::Dense(u8s), zlpr, "loss", 7, "rows"),
+        (1000, 100, f16s, Form::Dense(u8s), zlpr, "loss", 4, "rows"),
+        (
+            1000,
+            100,
+            f16s,
+            Form::Dense(u8s),
+            zlpr,
+            "loss mask same_grad",
+            4,
+            "rows",
+        ),
+        (
+            1000,
+            100,
+            f16s,
+            Form::Dense(u8s),
+            zlpr,
+            "loss grad_logits",
+            7,
+            "rows",
+        ),
+        (
+            1000,
+            100,
+            f16s,
+            Form::Dense(f32s),
+            zlpr,
+            "loss sample_weight",
+            7,
+            "rows",
+        ),
+        (
+            1000,
+            100,
+            f16s,
+            Form::Dense(f16s),
+            soft,
+            "loss in_place grad_targets",
+            7,
+            "rows",
+        ),
+        (163, 100, f32s, Form::Dense(u8s), zlpr, "loss", 1, "rows"),
+        (164, 100, f32s, Form::Dense(u8s), zlpr, "loss", 2, "rows"),
+        // Rows of 2 bytes, of a word of bits, of an offset; offsets have one more.
+        (40_000, 1, f16s, Form::Dense(u8s), zlpr, "loss", 2, "rows"),
+        (40_000, 1, f16s, Form::Bits, zlpr, "loss", 3, "rows"),
+        (
+            32_639,
+            1,
+            f16s,
+            Form::Sparse,
+            zlpr,
+            "loss in_place",
+            3,
+            "rows",
+        ),
+        (
+            32_636,
+            1,
+            f16s,
+            Form::Sparse,
+            zlpr,
+            "loss in_place",
+            2,
+            "rows",
+        ),
+        // Split rows: 1 and 3 a window.
+        (
+            5,
+            9000,
+            f32s,
+            Form::Sparse,
+            zlpr,
+            "loss in_place",
+            5,
+            "partial combine gradient",
+        ),
+        (
+            5,
+            8192,
+            f16s,
+            Form::Bits,
+            zlpr,
+            "loss same_grad",
+            2,
+            "partial combine gradient",
+        ),
+        (
+            1000,
+            100,
+            f16s,
+            Form::Dense(u8s),
+            zlpr,
+            "loss grad_logits label_threshold grad_threshold",
+            7,
+            "rows columns",
+        ),
+        (0, 100, f32s, Form::Dense(u8s), zlpr, "loss in_place", 1, ""),
+    ];
+    for (rows, cols, logits, targets, loss, with, windows, each) in cases {
+        let case = Case {
+            rows,
+            cols,
+            logits,
+            targets,
+            loss,
+            with,
+        };
+        let mut expected = vec![each; windows];
+        expected.push("finish");
+        expected.retain(|entry| !entry.is_empty());
+        for layout in [Layout::Apart, Layout::Together] {
+            let (plan, steps) = plan(&machine, &case, layout);
+            assert_eq!(plan.windows, windows, "{case:?}");
+            // Together, several side tensors may lie too far apart for one binding.
+            let steps = steps.strip_prefix("gather ").unwrap_or(&steps);
+            assert_eq!(steps, expected.join(" "), "{case:?}, {layout:?}");
+        }
+    }
+}
+
+#[test]
+fn windows_go_by_the_stride() {
+    let machine = Machine::narrow(1 << 16);
+    let buffer = machine.buffer(1 << 20, USAGE);
+    let case = Case {
+        with: "loss mask",
+        ..hard(1000, 100, &ROWS[0])
+    };
+    let memory = case.memory(&machine, Layout::Apart);
+    // f16 rows at every 800 bytes: 82 a window; bytes at every 1,000: 66; a row at every 65,537.
+    let cases = [
+        ("logits", DType::F16, 400, 1000, 13),
+        ("mask", DType::U8, 1000, 1000, 16),
+        ("targets", DType::U8, 65_537, 10, 10),
+    ];
+    for (name, dtype, stride, rows, windows) in cases {
+        let case = Case { rows, ..case };
+        let smaller = case.memory(&machine, Layout::Apart);
+        let mut call = if rows == 1000 {
+            memory.call()
+        } else {
+            smaller.call()
+        };
+        *call.tensor(name) = Tensor::matrix(&buffer, dtype, rows, 100)
+            .row_stride(stride)
+            .offset(77);
+        let prepared = call.prepare(&machine.cx).expect("a good call");
+        assert_eq!(prepared.plan().windows, windows, "{name} at every {stride}");
+        assert_eq!(
+            machine.submit(|encoder| prepared.encode(encoder)),
+            Ok(()),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_longest_row_fills_a_binding() {
+    let machine = Machine::narrow(1 << 16);
+    let longest = 16_319;
+    for cols in [longest, longest + 1] {
+        let case = Case {
+            logits: DType::F32,
+            with: "loss in_place",
+            ..hard(2, cols, &ROWS[0])
+        };
+        let memory = case.memory(&machine, Layout::Apart);
+        // As far behind the last place where a binding may begin as can be.
+        let buffer = machine.buffer(1 << 18, USAGE);
+        let mut call = memory.call();
+        call.inputs.logits = Tensor::matrix(&buffer, DType::F32, 2, cols).offset(63);
+        match call.prepare(&machine.cx) {
+            Ok(prepared) => {
+                assert_eq!((cols, prepared.plan().windows), (longest, 2));
+                assert_eq!(machine.submit(|encoder| prepared.encode(encoder)), Ok(()));
+            }
+            Err(error) => {
+                assert_eq!(
+                    (error.kind(), cols),
+                    (ErrorKind::Unsupported, longest + 1),
+                    "{error}"
+                );
+                assert!(
+                    error
+                        .to_string()
+                        .contains("one storage binding of this device"),
+                    "{error}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_variant_has_the_same_steps() {
+    let machine = Machine::rich();
+    let mut variants = machine.cx.caps().variants();
+    variants.push("tree-32-packed".parse().expect("a variant"));
+    variants.push("subgroup-32-native".parse().expect("a variant"));
+    assert_eq!(variants.len(), 2 * 2 * 5 + 2);
+    for variant in variants {
+        let cx = machine.cx.with_variant(variant).expect("the device has it");
+        for row in ROWS {
+            for (rows, cols, expected) in [(70_000, 3, row.one), (3, 70_001, row.split)] {
+                let case = hard(rows, cols, row);
+                let memory = case.memory(&machine, Layout::Together);
+                let prepared = match memory.call().prepare(&cx) {
+                    Ok(prepared) => prepared,
+                    Err(error) => panic!("{variant}, {case:?}: {error}"),
+                };
+                assert_eq!(entries(&prepared), expected, "{variant}, {case:?}");
+                let submitted = machine.submit(|encoder| prepared.encode(encoder));
+                assert_eq!(submitted, Ok(()), "{variant}, {case:?}");
+            }
+        }
+    }
+}
