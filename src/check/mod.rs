@@ -9,7 +9,9 @@ mod compare;
 mod data;
 mod rows;
 
-pub use rows::{Depth, Extras, Layout, LossCase, Mode, RowCase, row_cases};
+pub use rows::{
+    Data, Depth, Extras, Form, Layout, LossCase, Mode, RowCase, ThresholdCase, row_cases,
+};
 
 use crate::Error;
 use crate::host::Gpu;

@@ -77,10 +77,14 @@ impl Rowwise for LossCase {
 
 /// Target form of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub enum Form {
+    /// Bytes.
     U8,
+    /// Real numbers of an element type.
     Float(DType),
+    /// Packed bits.
     Bits,
+    /// Offsets and indices.
     Csr,
 }
 
@@ -121,8 +125,9 @@ pub enum Layout {
     Together,
 }
 
+/// What the numbers of a case are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Data {
+pub enum Data {
     /// Normal logits times 3.
     Normal,
     /// Logits up to 1e4 (f16: 6e4).
@@ -131,38 +136,68 @@ enum Data {
     Edges,
 }
 
+/// Which threshold a case has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ThresholdCase {
+pub enum ThresholdCase {
+    /// None.
     None,
+    /// One for the batch.
     Batch,
+    /// One per row.
     Row,
+    /// One per label.
     Label,
 }
 
-/// One case of the table.
+/// One case of the table. Begin with [`RowCase::plain`] and change what matters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RowCase {
-    name: &'static str,
+    /// Name of the loss in the table.
+    pub name: &'static str,
     /// The loss, with its reduction.
     pub loss: LossCase,
-    threshold: ThresholdCase,
-    dtype: DType,
-    form: Form,
-    mode: Mode,
-    extras: Extras,
-    layout: Layout,
-    data: Data,
+    /// Its threshold.
+    pub threshold: ThresholdCase,
+    /// Element type of the logits.
+    pub dtype: DType,
+    /// Form of the targets.
+    pub form: Form,
+    /// What is asked for.
+    pub mode: Mode,
+    /// Optional inputs.
+    pub extras: Extras,
+    /// How the tensors lie.
+    pub layout: Layout,
+    /// What the numbers are like.
+    pub data: Data,
     /// Rows.
     pub rows: usize,
     /// Labels.
     pub cols: usize,
-    seed: u64,
+    /// Seed of the numbers.
+    pub seed: u64,
 }
 
 impl RowCase {
-    /// The loss's name.
-    pub fn loss_name(&self) -> &'static str {
-        self.name
+    /// f32 logits, byte targets, loss and gradient, an upstream gradient, normal numbers, each tensor in its own buffer.
+    pub fn plain(name: &'static str, loss: LossCase, rows: usize, cols: usize) -> Self {
+        RowCase {
+            name,
+            loss,
+            threshold: ThresholdCase::None,
+            dtype: DType::F32,
+            form: match loss.target_kind() {
+                TargetKind::Logits => Form::Float(DType::F32),
+                TargetKind::Hard | TargetKind::Soft => Form::U8,
+            },
+            mode: Mode::Both,
+            extras: Extras::Upstream,
+            layout: Layout::Apart,
+            data: Data::Normal,
+            rows,
+            cols,
+            seed: 1,
+        }
     }
 
     /// The same case at another shape and seed.

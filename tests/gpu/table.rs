@@ -5,22 +5,28 @@ use std::collections::BTreeMap;
 use wgloss::check::{self, Depth, Outcome, RowCase};
 use wgloss::host::Gpu;
 
-pub fn trials(gpu: &Gpu) -> Vec<Trial> {
+/// The variant that users get sees every kernel; of the others, each sees every loss once, with the element types and
+/// target forms taking turns (a software driver needs a second to compile a kernel; `wgloss check` runs them all).
+/// The devices take turns too: a driver compiles for one device on one thread.
+pub fn trials(devices: &[Gpu]) -> Vec<Trial> {
+    let Some(gpu) = devices.first() else {
+        return Vec::new();
+    };
     let default = gpu.context().variant();
     let mut trials = Vec::new();
-    for variant in gpu.context().caps().variants() {
-        // The variant that users get sees every kernel; a software driver needs a second to compile one.
-        let depth = if variant == default {
-            Depth::Every
+    for (i, variant) in gpu.context().caps().variants().into_iter().enumerate() {
+        let cases = if variant == default {
+            check::row_cases(Depth::Every)
         } else {
-            Depth::Sample
+            let sample = check::row_cases(Depth::Sample);
+            sample.into_iter().skip(i % 3).step_by(3).collect()
         };
         let mut by_loss: BTreeMap<&str, Vec<RowCase>> = BTreeMap::new();
-        for case in check::row_cases(depth) {
-            by_loss.entry(case.loss_name()).or_default().push(case);
+        for case in cases {
+            by_loss.entry(case.name).or_default().push(case);
         }
         for (loss, cases) in by_loss {
-            let gpu = gpu.clone();
+            let gpu = devices[trials.len() % devices.len()].clone();
             trials.push(Trial::test(format!("{variant}/{loss}"), move || {
                 run(&gpu.with_variant(variant)?, &cases)
             }));
@@ -49,4 +55,14 @@ pub fn run(gpu: &Gpu, cases: &[RowCase]) -> Result<(), Failed> {
         failures.join("\n")
     )
     .into())
+}
+
+/// What the tests would be called on a device, before the variant.
+pub fn names() -> Vec<String> {
+    let mut names: Vec<String> = check::row_cases(Depth::Sample)
+        .iter()
+        .map(|case| format!("table/{}", case.name))
+        .collect();
+    names.dedup();
+    names
 }

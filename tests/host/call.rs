@@ -4,8 +4,8 @@ use std::future::Future;
 use std::pin::pin;
 use std::task;
 use wgloss::{
-    Bce, Context, DType, Error, Gradient, Prepared, Reduction, RowInputs, RowOutputs, Targets,
-    Tensor, Threshold, Zlpr, wgpu,
+    Bce, Context, DType, Error, ErrorKind, Gradient, Prepared, Reduction, RowInputs, RowOutputs,
+    Targets, Tensor, Threshold, Zlpr, wgpu,
 };
 
 pub const USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
@@ -403,4 +403,33 @@ pub fn entries(prepared: &Prepared) -> String {
     let steps = &prepared.plan().steps;
     let names: Vec<&str> = steps.iter().map(|step| step.kernel.entry).collect();
     names.join(" ")
+}
+
+/// Demands an error of `kind` about `subject` whose message has `text` in it.
+#[track_caller]
+pub fn expect<T>(
+    result: Result<T, Error>,
+    kind: ErrorKind,
+    subject: &str,
+    text: &str,
+    label: &str,
+) {
+    let Err(error) = result else {
+        panic!("{label}: accepted");
+    };
+    assert_eq!(
+        (error.kind(), error.subject()),
+        (kind, subject),
+        "{label}: {error}"
+    );
+    assert_eq!(
+        error.is_unsupported(),
+        kind == ErrorKind::Unsupported,
+        "{label}"
+    );
+    let message = error.to_string();
+    assert!(
+        message.contains(text) && message.starts_with(subject),
+        "{label}: {text:?} is not in {message:?}"
+    );
 }

@@ -1,6 +1,6 @@
 //! Devices and variants: what a context accepts, refuses, and keeps.
 
-use crate::call::{Case, Form, Layout, Loss, Machine, noop, now};
+use crate::call::{Case, Form, Layout, Loss, Machine, expect, noop, now};
 use std::thread;
 use wgloss::shader::{Kernel, Module, Program};
 use wgloss::{
@@ -33,18 +33,6 @@ const PLAIN: Caps = Caps {
     max_workgroup: 256,
     max_workgroup_bytes: 16_384,
 };
-
-#[track_caller]
-fn expect<T>(result: Result<T, Error>, kind: ErrorKind, subject: &str, text: &str) {
-    let Err(error) = result else {
-        panic!("accepted; {subject}: {text} was expected");
-    };
-    assert_eq!((error.kind(), error.subject()), (kind, subject), "{error}");
-    assert!(
-        error.to_string().contains(text),
-        "{text:?} is not in \"{error}\""
-    );
-}
 
 #[test]
 fn caps_are_the_devices_own() {
@@ -105,7 +93,13 @@ fn a_device_too_small_for_the_kernels_is_refused() {
     ];
     for (limits, subject, text) in refused {
         let (device, _queue) = noop(wgpu::Features::empty(), limits);
-        expect(Context::new(&device), ErrorKind::Unsupported, subject, text);
+        expect(
+            Context::new(&device),
+            ErrorKind::Unsupported,
+            subject,
+            text,
+            text,
+        );
     }
     let enough = [
         (few(7), "tree-64-packed"),
@@ -133,6 +127,7 @@ fn a_device_too_small_for_the_kernels_is_refused() {
         ErrorKind::Unsupported,
         "logits",
         text,
+        "bindings of 256 bytes",
     );
 }
 
@@ -191,7 +186,7 @@ fn a_variant_beyond_the_device_is_refused() {
         for machine in [&machine, &roomy] {
             let text = format!("32, 64, 128, 256, 512 or 1024 lanes, found {workgroup}");
             let result = machine.cx.with_variant(variant(workgroup));
-            expect(result, ErrorKind::Value, "variant", &text);
+            expect(result, ErrorKind::Value, "variant", &text, "lanes");
         }
     }
     let cases = [
@@ -225,7 +220,7 @@ fn a_variant_beyond_the_device_is_refused() {
     for (machine, name, text) in cases {
         let result = machine.cx.with_variant(name.parse().expect(name));
         let subject = format!("variant {name}");
-        expect(result, ErrorKind::Unsupported, &subject, text);
+        expect(result, ErrorKind::Unsupported, &subject, text, name);
     }
     for machine in [&machine, &roomy, &Machine::rich()] {
         let caps = machine.cx.caps();
@@ -290,7 +285,13 @@ fn variants_are_written_and_read() {
     ];
     for text in bad {
         let found = format!("such as tree-64-packed, found {text:?}");
-        expect(text.parse::<Variant>(), ErrorKind::Value, "variant", &found);
+        expect(
+            text.parse::<Variant>(),
+            ErrorKind::Value,
+            "variant",
+            &found,
+            text,
+        );
     }
 }
 

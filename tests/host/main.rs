@@ -3,7 +3,9 @@
 
 mod call;
 mod context;
+mod edges;
 mod errors;
+mod overlap;
 mod pipelines;
 mod plans;
 mod record;

@@ -101,11 +101,8 @@ fn prepare_all(machine: &Machine, cx: &Context) -> BTreeSet<Kernel> {
 #[test]
 fn prepare_chooses_kernels_of_its_variant_alone() {
     let machine = Machine::rich();
-    let mut variants: Vec<Variant> = ["tree-32-packed", "subgroup-64-native", "tree-1024-packed"]
-        .map(|name| name.parse().expect("a variant"))
-        .to_vec();
-    variants.push(machine.cx.variant());
-    for variant in variants {
+    for name in ["tree-32-packed", "subgroup-64-native"] {
+        let variant: Variant = name.parse().expect("a variant");
         let cx = machine.cx.with_variant(variant).expect("the device has it");
         let used = prepare_all(&machine, &cx);
         // 8 storages of logits and gradient either way: f16 is native or packed, f32 logits have one f32 gradient.

@@ -1,8 +1,14 @@
 //! `wgloss check`: every kernel and variant against the CPU reference.
 
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
-use wgloss::{Error, ErrorKind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use wgloss::check::{self, Depth, Outcome, RowCase};
+use wgloss::host::{self, Gpu};
+use wgloss::{Error, ErrorKind, Variant, wgpu};
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
@@ -12,16 +18,188 @@ pub struct CheckArgs {
     /// Every adapter of this machine
     #[arg(long)]
     pub all: bool,
-    /// Fewer cases
+    /// A sample of the cases, in under a minute. The whole table compiles thousands of kernels, which takes a software
+    /// driver the better part of an hour
     #[arg(long)]
     pub quick: bool,
 }
 
-pub fn check(_args: &CheckArgs) -> Result<ExitCode, Error> {
-    Err(Error::new(
-        ErrorKind::Unsupported,
-        "check",
-        "a version that has it",
-        "one that does not yet",
-    ))
+/// What a variant's cases came to.
+#[derive(Default)]
+struct Tally {
+    cases: usize,
+    worst: f64,
+    seconds: f64,
+    failures: Vec<String>,
+}
+
+pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
+    let wanted = args.adapter.as_deref().unwrap_or("").to_lowercase();
+    let adapters: Vec<wgpu::Adapter> = host::adapters()
+        .into_iter()
+        .filter(|adapter| adapter.get_info().name.to_lowercase().contains(&wanted))
+        .collect();
+    if adapters.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "adapter",
+            match &args.adapter {
+                Some(name) => format!("one whose name holds {name:?}"),
+                None => {
+                    "a GPU or a software driver for one (scripts/driver.sh installs one)".into()
+                }
+            },
+            "none",
+        ));
+    }
+    let mut good = true;
+    let mut one_done = false;
+    for adapter in &adapters {
+        if one_done && !args.all {
+            break;
+        }
+        let info = adapter.get_info();
+        crate::print(&format!(
+            "{} ({:?}, {} {})",
+            info.name, info.backend, info.driver, info.driver_info
+        ))?;
+        let gpu = match Gpu::from_adapter(adapter).and_then(|gpu| {
+            host::self_test(&gpu)?;
+            Ok(gpu)
+        }) {
+            Ok(gpu) => gpu,
+            Err(error) => {
+                crate::print(&format!("  self-test FAILED: {error}"))?;
+                good = false;
+                continue;
+            }
+        };
+        crate::print("  self-test passed")?;
+        one_done = true;
+        good &= check_device(adapter, &gpu, args.quick)?;
+    }
+    Ok(if good && one_done {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs the table on one device and prints what came out. True where everything is within tolerance.
+fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool, Error> {
+    let default = gpu.context().variant();
+    let variants = gpu.context().caps().variants();
+    let mut work: Vec<(usize, RowCase)> = Vec::new();
+    for (i, variant) in variants.iter().enumerate() {
+        let cases = match (quick, *variant == default) {
+            (false, true) => check::row_cases(Depth::Full),
+            (false, false) => check::row_cases(Depth::Every),
+            (true, true) => check::row_cases(Depth::Sample),
+            // A few of the losses, others with each variant.
+            (true, false) => check::row_cases(Depth::Sample)
+                .into_iter()
+                .skip(i)
+                .step_by(13)
+                .collect(),
+        };
+        work.extend(cases.into_iter().map(|case| (i, case)));
+    }
+    let bar = ProgressBar::new(work.len() as u64).with_style(
+        ProgressStyle::with_template("  {bar:40} {pos}/{len} cases, {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    let tallies: Vec<Mutex<Tally>> = variants.iter().map(|_| Mutex::default()).collect();
+    let next = AtomicUsize::new(0);
+    // A device each: drivers compile the kernels of one device one after the other.
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
+    let result: Result<(), Error> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| -> Result<(), Error> {
+                    let gpu = Gpu::from_adapter(adapter)?;
+                    while let Some((i, case)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let began = Instant::now();
+                        let outcome = check::run(&gpu.with_variant(variants[*i])?, case);
+                        note(&tallies[*i], case, outcome, began.elapsed());
+                        bar.set_message(variants[*i].to_string());
+                        bar.inc(1);
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.join().map_err(|_| {
+                Error::new(
+                    ErrorKind::Device,
+                    "check",
+                    "every case to be run",
+                    "a panic",
+                )
+            })??;
+        }
+        Ok(())
+    });
+    bar.finish_and_clear();
+    result?;
+    report(&variants, default, tallies)
+}
+
+fn note(tally: &Mutex<Tally>, case: &RowCase, outcome: Result<Outcome, Error>, took: Duration) {
+    let mut tally = tally
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    tally.cases += 1;
+    tally.seconds += took.as_secs_f64();
+    match outcome {
+        Ok(Outcome::Passed(share)) => tally.worst = tally.worst.max(share),
+        Ok(Outcome::Failed(message)) => tally.failures.push(format!("{case}: {message}")),
+        Err(error) => tally.failures.push(format!("{case}: {error}")),
+    }
+}
+
+fn report(
+    variants: &[Variant],
+    default: Variant,
+    tallies: Vec<Mutex<Tally>>,
+) -> Result<bool, Error> {
+    crate::print(&format!(
+        "  {:<24} {:>6} {:>7} {:>22} {:>8}",
+        "variant", "cases", "failed", "worst error/tolerance", "seconds"
+    ))?;
+    let mut failures = Vec::new();
+    let mut cases = 0;
+    for (variant, tally) in variants.iter().zip(tallies) {
+        let tally = tally
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mark = if *variant == default {
+            " (default)"
+        } else {
+            ""
+        };
+        crate::print(&format!(
+            "  {:<24} {:>6} {:>7} {:>22.3} {:>8.1}",
+            format!("{variant}{mark}"),
+            tally.cases,
+            tally.failures.len(),
+            tally.worst,
+            tally.seconds
+        ))?;
+        cases += tally.cases;
+        failures.extend(
+            tally
+                .failures
+                .into_iter()
+                .map(|failure| format!("{variant} {failure}")),
+        );
+    }
+    for failure in &failures {
+        crate::print(&format!("  FAILED {failure}"))?;
+    }
+    crate::print(&match failures.len() {
+        0 => format!("  all {cases} cases within tolerance of the CPU reference"),
+        n => format!("  {n} of {cases} cases FAILED"),
+    })?;
+    Ok(failures.is_empty())
 }

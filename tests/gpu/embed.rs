@@ -1,0 +1,242 @@
+//! Calls in the caller's encoder, pass and submission; devices that have nothing or are gone.
+
+use crate::{Test, table};
+use libtest_mimic::Failed;
+use wgloss::check::{Extras, LossCase, Mode, RowCase};
+use wgloss::host::{self, Gpu};
+use wgloss::{
+    DType, Gradient, Prepared, Reduction, RowInputs, RowOutputs, Targets, Tensor, Zlpr, wgpu,
+};
+
+pub const TESTS: &[Test] = &[
+    (
+        "embed/calls_of_one_submission_do_not_disturb_each_other",
+        one_submission,
+    ),
+    ("embed/inside_an_open_pass", open_pass),
+    ("embed/bit_identical_over_100_runs", bit_identical),
+    ("embed/no_features_and_default_limits", bare_device),
+    ("embed/a_lost_device_is_an_error", lost_device),
+    ("embed/empty_batch_has_loss_0", empty_batch),
+];
+
+/// A problem on the device: logits and byte targets made from a number, outputs filled with NaN.
+struct Problem {
+    rows: usize,
+    cols: usize,
+    logits: wgpu::Buffer,
+    targets: wgpu::Buffer,
+    loss: wgpu::Buffer,
+    grad: wgpu::Buffer,
+}
+
+impl Problem {
+    fn new(gpu: &Gpu, rows: usize, cols: usize, salt: usize) -> Result<Problem, Failed> {
+        let n = rows * cols;
+        let logits: Vec<f32> = (0..n)
+            .map(|i| ((i * 7919 + salt * 104_729) % 1000) as f32 / 100.0 - 5.0)
+            .collect();
+        let targets: Vec<u8> = (0..n).map(|i| u8::from((i * 31 + salt) % 7 == 0)).collect();
+        Ok(Problem {
+            rows,
+            cols,
+            logits: gpu.upload(bytemuck::cast_slice(&logits))?,
+            targets: gpu.upload(&targets)?,
+            loss: gpu.upload(&[0xff; 4])?,
+            grad: gpu.upload(&vec![0xff; 4 * n])?,
+        })
+    }
+
+    fn prepare(&self, gpu: &Gpu, loss: Zlpr) -> Result<Prepared, Failed> {
+        let matrix = |buffer, dtype| Tensor::matrix(buffer, dtype, self.rows, self.cols);
+        let inputs = RowInputs::new(
+            matrix(&self.logits, DType::F32),
+            Targets::Dense(matrix(&self.targets, DType::U8)),
+        );
+        let outputs = RowOutputs {
+            loss: Some(Tensor::vector(&self.loss, DType::F32, 1)),
+            grad_logits: Some(Gradient::To(matrix(&self.grad, DType::F32))),
+            ..RowOutputs::default()
+        };
+        Ok(loss.prepare(gpu.context(), &inputs, &outputs)?)
+    }
+
+    /// Loss and gradient as they lie in memory.
+    fn bytes(&self, gpu: &Gpu) -> Result<Vec<u8>, Failed> {
+        let mut bytes = gpu.download(&self.loss, 4)?;
+        bytes.extend(gpu.download(&self.grad, 4 * (self.rows * self.cols) as u64)?);
+        Ok(bytes)
+    }
+}
+
+fn same(what: &str, found: &[u8], expected: &[u8]) -> Result<(), Failed> {
+    if found.is_empty() || found != expected {
+        return Err(format!("{what}: the results differ").into());
+    }
+    Ok(())
+}
+
+fn one_submission(gpu: &Gpu) -> Result<(), Failed> {
+    let problems = [
+        Problem::new(gpu, 5, 100, 1)?,
+        Problem::new(gpu, 70, 14, 2)?,
+        Problem::new(gpu, 2, 9000, 3)?,
+    ];
+    let losses = [
+        Zlpr::hard(),
+        Zlpr::hard().with_reduction(Reduction::Sum),
+        Zlpr::lsep(),
+    ];
+    let mut alone = Vec::new();
+    for (problem, loss) in problems.iter().zip(losses) {
+        gpu.run(&[&problem.prepare(gpu, loss)?])?;
+        alone.push(problem.bytes(gpu)?);
+        gpu.queue().write_buffer(&problem.grad, 0, &[0xff; 64]);
+    }
+    let calls: Vec<Prepared> = problems
+        .iter()
+        .zip(losses)
+        .map(|(problem, loss)| problem.prepare(gpu, loss))
+        .collect::<Result<_, _>>()?;
+    // Each twice, interleaved, in one submission.
+    gpu.run(&[
+        &calls[0], &calls[1], &calls[2], &calls[1], &calls[0], &calls[2],
+    ])?;
+    for (i, (problem, alone)) in problems.iter().zip(&alone).enumerate() {
+        same(&format!("call {i}"), &problem.bytes(gpu)?, alone)?;
+    }
+    Ok(())
+}
+
+/// The user's dispatch, ours, the user's again, in the user's pass: theirs must see our gradient.
+fn open_pass(gpu: &Gpu) -> Result<(), Failed> {
+    let device = gpu.context().device();
+    let problem = Problem::new(gpu, 6, 50, 4)?;
+    let call = problem.prepare(gpu, Zlpr::hard())?;
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some("the user's"),
+        source: wgpu::ShaderSource::Wgsl(
+            "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+             @compute @workgroup_size(64)
+             fn twice(@builtin(global_invocation_id) id: vec3<u32>) {
+                 if (id.x < arrayLength(&x)) { x[id.x] *= 2.0; }
+             }"
+            .into(),
+        ),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some("the user's"),
+        layout: None,
+        module: &module,
+        entry_point: Some("twice"),
+        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        cache: None,
+    });
+    let bind = |buffer: &wgpu::Buffer| {
+        device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("the user's"),
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &[wgpu::BindGroupEntry {
+                binding: 0,
+                resource: buffer.as_entire_binding(),
+            }],
+        })
+    };
+    let (logits, grad) = (bind(&problem.logits), bind(&problem.grad));
+    let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+    for bindings in [Some(&logits), None, Some(&grad)] {
+        match bindings {
+            Some(bindings) => {
+                pass.set_pipeline(&pipeline);
+                pass.set_bind_group(0, bindings, &[]);
+                pass.dispatch_workgroups(5, 1, 1);
+            }
+            None => call.record(&mut pass),
+        }
+    }
+    drop(pass);
+    gpu.finish(encoder)?;
+    let bytes = problem.bytes(gpu)?;
+    let found: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes[4..]);
+    // The logits are doubled now; the call alone on them gives half of what the pass left.
+    gpu.run(&[&call])?;
+    let alone: Vec<f32> = bytemuck::pod_collect_to_vec(&problem.bytes(gpu)?[4..]);
+    let doubled: Vec<f32> = alone.iter().map(|g| 2.0 * g).collect();
+    if found != doubled || !alone.iter().any(|g| *g != 0.0) {
+        return Err("the pass did not run in order".into());
+    }
+    Ok(())
+}
+
+fn bit_identical(gpu: &Gpu) -> Result<(), Failed> {
+    for (rows, cols) in [(300, 131), (3, 1000), (2, 20_001)] {
+        let problem = Problem::new(gpu, rows, cols, 5)?;
+        let call = problem.prepare(gpu, Zlpr::hard())?;
+        gpu.run(&[&call])?;
+        let first = problem.bytes(gpu)?;
+        for run in 1..100 {
+            gpu.run(&[&call])?;
+            same(
+                &format!("run {run} of {rows}x{cols}"),
+                &problem.bytes(gpu)?,
+                &first,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn bare_device(gpu: &Gpu) -> Result<(), Failed> {
+    let adapter = host::adapters()
+        .into_iter()
+        .find(|adapter| adapter.get_info() == *gpu.info())
+        .ok_or("the adapter has gone")?;
+    let bare = Gpu::with_limits(&adapter, wgpu::Features::empty(), wgpu::Limits::default())?;
+    let variant = bare.context().variant().to_string();
+    if !(variant.starts_with("tree") && variant.ends_with("packed")) {
+        return Err(format!("a device without features got variant {variant}").into());
+    }
+    let mut cases = Vec::new();
+    for dtype in [DType::F32, DType::F16, DType::Bf16] {
+        let case = RowCase::plain("zlpr", LossCase::Zlpr(Zlpr::hard()), 30, 77);
+        cases.push(RowCase {
+            dtype,
+            mode: Mode::BothSame,
+            extras: Extras::All,
+            ..case
+        });
+    }
+    table::run(&bare, &cases)
+}
+
+fn lost_device(gpu: &Gpu) -> Result<(), Failed> {
+    let adapter = host::adapters()
+        .into_iter()
+        .find(|adapter| adapter.get_info() == *gpu.info())
+        .ok_or("the adapter has gone")?;
+    let lost = Gpu::from_adapter(&adapter)?;
+    let problem = Problem::new(&lost, 4, 10, 6)?;
+    let call = problem.prepare(&lost, Zlpr::hard())?;
+    lost.run(&[&call])?;
+    lost.context().device().destroy();
+    match lost
+        .run(&[&call])
+        .and_then(|()| lost.download(&problem.loss, 4))
+    {
+        Ok(_) => Err("work on a lost device succeeded".into()),
+        Err(error) if error.to_string().contains("expected") => Ok(()),
+        Err(error) => Err(format!("an unclear error: {error}").into()),
+    }
+}
+
+fn empty_batch(gpu: &Gpu) -> Result<(), Failed> {
+    for (rows, cols) in [(0, 5), (3, 0), (0, 0)] {
+        let problem = Problem::new(gpu, rows, cols, 7)?;
+        gpu.run(&[&problem.prepare(gpu, Zlpr::hard())?])?;
+        if gpu.download(&problem.loss, 4)? != 0_f32.to_le_bytes() {
+            return Err(format!("{rows}x{cols}: the loss is not 0").into());
+        }
+    }
+    Ok(())
+}
