@@ -7,9 +7,7 @@
 //! and read back once at the end.
 
 use std::error::Error;
-use wgloss::{
-    Context, DType, Gradient, RowInputs, RowOutputs, Targets, Tensor, Variant, Zlpr, wgpu,
-};
+use wgloss::{Context, DType, Gradient, RowInputs, RowOutputs, Targets, Tensor, Zlpr, wgpu};
 
 const ROWS: usize = 64;
 const LABELS: usize = 20;
@@ -24,13 +22,12 @@ const TARGETS: usize = LOSS + 1;
 const WORDS: usize = TARGETS + N.div_ceil(4);
 
 const OURS: &str = "
-const N = 1280u;
 @group(0) @binding(0) var<storage, read_write> all: array<f32>;
 @compute @workgroup_size(64) fn forward(@builtin(global_invocation_id) at: vec3<u32>) {
     if (at.x < N) { all[N + at.x] = 0.5 * all[at.x]; }
 }
 @compute @workgroup_size(64) fn descend(@builtin(global_invocation_id) at: vec3<u32>) {
-    if (at.x < N) { all[at.x] -= 100.0 * 0.5 * all[2u * N + at.x]; }
+    if (at.x < N) { all[at.x] -= 400.0 * 0.5 * all[2u * N + at.x]; }
 }";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -82,7 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Our own kernels.
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: None,
-        source: wgpu::ShaderSource::Wgsl(OURS.into()),
+        source: wgpu::ShaderSource::Wgsl(format!("const N = {N}u;{OURS}").into()),
     });
     let ours = ["forward", "descend"].map(|entry| {
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
@@ -124,8 +121,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     losses.slice(..).map_async(wgpu::MapMode::Read, |_| {});
     device.poll(wgpu::PollType::wait_indefinitely())?;
     let found: Vec<f32> = bytemuck::pod_collect_to_vec(&losses.slice(..).get_mapped_range()?);
-    let variant: Variant = cx.variant();
-    println!("adapter  {} ({variant})", adapter.get_info().name);
+    println!("adapter  {}", adapter.get_info().name);
+    println!("kernels  {}", cx.variant());
     println!("plan     {} dispatches a step", loss.plan().steps.len());
     for step in (0..STEPS).step_by(STEPS / 5) {
         println!("step {step:<3} loss {:.4}", found[step]);

@@ -9,6 +9,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task;
 
+/// Workgroups per dimension that WebGPU guarantees; plans fold at the device's own limit, but rely on this one.
+const MIN_GROUPS: u32 = 65_535;
 /// Storage bindings of every kernel, beside the uniform binding 0.
 pub(crate) const STORAGE_BINDINGS: usize = 7;
 
@@ -37,8 +39,8 @@ impl Context {
     /// Looks at the features and limits of `device` and chooses the kernel variant for it. Compiles nothing yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] where the device has fewer than 7 storage buffers per stage or workgroups of fewer
-    /// than 32 lanes (WebGPU guarantees 8 and 256); device errors.
+    /// [`ErrorKind::Unsupported`] where the device has fewer than 7 storage buffers per stage, 65,535 workgroups per
+    /// dimension or 32 lanes in a workgroup (WebGPU guarantees 8, 65,535 and 256); device errors.
     pub fn new(device: &wgpu::Device) -> Result<Self, Error> {
         Context::with_cache(device, None)
     }
@@ -58,6 +60,14 @@ impl Context {
                 "device",
                 format!("{STORAGE_BINDINGS} storage buffers per shader stage"),
                 limits.max_storage_buffers_per_shader_stage,
+            ));
+        }
+        if limits.max_compute_workgroups_per_dimension < MIN_GROUPS {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "device",
+                format!("{MIN_GROUPS} workgroups per dimension"),
+                limits.max_compute_workgroups_per_dimension,
             ));
         }
         let caps = Caps::of(device);

@@ -1,4 +1,134 @@
-//! stub docs
+//! Loss functions for multi-label learning on any GPU: WGSL kernels, forward and backward, through wgpu.
+//!
+//! The crate works on a device of yours. [`Context`] looks at it, a loss's `prepare` checks a call and makes all it
+//! needs, and [`Prepared::encode`] records it into your encoder. Nothing is submitted, waited for or read back. Tensors
+//! are views of your buffers ([`Tensor`]), all in one if you like. Without a device of your own, the module `host`
+//! (feature `host`) opens one and takes plain slices. [`mod@reference`] has the same losses on the CPU, in f64 or f32.
+//!
+//! # Losses
+//!
+//! Logits `s`, labels `y` in {0, 1} or soft labels `t` in `[0, 1]`; positives P, negatives N; `sigma` the sigmoid,
+//! `softplus(x) = log(1 + e^x)`, `a = log sum_P e^(-s / t_pos)`, `b = log sum_N e^(s / t_neg)`.
+//!
+//! | loss | of a row | source |
+//! |---|---|---|
+//! | [`Zlpr::hard`] | `log(1 + sum_P e^-s) + log(1 + sum_N e^s)`; predict `s > 0` | Su et al., arXiv 2208.02955; kexue.fm 7359 |
+//! | [`Zlpr::hard`] with a [`Threshold`] `s0` (TLPR) | the same with `s - s0`; the threshold has a gradient | arXiv 2208.02955 |
+//! | [`Zlpr::soft`] | `log(1 + sum t e^-s) + log(1 + sum (1-t) e^s)`; [smoothing](Zlpr::with_smoothing) | kexue.fm 9064 |
+//! | [`Zlpr::lsep`] | `softplus(a + b)` with `t_pos = t_neg = 1` | Li et al., arXiv 1704.03135 |
+//! | [`Zlpr::two_way`] | `softplus(t_pos a + t_neg b)`, the sample half | Kobayashi, CVPR 2023 |
+//! | [`Zlpr::kl_symmetric`] | `sum beta (sigma(beta s) - sigma(beta u)) (s - u)`, `u` other logits | kexue.fm 9039 (`beta = 1`) |
+//! | [`Zlpr::kl_excess`] | the soft form at `t = sigma(2u)`, less its minimum | derived from the soft form |
+//! | [`Bce`] | `sum w y softplus(-s) + (1-y) softplus(s)`, `w` the positive weight | |
+//!
+//! ZLPR is exact: it is the first author's own text and code. [`losses::zlpr`] and [`losses::bce`] have the edge rules
+//! and the cost; [`RowInputs`] and [`RowOutputs`] have shapes and types, masks, weights and the upstream gradient.
+//!
+//! # Examples
+//!
+//! These three run on the reference, which has the same settings as the kernels and needs no GPU. A loss and its
+//! gradient:
+//!
+//! ```
+//! use wgloss::Zlpr;
+//! use wgloss::reference::{RowInputs, zlpr};
+//!
+//! let out = zlpr(&Zlpr::hard(), &RowInputs {
+//!     rows: 1,
+//!     cols: 5,
+//!     logits: &[2.0, -1.0, 0.5, 0.0, -3.0],
+//!     targets: &[1.0, 0.0, 0.0, 1.0, 0.0],
+//!     ..RowInputs::default()
+//! })?;
+//! assert!((out.loss[0] - 1.879123925705_f64).abs() < 1e-12);
+//! // Descent raises the logits of the positives and lowers the others.
+//! assert!(out.grad_logits[0] < 0.0 && out.grad_logits[1] > 0.0);
+//! # Ok::<(), wgloss::Error>(())
+//! ```
+//!
+//! Positives as lists, a class that does not count, a learned threshold, one loss per row:
+//!
+//! ```
+//! use wgloss::reference::{RowInputs, Threshold, dense_from_csr, zlpr};
+//! use wgloss::{Reduction, Zlpr};
+//!
+//! // Row 0 has the labels 0 and 2, row 1 has none.
+//! let positives = dense_from_csr(2, 3, &[0, 2, 2], &[2, 0])?;
+//! let targets: Vec<f64> = positives.into_iter().map(f64::from).collect();
+//! let config = Zlpr::hard().with_reduction(Reduction::None);
+//! let out = zlpr(&config, &RowInputs {
+//!     rows: 2,
+//!     cols: 3,
+//!     logits: &[1.0, f64::NAN, -0.5, -2.0, 7.0, 0.5],
+//!     targets: &targets,
+//!     class_mask: Some(&[true, false, true]),
+//!     threshold: Threshold::Scalar(0.25),
+//!     ..RowInputs::default()
+//! })?;
+//! assert_eq!(out.loss.len(), 2);
+//! // What does not count is not looked at.
+//! assert_eq!(out.grad_logits[1], 0.0);
+//! // The threshold moves every logit the other way.
+//! let sum: f64 = out.grad_logits.iter().sum();
+//! assert!((out.grad_threshold[0] + sum).abs() < 1e-12);
+//! # Ok::<(), wgloss::Error>(())
+//! ```
+//!
+//! Soft labels: the loss is least where the probabilities `sigma(2s)` are the labels.
+//!
+//! ```
+//! use wgloss::Zlpr;
+//! use wgloss::reference::{RowInputs, zlpr};
+//!
+//! let targets = [0.9, 0.2, 0.5];
+//! let mut logits = [0.0_f64; 3];
+//! for _ in 0..500 {
+//!     let inputs = RowInputs { rows: 1, cols: 3, logits: &logits, targets: &targets, ..RowInputs::default() };
+//!     let out = zlpr(&Zlpr::soft(), &inputs)?;
+//!     for (s, slope) in logits.iter_mut().zip(&out.grad_logits) {
+//!         *s -= slope;
+//!     }
+//! }
+//! for (s, t) in logits.iter().zip(targets) {
+//!     let p = 1.0 / (1.0 + (-2.0 * s).exp());
+//!     assert!((p - t).abs() < 1e-6);
+//! }
+//! # Ok::<(), wgloss::Error>(())
+//! ```
+//!
+//! On a GPU, everything in one buffer, the gradient over the logits:
+//!
+//! ```no_run
+//! use wgloss::{Context, DType, Gradient, RowInputs, RowOutputs, Targets, Tensor, Zlpr, wgpu};
+//!
+//! # fn record(
+//! #     device: &wgpu::Device, arena: &wgpu::Buffer, encoder: &mut wgpu::CommandEncoder,
+//! # ) -> Result<(), wgloss::Error> {
+//! let (rows, labels, words) = (4096, 1000, 32); // a label is a bit
+//! let cx = Context::new(device)?;
+//! // f16 logits, then packed label bits, then the loss. Offsets count elements.
+//! let bits_at = (rows * labels / 2) as u64;
+//! let loss_at = bits_at + (rows * words) as u64;
+//! let logits = Tensor::matrix(arena, DType::F16, rows, labels);
+//! let bits = Tensor::matrix(arena, DType::U32, rows, words).offset(bits_at);
+//! let outputs = RowOutputs {
+//!     loss: Some(Tensor::vector(arena, DType::F32, 1).offset(loss_at)),
+//!     grad_logits: Some(Gradient::InPlace),
+//!     ..RowOutputs::default()
+//! };
+//! let inputs = RowInputs::new(logits, Targets::Bits(bits));
+//! let call = Zlpr::hard().prepare(&cx, &inputs, &outputs)?; // once
+//! call.encode(encoder); // every step
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! None is on by default. `host`: opens devices, takes and gives plain slices. `check`: the case table of the tests,
+//! to qualify a device. `cli`: the command `wgloss`. wgpu's backends are your choice, by features of your own `wgpu`
+//! dependency; `host` turns on Vulkan, Metal and DirectX 12.
+
 mod call;
 #[cfg(feature = "check")]
 pub mod check;
@@ -18,10 +148,17 @@ pub use call::Prepared;
 pub use context::Context;
 pub use error::{Error, ErrorKind};
 pub use losses::bce::Bce;
+pub use losses::per_label::{Asl, Dice, Focal, Hill};
 pub use losses::rows::{Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold};
+pub use losses::wdl::Wdl;
 pub use losses::zlpr::Zlpr;
 pub use plan::{Plan, Step};
 pub use reduction::Reduction;
 pub use tensor::{DType, Tensor};
 pub use variant::{Caps, Half, Reduce, Variant};
 pub use wgpu;
+
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

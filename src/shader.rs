@@ -467,6 +467,10 @@ impl Module {
         let mut all = Vec::new();
         for program in programs {
             for reduce in [Reduce::Tree, Reduce::Subgroup] {
+                // Copying reduces nothing.
+                if (program, reduce) == (Program::Gather, Reduce::Subgroup) {
+                    continue;
+                }
                 all.push(Module {
                     program,
                     reduce,

@@ -22,6 +22,9 @@ pub enum Half {
     Native,
 }
 
+/// The workgroup sizes there are kernels for.
+const WORKGROUPS: [u32; 6] = [32, 64, 128, 256, 512, 1024];
+
 /// One form of the kernels. All give the same results within rounding.
 ///
 /// Written and parsed as for example `tree-64-packed`.
@@ -66,7 +69,10 @@ impl FromStr for Variant {
             Some("subgroup") => Reduce::Subgroup,
             _ => return Err(bad()),
         };
-        let workgroup = words.next().and_then(|w| w.parse().ok()).ok_or_else(bad)?;
+        let workgroup = words
+            .next()
+            .and_then(|w| WORKGROUPS.into_iter().find(|size| size.to_string() == w))
+            .ok_or_else(bad)?;
         let half = match words.next() {
             Some("packed") => Half::Packed,
             Some("native") => Half::Native,
@@ -175,7 +181,7 @@ impl Caps {
                 found,
             ))
         };
-        if !variant.workgroup.is_power_of_two() || !(32..=1024).contains(&variant.workgroup) {
+        if !WORKGROUPS.contains(&variant.workgroup) {
             return Err(Error::value(
                 "variant",
                 "a workgroup of 32, 64, 128, 256, 512 or 1024 lanes",

@@ -147,7 +147,7 @@ impl Place {
 }
 
 /// The bits of a value, in as many of the first bytes as the element type has.
-fn encode(dtype: DType, value: f64) -> [u8; 4] {
+pub(crate) fn encode(dtype: DType, value: f64) -> [u8; 4] {
     let bits = match dtype {
         DType::F32 => (value as f32).to_bits(),
         DType::F16 => u32::from(f16::from_f64(value).to_bits()),

@@ -5,6 +5,7 @@
 //! nothing but the outputs' elements may have changed afterwards.
 
 mod arena;
+pub mod bench;
 mod compare;
 mod data;
 mod rows;

@@ -203,7 +203,7 @@ impl<'a> Rows<'a> {
                 length("target_bits", words.len(), rows * cols.div_ceil(32))?;
             }
             (Labels::Sparse { offsets, indices }, TargetKind::Hard | TargetKind::Soft) => {
-                reference::dense_from_csr(rows, cols, offsets, indices)?;
+                reference::check_csr(rows, cols, offsets, indices)?;
             }
             (_, TargetKind::Logits) => {
                 return Err(Error::new(

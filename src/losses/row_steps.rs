@@ -8,7 +8,7 @@ use crate::plan::{Step, fold};
 use crate::shader::{
     GradStorage, Kernel, Module, Program, Storage, TargetStorage, bit_words, cache_words,
 };
-use crate::{Caps, Context, DType, Error, ErrorKind, Reduction, Tensor};
+use crate::{Caps, Context, DType, Error, ErrorKind, Reduce, Reduction, Tensor};
 use bytemuck::{Pod, Zeroable};
 
 /// Mirror of `RowParams` in shaders/shared/params.wgsl, which says what each is.
@@ -372,7 +372,11 @@ pub(super) fn build(
     let kernel = |program, entry| Kernel {
         module: Module {
             program,
-            reduce: variant.reduce,
+            // Copying reduces nothing.
+            reduce: match program {
+                Program::Gather => Reduce::Tree,
+                Program::Rows { .. } | Program::Finish => variant.reduce,
+            },
             workgroup,
         },
         entry,

@@ -20,9 +20,11 @@
 //! times weight and upstream gradient.
 //!
 //! **Cost.** Each logit is read once where a row fits a workgroup's memory (about 1,500 labels), twice otherwise; two
-//! dispatches, or four for few long rows, plus one for a threshold per label and one where weights, masks of classes,
-//! threshold and upstream gradient lie in more than one buffer. Scratch: two floats for each group of rows; for rows
-//! that are split, six for each row and six for each 4,096 labels; [`Plan::scratch_bytes`](crate::Plan) has the number.
+//! dispatches, or four for few long rows, plus one for the gradient to a threshold per label and one where weights, mask
+//! of classes, threshold and upstream gradient lie in more than one buffer. Scratch: two floats for each group of rows.
+//! Rows that are split: up to seven for each row, six for each 4,096 labels of it. The gradient to a threshold per label:
+//! five for each row, and one for each label and started 8,192 * workgroup / 32 rows.
+//! [`Plan::scratch_bytes`](crate::Plan) has the number.
 
 use super::rows::{self, RowInputs, RowOutputs, RowSpec, Rowwise, TargetKind, check_setting};
 use crate::shader::RowLoss;

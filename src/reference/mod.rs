@@ -22,12 +22,16 @@
 //! # Ok::<(), wgloss::Error>(())
 //! ```
 
-mod bce;
+mod per_label;
+mod permutation;
 mod rows;
+mod wdl;
 mod zlpr;
 
-pub use bce::bce;
-pub use rows::{RowInputs, RowOutputs, Threshold, dense_from_bits, dense_from_csr};
+pub use per_label::{asl, bce, dice, focal, hill};
+pub use permutation::permutation;
+pub use rows::{RowInputs, RowOutputs, Threshold, check_csr, dense_from_bits, dense_from_csr};
+pub use wdl::{Permutation, WdlInputs, WdlOutputs, wdl};
 pub use zlpr::zlpr;
 
 /// The number types of the reference: `f32` and `f64`.

@@ -48,7 +48,7 @@ pub struct RowInputs<'a, T> {
     pub cols: usize,
     /// `rows * cols` logits `s`.
     pub logits: &'a [T],
-    /// `rows * cols` targets `y` in `[0, 1]`; the other logits `u` for the KL forms.
+    /// `rows * cols` targets `y`: in `[0, 1]`, for WDL at least 0; the other logits `u` for the KL forms.
     pub targets: &'a [T],
     /// `cols` values; a label with `false` counts in no row.
     pub class_mask: Option<&'a [bool]>,
@@ -60,7 +60,7 @@ pub struct RowInputs<'a, T> {
     /// `cols` weights, at least 0: inside the sums (`w e^...`) where the loss has log-sum-exps, else
     /// the factor of the label's term.
     pub class_weight: Option<&'a [T]>,
-    /// Subtracted from the logits; ignored by BCE and the KL forms.
+    /// Subtracted from the logits by the ZLPR family but for its KL forms; ignored by all others.
     pub threshold: Threshold<'a, T>,
     /// The gradient that arrives from above: one value, or (without a reduction) one or `rows`
     /// values. Absent: 1.
@@ -81,9 +81,10 @@ pub struct RowOutputs<T> {
     pub grad_threshold: Vec<T>,
 }
 
-/// One label that counts: its logit (less the threshold), target and class weight.
+/// One label that counts: its column, logit (less the threshold), target and class weight.
 #[derive(Clone, Copy)]
 pub(super) struct Label<T> {
+    pub col: usize,
     pub s: T,
     pub y: T,
     pub w: T,
@@ -121,6 +122,19 @@ pub(super) fn over_rows<T: Real>(
     uses: Uses,
     row_loss: impl Fn(&[Label<T>]) -> RowLoss<T>,
 ) -> Result<RowOutputs<T>, Error> {
+    let alone = |_, labels: &[Label<T>]| (row_loss(labels), Vec::new());
+    over_rows_with(inputs, reduction, uses, 0, alone).map(|(out, _)| out)
+}
+
+/// [`over_rows`] for a loss that looks at the row's number or at parameters which all rows share: it also
+/// gives the row's derivatives to these `parameters` numbers, and their sum over the rows is the second result.
+pub(super) fn over_rows_with<T: Real>(
+    inputs: &RowInputs<'_, T>,
+    reduction: Reduction,
+    uses: Uses,
+    parameters: usize,
+    row_loss: impl Fn(usize, &[Label<T>]) -> (RowLoss<T>, Vec<T>),
+) -> Result<(RowOutputs<T>, Vec<T>), Error> {
     let elements = inputs.check(reduction)?;
     let (rows, cols) = (inputs.rows, inputs.cols);
     let scale = T::from_f64(reduction.scale(rows));
@@ -134,11 +148,13 @@ pub(super) fn over_rows<T: Real>(
         grad_targets: vec![T::zero(); if uses.grad_targets { elements } else { 0 }],
         grad_threshold: vec![T::zero(); inputs.threshold.values().len()],
     };
+    let mut shared = vec![T::zero(); parameters];
     for row in 0..rows {
         let counted: Vec<usize> = (0..cols).filter(|&col| inputs.counts(row, col)).collect();
         let label = |&col: &usize| {
             let s0 = threshold.index(row, col).map(|i| threshold.values()[i]);
             Label {
+                col,
                 s: inputs.logits[row * cols + col] - s0.unwrap_or(T::zero()),
                 y: inputs.targets[row * cols + col],
                 w: inputs.class_weight.map_or(T::one(), |w| w[col]),
@@ -146,10 +162,11 @@ pub(super) fn over_rows<T: Real>(
         };
         let labels: Vec<Label<T>> = counted.iter().map(label).collect();
         let nan = |l: &Label<T>| l.s.is_nan() || l.y.is_nan() || l.w.is_nan();
-        let result = if labels.iter().any(nan) {
-            RowLoss::all(T::nan(), &labels)
+        let (result, to_shared) = if labels.iter().any(nan) {
+            let nans = vec![T::nan(); parameters];
+            (RowLoss::all(T::nan(), &labels), nans)
         } else {
-            row_loss(&labels)
+            row_loss(row, &labels)
         };
 
         let weight = inputs.sample_weight.map_or(T::one(), |w| w[row]);
@@ -169,12 +186,15 @@ pub(super) fn over_rows<T: Real>(
                 out.grad_threshold[i] = out.grad_threshold[i] - factor * ds;
             }
         }
+        for (total, derivative) in shared.iter_mut().zip(to_shared) {
+            *total = *total + factor * derivative;
+        }
     }
     if reduction != Reduction::None {
         let total = sum(out.loss.iter().copied());
         out.loss = vec![if rows == 0 { T::zero() } else { scale * total }];
     }
-    Ok(out)
+    Ok((out, shared))
 }
 
 impl<T> RowInputs<'_, T> {
@@ -185,7 +205,7 @@ impl<T> RowInputs<'_, T> {
     }
 
     /// Refuses slices of the wrong length; gives the number of elements.
-    fn check(&self, reduction: Reduction) -> Result<usize, Error> {
+    pub(super) fn check(&self, reduction: Reduction) -> Result<usize, Error> {
         let (rows, cols) = (self.rows, self.cols);
         let all = elements(rows, cols)?;
         check_len("logits", all, self.logits.len())?;
@@ -210,7 +230,7 @@ impl<T> RowInputs<'_, T> {
     }
 }
 
-fn check_len(tensor: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+pub(super) fn check_len(tensor: &'static str, expected: usize, found: usize) -> Result<(), Error> {
     if expected == found {
         return Ok(());
     }
@@ -245,18 +265,9 @@ pub fn dense_from_bits(rows: usize, cols: usize, words: &[u32]) -> Result<Vec<bo
     Ok(dense)
 }
 
-/// Lists of positive labels to one value per element: row `r` has the labels
-/// `indices[offsets[r]..offsets[r + 1]]`, in any order; one named twice is one label.
-///
-/// `offsets` has `rows + 1` values, starts at 0, never falls and ends at the length of `indices`,
-/// whose values are below `cols`.
-pub fn dense_from_csr(
-    rows: usize,
-    cols: usize,
-    offsets: &[u32],
-    indices: &[u32],
-) -> Result<Vec<bool>, Error> {
-    let mut dense = vec![false; elements(rows, cols)?];
+/// Checks lists of positive labels: `offsets` has `rows + 1` values, starts at 0, never falls and ends at the length of
+/// `indices`, whose values are below `cols`.
+pub fn check_csr(rows: usize, cols: usize, offsets: &[u32], indices: &[u32]) -> Result<(), Error> {
     check_len("offsets", rows.saturating_add(1), offsets.len())?;
     if offsets[0] != 0 {
         return Err(Error::value("offsets", "0 as the first value", offsets[0]));
@@ -272,15 +283,28 @@ pub fn dense_from_csr(
         );
         return Err(Error::value("offsets", expected, offsets[rows]));
     }
+    match indices.iter().find(|label| **label as usize >= cols) {
+        Some(label) => Err(Error::value(
+            "indices",
+            format!("labels below {cols}"),
+            label,
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Lists of positive labels to one value per element: row `r` has the labels
+/// `indices[offsets[r]..offsets[r + 1]]`, in any order; one named twice is one label. They must pass [`check_csr`].
+pub fn dense_from_csr(
+    rows: usize,
+    cols: usize,
+    offsets: &[u32],
+    indices: &[u32],
+) -> Result<Vec<bool>, Error> {
+    let mut dense = vec![false; elements(rows, cols)?];
+    check_csr(rows, cols, offsets, indices)?;
     for row in 0..rows {
         for &label in &indices[offsets[row] as usize..offsets[row + 1] as usize] {
-            if label as usize >= cols {
-                return Err(Error::value(
-                    "indices",
-                    format!("labels below {cols}"),
-                    label,
-                ));
-            }
             dense[row * cols + label as usize] = true;
         }
     }

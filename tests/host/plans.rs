@@ -209,7 +209,7 @@ fn short_rows_take_one_pass_however_many() {
         (65_536, 1),
         (70_000, 3),
         (1_000_000, 1),
-        (1_000_000, 3),
+        (1_000_003, 3),
     ];
     for row in ROWS {
         for (rows, cols) in sizes {
@@ -217,6 +217,17 @@ fn short_rows_take_one_pass_however_many() {
             let (plan, steps) = plan(&machine, &case, Layout::Together);
             let expected = if rows == 0 { row.empty } else { row.one };
             assert_eq!((steps.as_str(), plan.windows), (expected, 1), "{case:?}");
+            // A workgroup for each row, over x and y.
+            for step in plan
+                .steps
+                .iter()
+                .filter(|step| step.kernel.entry == "gradient")
+            {
+                assert!(
+                    step.groups[0] * step.groups[1] >= rows as u32,
+                    "{case:?}: {step:?}"
+                );
+            }
             let sums = if row.sums {
                 8 * count(&plan, "rows", 0)
             } else {
@@ -396,109 +407,41 @@ fn windows_cover_what_one_binding_cannot() {
     let machine = Machine::narrow(1 << 16);
     let zlpr = Loss::Zlpr(Zlpr::hard());
     let soft = Loss::Zlpr(Zlpr::soft());
-    let (u8s, f16s, f32s) = (DType::U8, DType::F16, DType::F32);
+    let (f16s, f32s) = (DType::F16, DType::F32);
+    let [u8s, half, wide] = [DType::U8, f16s, f32s].map(Form::Dense);
+    let (bits, sparse) = (Form::Bits, Form::Sparse);
+    let split = "partial combine gradient";
+    let threshold = "loss same_grad label_threshold grad_threshold";
     // Of 65,536 bytes a tensor gets 65,276: it begins up to 256 before itself and ends at a whole word.
     let cases = [
         // Rows of 400 bytes: 163 a window. The widest tensor decides, whichever it is.
-        (1000, 100, f32s, Form::Dense(u8s), zlpr, "loss", 7, "rows"),
-        (1000, 100, f16s, Form::Dense(u8s), zlpr, "loss", 4, "rows"),
+        (1000, 100, f32s, u8s, zlpr, "loss", 7, "rows"),
+        (1000, 100, f16s, u8s, zlpr, "loss", 4, "rows"),
+        (1000, 100, f16s, u8s, zlpr, "mask same_grad loss", 4, "rows"),
+        (1000, 100, f16s, u8s, zlpr, "grad_logits loss", 7, "rows"),
+        (1000, 100, f16s, wide, zlpr, "sample_weight loss", 7, "rows"),
         (
             1000,
             100,
             f16s,
-            Form::Dense(u8s),
-            zlpr,
-            "loss mask same_grad",
-            4,
-            "rows",
-        ),
-        (
-            1000,
-            100,
-            f16s,
-            Form::Dense(u8s),
-            zlpr,
-            "loss grad_logits",
-            7,
-            "rows",
-        ),
-        (
-            1000,
-            100,
-            f16s,
-            Form::Dense(f32s),
-            zlpr,
-            "loss sample_weight",
-            7,
-            "rows",
-        ),
-        (
-            1000,
-            100,
-            f16s,
-            Form::Dense(f16s),
+            half,
             soft,
-            "loss in_place grad_targets",
+            "in_place grad_targets loss",
             7,
             "rows",
         ),
-        (163, 100, f32s, Form::Dense(u8s), zlpr, "loss", 1, "rows"),
-        (164, 100, f32s, Form::Dense(u8s), zlpr, "loss", 2, "rows"),
+        (1000, 100, f32s, u8s, zlpr, threshold, 7, "rows columns"),
+        (163, 100, f32s, u8s, zlpr, "loss", 1, "rows"),
+        (164, 100, f32s, u8s, zlpr, "loss", 2, "rows"),
         // Rows of 2 bytes, of a word of bits, of an offset; offsets have one more.
-        (40_000, 1, f16s, Form::Dense(u8s), zlpr, "loss", 2, "rows"),
-        (40_000, 1, f16s, Form::Bits, zlpr, "loss", 3, "rows"),
-        (
-            32_639,
-            1,
-            f16s,
-            Form::Sparse,
-            zlpr,
-            "loss in_place",
-            3,
-            "rows",
-        ),
-        (
-            32_636,
-            1,
-            f16s,
-            Form::Sparse,
-            zlpr,
-            "loss in_place",
-            2,
-            "rows",
-        ),
+        (40_000, 1, f16s, u8s, zlpr, "loss", 2, "rows"),
+        (40_000, 1, f16s, bits, zlpr, "loss", 3, "rows"),
+        (32_639, 1, f16s, sparse, zlpr, "in_place loss", 3, "rows"),
+        (32_636, 1, f16s, sparse, zlpr, "in_place loss", 2, "rows"),
         // Split rows: 1 and 3 a window.
-        (
-            5,
-            9000,
-            f32s,
-            Form::Sparse,
-            zlpr,
-            "loss in_place",
-            5,
-            "partial combine gradient",
-        ),
-        (
-            5,
-            8192,
-            f16s,
-            Form::Bits,
-            zlpr,
-            "loss same_grad",
-            2,
-            "partial combine gradient",
-        ),
-        (
-            1000,
-            100,
-            f16s,
-            Form::Dense(u8s),
-            zlpr,
-            "loss grad_logits label_threshold grad_threshold",
-            7,
-            "rows columns",
-        ),
-        (0, 100, f32s, Form::Dense(u8s), zlpr, "loss in_place", 1, ""),
+        (5, 9000, f32s, sparse, zlpr, "in_place loss", 5, split),
+        (5, 8192, f16s, bits, zlpr, "same_grad loss", 2, split),
+        (0, 100, f32s, u8s, zlpr, "in_place loss", 1, ""),
     ];
     for (rows, cols, logits, targets, loss, with, windows, each) in cases {
         let case = Case {
@@ -518,6 +461,16 @@ fn windows_cover_what_one_binding_cannot() {
             assert_eq!(steps, expected.join(" "), "{case:?}, {layout:?}");
         }
     }
+    // Windows take turns with the accumulators: 500 losses, 500 rows of coefficients, 3 rows of 2 chunks.
+    let case = Case {
+        with: "same_grad loss",
+        ..hard(500, 8192, &ROWS[0])
+    };
+    let (plan, _) = plan(&machine, &case, Layout::Apart);
+    assert_eq!(
+        (plan.windows, plan.scratch_bytes),
+        (167, 2048 + 10_240 + 256)
+    );
 }
 
 #[test]

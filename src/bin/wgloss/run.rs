@@ -122,7 +122,7 @@ fn number(value: f32) -> Value {
 }
 
 /// A JSON object on one line, its fields in this order.
-fn object(fields: &[(&str, Value)]) -> String {
+pub fn object(fields: &[(&str, Value)]) -> String {
     let fields: Vec<String> = fields
         .iter()
         .map(|(name, value)| format!("{}:{value}", json!(name)))

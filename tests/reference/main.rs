@@ -1,12 +1,20 @@
 //! The CPU reference against golden values, finite differences, edge rows and the laws of each loss.
 //! No GPU. Random problems come from a seeded generator; what fails names its seed.
 
+mod inputs;
+mod per_label;
+mod permutation;
+mod wdl;
+mod zlpr;
+
 use serde_json::Value;
+use wgloss::losses::wdl::{self as difference, PairWeights, Phi, Prediction};
 use wgloss::losses::zlpr::Form;
 use wgloss::reference::{
-    self, Real, RowInputs, RowOutputs, Threshold, dense_from_bits, dense_from_csr,
+    self, Permutation, Real, RowInputs, RowOutputs, Threshold, WdlInputs, WdlOutputs,
+    dense_from_bits, dense_from_csr,
 };
-use wgloss::{Bce, Error, Reduction, Zlpr};
+use wgloss::{Asl, Bce, Dice, Error, Focal, Hill, Reduction, Wdl, Zlpr};
 
 const INF: f64 = f64::INFINITY;
 const BCE: Loss = Loss::bce(1.0, 0.0, false);
@@ -15,9 +23,14 @@ const SOFT: Loss = Loss::zlpr(Form::Soft, 0.0);
 const LSEP: Loss = Loss::joint(1.0, 1.0);
 const TWO_WAY: Loss = Loss::joint(4.0, 1.0);
 const EXCESS: Loss = Loss::zlpr(Form::KlExcess, 0.0);
+const FOCAL: Loss = Loss::focal(2.0, 0.25, 0.0, false);
+const ASL: Loss = Loss::asl([1.0, 4.0, 0.05], 0.0, false);
+const HILL: Loss = Loss::hill([1.5, 1.0, 2.0], 0.0, false);
+const DICE: Loss = Loss::dice(1.0, false);
+const SQUARED_DICE: Loss = Loss::dice(1.0, true);
 
 /// What every general test goes through.
-const LOSSES: [Loss; 10] = [
+const LOSSES: [Loss; 19] = [
     HARD,
     SOFT,
     Loss::zlpr(Form::Soft, 0.25),
@@ -28,7 +41,31 @@ const LOSSES: [Loss; 10] = [
     EXCESS,
     BCE,
     Loss::bce(2.5, 0.25, true),
+    FOCAL,
+    Loss::focal(0.5, 0.7, 0.25, true),
+    ASL,
+    Loss::asl([0.0, 0.5, 0.0], 0.25, true),
+    HILL,
+    Loss::hill([1.0, 0.3, 0.0], 0.25, true),
+    DICE,
+    Loss::dice(0.1, true),
+    PAIRS,
 ];
+
+/// The weighted difference of all pairs, in its default settings but for `epsilon`; `theta` is 0.
+const PAIRS: Loss = Loss::Wdl(Wdl {
+    form: difference::Form::Pairs {
+        weights: PairWeights::RankOne,
+    },
+    prediction: Prediction::Sigmoid,
+    phi: Phi::Square,
+    epsilon: 0.1,
+    lambda_presence: 1.0,
+    lambda_ratio: 1.0,
+    lambda_difference: 1.0,
+    ascent: false,
+    reduction: Reduction::Sum,
+});
 
 // ---- losses, problems and how they are compared
 
@@ -36,6 +73,11 @@ const LOSSES: [Loss; 10] = [
 enum Loss {
     Zlpr(Zlpr),
     Bce(Bce),
+    Focal(Focal),
+    Asl(Asl),
+    Hill(Hill),
+    Dice(Dice),
+    Wdl(Wdl),
 }
 
 /// What the targets of a loss are.
@@ -74,10 +116,61 @@ impl Loss {
         })
     }
 
+    const fn focal(gamma: f32, alpha: f32, smoothing: f32, row_mean: bool) -> Loss {
+        let reduction = Reduction::Sum;
+        Loss::Focal(Focal {
+            gamma,
+            alpha,
+            smoothing,
+            row_mean,
+            reduction,
+        })
+    }
+
+    /// `gamma_pos`, `gamma_neg`, `margin`.
+    const fn asl([gamma_pos, gamma_neg, margin]: [f32; 3], smoothing: f32, row_mean: bool) -> Loss {
+        let reduction = Reduction::Sum;
+        Loss::Asl(Asl {
+            gamma_pos,
+            gamma_neg,
+            margin,
+            smoothing,
+            row_mean,
+            reduction,
+        })
+    }
+
+    /// `lambda`, `margin`, `gamma`.
+    const fn hill([lambda, margin, gamma]: [f32; 3], smoothing: f32, row_mean: bool) -> Loss {
+        let reduction = Reduction::Sum;
+        Loss::Hill(Hill {
+            lambda,
+            margin,
+            gamma,
+            smoothing,
+            row_mean,
+            reduction,
+        })
+    }
+
+    const fn dice(smooth: f32, squared: bool) -> Loss {
+        let reduction = Reduction::Sum;
+        Loss::Dice(Dice {
+            smooth,
+            squared,
+            reduction,
+        })
+    }
+
     fn by(mut self, by: Reduction) -> Loss {
         match &mut self {
             Loss::Zlpr(config) => config.reduction = by,
             Loss::Bce(config) => config.reduction = by,
+            Loss::Focal(config) => config.reduction = by,
+            Loss::Asl(config) => config.reduction = by,
+            Loss::Hill(config) => config.reduction = by,
+            Loss::Dice(config) => config.reduction = by,
+            Loss::Wdl(config) => config.reduction = by,
         }
         self
     }
@@ -86,17 +179,42 @@ impl Loss {
         match self {
             Loss::Zlpr(config) => reference::zlpr(config, inputs),
             Loss::Bce(config) => reference::bce(config, inputs),
+            Loss::Focal(config) => reference::focal(config, inputs),
+            Loss::Asl(config) => reference::asl(config, inputs),
+            Loss::Hill(config) => reference::hill(config, inputs),
+            Loss::Dice(config) => reference::dice(config, inputs),
+            Loss::Wdl(config) => {
+                let inputs = WdlInputs {
+                    common: *inputs,
+                    permutation: Permutation::None,
+                    theta: None,
+                    theta0: None,
+                };
+                reference::wdl(config, &inputs).map(|out| out.common)
+            }
         }
     }
 
     fn targets(&self) -> Targets {
         match self {
-            Loss::Bce(_) => Targets::Soft,
             Loss::Zlpr(zlpr) => match zlpr.form {
                 Form::Hard | Form::Joint { .. } => Targets::Hard,
                 Form::Soft => Targets::Soft,
                 Form::KlSymmetric { .. } | Form::KlExcess => Targets::Logits,
             },
+            _ => Targets::Soft,
+        }
+    }
+
+    /// Whether the loss of a row does not depend on how many labels count.
+    fn is_sum(&self) -> bool {
+        match self {
+            Loss::Zlpr(_) | Loss::Dice(_) => true,
+            Loss::Bce(config) => !config.row_mean,
+            Loss::Focal(config) => !config.row_mean,
+            Loss::Asl(config) => !config.row_mean,
+            Loss::Hill(config) => !config.row_mean,
+            Loss::Wdl(_) => false,
         }
     }
 
@@ -181,8 +299,8 @@ impl Problem {
         self
     }
 
-    fn run(&self, loss: Loss) -> RowOutputs<f64> {
-        let inputs = RowInputs {
+    fn inputs(&self) -> RowInputs<'_, f64> {
+        RowInputs {
             rows: self.rows,
             cols: self.cols,
             logits: &self.logits,
@@ -198,8 +316,11 @@ impl Problem {
                 Share::Label => Threshold::PerLabel(&self.threshold),
             },
             grad_loss: self.grad_loss.as_deref(),
-        };
-        loss.run(&inputs).unwrap()
+        }
+    }
+
+    fn run(&self, loss: Loss) -> RowOutputs<f64> {
+        loss.run(&self.inputs()).unwrap()
     }
 
     /// The logits and targets alone, in single precision.
@@ -336,7 +457,7 @@ fn comparator_fails_on_nan() {
 // ---- golden and hand-worked values
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("fixtures/golden.json")).unwrap()
+    serde_json::from_str(include_str!("../fixtures/golden.json")).unwrap()
 }
 
 #[track_caller]
@@ -345,88 +466,6 @@ fn numbers(of: &Value) -> Vec<f64> {
         Some(values) => values.iter().map(|v| v.as_f64().unwrap()).collect(),
         None => vec![of.as_f64().unwrap()],
     }
-}
-
-#[test]
-fn golden_zlpr() {
-    // key, loss, targets, key of the gradient to the targets (of the excess: by differences, below)
-    let table = [
-        ("hard", HARD, "y", None),
-        ("tlpr", HARD, "y", None),
-        ("soft", SOFT, "t", Some("soft_dt")),
-        ("lsep", LSEP, "y", None),
-        ("kl_beta1", Loss::kl(1.0), "u", Some("kl_beta1_du")),
-        ("kl_beta2", Loss::kl(2.0), "u", Some("kl_beta2_du")),
-        ("excess", EXCESS, "u", None),
-    ];
-    let golden = golden();
-    let rows = golden["zlpr"]["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 2);
-    for row in rows {
-        for (key, loss, targets, key_dt) in table {
-            let mut problem = Problem::new(1, &numbers(&row["s"]), &numbers(&row[targets]));
-            if key == "tlpr" {
-                problem.share = Share::Everything;
-                problem.threshold = numbers(&row["s0"]);
-            }
-            let out = problem.run(loss);
-            close(key, &out.loss, &numbers(&row[key]), 1e-12);
-            close(
-                key,
-                &out.grad_logits,
-                &numbers(&row[format!("{key}_ds")]),
-                1e-12,
-            );
-            if let Some(key) = key_dt {
-                close(key, &out.grad_targets, &numbers(&row[key]), 1e-12);
-            }
-            if key == "tlpr" {
-                close(key, &out.grad_threshold, &numbers(&row["tlpr_ds0"]), 1e-12);
-            }
-        }
-    }
-}
-
-/// No positives, all positives, huge logits, a confident row.
-#[test]
-fn golden_zlpr_edges() {
-    let golden = golden();
-    let edges = golden["zlpr"]["edge"].as_array().unwrap();
-    assert_eq!(edges.len(), 4);
-    for edge in edges {
-        let name = edge["name"].as_str().unwrap();
-        let problem = Problem::new(1, &numbers(&edge["s"]), &numbers(&edge["y"]));
-        for loss in [HARD, SOFT] {
-            let out = problem.run(loss);
-            close(name, &out.loss, &numbers(&edge["hard"]), 1e-12);
-            close(name, &out.grad_logits, &numbers(&edge["ds"]), 1e-12);
-            if name == "tiny" {
-                relatively_close("tiny", &out.loss, &numbers(&edge["hard"]), 1e-12);
-                relatively_close("tiny", &out.grad_logits, &numbers(&edge["ds"]), 1e-12);
-                let out = problem.run_f32(loss);
-                relatively_close("tiny f32", &out.loss, &numbers(&edge["hard"]), 1e-6);
-                relatively_close("tiny f32", &out.grad_logits, &numbers(&edge["ds"]), 1e-6);
-            }
-        }
-    }
-}
-
-#[test]
-fn golden_bce() {
-    let golden = &golden()["baselines"];
-    let (s, y) = (numbers(&golden["s"]), numbers(&golden["y"]));
-    let terms = numbers(&golden["bce"]["per_label"]);
-    let out = Problem::new(1, &s, &y).run(BCE);
-    close("sum", &out.loss, &[terms.iter().sum()], 1e-12);
-    close("sum", &out.loss, &[2.156_001_214_875], 1e-12);
-    close(
-        "ds",
-        &out.grad_logits,
-        &numbers(&golden["bce"]["ds_of_sum"]),
-        1e-12,
-    );
-    let rows = Problem::new(5, &s, &y).run(BCE.by(Reduction::None));
-    close("per label", &rows.loss, &terms, 1e-12);
 }
 
 #[test]
@@ -603,7 +642,7 @@ fn masked_labels_are_absent() {
 /// divides by their number, which weights leave alone.)
 #[test]
 fn class_weights_count_labels() {
-    for loss in &LOSSES[..9] {
+    for loss in LOSSES.iter().filter(|loss| loss.is_sum()) {
         let what = format!("{loss:?}");
         let one = Problem::random(&mut Rng(17), 1, 5, *loss);
         let mut twice = one.clone();
@@ -627,33 +666,20 @@ fn class_weights_count_labels() {
     }
 }
 
-/// TLPR is the loss of `s - s0`, and its gradient to `s0` is minus that to all that shares it.
-#[test]
-fn thresholds_shift_the_logits() {
-    for loss in LOSSES.into_iter().filter(Loss::uses_threshold) {
-        for share in [Share::Everything, Share::Row, Share::Label] {
-            let problem = Problem::full(&mut Rng(23), 3, 4, loss, share);
-            let mut shifted = problem.clone();
-            (shifted.share, shifted.threshold) = (Share::Nothing, vec![]);
-            let out = problem.run(loss);
-            let mut shared = vec![0.0; problem.threshold.len()];
-            for i in 0..12 {
-                let at = [0, 0, i / 4, i % 4][share as usize];
-                shifted.logits[i] -= problem.threshold[at];
-                shared[at] -= out.grad_logits[i];
-            }
-            let what = format!("{loss:?} {share:?}");
-            same(&what, &out, &shifted.run(loss), 0.0);
-            close(&what, &out.grad_threshold, &shared, 1e-14);
-        }
-    }
-}
-
 /// Smoothing is the loss at the smoothed targets.
 #[test]
 fn smoothing_moves_the_targets() {
     let bce = |eps| Loss::bce(2.5, eps, true);
-    for (smooth, plain) in [(LOSSES[2], SOFT), (bce(0.25), bce(0.0))] {
+    let focal = |eps| Loss::focal(2.0, 0.25, eps, false);
+    let asl = |eps| Loss::asl([1.0, 4.0, 0.05], eps, false);
+    let hill = |eps| Loss::hill([1.5, 1.0, 2.0], eps, false);
+    for (smooth, plain) in [
+        (LOSSES[2], SOFT),
+        (bce(0.25), bce(0.0)),
+        (focal(0.25), focal(0.0)),
+        (asl(0.25), asl(0.0)),
+        (hill(0.25), hill(0.0)),
+    ] {
         let problem = Problem::random(&mut Rng(29), 2, 5, HARD);
         let moved: Vec<f64> = problem.targets.iter().map(|y| 0.75 * y + 0.125).collect();
         let mut want = Problem::new(2, &problem.logits, &moved).run(plain);
@@ -756,7 +782,7 @@ fn nan_stays_in_its_row() {
 /// Infinite on the right side: as if masked.
 #[test]
 fn infinite_and_right_counts_as_masked() {
-    for loss in [HARD, SOFT, LSEP, TWO_WAY, BCE] {
+    for loss in [HARD, SOFT, LSEP, TWO_WAY, BCE, FOCAL, ASL, HILL] {
         for (at, infinite) in [(0, -INF), (3, INF)] {
             let mut problem = Problem::new(1, &[0.3, -0.2, 0.7, 1.0], &[0.0, 1.0, 0.0, 1.0]);
             problem.logits[at] = infinite;
@@ -780,57 +806,10 @@ fn infinite_and_right_counts_as_masked() {
     }
 }
 
-/// Infinite on the wrong side: the loss is infinite, the gradient its limit.
+/// A weight of 0 takes an infinite label out, even on the wrong side.
 #[test]
-fn infinite_and_wrong_shares_the_gradient() {
-    let (s, y) = ([-INF, -INF, 1.0, 0.5, -1.0], [1.0, 1.0, 1.0, 0.0, 0.0]);
-    let weights = [1.0, 3.0, 1.0, 1.0, 2.0];
-    // the finite side: w e^s over its sum, which has the 1 in hard and soft; in joint q = 1
-    let (n3, n4) = (0.5f64.exp(), 2.0 * (-1f64).exp());
-    let (with, without) = (1.0 + n3 + n4, n3 + n4);
-    let mirrored_two_way = Loss::joint(1.0, 4.0);
-    for (loss, mirrored, total) in [
-        (HARD, HARD, with),
-        (SOFT, SOFT, with),
-        (LSEP, LSEP, without),
-        (TWO_WAY, mirrored_two_way, without),
-    ] {
-        let want = [-0.25, -0.75, 0.0, n3 / total, n4 / total];
-        let out = Problem::new(1, &s, &y).weighted(&weights).run(loss);
-        close(&format!("{loss:?}"), &out.loss, &[INF], 0.0);
-        close(&format!("{loss:?}"), &out.grad_logits, &want, 1e-15);
-        let mirror = Problem::new(1, &s.map(|s| -s), &y.map(|y| 1.0 - y));
-        let out = mirror.weighted(&weights).run(mirrored);
-        close(&format!("{loss:?}, mirrored"), &out.loss, &[INF], 0.0);
-        close(
-            &format!("{loss:?}, mirrored"),
-            &out.grad_logits,
-            &want.map(|g| -g),
-            1e-15,
-        );
-    }
-    // a target between: the label is on both sides, infinite on one
-    let out = Problem::new(1, &[-INF, 0.0], &[0.5, 0.0]).run(SOFT);
-    close("soft", &out.loss, &[INF], 0.0);
-    close("soft", &out.grad_logits, &[-1.0, 0.5], 1e-15);
-    let out = Problem::new(1, &[-INF, INF], &[1.0, 0.25]).run(BCE);
-    close("bce", &out.loss, &[INF], 0.0);
-    close("bce", &out.grad_logits, &[-1.0, 0.75], 0.0);
-    // the KL forms do not support it: the row, and no other, is NaN
-    for loss in [Loss::kl(1.0), EXCESS] {
-        for infinite in [INF, -INF] {
-            let problem = Problem::new(2, &[infinite, 0.1, 0.2, 0.3], &[0.5, 0.4, 0.3, 0.2]);
-            let swapped = Problem::new(2, &problem.targets, &problem.logits);
-            for out in [problem.run(loss), swapped.run(loss)] {
-                for gradient in [out.grad_logits, out.grad_targets] {
-                    assert!(gradient[..2].iter().all(|g| g.is_nan()), "{loss:?}");
-                    assert!(gradient[2..].iter().all(|g| g.is_finite()), "{loss:?}");
-                }
-            }
-        }
-    }
-    // a weight of 0 takes an infinite label out
-    for loss in [HARD, SOFT, LSEP, TWO_WAY, BCE] {
+fn infinite_and_weightless_is_absent() {
+    for loss in [HARD, SOFT, LSEP, TWO_WAY, BCE, FOCAL, ASL, HILL] {
         let problem = Problem::new(1, &[-INF, 0.3, 0.2], &[1.0, 0.0, 1.0]);
         let out = problem.clone().weighted(&[0.0, 1.0, 1.0]).run(loss);
         let want = problem.without(0).run(loss);
@@ -921,236 +900,5 @@ fn order_of_labels_and_rows_is_irrelevant() {
             &want.grad_threshold,
             1e-14,
         );
-    }
-}
-
-#[test]
-fn hard_and_soft_are_convex() {
-    for seed in 0..200 {
-        for loss in [HARD, SOFT] {
-            let rng = &mut Rng(seed);
-            let targets = Problem::random(rng, 1, 6, loss).targets;
-            let (from, to, x) = (rng.many(6, -9.0, 9.0), rng.many(6, -9.0, 9.0), rng.unit());
-            let at = |x: f64| {
-                let s: Vec<f64> = from.iter().zip(&to).map(|(a, b)| a + x * (b - a)).collect();
-                Problem::new(1, &s, &targets).run(loss).loss[0]
-            };
-            let (curve, chord) = (at(x), (1.0 - x) * at(0.0) + x * at(1.0));
-            assert!(
-                curve <= chord + 1e-12,
-                "seed {seed} {loss:?}: {curve} above {chord}"
-            );
-        }
-    }
-}
-
-/// The forms with hard targets against unshifted sums, the bounds of the hard gradient and the sums
-/// over its sides, and soft at targets of 0 and 1 against hard.
-#[test]
-fn hard_forms_are_brute_force_sums() {
-    for seed in 0..200 {
-        let what = format!("seed {seed}");
-        let problem = Problem::random(&mut Rng(seed), 1, 7, HARD);
-        let out = problem.run(HARD);
-        let (mut p, mut n, mut p4, mut pairs) = (0.0, 0.0, 0.0, 0.0);
-        let (mut p_gradient, mut n_gradient) = (0.0, 0.0);
-        for i in 0..7 {
-            let (s, ds) = (problem.logits[i], out.grad_logits[i]);
-            assert!(ds.abs() < 1.0, "{what}: {ds}");
-            if problem.targets[i] == 0.0 {
-                (n, n_gradient) = (n + s.exp(), n_gradient + ds);
-                continue;
-            }
-            (p, p4, p_gradient) = (p + (-s).exp(), p4 + (-s / 4.0).exp(), p_gradient + ds);
-            for (other, y) in problem.logits.iter().zip(&problem.targets) {
-                pairs += (1.0 - y) * (other - s).exp();
-            }
-        }
-        let (pz, nz) = (p.ln_1p(), n.ln_1p());
-        close(&what, &out.loss, &[pz + nz], 1e-14);
-        let sums = [(-pz).exp() - 1.0, 1.0 - (-nz).exp()];
-        close(&what, &[p_gradient, n_gradient], &sums, 1e-14);
-        let soft = problem.run(SOFT);
-        close("soft", &soft.loss, &out.loss, 1e-15);
-        close("soft", &soft.grad_logits, &out.grad_logits, 1e-15);
-        close("lsep", &problem.run(LSEP).loss, &[pairs.ln_1p()], 1e-14);
-        close(
-            "two-way",
-            &problem.run(TWO_WAY).loss,
-            &[(p4.powi(4) * n).ln_1p()],
-            1e-14,
-        );
-    }
-}
-
-#[test]
-fn excess_is_soft_less_its_minimum() {
-    for seed in 0..100 {
-        let what = format!("seed {seed}");
-        let problem = Problem::random(&mut Rng(seed), 1, 6, EXCESS);
-        let (s, u) = (&problem.logits[..], &problem.targets[..]);
-        let out = problem.run(EXCESS);
-        assert!(out.loss[0] >= 0.0, "{what}: {}", out.loss[0]);
-        let t: Vec<f64> = u.iter().map(|u| 1.0 / (1.0 + (-2.0 * u).exp())).collect();
-        let (soft, least) = (
-            Problem::new(1, s, &t).run(SOFT),
-            Problem::new(1, u, &t).run(SOFT),
-        );
-        close(
-            "the minimum is where t = sigma(2s)",
-            &least.grad_logits,
-            &[0.0; 6],
-            1e-14,
-        );
-        close(&what, &out.loss, &[soft.loss[0] - least.loss[0]], 1e-13);
-        close(&what, &out.grad_logits, &soft.grad_logits, 1e-13);
-        let zero = Problem::new(1, s, s).run(EXCESS);
-        close(&what, &zero.loss, &[0.0], 1e-14);
-        close(&what, &zero.grad_logits, &[0.0; 6], 1e-14);
-        close(&what, &zero.grad_targets, &[0.0; 6], 1e-14);
-    }
-}
-
-#[test]
-fn symmetric_kl_is_both_divergences() {
-    for seed in 0..100 {
-        let what = format!("seed {seed}");
-        let problem = Problem::random(&mut Rng(seed), 1, 6, EXCESS);
-        let (s, u) = (&problem.logits[..], &problem.targets[..]);
-        for beta in [0.5, 1.0, 2.0] {
-            let loss = Loss::kl(beta);
-            let (out, swapped) = (problem.run(loss), Problem::new(1, u, s).run(loss));
-            close(&what, &swapped.loss, &out.loss, 1e-14);
-            close(&what, &swapped.grad_logits, &out.grad_targets, 1e-14);
-            close(&what, &swapped.grad_targets, &out.grad_logits, 1e-14);
-            let sigma = |x: f64| 1.0 / (1.0 + (-f64::from(beta) * x).exp());
-            let divergence = |a: f64, b: f64| {
-                let (p, r) = (sigma(a), sigma(b));
-                p * (p / r).ln() + (1.0 - p) * ((1.0 - p) / (1.0 - r)).ln()
-            };
-            let both = |(&s, &u): (&f64, &f64)| divergence(s, u) + divergence(u, s);
-            close(&what, &out.loss, &[s.iter().zip(u).map(both).sum()], 1e-13);
-            close(&what, &Problem::new(1, s, s).run(loss).loss, &[0.0], 0.0);
-        }
-    }
-}
-
-// ---- target forms and refusals
-
-#[test]
-fn target_forms_round_trip() {
-    for seed in 0..100 {
-        let rng = &mut Rng(seed);
-        let (rows, cols) = ((rng.next() % 5) as usize, (rng.next() % 70) as usize);
-        let dense: Vec<bool> = (0..rows * cols).map(|_| rng.unit() < 0.2).collect();
-        let words = cols.div_ceil(32);
-        let mut bits = vec![0u32; rows * words];
-        let (mut offsets, mut indices) = (vec![0u32], Vec::new());
-        for row in 0..rows {
-            for bit in 0..words * 32 {
-                let set = if bit < cols {
-                    dense[row * cols + bit]
-                } else {
-                    rng.flip()
-                };
-                bits[row * words + bit / 32] |= u32::from(set) << (bit % 32);
-            }
-            for col in (0..cols).rev().filter(|&col| dense[row * cols + col]) {
-                indices.extend(vec![col as u32; 1 + usize::from(rng.flip())]);
-            }
-            offsets.push(indices.len() as u32);
-        }
-        assert_eq!(
-            dense_from_bits(rows, cols, &bits).as_ref(),
-            Ok(&dense),
-            "seed {seed}"
-        );
-        let from_csr = dense_from_csr(rows, cols, &offsets, &indices);
-        assert_eq!(from_csr.as_ref(), Ok(&dense), "seed {seed}");
-    }
-}
-
-#[test]
-fn wrong_target_forms_are_refused() {
-    let csr = dense_from_csr;
-    let table = [
-        (
-            dense_from_bits(2, 33, &[0; 3]),
-            "bits: expected 4 values, found 3 values",
-        ),
-        (dense_from_bits(usize::MAX, 2, &[]), "shape: expected "),
-        (dense_from_bits(usize::MAX, 0, &[]), "shape: expected "),
-        (csr(1 << 16, 1 << 16, &[], &[]), "shape: expected "),
-        (
-            csr(2, 4, &[0, 1], &[3]),
-            "offsets: expected 3 values, found 2 values",
-        ),
-        (
-            csr(1, 4, &[1, 1], &[3]),
-            "offsets: expected 0 as the first value, found 1",
-        ),
-        (
-            csr(2, 4, &[0, 2, 1], &[3]),
-            "offsets: expected values that do not fall, found 1 after 2",
-        ),
-        (
-            csr(1, 4, &[0, 2], &[3]),
-            "offsets: expected 1, the length of indices, as the last value",
-        ),
-        (
-            csr(1, 4, &[0, 2], &[3, 4]),
-            "indices: expected labels below 4, found 4",
-        ),
-    ];
-    for (result, want) in table {
-        let message = result.unwrap_err().to_string();
-        assert!(message.starts_with(want), "{message}");
-    }
-}
-
-#[test]
-fn wrong_lengths_are_refused() {
-    type Spoil = fn(&mut RowInputs<'static, f64>);
-    static LONG: [f64; 7] = [0.5; 7];
-    static FLAGS: [bool; 7] = [true; 7];
-    let wrong: [(&str, Spoil); 11] = [
-        ("logits", |i| i.logits = &LONG[..5]),
-        ("targets", |i| i.targets = &LONG),
-        ("class_mask", |i| i.class_mask = Some(&FLAGS[..2])),
-        ("mask", |i| i.mask = Some(&FLAGS)),
-        ("sample_weight", |i| i.sample_weight = Some(&LONG[..3])),
-        ("class_weight", |i| i.class_weight = Some(&LONG[..2])),
-        ("threshold", |i| i.threshold = Threshold::PerRow(&LONG[..3])),
-        ("threshold", |i| {
-            i.threshold = Threshold::PerLabel(&LONG[..2]);
-        }),
-        ("grad_loss", |i| i.grad_loss = Some(&LONG[..2])),
-        ("grad_loss", |i| i.grad_loss = Some(&[])),
-        ("shape", |i| i.rows = usize::MAX),
-    ];
-    for loss in LOSSES {
-        let (logits, targets) = (&LONG[..6], &LONG[..6]);
-        let right = RowInputs {
-            rows: 2,
-            cols: 3,
-            logits,
-            targets,
-            ..RowInputs::default()
-        };
-        assert!(loss.run(&right).is_ok());
-        for (tensor, spoil) in wrong {
-            let mut inputs = right;
-            spoil(&mut inputs);
-            let message = loss.run(&inputs).unwrap_err().to_string();
-            assert!(
-                message.starts_with(&format!("{tensor}: expected ")),
-                "{message}"
-            );
-        }
-        let each = RowInputs {
-            grad_loss: Some(&LONG[..2]),
-            ..right
-        };
-        assert!(loss.by(Reduction::None).run(&each).is_ok());
     }
 }

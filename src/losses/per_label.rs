@@ -1,0 +1,229 @@
+//! The losses people compare with: focal, asymmetric and Hill, summed (or averaged) over the labels of a row, and soft
+//! dice per row.
+//!
+//! The first three, like [BCE](super::bce), are `sum_l w_l (t f+(s) + (1 - t) f-(s))` with class weights `w` and
+//! `t = (1 - eps) y + eps / 2`, `eps` being the smoothing. With `sp(x) = log(1 + e^x)` and `p = sigma(s)`:
+//!
+//! | loss | `f+`, of a positive | `f-`, of a negative | source |
+//! |---|---|---|---|
+//! | [`Focal`] | `alpha (1-p)^gamma sp(-s)` | `(1-alpha) p^gamma sp(s)` | Lin et al., arXiv 1708.02002 |
+//! | [`Asl`] | `(1-p)^gamma_pos sp(-s)` | `-pm^gamma_neg log(1-pm)`, `pm = max(p - margin, 0)` | Ridnik et al., arXiv 2009.14119 |
+//! | [`Hill`] | `q^gamma sp(-(s-margin))`, `q = sigma(-(s-margin))` | `(lambda - p) p^2` | Zhang et al., arXiv 2112.07368 |
+//!
+//! The papers define them on hard labels. A soft label is the mixture written above, linear in `y`, with the gradient
+//! `(1 - eps) (f+ - f-)` to it; where `y` is 0 or 1 that is the papers' loss. (Some implementations put a soft `y` inside
+//! the powers instead; theirs is another loss between 0 and 1.)
+//!
+//! [`Dice`] couples the labels of a row: `1 - (2 sum w p y + smooth) / (D + smooth)`, `D = sum w (p + y)`, or
+//! `sum w (p^2 + y^2)` if `squared` (Milletari et al., arXiv 1606.04797). A class weight is the factor of its label in
+//! all three sums. Nothing but the labels that count is in the sums; a row without any has loss 0.
+//!
+//! **Edges.** A term of weight 0 is left out. All of them have limits at infinite logits, and take those. `s = -inf`
+//! on a negative and `s = +inf` on a positive cost nothing. `s = -inf` on a positive makes the row's loss +inf (focal,
+//! ASL, Hill), and `s = +inf` on a negative in focal and, without a margin, in ASL; with a margin it costs
+//! `-(1-margin)^gamma_neg log(margin)`, with Hill `lambda - 1`, both with gradient 0. The gradient to the logits is
+//! finite always. A NaN makes its row's loss and gradient NaN, and no other row's.
+
+use super::rows::{check_reduction, check_setting};
+use crate::{Error, Reduction};
+
+/// Focal loss: `alpha (1-p)^gamma sp(-s)` of a positive, `(1-alpha) p^gamma sp(s)` of a negative.
+///
+/// `gamma` 0 and `alpha` 1/2 is half the binary cross-entropy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Focal {
+    /// How strongly easy labels are played down; not negative.
+    pub gamma: f32,
+    /// Weight of the positives, in `[0, 1]`; the negatives have `1 - alpha`.
+    pub alpha: f32,
+    /// Label smoothing `eps` in `[0, 1]`: targets become `(1 - eps) y + eps / 2`.
+    pub smoothing: f32,
+    /// Divide each row's sum by the number of labels of that row that count (0 for a row with none).
+    pub row_mean: bool,
+    /// How the rows' losses become the result.
+    pub reduction: Reduction,
+}
+
+impl Default for Focal {
+    /// The paper's `gamma` 2 and `alpha` 1/4, no smoothing, sum over labels, mean over rows.
+    fn default() -> Self {
+        Focal {
+            gamma: 2.0,
+            alpha: 0.25,
+            smoothing: 0.0,
+            row_mean: false,
+            reduction: Reduction::Mean,
+        }
+    }
+}
+
+impl Focal {
+    /// The same with another reduction.
+    pub fn with_reduction(mut self, reduction: Reduction) -> Self {
+        self.reduction = reduction;
+        self
+    }
+
+    /// Checks the settings alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Value`](crate::ErrorKind::Value) names the setting.
+    pub fn check(&self) -> Result<(), Error> {
+        check_setting("gamma", self.gamma, 0.0..=f32::MAX)?;
+        check_setting("alpha", self.alpha, 0.0..=1.0)?;
+        check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
+        check_reduction(self.reduction)
+    }
+}
+
+/// Asymmetric loss (ASL): `(1-p)^gamma_pos sp(-s)` of a positive, `-pm^gamma_neg log(1-pm)` of a negative, with
+/// `pm = max(p - margin, 0)`: a negative with `p` up to the margin costs nothing and has gradient 0.
+///
+/// The powers are differentiated too (the authors' code offers to leave that out). Without margin, and both exponents
+/// the same, it is twice [`Focal`] with `alpha` 1/2.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Asl {
+    /// Exponent of the positives; not negative.
+    pub gamma_pos: f32,
+    /// Exponent of the negatives; not negative.
+    pub gamma_neg: f32,
+    /// Probability margin of the negatives, in `[0, 1]`.
+    pub margin: f32,
+    /// Label smoothing `eps` in `[0, 1]`: targets become `(1 - eps) y + eps / 2`.
+    pub smoothing: f32,
+    /// Divide each row's sum by the number of labels of that row that count (0 for a row with none).
+    pub row_mean: bool,
+    /// How the rows' losses become the result.
+    pub reduction: Reduction,
+}
+
+impl Default for Asl {
+    /// The authors' exponents 1 and 4 and margin 0.05, no smoothing, sum over labels, mean over rows.
+    fn default() -> Self {
+        Asl {
+            gamma_pos: 1.0,
+            gamma_neg: 4.0,
+            margin: 0.05,
+            smoothing: 0.0,
+            row_mean: false,
+            reduction: Reduction::Mean,
+        }
+    }
+}
+
+impl Asl {
+    /// The same with another reduction.
+    pub fn with_reduction(mut self, reduction: Reduction) -> Self {
+        self.reduction = reduction;
+        self
+    }
+
+    /// Checks the settings alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Value`](crate::ErrorKind::Value) names the setting.
+    pub fn check(&self) -> Result<(), Error> {
+        check_setting("gamma_pos", self.gamma_pos, 0.0..=f32::MAX)?;
+        check_setting("gamma_neg", self.gamma_neg, 0.0..=f32::MAX)?;
+        check_setting("margin", self.margin, 0.0..=1.0)?;
+        check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
+        check_reduction(self.reduction)
+    }
+}
+
+/// Hill loss with the focal margin loss for the positives: `q^gamma sp(-(s-margin))` with `q = sigma(-(s-margin))` of a
+/// positive, `(lambda - p) p^2` of a negative.
+///
+/// Made for labels of which some positives are missing: the slope of a negative falls again as `p` approaches 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hill {
+    /// At least 1, so that no negative has a loss below 0. Below 3/2 the slope of a negative changes its sign at
+    /// `p = 2 lambda / 3`.
+    pub lambda: f32,
+    /// What is subtracted from the logit of a positive; not negative.
+    pub margin: f32,
+    /// Exponent of the positives; not negative.
+    pub gamma: f32,
+    /// Label smoothing `eps` in `[0, 1]`: targets become `(1 - eps) y + eps / 2`.
+    pub smoothing: f32,
+    /// Divide each row's sum by the number of labels of that row that count (0 for a row with none).
+    pub row_mean: bool,
+    /// How the rows' losses become the result.
+    pub reduction: Reduction,
+}
+
+impl Default for Hill {
+    /// The paper's `lambda` 1.5, margin 1 and exponent 2, no smoothing, sum over labels, mean over rows.
+    fn default() -> Self {
+        Hill {
+            lambda: 1.5,
+            margin: 1.0,
+            gamma: 2.0,
+            smoothing: 0.0,
+            row_mean: false,
+            reduction: Reduction::Mean,
+        }
+    }
+}
+
+impl Hill {
+    /// The same with another reduction.
+    pub fn with_reduction(mut self, reduction: Reduction) -> Self {
+        self.reduction = reduction;
+        self
+    }
+
+    /// Checks the settings alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Value`](crate::ErrorKind::Value) names the setting.
+    pub fn check(&self) -> Result<(), Error> {
+        check_setting("lambda", self.lambda, 1.0..=f32::MAX)?;
+        check_setting("margin", self.margin, 0.0..=f32::MAX)?;
+        check_setting("gamma", self.gamma, 0.0..=f32::MAX)?;
+        check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
+        check_reduction(self.reduction)
+    }
+}
+
+/// Soft dice over the labels of a row: `1 - (2 sum p y + smooth) / (D + smooth)`, `D = sum p + sum y`, or
+/// `sum p^2 + sum y^2`.
+///
+/// In `[0, 1)`; 0 for a row without labels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dice {
+    /// Added above and below the line, at least 1e-6: a row without positives has the loss `1 - smooth / (D + smooth)`.
+    pub smooth: f32,
+    /// Squares in `D`, with which `p = y` has the loss 0 for soft targets too.
+    pub squared: bool,
+    /// How the rows' losses become the result.
+    pub reduction: Reduction,
+}
+
+impl Default for Dice {
+    /// Smooth 1, no squares, mean over rows.
+    fn default() -> Self {
+        Dice {
+            smooth: 1.0,
+            squared: false,
+            reduction: Reduction::Mean,
+        }
+    }
+}
+
+impl Dice {
+    /// The same with another reduction.
+    pub fn with_reduction(mut self, reduction: Reduction) -> Self {
+        self.reduction = reduction;
+        self
+    }
+
+    /// Checks the settings alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Value`](crate::ErrorKind::Value) names the setting.
+    pub fn check(&self) -> Result<(), Error> {
+        check_setting("smooth", self.smooth, 1e-6..=f32::MAX)?;
+        check_reduction(self.reduction)
+    }
+}

@@ -1,0 +1,410 @@
+//! The weighted difference loss, row by row.
+
+use std::borrow::Cow;
+
+use super::per_label::{bce_sides, mixed};
+use super::permutation::permutation;
+use super::rows::{Label, RowLoss, Uses, check_len, over_rows_with};
+use super::{Real, RowInputs, RowOutputs, sigmoid, softplus, sum};
+use crate::losses::wdl::{Form, PairWeights, Phi, Prediction};
+use crate::{Error, Wdl};
+
+/// The order of the labels in the adjacent form; the form of pairs ignores it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Permutation<'a> {
+    /// None: an error in the adjacent form.
+    #[default]
+    None,
+    /// `cols` values: one permutation for all rows.
+    Batch(&'a [u32]),
+    /// `rows * cols` values: one for each row.
+    PerRow(&'a [u32]),
+    /// Made from a seed, by [`permutation`].
+    Seeded {
+        /// Take another in each step.
+        seed: u64,
+        /// One for each row, made with the row's number; else that of row 0 for all.
+        per_row: bool,
+    },
+}
+
+/// The tensors of the weighted difference loss.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WdlInputs<'a, T> {
+    /// Logits, targets (not negative), masks, weights, upstream gradient. Class weights multiply the terms of the
+    /// presence term. The threshold is ignored.
+    pub common: RowInputs<'a, T>,
+    /// The order of the labels.
+    pub permutation: Permutation<'a>,
+    /// As many values as [`Wdl::theta_shape`] says, row-major; absent: zeros, so that all weights are 1.
+    pub theta: Option<&'a [T]>,
+    /// Makes it the bounded form.
+    pub theta0: Option<T>,
+}
+
+/// What the weighted difference loss gives: the result and the gradient of `sum(grad_loss * result)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WdlOutputs<T> {
+    /// Loss and gradients to logits and targets.
+    pub common: RowOutputs<T>,
+    /// As long as `theta`, summed over the rows; negated with [`Wdl::ascent`].
+    pub grad_theta: Vec<T>,
+    /// One value where there is a `theta0`.
+    pub grad_theta0: Vec<T>,
+}
+
+/// The weighted difference loss and its gradient. Per row, over the `n` labels that count, with `e = p - q`:
+///
+/// `lambda_presence / n sum w (y sp(-s) + (1-y) sp(s)) + lambda_ratio sum e^2 + lambda_difference D`,
+///
+/// where `D` becomes `e^-theta0 D / 2 + theta0 / 2` if there is a `theta0`. The formulas of `p`, `q`, `D` and the edge
+/// rules stand in [`losses::wdl`](crate::losses::wdl). With `g` the derivative to `p`, and so `-g` that to `q`:
+///
+/// - to `s`: normalised sigmoid `(1 - sigma(s)) p (g - <p,g>)`, softmax `p (g - <p,g>)`;
+/// - to `y`: `(<q,g> - g) / (sum y + n epsilon)`;
+/// - to `theta`, with `c` the derivative to its weights `a`: `sigma(theta) / mean softplus(theta) (c - mean(c a))`.
+pub fn wdl<T: Real>(config: &Wdl, inputs: &WdlInputs<'_, T>) -> Result<WdlOutputs<T>, Error> {
+    inputs.common.check(config.reduction)?;
+    if config.form == Form::Adjacent {
+        check_permutation(inputs)?;
+        if let Permutation::Seeded {
+            seed,
+            per_row: false,
+        } = inputs.permutation
+        {
+            let once = permutation(seed, 0, inputs.common.cols as u32);
+            let inputs = WdlInputs {
+                permutation: Permutation::Batch(&once),
+                ..*inputs
+            };
+            return wdl(config, &inputs);
+        }
+    }
+    let (sets, len) = config.theta_shape(inputs.common.cols);
+    let thetas = sets.saturating_mul(len);
+    check_len("theta", thetas, inputs.theta.map_or(thetas, <[_]>::len))?;
+    let theta: Vec<T> = match inputs.theta {
+        Some(theta) => theta.iter().map(|t| t.max(T::from_f64(-80.0))).collect(),
+        None => vec![T::zero(); thetas],
+    };
+    let mean = |of: &[T]| sum(of.iter().copied()) / count(of.len());
+    let soft: Vec<T> = theta.iter().map(|&t| softplus(t)).collect();
+    let means: Vec<T> = soft.chunks(len.max(1)).map(mean).collect();
+    let weights: Vec<T> = (0..thetas).map(|i| soft[i] / means[i / len]).collect();
+
+    let uses = Uses {
+        threshold: false,
+        grad_targets: true,
+    };
+    let shared = thetas + usize::from(inputs.theta0.is_some());
+    let row_loss =
+        |row: usize, labels: &[Label<T>]| row_loss(config, inputs, &weights, row, labels);
+    let (common, mut shared) =
+        over_rows_with(&inputs.common, config.reduction, uses, shared, row_loss)?;
+
+    let grad_theta0 = shared.split_off(thetas);
+    let sign = if config.ascent { -T::one() } else { T::one() };
+    let mut grad_theta = Vec::with_capacity(thetas);
+    for (set, c) in shared.chunks(len.max(1)).enumerate() {
+        let a = &weights[set * len..][..len];
+        let centre = mean(&c.iter().zip(a).map(|(&c, &a)| c * a).collect::<Vec<T>>());
+        let slope = |(m, &c)| sigmoid(theta[set * len + m]) / means[set] * (c - centre);
+        grad_theta.extend(c.iter().enumerate().map(slope).map(|g| sign * g));
+    }
+    Ok(WdlOutputs {
+        common,
+        grad_theta,
+        grad_theta0,
+    })
+}
+
+/// Loss of one row, and its derivatives to the weights and, last, to `theta0`.
+fn row_loss<T: Real>(
+    config: &Wdl,
+    inputs: &WdlInputs<'_, T>,
+    weights: &[T],
+    row: usize,
+    labels: &[Label<T>],
+) -> (RowLoss<T>, Vec<T>) {
+    let (one, two) = (T::one(), T::from_f64(2.0));
+    let [presence, ratio, difference, epsilon] = [
+        config.lambda_presence,
+        config.lambda_ratio,
+        config.lambda_difference,
+        config.epsilon,
+    ]
+    .map(|setting| T::from_f64(f64::from(setting)));
+    let n = count(labels.len());
+
+    let mut out = mixed(labels, presence / n, T::zero(), |s| bce_sides(one, s));
+    let total = sum(labels.iter().map(|l| l.y + epsilon));
+    if total <= T::zero() {
+        return (out, Vec::new()); // no label counts, or none has a proportion
+    }
+    let p = predicted(config.prediction, labels);
+    let q: Vec<T> = labels.iter().map(|l| (l.y + epsilon) / total).collect();
+    let e: Vec<T> = p.iter().zip(&q).map(|(&p, &q)| p - q).collect();
+
+    out.loss = out.loss + ratio * dot(&e, &e);
+    let mut g: Vec<T> = e.iter().map(|&e| two * ratio * e).collect();
+    let mut shared = Vec::new();
+    if labels.len() > 1 {
+        let d = differences(config, inputs, weights, row, labels, &e);
+        let (scale, extra) = match inputs.theta0 {
+            None => (difference, T::zero()),
+            Some(theta0) => (
+                difference * (-theta0).exp() / two,
+                difference * theta0 / two,
+            ),
+        };
+        out.loss = out.loss + scale * d.value + extra;
+        for (g, &de) in g.iter_mut().zip(&d.de) {
+            *g = *g + scale * de;
+        }
+        shared = d.dw.iter().map(|&dw| scale * dw).collect();
+        if inputs.theta0.is_some() {
+            shared.push(difference / two - scale * d.value);
+        }
+    }
+    let (pg, qg) = (dot(&p, &g), dot(&q, &g));
+    for (i, (ds, dy)) in out.gradient.iter_mut().enumerate() {
+        let slope = match config.prediction {
+            Prediction::Sigmoid => sigmoid(-labels[i].s),
+            Prediction::Softmax => one,
+        };
+        *ds = *ds + slope * p[i] * (g[i] - pg);
+        *dy = *dy + (qg - g[i]) / total;
+    }
+    (out, shared)
+}
+
+/// `p`; infinite logits count as the largest finite ones.
+fn predicted<T: Real>(prediction: Prediction, labels: &[Label<T>]) -> Vec<T> {
+    let log = |l: &Label<T>| {
+        let s = l.s.max(T::min_value()).min(T::max_value());
+        match prediction {
+            Prediction::Sigmoid => -softplus(-s),
+            Prediction::Softmax => s,
+        }
+    };
+    let logs: Vec<T> = labels.iter().map(log).collect();
+    let largest = logs.iter().fold(T::min_value(), |max, &v| max.max(v));
+    let powers: Vec<T> = logs.iter().map(|&v| (v - largest).exp()).collect();
+    let total = sum(powers.iter().copied());
+    powers.iter().map(|&power| power / total).collect()
+}
+
+/// `D` of one row, and its derivatives to `e` (of the labels that count) and to all weights.
+struct Differences<T> {
+    value: T,
+    de: Vec<T>,
+    dw: Vec<T>,
+}
+
+fn differences<T: Real>(
+    config: &Wdl,
+    inputs: &WdlInputs<'_, T>,
+    weights: &[T],
+    row: usize,
+    labels: &[Label<T>],
+    e: &[T],
+) -> Differences<T> {
+    let (cols, n) = (inputs.common.cols, labels.len());
+    let mut sum = Differences {
+        value: T::zero(),
+        de: vec![T::zero(); n],
+        dw: vec![T::zero(); weights.len()],
+    };
+    let pairs = count::<T>(n) * count(n - 1);
+    let factor = match config.form {
+        Form::Adjacent => {
+            adjacent(
+                config.phi,
+                &order(inputs, row),
+                weights,
+                labels,
+                e,
+                &mut sum,
+            );
+            count::<T>(cols) / pairs
+        }
+        Form::Pairs { weights: kind } => {
+            for (set, a) in weights.chunks(cols).enumerate() {
+                let at = |i: usize| labels[i].col;
+                let a: Vec<T> = (0..n).map(|i| a[at(i)]).collect();
+                let additive = kind == PairWeights::Additive;
+                let dw = match config.phi {
+                    Phi::Square if additive => square_additive(&a, e, &mut sum),
+                    Phi::Square => square_rank_one(&a, e, &mut sum),
+                    phi => sweep(phi, additive, &a, e, &mut sum),
+                };
+                for (i, dw) in dw.into_iter().enumerate() {
+                    sum.dw[set * cols + at(i)] = dw;
+                }
+            }
+            count::<T>(2) / pairs / count(weights.len() / cols)
+        }
+    };
+    let scaled = |of: Vec<T>| of.into_iter().map(|v| factor * v).collect();
+    Differences {
+        value: factor * sum.value,
+        de: scaled(sum.de),
+        dw: scaled(sum.dw),
+    }
+}
+
+/// `sum w_k phi(e_pi(k+1) - e_pi(k))`, over the `k` whose two labels both count.
+fn adjacent<T: Real>(
+    phi: Phi,
+    order: &[u32],
+    weights: &[T],
+    labels: &[Label<T>],
+    e: &[T],
+    sum: &mut Differences<T>,
+) {
+    let mut index = vec![None; order.len()];
+    for (i, label) in labels.iter().enumerate() {
+        index[label.col] = Some(i);
+    }
+    for (k, pair) in order.windows(2).enumerate() {
+        if let (Some(i), Some(j)) = (index[pair[0] as usize], index[pair[1] as usize]) {
+            let (value, slope) = apply(phi, e[j] - e[i]);
+            sum.value = sum.value + weights[k] * value;
+            sum.de[j] = sum.de[j] + weights[k] * slope;
+            sum.de[i] = sum.de[i] - weights[k] * slope;
+            sum.dw[k] = value;
+        }
+    }
+}
+
+/// `sum_{i<j} W_ij phi(e_i - e_j)`, added to the sum; the derivatives to `a` are the result.
+fn sweep<T: Real>(phi: Phi, additive: bool, a: &[T], e: &[T], sum: &mut Differences<T>) -> Vec<T> {
+    let half = T::from_f64(0.5);
+    let mut da = vec![T::zero(); a.len()];
+    for i in 0..a.len() {
+        for j in i + 1..a.len() {
+            let (value, slope) = apply(phi, e[i] - e[j]);
+            // the weight, and its derivatives to a_i and a_j
+            let (w, to_i, to_j) = match additive {
+                true => (half * (a[i] + a[j]), half, half),
+                false => (a[i] * a[j], a[j], a[i]),
+            };
+            sum.value = sum.value + w * value;
+            sum.de[i] = sum.de[i] + w * slope;
+            sum.de[j] = sum.de[j] - w * slope;
+            da[i] = da[i] + to_i * value;
+            da[j] = da[j] + to_j * value;
+        }
+    }
+    da
+}
+
+/// As [`sweep`], for `W_ij = a_i a_j` and squares: `A sum a (e-mu)^2`, `A = sum a`, `mu = sum a e / A`.
+fn square_rank_one<T: Real>(a: &[T], e: &[T], out: &mut Differences<T>) -> Vec<T> {
+    let two = T::from_f64(2.0);
+    let all = sum(a.iter().copied());
+    let mu = if all > T::zero() {
+        dot(a, e) / all
+    } else {
+        all
+    };
+    let spread = sum(a.iter().zip(e).map(|(&a, &e)| a * (e - mu) * (e - mu)));
+    out.value = out.value + all * spread;
+    for i in 0..e.len() {
+        out.de[i] = out.de[i] + two * all * a[i] * (e[i] - mu);
+    }
+    e.iter()
+        .map(|&e| all * (e - mu) * (e - mu) + spread)
+        .collect()
+}
+
+/// As [`sweep`], for `W_ij = (a_i + a_j) / 2` and squares: `1/2 sum a (n e^2 - 2 e T1 + T2)`, `T1 = sum e`,
+/// `T2 = sum e^2`.
+fn square_additive<T: Real>(a: &[T], e: &[T], out: &mut Differences<T>) -> Vec<T> {
+    let (half, two) = (T::from_f64(0.5), T::from_f64(2.0));
+    let (n, all, mean) = (count::<T>(e.len()), sum(a.iter().copied()), dot(a, e));
+    let (t1, t2) = (sum(e.iter().copied()), dot(e, e));
+    let da: Vec<T> = e
+        .iter()
+        .map(|&e| half * (n * e * e - two * e * t1 + t2))
+        .collect();
+    out.value = out.value + dot(a, &da);
+    for i in 0..e.len() {
+        out.de[i] = out.de[i] + a[i] * (n * e[i] - t1) + all * e[i] - mean;
+    }
+    da
+}
+
+/// `phi` and its derivative.
+fn apply<T: Real>(phi: Phi, d: T) -> (T, T) {
+    let half = T::from_f64(0.5);
+    let sign = if d == T::zero() { d } else { d.signum() };
+    match phi {
+        Phi::Square => (d * d, d + d),
+        Phi::Abs => (d.abs(), sign),
+        Phi::Huber { delta } => {
+            let delta = T::from_f64(f64::from(delta));
+            if d.abs() <= delta {
+                (half * d * d, d)
+            } else {
+                (delta * (d.abs() - half * delta), delta * sign)
+            }
+        }
+    }
+}
+
+/// The permutation of one row, which has been checked.
+fn order<'a, T>(inputs: &WdlInputs<'a, T>, row: usize) -> Cow<'a, [u32]> {
+    let cols = inputs.common.cols;
+    match inputs.permutation {
+        Permutation::None => Cow::Borrowed(&[]),
+        Permutation::Batch(all) => Cow::Borrowed(all),
+        Permutation::PerRow(all) => Cow::Borrowed(&all[row * cols..][..cols]),
+        Permutation::Seeded { seed, per_row } => {
+            let row = if per_row { row as u32 } else { 0 };
+            Cow::Owned(permutation(seed, row, cols as u32))
+        }
+    }
+}
+
+/// Refuses what is not a permutation of the labels.
+fn check_permutation<T>(inputs: &WdlInputs<'_, T>) -> Result<(), Error> {
+    let (rows, cols) = (inputs.common.rows, inputs.common.cols);
+    let values = match inputs.permutation {
+        Permutation::Seeded { .. } => return Ok(()),
+        Permutation::None => {
+            let expected = "a permutation of the labels, or a seed";
+            return Err(Error::value("permutation", expected, "none"));
+        }
+        Permutation::Batch(values) => {
+            check_len("permutation", cols, values.len()).map(|()| values)?
+        }
+        Permutation::PerRow(values) => {
+            check_len("permutation", rows * cols, values.len()).map(|()| values)?
+        }
+    };
+    for (row, labels) in values.chunks(cols.max(1)).enumerate() {
+        let mut seen = vec![false; cols];
+        for &label in labels {
+            let found = match seen.get(label as usize) {
+                Some(false) => {
+                    seen[label as usize] = true;
+                    continue;
+                }
+                Some(true) => format!("{label} twice in row {row}"),
+                None => format!("{label} in row {row}"),
+            };
+            let expected = format!("each label below {cols} once");
+            return Err(Error::value("permutation", expected, found));
+        }
+    }
+    Ok(())
+}
+
+fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+    sum(a.iter().zip(b).map(|(&a, &b)| a * b))
+}
+
+fn count<T: Real>(n: usize) -> T {
+    T::from_f64(n as f64)
+}
