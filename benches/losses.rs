@@ -7,9 +7,11 @@ use criterion::{Criterion, Throughput};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use wgloss::check::bench::{RowBench, Timer, Work};
-use wgloss::check::{Form, LossCase, Mode, ThresholdCase};
+use wgloss::check::{Form, Mode, ThresholdCase};
 use wgloss::host::Gpu;
-use wgloss::{Bce, DType, Error, ErrorKind, Half, Reduce, Zlpr, wgpu};
+use wgloss::{
+    AnyLoss, Asl, Bce, DType, Dice, Error, ErrorKind, Focal, Half, Hill, Reduce, Zlpr, wgpu,
+};
 
 /// Rows and labels.
 type Shape = (usize, usize);
@@ -43,7 +45,7 @@ type Reference = dyn Fn() -> Result<f64, Error>;
 /// Every loss, computed with its gradient.
 fn table() -> Vec<Bench> {
     use ThresholdCase::{Label, None};
-    let zlpr = LossCase::Zlpr;
+    let zlpr = AnyLoss::Zlpr;
     let float = Form::Float(DType::F32);
     vec![
         rows("zlpr", zlpr(Zlpr::hard()), Form::U8, None),
@@ -53,12 +55,16 @@ fn table() -> Vec<Bench> {
         rows("two-way", zlpr(Zlpr::two_way(4.0, 1.0)), Form::U8, None),
         rows("zlpr-kl", zlpr(Zlpr::kl_symmetric(1.0)), float, None),
         rows("zlpr-kl-excess", zlpr(Zlpr::kl_excess()), float, None),
-        rows("bce", LossCase::Bce(Bce::default()), Form::U8, None),
+        rows("bce", AnyLoss::Bce(Bce::default()), Form::U8, None),
+        rows("focal", AnyLoss::Focal(Focal::default()), Form::U8, None),
+        rows("asl", AnyLoss::Asl(Asl::default()), Form::U8, None),
+        rows("hill", AnyLoss::Hill(Hill::default()), Form::U8, None),
+        rows("dice", AnyLoss::Dice(Dice::default()), Form::U8, None),
     ]
 }
 
 /// A loss of f32 logits in rows.
-fn rows(name: &'static str, loss: LossCase, form: Form, threshold: ThresholdCase) -> Bench {
+fn rows(name: &'static str, loss: AnyLoss, form: Form, threshold: ThresholdCase) -> Bench {
     let at = move |(rows, cols): Shape| RowBench {
         form,
         threshold,
@@ -84,7 +90,7 @@ struct Ratio {
 
 /// Every ratio at a shape. Those of variants that the device does not have are left out.
 fn ratios(gpu: &Gpu, (rows, cols): Shape) -> Vec<Ratio> {
-    let plain = RowBench::plain(LossCase::Zlpr(Zlpr::hard()), rows, cols);
+    let plain = RowBench::plain(AnyLoss::Zlpr(Zlpr::hard()), rows, cols);
     let with = |mode| RowBench { mode, ..plain };
     let targets = |form| RowBench { form, ..plain };
     let half = RowBench {

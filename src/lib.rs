@@ -147,6 +147,7 @@ mod variant;
 pub use call::Prepared;
 pub use context::Context;
 pub use error::{Error, ErrorKind};
+pub use losses::any::AnyLoss;
 pub use losses::bce::Bce;
 pub use losses::per_label::{Asl, Dice, Focal, Hill};
 pub use losses::rows::{Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold};

@@ -56,7 +56,13 @@ sources! {
     "zlpr/kl_excess.wgsl"
     "zlpr/kl_excess_shuffle.wgsl"
     "zlpr/kl_symmetric.wgsl"
-    "bce/bce.wgsl"
+    "per_label/label.wgsl"
+    "per_label/bce.wgsl"
+    "per_label/focal.wgsl"
+    "per_label/asl.wgsl"
+    "per_label/hill.wgsl"
+    "per_label/dice.wgsl"
+    "per_label/dice_shuffle.wgsl"
 }
 
 /// The row losses that share the driver `shared/rows.wgsl`.
@@ -74,6 +80,14 @@ pub enum RowLoss {
     KlExcess,
     /// Binary cross-entropy.
     Bce,
+    /// Focal loss.
+    Focal,
+    /// Asymmetric loss.
+    Asl,
+    /// Hill loss.
+    Hill,
+    /// Soft dice.
+    Dice,
 }
 
 /// What a row loss is made of: one row of the kernel table.
@@ -94,13 +108,17 @@ pub(crate) struct RowParts {
 
 impl RowLoss {
     /// Every row loss.
-    pub const ALL: [RowLoss; 6] = [
+    pub const ALL: [RowLoss; 10] = [
         RowLoss::ZlprHard,
         RowLoss::ZlprSoft,
         RowLoss::ZlprJoint,
         RowLoss::KlSymmetric,
         RowLoss::KlExcess,
         RowLoss::Bce,
+        RowLoss::Focal,
+        RowLoss::Asl,
+        RowLoss::Hill,
+        RowLoss::Dice,
     ];
 
     pub(crate) fn parts(self) -> RowParts {
@@ -169,7 +187,45 @@ impl RowLoss {
             },
             RowLoss::Bce => RowParts {
                 name: "bce",
-                files: &["shared/sum.wgsl", "bce/bce.wgsl"],
+                files: &[
+                    "shared/sum.wgsl",
+                    "per_label/label.wgsl",
+                    "per_label/bce.wgsl",
+                ],
+                ..sum
+            },
+            RowLoss::Focal => RowParts {
+                name: "focal",
+                files: &[
+                    "shared/sum.wgsl",
+                    "per_label/label.wgsl",
+                    "per_label/focal.wgsl",
+                ],
+                ..sum
+            },
+            RowLoss::Asl => RowParts {
+                name: "asl",
+                files: &[
+                    "shared/sum.wgsl",
+                    "per_label/label.wgsl",
+                    "per_label/asl.wgsl",
+                ],
+                ..sum
+            },
+            RowLoss::Hill => RowParts {
+                name: "hill",
+                files: &[
+                    "shared/sum.wgsl",
+                    "per_label/label.wgsl",
+                    "per_label/hill.wgsl",
+                ],
+                ..sum
+            },
+            RowLoss::Dice => RowParts {
+                name: "dice",
+                files: &["per_label/dice.wgsl"],
+                shuffle: "per_label/dice_shuffle.wgsl",
+                coef_words: 3,
                 ..sum
             },
         }

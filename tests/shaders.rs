@@ -6,9 +6,9 @@ use naga::back::{hlsl, msl, pipeline_constants, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use naga::{
-    AddressSpace, Barrier, Binding, Block, BuiltIn, Expression, Function, Handle, Literal,
-    LocalVariable, ResourceBinding, Scalar, ScalarKind, ShaderStage, Statement, StorageAccess,
-    TypeInner,
+    AddressSpace, ArraySize, Barrier, Binding, Block, BuiltIn, Expression, Function, Handle,
+    Literal, LocalVariable, ResourceBinding, Scalar, ScalarKind, ShaderStage, Statement,
+    StorageAccess, TypeInner,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -210,15 +210,21 @@ fn reflect(ir: &naga::Module, name: &str) -> Result<Layout, String> {
 
 /// Count and stride of the array that is a struct's only member.
 fn only_array(ir: &naga::Module, name: &str) -> (u32, u32) {
-    for (_, ty) in ir.types.iter() {
-        if let (Some(found), TypeInner::Struct { members, .. }) = (&ty.name, &ty.inner) {
-            if let (true, [member]) = (found == name, members.as_slice()) {
-                if let TypeInner::Array { size, stride, .. } = ir.types[member.ty].inner {
-                    if let naga::ArraySize::Constant(count) = size {
-                        return (count.get(), stride);
-                    }
-                }
-            }
+    let named = |ty: &&naga::Type| ty.name.as_deref() == Some(name);
+    let found = ir.types.iter().map(|(_, ty)| ty).find(named);
+    if let Some(TypeInner::Struct { members, .. }) = found.map(|ty| &ty.inner) {
+        if let [
+            TypeInner::Array {
+                size: ArraySize::Constant(count),
+                stride,
+                ..
+            },
+        ] = members
+            .iter()
+            .map(|m| &ir.types[m.ty].inner)
+            .collect::<Vec<_>>()[..]
+        {
+            return (count.get(), *stride);
         }
     }
     panic!("{name} is not a struct of one array");
@@ -702,7 +708,7 @@ enum Same {
 
 /// Barriers that not all lanes of a workgroup reach together, and subgroup operations that not all lanes of a subgroup
 /// do. Walks each entry point through the functions it calls; whatever it cannot follow counts as non-uniform. Where it
-/// differs from browsers it is stricter, but for one thing: there too a call brings all lanes back together.
+/// differs from browsers it is the stricter.
 fn non_uniform(ir: &naga::Module) -> Vec<String> {
     let mut problems = BTreeSet::new();
     for entry in &ir.entry_points {

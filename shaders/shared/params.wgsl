@@ -56,6 +56,7 @@ struct RowParams {
     smoothing: f32,
     first: f32,             // the loss's own settings
     second: f32,
+    third: f32,
     nan: u32,               // bit patterns that WGSL has no constants for
     infinity: u32,
     row_mean: u32,

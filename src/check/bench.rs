@@ -5,13 +5,15 @@
 
 use super::arena::{encode, rounded};
 use super::data::Rng;
-use super::{Form, LossCase, Mode, ThresholdCase};
+use super::{Form, Mode, ThresholdCase};
 use crate::host::Gpu;
 use crate::losses::rows::{
     Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold,
 };
 use crate::shader::cache_words;
-use crate::{DType, Error, ErrorKind, Plan, Prepared, Reduction, Tensor, context, reference};
+use crate::{
+    AnyLoss, DType, Error, ErrorKind, Plan, Prepared, Reduction, Tensor, context, reference,
+};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -27,7 +29,7 @@ const SUBMISSION: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RowBench {
     /// The loss, with its reduction.
-    pub loss: LossCase,
+    pub loss: AnyLoss,
     /// Its threshold.
     pub threshold: ThresholdCase,
     /// Element type of the logits.
@@ -95,7 +97,7 @@ pub struct Spread {
 
 impl RowBench {
     /// f32 logits, byte targets (other logits where the loss takes those), loss and gradient.
-    pub fn plain(loss: LossCase, rows: usize, cols: usize) -> Self {
+    pub fn plain(loss: AnyLoss, rows: usize, cols: usize) -> Self {
         RowBench {
             loss,
             threshold: ThresholdCase::None,
@@ -684,7 +686,7 @@ mod tests {
 
     #[test]
     fn traffic_follows_the_plan() {
-        let zlpr = LossCase::Zlpr(Zlpr::hard());
+        let zlpr = AnyLoss::Zlpr(Zlpr::hard());
         let short = RowBench::plain(zlpr, 10, 100);
         let fused = plan(&["rows", "finish"]);
         // Logits, bytes, f32 gradient, the loss.
@@ -723,7 +725,7 @@ mod tests {
     #[test]
     fn rows_have_as_many_positives_as_promised_and_numbers_of_their_own() -> Result<(), Error> {
         for cols in [1, 2, 3, 14, 64, 65, 983] {
-            let bench = RowBench::plain(LossCase::Bce(Bce::default()), 3, cols);
+            let bench = RowBench::plain(AnyLoss::Bce(Bce::default()), 3, cols);
             let data = bench.on_host()?;
             assert_eq!(data.logits.len(), 3 * cols);
             for row in data.targets.chunks(cols) {
@@ -740,7 +742,7 @@ mod tests {
     fn soft_targets_are_soft_and_empty_shapes_refused() -> Result<(), Error> {
         let soft = RowBench {
             form: Form::Float(DType::F16),
-            ..RowBench::plain(LossCase::Zlpr(Zlpr::soft()), 2, 50)
+            ..RowBench::plain(AnyLoss::Zlpr(Zlpr::soft()), 2, 50)
         };
         let data = soft.on_host()?;
         assert!(data.targets.iter().all(|t| (0.0..=1.0).contains(t)));

@@ -10,9 +10,7 @@ mod compare;
 mod data;
 mod rows;
 
-pub use rows::{
-    Data, Depth, Extras, Form, Layout, LossCase, Mode, RowCase, ThresholdCase, row_cases,
-};
+pub use rows::{Data, Depth, Extras, Form, Layout, Mode, RowCase, ThresholdCase, row_cases};
 
 use crate::Error;
 use crate::host::Gpu;

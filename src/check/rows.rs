@@ -10,71 +10,10 @@ use crate::losses::rows::{
     Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold,
 };
 use crate::losses::zlpr;
-use crate::{Bce, Context, DType, Error, Prepared, Reduction, Zlpr, reference};
+use crate::{
+    AnyLoss, Asl, Bce, DType, Dice, Error, Focal, Hill, Prepared, Reduction, Zlpr, reference,
+};
 use std::fmt;
-
-/// Any of the row losses.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum LossCase {
-    /// The ZLPR family.
-    Zlpr(Zlpr),
-    /// Binary cross-entropy.
-    Bce(Bce),
-}
-
-impl LossCase {
-    fn with_reduction(self, reduction: Reduction) -> Self {
-        match self {
-            LossCase::Zlpr(loss) => LossCase::Zlpr(loss.with_reduction(reduction)),
-            LossCase::Bce(loss) => LossCase::Bce(loss.with_reduction(reduction)),
-        }
-    }
-}
-
-impl Rowwise for LossCase {
-    fn check(&self) -> Result<(), Error> {
-        match self {
-            LossCase::Zlpr(loss) => loss.check(),
-            LossCase::Bce(loss) => loss.check(),
-        }
-    }
-
-    fn reduction(&self) -> Reduction {
-        match self {
-            LossCase::Zlpr(loss) => loss.reduction(),
-            LossCase::Bce(loss) => loss.reduction(),
-        }
-    }
-
-    fn target_kind(&self) -> TargetKind {
-        match self {
-            LossCase::Zlpr(loss) => loss.target_kind(),
-            LossCase::Bce(loss) => loss.target_kind(),
-        }
-    }
-
-    fn prepare(
-        &self,
-        cx: &Context,
-        inputs: &RowInputs<'_>,
-        outputs: &RowOutputs<'_>,
-    ) -> Result<Prepared, Error> {
-        match self {
-            LossCase::Zlpr(loss) => loss.prepare(cx, inputs, outputs),
-            LossCase::Bce(loss) => loss.prepare(cx, inputs, outputs),
-        }
-    }
-
-    fn reference<T: reference::Real>(
-        &self,
-        inputs: &reference::RowInputs<'_, T>,
-    ) -> Result<reference::RowOutputs<T>, Error> {
-        match self {
-            LossCase::Zlpr(loss) => loss.reference(inputs),
-            LossCase::Bce(loss) => loss.reference(inputs),
-        }
-    }
-}
 
 /// Target form of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +95,7 @@ pub struct RowCase {
     /// Name of the loss in the table.
     pub name: &'static str,
     /// The loss, with its reduction.
-    pub loss: LossCase,
+    pub loss: AnyLoss,
     /// Its threshold.
     pub threshold: ThresholdCase,
     /// Element type of the logits.
@@ -181,7 +120,7 @@ pub struct RowCase {
 
 impl RowCase {
     /// f32 logits, byte targets, loss and gradient, an upstream gradient, normal numbers, each tensor in its own buffer.
-    pub fn plain(name: &'static str, loss: LossCase, rows: usize, cols: usize) -> Self {
+    pub fn plain(name: &'static str, loss: AnyLoss, rows: usize, cols: usize) -> Self {
         RowCase {
             name,
             loss,
@@ -241,10 +180,9 @@ impl fmt::Display for RowCase {
 }
 
 /// Every loss of the table with its threshold kind.
-fn losses() -> Vec<(&'static str, LossCase, ThresholdCase)> {
+fn losses() -> Vec<(&'static str, AnyLoss, ThresholdCase)> {
     use ThresholdCase::{Batch, Label, None, Row};
-    let zlpr = LossCase::Zlpr;
-    let bce = LossCase::Bce;
+    let zlpr = AnyLoss::Zlpr;
     vec![
         ("zlpr", zlpr(Zlpr::hard()), None),
         ("tlpr-batch", zlpr(Zlpr::hard()), Batch),
@@ -260,14 +198,35 @@ fn losses() -> Vec<(&'static str, LossCase, ThresholdCase)> {
         ("two-way", zlpr(Zlpr::two_way(4.0, 1.0)), Row),
         ("zlpr-kl-symmetric", zlpr(Zlpr::kl_symmetric(2.0)), None),
         ("zlpr-kl-excess", zlpr(Zlpr::kl_excess()), None),
-        ("bce", bce(Bce::default()), None),
+        ("bce", Bce::default().into(), None),
         (
             "bce-weighted",
-            bce(Bce {
+            AnyLoss::Bce(Bce {
                 pos_weight: 2.5,
                 smoothing: 0.1,
                 row_mean: true,
                 ..Bce::default()
+            }),
+            None,
+        ),
+        ("focal", Focal::default().into(), None),
+        ("asl", Asl::default().into(), None),
+        (
+            "asl-no-margin",
+            AnyLoss::Asl(Asl {
+                margin: 0.0,
+                smoothing: 0.1,
+                ..Asl::default()
+            }),
+            None,
+        ),
+        ("hill", Hill::default().into(), None),
+        ("dice", Dice::default().into(), None),
+        (
+            "dice-squared",
+            AnyLoss::Dice(Dice {
+                squared: true,
+                ..Dice::default()
             }),
             None,
         ),
@@ -704,11 +663,11 @@ pub(super) fn run(gpu: &Gpu, case: &RowCase) -> Result<Outcome, Error> {
         .sum();
     // The excess risk is a difference of two terms of up to about this size.
     let risk = match case.loss {
-        LossCase::Zlpr(Zlpr {
+        AnyLoss::Zlpr(Zlpr {
             form: zlpr::Form::KlExcess,
             ..
         }) => 4.0 * (case.cols as f64 + 1.0).ln(),
-        LossCase::Zlpr(_) | LossCase::Bce(_) => 0.0,
+        _ => 0.0,
     };
     let mut worst: f64 = 0.0;
     for (name, place, dtype, truth, naive) in expected {

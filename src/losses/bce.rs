@@ -9,9 +9,9 @@
 //!
 //! **Cost.** As [`zlpr`](super::zlpr).
 
-use super::rows::{self, RowInputs, RowOutputs, RowSpec, Rowwise, TargetKind, check_setting};
+use super::rows::{RowSpec, TargetKind, check_reduction, check_setting, rowwise};
 use crate::shader::RowLoss;
-use crate::{Context, Error, Prepared, Reduction, reference};
+use crate::{Error, Reduction};
 
 /// Binary cross-entropy with logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,12 +39,6 @@ impl Default for Bce {
 }
 
 impl Bce {
-    /// The same with another reduction.
-    pub fn with_reduction(mut self, reduction: Reduction) -> Self {
-        self.reduction = reduction;
-        self
-    }
-
     /// Checks the settings alone.
     ///
     /// # Errors
@@ -52,59 +46,21 @@ impl Bce {
     pub fn check(&self) -> Result<(), Error> {
         check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
         check_setting("pos_weight", self.pos_weight, 0.0..=f32::MAX)?;
-        rows::check_reduction(self.reduction)
+        check_reduction(self.reduction)
     }
 
-    /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
-    ///
-    /// # Errors
-    /// As [`Zlpr::prepare`](crate::Zlpr::prepare).
-    pub fn prepare(
-        &self,
-        cx: &Context,
-        inputs: &RowInputs<'_>,
-        outputs: &RowOutputs<'_>,
-    ) -> Result<Prepared, Error> {
-        self.check()?;
-        let spec = RowSpec {
+    fn spec(&self) -> RowSpec {
+        RowSpec {
             loss: RowLoss::Bce,
             first: self.pos_weight,
             second: 0.0,
+            third: 0.0,
             smoothing: self.smoothing,
             row_mean: self.row_mean,
             threshold: false,
             reduction: self.reduction,
-        };
-        rows::prepare(cx, &spec, inputs, outputs)
+        }
     }
 }
 
-impl Rowwise for Bce {
-    fn check(&self) -> Result<(), Error> {
-        Bce::check(self)
-    }
-
-    fn reduction(&self) -> Reduction {
-        self.reduction
-    }
-
-    fn target_kind(&self) -> TargetKind {
-        TargetKind::Soft
-    }
-
-    fn prepare(
-        &self,
-        cx: &Context,
-        inputs: &RowInputs<'_>,
-        outputs: &RowOutputs<'_>,
-    ) -> Result<Prepared, Error> {
-        Bce::prepare(self, cx, inputs, outputs)
-    }
-
-    fn reference<T: reference::Real>(
-        &self,
-        inputs: &reference::RowInputs<'_, T>,
-    ) -> Result<reference::RowOutputs<T>, Error> {
-        reference::bce(self, inputs)
-    }
-}
+rowwise!(Bce, |_| TargetKind::Soft, crate::reference::bce);

@@ -1,5 +1,6 @@
 //! The losses: configuration, checks and plans. How to call one is shown in the crate's documentation.
 
+pub mod any;
 pub mod bce;
 pub mod per_label;
 mod row_steps;

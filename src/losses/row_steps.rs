@@ -60,6 +60,7 @@ struct RowParams {
     smoothing: f32,
     first: f32,
     second: f32,
+    third: f32,
     nan: u32,
     infinity: u32,
     row_mean: u32,
@@ -103,8 +104,8 @@ const SPLIT_COLS: usize = 8192;
 const SPLIT_GROUPS: usize = 1024;
 /// Least labels of a chunk of a split row.
 const CHUNK_COLS: usize = 4096;
-/// Rows that one lane of the column sums adds up.
-const COLUMN_ROWS_PER_LANE: u32 = 8192;
+/// Rows that one lane of the column sums adds up; with sparse targets it looks through each row's positives.
+const COLUMN_ROWS_PER_LANE: u32 = 512;
 /// Regions of scratch begin at multiples of this many words.
 const REGION_WORDS: u64 = 64;
 
@@ -560,6 +561,7 @@ pub(super) fn build(
             smoothing: spec.smoothing,
             first: spec.first,
             second: spec.second,
+            third: spec.third,
             nan: f32::NAN.to_bits(),
             infinity: f32::INFINITY.to_bits(),
             row_mean: u32::from(spec.row_mean),

@@ -130,6 +130,7 @@ pub(crate) struct RowSpec {
     /// The loss's own settings, as its WGSL names them.
     pub(crate) first: f32,
     pub(crate) second: f32,
+    pub(crate) third: f32,
     pub(crate) smoothing: f32,
     pub(crate) row_mean: bool,
     /// Whether a threshold input means something.
@@ -381,3 +382,63 @@ pub enum TargetKind {
     /// Other logits, dense, with a gradient to them.
     Logits,
 }
+
+/// Gives a loss with a `check`, a `spec` and a `reduction` its `prepare`, its builder and its [`Rowwise`].
+macro_rules! rowwise {
+    ($loss:ident, $kind:expr, $reference:path) => {
+        impl $loss {
+            /// The same with another reduction.
+            pub fn with_reduction(mut self, reduction: $crate::Reduction) -> Self {
+                self.reduction = reduction;
+                self
+            }
+
+            /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
+            ///
+            /// # Errors
+            /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs
+            /// with other tensors, limits of the device. Nothing has been written then.
+            pub fn prepare(
+                &self,
+                cx: &$crate::Context,
+                inputs: &$crate::RowInputs<'_>,
+                outputs: &$crate::RowOutputs<'_>,
+            ) -> Result<$crate::Prepared, $crate::Error> {
+                self.check()?;
+                $crate::losses::rows::prepare(cx, &self.spec(), inputs, outputs)
+            }
+        }
+
+        impl $crate::Rowwise for $loss {
+            fn check(&self) -> Result<(), $crate::Error> {
+                $loss::check(self)
+            }
+
+            fn reduction(&self) -> $crate::Reduction {
+                self.reduction
+            }
+
+            fn target_kind(&self) -> $crate::TargetKind {
+                let kind: fn(&$loss) -> $crate::TargetKind = $kind;
+                kind(self)
+            }
+
+            fn prepare(
+                &self,
+                cx: &$crate::Context,
+                inputs: &$crate::RowInputs<'_>,
+                outputs: &$crate::RowOutputs<'_>,
+            ) -> Result<$crate::Prepared, $crate::Error> {
+                $loss::prepare(self, cx, inputs, outputs)
+            }
+
+            fn reference<T: $crate::reference::Real>(
+                &self,
+                inputs: &$crate::reference::RowInputs<'_, T>,
+            ) -> Result<$crate::reference::RowOutputs<T>, $crate::Error> {
+                $reference(self, inputs)
+            }
+        }
+    };
+}
+pub(crate) use rowwise;

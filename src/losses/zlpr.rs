@@ -23,12 +23,12 @@
 //! dispatches, or four for few long rows, plus one for the gradient to a threshold per label and one where weights, mask
 //! of classes, threshold and upstream gradient lie in more than one buffer. Scratch: two floats for each group of rows.
 //! Rows that are split: up to seven for each row, six for each 4,096 labels of it. The gradient to a threshold per label:
-//! five for each row, and one for each label and started 8,192 * workgroup / 32 rows.
+//! five for each row, and one for each label and started 512 * workgroup / 32 rows.
 //! [`Plan::scratch_bytes`](crate::Plan) has the number.
 
-use super::rows::{self, RowInputs, RowOutputs, RowSpec, Rowwise, TargetKind, check_setting};
+use super::rows::{RowSpec, TargetKind, check_reduction, check_setting, rowwise};
 use crate::shader::RowLoss;
-use crate::{Context, Error, Prepared, Reduction, reference};
+use crate::{Error, Reduction};
 
 /// Which member of the family.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -111,12 +111,6 @@ impl Zlpr {
         self
     }
 
-    /// The same with another reduction.
-    pub fn with_reduction(mut self, reduction: Reduction) -> Self {
-        self.reduction = reduction;
-        self
-    }
-
     /// Checks the settings alone.
     ///
     /// # Errors
@@ -138,22 +132,7 @@ impl Zlpr {
             Form::KlSymmetric { beta } => check_setting("beta", beta, 1e-6..=f32::MAX)?,
             Form::Hard | Form::Soft | Form::KlExcess => {}
         }
-        rows::check_reduction(self.reduction)
-    }
-
-    /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
-    ///
-    /// # Errors
-    /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs with other
-    /// tensors, limits of the device. Nothing has been written then.
-    pub fn prepare(
-        &self,
-        cx: &Context,
-        inputs: &RowInputs<'_>,
-        outputs: &RowOutputs<'_>,
-    ) -> Result<Prepared, Error> {
-        self.check()?;
-        rows::prepare(cx, &self.spec(), inputs, outputs)
+        check_reduction(self.reduction)
     }
 
     fn spec(&self) -> RowSpec {
@@ -168,6 +147,7 @@ impl Zlpr {
             loss,
             first,
             second,
+            third: 0.0,
             smoothing: self.smoothing,
             row_mean: false,
             threshold: matches!(self.form, Form::Hard | Form::Soft | Form::Joint { .. }),
@@ -176,36 +156,12 @@ impl Zlpr {
     }
 }
 
-impl Rowwise for Zlpr {
-    fn check(&self) -> Result<(), Error> {
-        Zlpr::check(self)
-    }
-
-    fn reduction(&self) -> Reduction {
-        self.reduction
-    }
-
-    fn target_kind(&self) -> TargetKind {
-        match self.form {
-            Form::Hard | Form::Joint { .. } => TargetKind::Hard,
-            Form::Soft => TargetKind::Soft,
-            Form::KlSymmetric { .. } | Form::KlExcess => TargetKind::Logits,
-        }
-    }
-
-    fn prepare(
-        &self,
-        cx: &Context,
-        inputs: &RowInputs<'_>,
-        outputs: &RowOutputs<'_>,
-    ) -> Result<Prepared, Error> {
-        Zlpr::prepare(self, cx, inputs, outputs)
-    }
-
-    fn reference<T: reference::Real>(
-        &self,
-        inputs: &reference::RowInputs<'_, T>,
-    ) -> Result<reference::RowOutputs<T>, Error> {
-        reference::zlpr(self, inputs)
-    }
-}
+rowwise!(
+    Zlpr,
+    |loss| match loss.form {
+        Form::Hard | Form::Joint { .. } => TargetKind::Hard,
+        Form::Soft => TargetKind::Soft,
+        Form::KlSymmetric { .. } | Form::KlExcess => TargetKind::Logits,
+    },
+    crate::reference::zlpr
+);

@@ -4,9 +4,9 @@ use crate::{Test, table};
 use libtest_mimic::Failed;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use wgloss::check::{self, Data, Extras, Form, Layout, LossCase, Mode, Outcome, RowCase};
+use wgloss::check::{self, Data, Extras, Form, Layout, Mode, Outcome, RowCase};
 use wgloss::host::{self, Gpu};
-use wgloss::{DType, Reduction, Zlpr, wgpu};
+use wgloss::{AnyLoss, DType, Reduction, Zlpr, wgpu};
 
 pub const TESTS: &[Test] = &[
     ("regimes/every_length_over_one_workgroup", every_length),
@@ -20,15 +20,15 @@ pub const TESTS: &[Test] = &[
 ];
 
 fn zlpr(rows: usize, cols: usize) -> RowCase {
-    RowCase::plain("zlpr", LossCase::Zlpr(Zlpr::hard()), rows, cols)
+    RowCase::plain("zlpr", AnyLoss::Zlpr(Zlpr::hard()), rows, cols)
 }
 
 fn summed(case: RowCase, reduction: Reduction) -> RowCase {
-    let LossCase::Zlpr(loss) = case.loss else {
+    let AnyLoss::Zlpr(loss) = case.loss else {
         return case;
     };
     RowCase {
-        loss: LossCase::Zlpr(loss.with_reduction(reduction)),
+        loss: AnyLoss::Zlpr(loss.with_reduction(reduction)),
         ..case
     }
 }

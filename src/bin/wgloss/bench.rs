@@ -1,7 +1,7 @@
 //! `wgloss bench`: how long a loss takes.
 
 use crate::engine::{self, EngineArgs};
-use crate::losses::{Loss, RowLoss, Settings};
+use crate::losses::{Loss, Settings};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -12,9 +12,9 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 use wgloss::check::bench::{RowBench, Spread, Timer};
-use wgloss::check::{Form, LossCase, Mode, ThresholdCase};
+use wgloss::check::{Form, Mode, ThresholdCase};
 use wgloss::host::Gpu;
-use wgloss::{DType, Error, ErrorKind, TargetKind};
+use wgloss::{AnyLoss, DType, Error, ErrorKind, Rowwise, TargetKind};
 
 /// Beside a GPU the reference is timed up to this many elements.
 const MOST_BESIDE: u64 = 1 << 21;
@@ -204,11 +204,8 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
 }
 
 /// What the arguments ask for.
-fn row_bench(args: &BenchArgs, config: &RowLoss) -> Result<RowBench, Error> {
-    let loss = match *config {
-        RowLoss::Zlpr(loss) => LossCase::Zlpr(loss),
-        RowLoss::Bce(loss) => LossCase::Bce(loss),
-    };
+fn row_bench(args: &BenchArgs, config: &AnyLoss) -> Result<RowBench, Error> {
+    let loss = *config;
     let Shape { rows, cols } = args.shape;
     let all = rows.checked_mul(cols);
     if !all.is_some_and(|all| all > 0 && u32::try_from(all).is_ok()) {
@@ -317,10 +314,7 @@ fn name(value: impl ValueEnum) -> String {
 
 /// All settings of the loss.
 fn settings(work: &RowBench) -> String {
-    match work.loss {
-        LossCase::Zlpr(loss) => format!("{loss:?}"),
-        LossCase::Bce(loss) => format!("{loss:?}"),
-    }
+    format!("{:?}", work.loss)
 }
 
 /// All results. Without those of the machine, the names at least.

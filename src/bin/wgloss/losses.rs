@@ -2,8 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use std::fmt;
-use wgloss::host::{Engine, Rows, RowsResult, Wanted};
-use wgloss::{Bce, Error, Reduction, Rowwise, TargetKind, Zlpr};
+use wgloss::{AnyLoss, Asl, Bce, Dice, Error, Focal, Hill, Reduction, Rowwise, Zlpr};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Loss {
@@ -21,6 +20,14 @@ pub enum Loss {
     TwoWay,
     /// Binary cross-entropy [--pos-weight, --smoothing, --row]
     Bce,
+    /// Focal loss [--gamma, --alpha, --smoothing, --row]
+    Focal,
+    /// Asymmetric loss [--gamma-pos, --gamma-neg, --margin, --smoothing, --row]
+    Asl,
+    /// Hill loss [--gamma, --margin, --smoothing, --row]
+    Hill,
+    /// Soft dice over the labels of a row [--squared]
+    Dice,
 }
 
 impl fmt::Display for Loss {
@@ -81,10 +88,28 @@ pub struct Settings {
     /// bce: weight of the positive side [default: 1]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pos_weight: Option<f32>,
-    /// zlpr, zlpr-soft, bce: label smoothing; targets become (1 - X) y + X/2 [default: 0]
+    /// focal, hill: exponent of the positives' focus, in focal of the negatives' too [default: 2]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    gamma: Option<f32>,
+    /// asl: exponent of the positives [default: 1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    gamma_pos: Option<f32>,
+    /// asl: exponent of the negatives [default: 4]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    gamma_neg: Option<f32>,
+    /// asl: probability margin of the negatives [default: 0.05]; hill: what is taken from a positive's logit [default: 1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    margin: Option<f32>,
+    /// focal: weight of the positives, the negatives having 1 - X [default: 0.25]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    alpha: Option<f32>,
+    /// dice: squares below the line
+    #[arg(long)]
+    squared: bool,
+    /// zlpr, zlpr-soft, bce, focal, asl, hill: label smoothing; targets become (1 - X) y + X/2 [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     smoothing: Option<f32>,
-    /// bce: what a row's loss is [default: sum]
+    /// bce, focal, asl, hill: what a row's loss is [default: sum]
     #[arg(long, value_enum)]
     row: Option<Row>,
 }
@@ -98,6 +123,16 @@ impl Loss {
             Loss::Tlpr | Loss::Lsep => &[],
             Loss::TwoWay => &["--t-pos", "--t-neg"],
             Loss::Bce => &["--pos-weight", "--smoothing", "--row"],
+            Loss::Focal => &["--gamma", "--alpha", "--smoothing", "--row"],
+            Loss::Asl => &[
+                "--gamma-pos",
+                "--gamma-neg",
+                "--margin",
+                "--smoothing",
+                "--row",
+            ],
+            Loss::Hill => &["--gamma", "--margin", "--smoothing", "--row"],
+            Loss::Dice => &["--squared"],
         }
     }
 
@@ -109,7 +144,7 @@ impl Loss {
 
 impl Settings {
     /// The loss with these settings, which are checked.
-    pub fn configure(&self, loss: Loss) -> Result<RowLoss, Error> {
+    pub fn configure(&self, loss: Loss) -> Result<AnyLoss, Error> {
         let given = [
             ("--kl", self.kl.is_some()),
             ("--beta", self.beta.is_some()),
@@ -118,6 +153,12 @@ impl Settings {
             ("--pos-weight", self.pos_weight.is_some()),
             ("--smoothing", self.smoothing.is_some()),
             ("--row", self.row.is_some()),
+            ("--gamma", self.gamma.is_some()),
+            ("--gamma-pos", self.gamma_pos.is_some()),
+            ("--gamma-neg", self.gamma_neg.is_some()),
+            ("--margin", self.margin.is_some()),
+            ("--alpha", self.alpha.is_some()),
+            ("--squared", self.squared),
         ];
         let takes = loss.options();
         if let Some((option, _)) = given.iter().find(|(o, given)| *given && !takes.contains(o)) {
@@ -132,29 +173,65 @@ impl Settings {
             ));
         }
         let smoothing = self.smoothing.unwrap_or(0.0);
+        let row_mean = self.row == Some(Row::Mean);
         let config = match loss {
             // 0 and what is no number stay with the hard form, whose check has the last word.
-            Loss::Zlpr if smoothing > 0.0 => RowLoss::Zlpr(Zlpr::soft().with_smoothing(smoothing)),
-            Loss::Zlpr => RowLoss::Zlpr(Zlpr::hard().with_smoothing(smoothing)),
-            Loss::Tlpr => RowLoss::Zlpr(Zlpr::hard()),
-            Loss::ZlprSoft => RowLoss::Zlpr(Zlpr::soft().with_smoothing(smoothing)),
+            Loss::Zlpr if smoothing > 0.0 => AnyLoss::Zlpr(Zlpr::soft().with_smoothing(smoothing)),
+            Loss::Zlpr => AnyLoss::Zlpr(Zlpr::hard().with_smoothing(smoothing)),
+            Loss::Tlpr => AnyLoss::Zlpr(Zlpr::hard()),
+            Loss::ZlprSoft => AnyLoss::Zlpr(Zlpr::soft().with_smoothing(smoothing)),
             Loss::ZlprKl => match (self.kl.unwrap_or_default(), self.beta) {
-                (Kl::Symmetric, beta) => RowLoss::Zlpr(Zlpr::kl_symmetric(beta.unwrap_or(1.0))),
-                (Kl::Excess, None) => RowLoss::Zlpr(Zlpr::kl_excess()),
+                (Kl::Symmetric, beta) => AnyLoss::Zlpr(Zlpr::kl_symmetric(beta.unwrap_or(1.0))),
+                (Kl::Excess, None) => AnyLoss::Zlpr(Zlpr::kl_excess()),
                 (Kl::Excess, Some(beta)) => {
                     return Err(Error::value("--beta", "none with --kl excess", beta));
                 }
             },
-            Loss::Lsep => RowLoss::Zlpr(Zlpr::lsep()),
-            Loss::TwoWay => RowLoss::Zlpr(Zlpr::two_way(
+            Loss::Lsep => AnyLoss::Zlpr(Zlpr::lsep()),
+            Loss::TwoWay => AnyLoss::Zlpr(Zlpr::two_way(
                 self.t_pos.unwrap_or(4.0),
                 self.t_neg.unwrap_or(1.0),
             )),
-            Loss::Bce => RowLoss::Bce(Bce {
+            Loss::Bce => AnyLoss::Bce(Bce {
                 pos_weight: self.pos_weight.unwrap_or(1.0),
                 smoothing,
-                row_mean: self.row == Some(Row::Mean),
-                reduction: Reduction::Mean,
+                row_mean,
+                ..Bce::default()
+            }),
+            Loss::Focal => {
+                let plain = Focal::default();
+                AnyLoss::Focal(Focal {
+                    gamma: self.gamma.unwrap_or(plain.gamma),
+                    alpha: self.alpha.unwrap_or(plain.alpha),
+                    smoothing,
+                    row_mean,
+                    ..plain
+                })
+            }
+            Loss::Asl => {
+                let plain = Asl::default();
+                AnyLoss::Asl(Asl {
+                    gamma_pos: self.gamma_pos.unwrap_or(plain.gamma_pos),
+                    gamma_neg: self.gamma_neg.unwrap_or(plain.gamma_neg),
+                    margin: self.margin.unwrap_or(plain.margin),
+                    smoothing,
+                    row_mean,
+                    ..plain
+                })
+            }
+            Loss::Hill => {
+                let plain = Hill::default();
+                AnyLoss::Hill(Hill {
+                    gamma: self.gamma.unwrap_or(plain.gamma),
+                    margin: self.margin.unwrap_or(plain.margin),
+                    smoothing,
+                    row_mean,
+                    ..plain
+                })
+            }
+            Loss::Dice => AnyLoss::Dice(Dice {
+                squared: self.squared,
+                ..Dice::default()
             }),
         };
         let config = config.with_reduction(match self.reduction {
@@ -172,58 +249,6 @@ impl Settings {
             Reduce::Mean => "mean",
             Reduce::Sum => "sum",
             Reduce::None => "none",
-        }
-    }
-}
-
-/// A loss of rows with its settings.
-#[derive(Clone, Copy, Debug)]
-pub enum RowLoss {
-    Zlpr(Zlpr),
-    Bce(Bce),
-}
-
-impl RowLoss {
-    fn with_reduction(self, reduction: Reduction) -> Self {
-        match self {
-            RowLoss::Zlpr(loss) => RowLoss::Zlpr(loss.with_reduction(reduction)),
-            RowLoss::Bce(loss) => RowLoss::Bce(loss.with_reduction(reduction)),
-        }
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        match self {
-            RowLoss::Zlpr(loss) => loss.check(),
-            RowLoss::Bce(loss) => loss.check(),
-        }
-    }
-
-    /// How the rows' losses become the result.
-    pub fn reduction(&self) -> Reduction {
-        match self {
-            RowLoss::Zlpr(loss) => loss.reduction,
-            RowLoss::Bce(loss) => loss.reduction,
-        }
-    }
-
-    /// What the targets mean to it.
-    pub fn target_kind(&self) -> TargetKind {
-        match self {
-            RowLoss::Zlpr(loss) => loss.target_kind(),
-            RowLoss::Bce(loss) => loss.target_kind(),
-        }
-    }
-
-    /// Computes it.
-    pub fn compute(
-        &self,
-        engine: &Engine,
-        rows: &Rows<'_>,
-        wanted: Wanted,
-    ) -> Result<RowsResult, Error> {
-        match self {
-            RowLoss::Zlpr(loss) => engine.rows(loss, rows, wanted),
-            RowLoss::Bce(loss) => engine.rows(loss, rows, wanted),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What a loss of rows reads from a file.
 
-use crate::losses::{Loss, RowLoss};
+use crate::losses::Loss;
 use crate::tensors::{Reals, TensorFile, place};
 use wgloss::host::{Labels, Rows, Thresholds, Values};
-use wgloss::{Error, Reduction, TargetKind};
+use wgloss::{AnyLoss, Error, Reduction, Rowwise, TargetKind};
 
 /// Most rows of logits without labels: no data of the file stands behind their number, and each gets a loss.
 const MOST_EMPTY_ROWS: usize = 1 << 24;
@@ -47,7 +47,7 @@ pub struct RowTensors {
 impl RowTensors {
     /// Reads what the loss takes. Tensors of other names are of no concern; those that another loss of rows takes in
     /// the place of one of this loss's are an error.
-    pub fn read(file: &TensorFile, loss: Loss, config: &RowLoss) -> Result<Self, Error> {
+    pub fn read(file: &TensorFile, loss: Loss, config: &AnyLoss) -> Result<Self, Error> {
         let (rows, cols) = match *file.shape("logits")? {
             [rows, cols] => (rows, cols),
             ref shape => return Err(Error::shape("logits", "[B, L]", format!("{shape:?}"))),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use wgloss::host::Wanted;
-use wgloss::{Error, Reduction};
+use wgloss::{Error, Reduction, Rowwise};
 
 const TENSORS: &str = "\
 Tensors that are read (reals: F32, F16 or BF16; flags: U8 or BOOL; indices: U32, I32 or I64):
@@ -67,7 +67,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     };
     let (engine, result) = args
         .engine
-        .compute(|engine| config.compute(engine, &rows, wanted))?;
+        .compute(|engine| engine.rows(&config, &rows, wanted))?;
 
     let (shape, loss) = match config.reduction() {
         Reduction::None => (vec![rows.rows], Value::Null),
