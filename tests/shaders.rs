@@ -37,7 +37,10 @@ const F16_FUNCTIONS: [&str; 2] = ["logit_bits", "grad_store"];
 fn every_module_validates_and_compiles_for_every_backend() {
     let entries = AtomicUsize::new(0);
     let bytes = AtomicUsize::new(0);
-    let modules = for_every_module(|module, text| {
+    // The larger size in full, and a sample of the smaller: the text differs in three constants.
+    let sample = Module::all(WORKGROUPS[0]).into_iter().step_by(7);
+    let modules = Module::all(WORKGROUPS[1]).into_iter().chain(sample);
+    let modules = for_each(modules.collect(), |module, text| {
         let ir = parse(text)?;
         let info = validate(&ir, capabilities(module, text))?;
         for entry in module.entries() {
@@ -52,10 +55,10 @@ fn every_module_validates_and_compiles_for_every_backend() {
 #[test]
 fn no_capability_is_asked_for_in_vain() {
     let needed = AtomicUsize::new(0);
-    for_every_module(|module, text| {
+    for_each(Module::all(WORKGROUPS[0]), |module, text| {
         let ir = parse(text)?;
         let all = capabilities(module, text);
-        for one in all.iter().filter(|_| module.workgroup == WORKGROUPS[0]) {
+        for one in all.iter() {
             needed.fetch_add(1, Ordering::Relaxed);
             if validate(&ir, all - one).is_ok() {
                 return Err(format!("does not need {one:?}"));
@@ -644,6 +647,30 @@ fn indexed(function: &Function, pointer: Handle<Expression>) -> bool {
     }
 }
 
+/// Subgroup builtins as members of a parameter: naga writes HLSL for them that DXC refuses.
+fn subgroup_builtins_in_structs(ir: &naga::Module) -> Vec<String> {
+    let mut problems = Vec::new();
+    for argument in ir.entry_points.iter().flat_map(|e| &e.function.arguments) {
+        if let TypeInner::Struct { members, .. } = &ir.types[argument.ty].inner {
+            for member in members {
+                if let Some(Binding::BuiltIn(
+                    BuiltIn::NumSubgroups
+                    | BuiltIn::SubgroupId
+                    | BuiltIn::SubgroupSize
+                    | BuiltIn::SubgroupInvocationId,
+                )) = member.binding
+                {
+                    problems.push(format!(
+                        "{:?} is a subgroup builtin in a struct",
+                        member.name
+                    ));
+                }
+            }
+        }
+    }
+    problems
+}
+
 /// Workgroup memory that each entry point reaches, counted as WebGPU does.
 fn workgroup_memory(ir: &naga::Module, info: &ModuleInfo) -> BTreeMap<String, u32> {
     let bytes = |entry: usize| {
@@ -718,26 +745,30 @@ fn non_uniform(ir: &naga::Module) -> Vec<String> {
             known: HashMap::new(),
             problems: &mut problems,
         };
-        let mut arguments = Vec::new();
-        let mut members = Vec::new();
-        for argument in &entry.function.arguments {
-            let mut each: Vec<Same> = match &ir.types[argument.ty].inner {
+        let argument = |argument: &naga::FunctionArgument| {
+            whole(match &ir.types[argument.ty].inner {
                 TypeInner::Struct { members, .. } => {
                     members.iter().map(|m| builtin(&m.binding)).collect()
                 }
                 _ => vec![builtin(&argument.binding)],
-            };
-            // Browsers look at a struct of builtins as a whole.
-            let whole = *each.iter().min().unwrap();
-            if whole == Same::Lane {
-                each.fill(whole);
-            }
-            arguments.push(whole);
-            members.push(each);
-        }
-        walk.function(&entry.function, arguments, members, Same::Workgroup);
+            })
+        };
+        let arguments = entry.function.arguments.iter().map(argument).collect();
+        walk.function(&entry.function, arguments, Same::Workgroup);
     }
     problems.into_iter().collect()
+}
+
+/// Of the members of a struct. Browsers look at it as a whole, and so do we where a lane may differ from the next.
+fn whole(mut members: Vec<Same>) -> Vec<Same> {
+    if members.contains(&Same::Lane) {
+        members.fill(Same::Lane);
+    }
+    members
+}
+
+fn least(members: &[Same]) -> Same {
+    *members.iter().min().unwrap_or(&Same::Workgroup)
 }
 
 fn builtin(binding: &Option<Binding>) -> Same {
@@ -748,20 +779,22 @@ fn builtin(binding: &Option<Binding>) -> Same {
     }
 }
 
+/// Function, arguments, control.
+type Call = (Handle<Function>, Vec<Vec<Same>>, Same);
+
 struct Uniformity<'a> {
     ir: &'a naga::Module,
     entry: &'a str,
-    /// What calls returned: function, arguments, control.
-    known: HashMap<(Handle<Function>, Vec<Same>, Same), Same>,
+    /// What calls returned.
+    known: HashMap<Call, Same>,
     problems: &'a mut BTreeSet<String>,
 }
 
 /// One function while it is walked. Everything in here only ever falls.
 struct Frame<'a> {
     function: &'a Function,
-    arguments: Vec<Same>,
-    /// Of the arguments of an entry point that are structs.
-    members: Vec<Vec<Same>>,
+    /// Of each argument; of each of its members if it is a struct.
+    arguments: Vec<Vec<Same>>,
     values: Vec<Same>,
     locals: HashMap<Handle<LocalVariable>, Same>,
     calls: HashMap<Handle<Expression>, Same>,
@@ -777,14 +810,12 @@ impl<'a> Uniformity<'a> {
     fn function(
         &mut self,
         function: &'a Function,
-        arguments: Vec<Same>,
-        members: Vec<Vec<Same>>,
+        arguments: Vec<Vec<Same>>,
         control: Same,
     ) -> Same {
         let mut frame = Frame {
             function,
             arguments,
-            members,
             values: Vec::new(),
             locals: HashMap::new(),
             calls: HashMap::new(),
@@ -825,16 +856,16 @@ impl<'a> Uniformity<'a> {
                 Expression::Compose { ref components, .. } => of(components),
                 Expression::Access { base, index } => of(&[base, index]),
                 Expression::AccessIndex { base, index } => match frame.function.expressions[base] {
-                    Expression::FunctionArgument(i) if !frame.members.is_empty() => {
-                        let members = &frame.members[i as usize];
-                        let member = members.get(index as usize);
-                        *member.unwrap_or(&frame.arguments[i as usize])
+                    Expression::FunctionArgument(i) => {
+                        let argument = &frame.arguments[i as usize];
+                        let member = argument.get(index as usize);
+                        *member.unwrap_or(&least(argument))
                     }
                     _ => of(&[base]),
                 },
                 Expression::Splat { value, .. } => of(&[value]),
                 Expression::Swizzle { vector, .. } => of(&[vector]),
-                Expression::FunctionArgument(i) => frame.arguments[i as usize],
+                Expression::FunctionArgument(i) => least(&frame.arguments[i as usize]),
                 Expression::Load { pointer } => {
                     let stored = match frame.function.expressions[root(frame.function, pointer)] {
                         Expression::LocalVariable(v) => {
@@ -978,15 +1009,28 @@ impl<'a> Uniformity<'a> {
                             if let Expression::LocalVariable(v) = frame.function.expressions[at] {
                                 fall(&mut frame.locals, v, Same::Lane);
                             }
-                            values.push(Same::Lane);
+                            values.push(vec![Same::Lane]);
                         } else {
-                            values.push(value(frame, *handle));
+                            values.push(match frame.function.expressions[*handle] {
+                                Expression::FunctionArgument(i) => {
+                                    frame.arguments[i as usize].clone()
+                                }
+                                Expression::Compose { ty, ref components }
+                                    if matches!(
+                                        self.ir.types[ty].inner,
+                                        TypeInner::Struct { .. }
+                                    ) =>
+                                {
+                                    whole(components.iter().map(|c| value(frame, *c)).collect())
+                                }
+                                _ => vec![value(frame, *handle)],
+                            });
                         }
                     }
                     let key = (function, values.clone(), here);
                     let returned = match self.known.get(&key) {
                         Some(returned) => *returned,
-                        None => self.function(callee, values, Vec::new(), here),
+                        None => self.function(callee, values, here),
                     };
                     self.known.insert(key, returned);
                     if let Some(result) = result {
@@ -1029,7 +1073,7 @@ fn fall<K: std::hash::Hash + Eq>(levels: &mut HashMap<K, Same>, key: K, to: Same
 // ---- the lints refuse what they are for
 
 /// Bodies of `main`, with what they get in `UNIFORMITY`.
-const UNIFORM: [&str; 16] = [
+const UNIFORM: [&str; 17] = [
     "workgroupBarrier();",
     "if (params.x == 0u) { workgroupBarrier(); }",
     "if (group.x >= params.y) { return; } barrier();",
@@ -1046,8 +1090,9 @@ const UNIFORM: [&str; 16] = [
     "for (var i = 0u; i < params.x; i++) { for (var j = lane; j < 9u; j++) { if (j == 7u) { break; } } barrier(); }",
     "loop { barrier(); continuing { break if params.x == 0u; } }",
     "if (group_struct.id.x == 1u) { barrier(); }",
+    "if (second(Pair(size, params.x)) > 1u) { barrier(); }",
 ];
-const NON_UNIFORM: [&str; 26] = [
+const NON_UNIFORM: [&str; 27] = [
     "if (lane < 32u) { workgroupBarrier(); }",
     "if (lane < 32u) { barrier(); }",
     "if (lane < 32u) { storageBarrier(); }",
@@ -1070,6 +1115,7 @@ const NON_UNIFORM: [&str; 26] = [
     "switch lane { case 1u: { barrier(); } default: {} }",
     "if (params.x > 1u && lane > 2u) { barrier(); }",
     "if (mixed.id.x == 1u) { barrier(); }",
+    "if (second(Pair(lane, params.x)) > 1u) { barrier(); }",
     "if (lane < 3u) { data[lane] = subgroupAdd(lane); }",
     "if (subgroupAdd(lane) > 3u) { barrier(); }",
     "if (lane < 3u) { data[lane] = workgroupUniformLoad(&count); }",
@@ -1090,6 +1136,8 @@ fn guarded(n: u32) { if (n > 0u) { barrier(); } }
 fn half(n: u32) -> u32 { if (n > 100u) { return 50u; } return n / 2u; }
 fn early(n: u32) -> u32 { if (n > 3u) { return 1u; } return 0u; }
 fn change(p: ptr<function, u32>, n: u32) { *p = n; }
+struct Pair { first: u32, second: u32 }
+fn second(pair: Pair) -> u32 { return pair.second; }
 struct Mixed { @builtin(local_invocation_id) own: vec3<u32>, @builtin(workgroup_id) id: vec3<u32> }
 struct Group { @builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) all: vec3<u32> }
 @compute @workgroup_size(64) fn main(PARAMETERS) { BODY }
@@ -1264,6 +1312,23 @@ fn locals_written_by_index_are_found() {
             indexed_stores(&parse(&text).unwrap()).is_empty(),
             right,
             "{store}"
+        );
+    }
+}
+
+#[test]
+fn subgroup_builtins_in_structs_are_found() {
+    for (builtin, right) in [("local_invocation_index", true), ("subgroup_size", false)] {
+        let text = format!(
+            "struct S {{ @builtin({builtin}) a: u32 }}
+             @compute @workgroup_size(64) fn main(s: S, @builtin(subgroup_id) b: u32) {{}}"
+        );
+        let ir = parse(&text).unwrap();
+        assert!(validate(&ir, Capabilities::SUBGROUP).is_ok());
+        assert_eq!(
+            subgroup_builtins_in_structs(&ir).is_empty(),
+            right,
+            "{builtin}"
         );
     }
 }
@@ -1461,10 +1526,18 @@ fn cross_compile(
 
 // ---- running over all modules
 
-/// Runs a check on every module, on all cores, and reports every failure by the module's name. Returns how many.
+/// Runs a check on every module of both sizes. Returns how many there are.
 fn for_every_module(check: impl Fn(&Module, &str) -> Result<(), String> + Sync) -> usize {
     let modules: Vec<Module> = WORKGROUPS.into_iter().flat_map(Module::all).collect();
     assert!(modules.len() > 1000);
+    for_each(modules, check)
+}
+
+/// Runs a check on modules, on all cores, and reports every failure by the module's name. Returns how many there are.
+fn for_each(
+    modules: Vec<Module>,
+    check: impl Fn(&Module, &str) -> Result<(), String> + Sync,
+) -> usize {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

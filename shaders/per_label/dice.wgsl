@@ -1,6 +1,6 @@
 // Soft dice of a row: 1 - N / M, N = 2 sum w p y + smooth, M = sum w (p + y) + smooth, or sum w (p^2 + y^2) + smooth.
 // params.first = smooth, params.second = 1 for the squares.
-// provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad, RowResult, row_result
+// provides: ACC_WORDS, COEF_WORDS, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad, RowResult, row_result
 // expects:  math, element, scratch
 
 struct Acc {
