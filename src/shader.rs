@@ -44,6 +44,8 @@ sources! {
     "shared/sum.wgsl"
     "shared/sum_shuffle.wgsl"
     "shared/rows.wgsl"
+    "shared/rows_tree.wgsl"
+    "shared/rows_subgroup.wgsl"
     "shared/finish.wgsl"
     "shared/gather.wgsl"
     "zlpr/side.wgsl"
@@ -392,13 +394,21 @@ impl Module {
 
     /// The files the module consists of, in order.
     pub fn files(&self) -> Vec<&'static str> {
-        let (lanes, reduce) = match self.reduce {
-            Reduce::Tree => ("shared/lanes_tree.wgsl", "shared/reduce_tree.wgsl"),
-            Reduce::Subgroup => ("shared/lanes_subgroup.wgsl", "shared/reduce_subgroup.wgsl"),
+        let (lanes, reduce, entries) = match self.reduce {
+            Reduce::Tree => (
+                "shared/lanes_tree.wgsl",
+                "shared/reduce_tree.wgsl",
+                "shared/rows_tree.wgsl",
+            ),
+            Reduce::Subgroup => (
+                "shared/lanes_subgroup.wgsl",
+                "shared/reduce_subgroup.wgsl",
+                "shared/rows_subgroup.wgsl",
+            ),
         };
         match self.program {
             Program::Gather => vec!["shared/gather.wgsl"],
-            Program::Finish => vec![lanes, "shared/finish.wgsl"],
+            Program::Finish => vec!["shared/lanes_tree.wgsl", "shared/finish.wgsl"],
             Program::Rows {
                 loss,
                 logits,
@@ -447,7 +457,7 @@ impl Module {
                     files.push(parts.shuffle);
                 }
                 files.extend(parts.files);
-                files.push("shared/rows.wgsl");
+                files.extend(["shared/rows.wgsl", entries]);
                 files
             }
         }
@@ -466,7 +476,7 @@ impl Module {
 
     /// Whether the module needs the device feature `SUBGROUP`.
     pub fn needs_subgroup(&self) -> bool {
-        self.reduce == Reduce::Subgroup && self.program != Program::Gather
+        self.reduce == Reduce::Subgroup && matches!(self.program, Program::Rows { .. })
     }
 
     /// The module's WGSL: directives, constants, then its files, each behind a line with its name.
@@ -523,8 +533,8 @@ impl Module {
         let mut all = Vec::new();
         for program in programs {
             for reduce in [Reduce::Tree, Reduce::Subgroup] {
-                // Copying reduces nothing.
-                if (program, reduce) == (Program::Gather, Reduce::Subgroup) {
+                // Copies and last sums have one form.
+                if reduce == Reduce::Subgroup && !matches!(program, Program::Rows { .. }) {
                     continue;
                 }
                 all.push(Module {

@@ -478,6 +478,7 @@ fn lints(ir: &naga::Module, info: &ModuleInfo) -> Vec<String> {
         f16_outside_io(ir, info),
         read_before_written(ir, info),
         indexed_stores(ir),
+        subgroup_builtins_in_structs(ir),
     ]
     .concat()
 }

@@ -5,7 +5,7 @@
 // Grid: (workgroups, jobs). Job 0 writes `first` (the loss), job 1 `second` (the threshold's gradient).
 // Mirrors: `FinishJob` in src/losses/row_steps.rs.
 // provides: finish
-// expects:  WG, lanes
+// expects:  WG, Lane, Group, group_sum of lanes_tree.wgsl
 
 struct Job {
     source: u32,
@@ -37,10 +37,12 @@ fn put(job: u32, j: u32, value: f32) {
 }
 
 @compute @workgroup_size(WG)
-fn finish(at: Lane, group: Group) {
-    let job = params.jobs[group.id.y];
-    let lane = lane_index(at, group);
-    if (group.id.x >= job.groups) {
+fn finish(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let job = params.jobs[group.y];
+    if (group.x >= job.groups) {
         return;
     }
     if (job.len == 1u) {
@@ -48,17 +50,17 @@ fn finish(at: Lane, group: Group) {
         for (var i = lane; i < job.count; i += WG) {
             sum.x += bitcast<f32>(scratch[job.source + i * job.stride]);
         }
-        sum = group_sum(at, group, sum);
+        sum = group_sum(Lane(lane), Group(group), sum);
         if (lane == 0u) {
-            put(group.id.y, 0u, job.scale * sum.x);
+            put(group.y, 0u, job.scale * sum.x);
         }
         return;
     }
-    for (var j = group.id.x * WG + lane; j < job.len; j += job.groups * WG) {
+    for (var j = group.x * WG + lane; j < job.len; j += job.groups * WG) {
         var sum = 0.0;
         for (var i = 0u; i < job.count; i++) {
             sum += bitcast<f32>(scratch[job.source + i * job.stride + j]);
         }
-        put(group.id.y, j, job.scale * sum);
+        put(group.y, j, job.scale * sum);
     }
 }

@@ -3,16 +3,16 @@
 // provides: Lane, Group, lane_index, group_sum
 // expects:  WG (device feature SUBGROUP)
 
-// What differs from lane to lane. What does not is in `Group`: browsers take a struct with one non-uniform builtin for
+// What differs from lane to lane. What does not is in `Group`: browsers take a struct with one non-uniform member for
 // non-uniform as a whole, and refuse barriers and shuffles under conditions on it.
 struct Lane {
-    @builtin(subgroup_id) subgroup: u32,
-    @builtin(subgroup_invocation_id) index: u32,
+    subgroup: u32,    // number of the subgroup
+    index: u32,       // of the lane in it
 }
 
 struct Group {
-    @builtin(workgroup_id) id: vec3<u32>,
-    @builtin(subgroup_size) near: u32,
+    id: vec3<u32>,    // number of the workgroup
+    near: u32,        // lanes of a subgroup
 }
 
 fn lane_index(at: Lane, group: Group) -> u32 {

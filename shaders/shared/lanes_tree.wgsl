@@ -2,14 +2,14 @@
 // provides: Lane, Group, lane_index, group_sum
 // expects:  WG
 
-// What differs from lane to lane. What does not is in `Group`: browsers take a struct with one non-uniform builtin for
+// What differs from lane to lane. What does not is in `Group`: browsers take a struct with one non-uniform member for
 // non-uniform as a whole, and refuse barriers and shuffles under conditions on it.
 struct Lane {
-    @builtin(local_invocation_index) index: u32,
+    index: u32,
 }
 
 struct Group {
-    @builtin(workgroup_id) id: vec3<u32>,
+    id: vec3<u32>,    // number of the workgroup
 }
 
 fn lane_index(at: Lane, group: Group) -> u32 {

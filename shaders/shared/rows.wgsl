@@ -12,7 +12,7 @@
 //       workgroup reads what another of the same dispatch writes; nothing outside the rows is written.
 // Mirrors: src/losses/row_steps.rs (sizes, grid), src/reference/rows.rs (what is computed).
 //
-// provides: scratch (binding 6), the entry points
+// provides: scratch (binding 6), run_rows, run_partial, run_combine, run_gradient, run_columns
 // expects:  WG, CACHE, params, logits, grad, second, targets, element, lanes, reduce, and from the loss: Acc, acc_start, acc_add, acc_store,
 //           acc_load, Coef, coef_store, coef_load, RowResult, row_result, element_grad
 
@@ -109,8 +109,7 @@ fn store_row(row: u32, r: RowResult) {
     }
 }
 
-@compute @workgroup_size(WG)
-fn rows(at: Lane, group: Group) {
+fn run_rows(at: Lane, group: Group) {
     let lane = lane_index(at, group);
     let per_group = (WG >> params.shift);
     var total = vec2<f32>(0.0);
@@ -140,8 +139,7 @@ fn rows(at: Lane, group: Group) {
     }
 }
 
-@compute @workgroup_size(WG)
-fn partial(at: Lane, group: Group) {
+fn run_partial(at: Lane, group: Group) {
     let number = group.id.x + group.id.y * params.groups_x;
     if (number >= params.groups) {
         return;
@@ -154,8 +152,7 @@ fn partial(at: Lane, group: Group) {
     }
 }
 
-@compute @workgroup_size(WG)
-fn combine(at: Lane, group: Group) {
+fn run_combine(at: Lane, group: Group) {
     let row = group.id.x + group.id.y * params.groups_x;
     if (row >= params.rows) {
         return;
@@ -171,8 +168,7 @@ fn combine(at: Lane, group: Group) {
     }
 }
 
-@compute @workgroup_size(WG)
-fn gradient(at: Lane, group: Group) {
+fn run_gradient(at: Lane, group: Group) {
     let number = group.id.x + group.id.y * params.groups_x;
     if (number >= params.groups) {
         return;
@@ -188,8 +184,7 @@ fn gradient(at: Lane, group: Group) {
 
 var<workgroup> wg_column: array<f32, WG>;
 
-@compute @workgroup_size(WG)
-fn columns(at: Lane, group: Group) {
+fn run_columns(at: Lane, group: Group) {
     let lane = lane_index(at, group);
     let col = (group.id.x + group.id.y * params.groups_x) * 32u + lane % 32u;
     let first = group.id.z * params.column_rows;

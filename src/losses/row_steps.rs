@@ -375,8 +375,8 @@ pub(super) fn build(
             program,
             // Copying reduces nothing.
             reduce: match program {
-                Program::Gather => Reduce::Tree,
-                Program::Rows { .. } | Program::Finish => variant.reduce,
+                Program::Gather | Program::Finish => Reduce::Tree,
+                Program::Rows { .. } => variant.reduce,
             },
             workgroup,
         },
