@@ -71,7 +71,7 @@ stage "format" cargo fmt --all -- --check || true
 stage "lint" cargo clippy --locked --all-targets --all-features -- -D warnings || true
 stage "lint of the bare core" cargo clippy --locked --lib --no-default-features -- -D warnings || true
 stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features || true
-stage "tests" cargo test --locked --all-features || true
+stage "tests" cargo test --locked --all-features --no-fail-fast || true
 stage "command on the GPU" cargo test --locked --all-features --test cli -- --ignored || true
 stage "benchmarks, one round" env WGLOSS_BENCH_SMOKE=1 cargo bench --locked --all-features --bench losses || true
 stage "command's own check" "$wgloss" check --quick || true

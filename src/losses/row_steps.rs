@@ -104,6 +104,8 @@ const SPLIT_COLS: usize = 8192;
 const SPLIT_GROUPS: usize = 1024;
 /// Least labels of a chunk of a split row.
 const CHUNK_COLS: usize = 4096;
+/// Most labels of a workgroup, whatever the number of rows: no lane's loop becomes very long.
+const MOST_COLS: usize = 1 << 19;
 /// Rows that one lane of the column sums adds up; with sparse targets it looks through each row's positives.
 const COLUMN_ROWS_PER_LANE: u32 = 512;
 /// Regions of scratch begin at multiples of this many words.
@@ -130,6 +132,7 @@ impl Shape {
         } else {
             1
         };
+        let wanted = wanted.max(cols.div_ceil(MOST_COLS));
         let width = if wanted > 1 {
             workgroup
         } else {
@@ -730,7 +733,8 @@ mod tests {
                             "{shape:?} of {rows} x {cols}"
                         );
                         assert!(shape.width.is_power_of_two() && shape.width <= workgroup);
-                        assert!(shape.chunks == 1 || (cols >= SPLIT_COLS && rows < SPLIT_GROUPS));
+                        let few = cols >= SPLIT_COLS && rows < SPLIT_GROUPS;
+                        assert!(shape.chunks == 1 || few || cols > MOST_COLS);
                         // Debian 12's stock software driver cuts loops after about 65,535 iterations.
                         assert!(
                             shape.items * pack < 65_535 / 2,
