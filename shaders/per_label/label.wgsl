@@ -9,16 +9,9 @@ struct LabelSides {
     neg_slope: f32,
 }
 
-// The weights of the two terms.
-fn label_shares(e: Element) -> vec2<f32> {
-    let keep = 1.0 - params.smoothing;
-    let half_eps = 0.5 * params.smoothing;
-    return vec2<f32>(keep * e.label + half_eps, keep * (1.0 - e.label) + half_eps);
-}
-
 // A term of weight 0 is left out, so that an infinite logit on the right side costs nothing.
 fn label_loss(e: Element) -> f32 {
-    let y = label_shares(e);
+    let y = shares(e);
     let sides = label_sides(e);
     let loss = select(0.0, y.x * sides.pos, y.x > 0.0) + select(0.0, y.y * sides.neg, y.y > 0.0);
     // Some share of HUGE is infinite too.
@@ -26,7 +19,7 @@ fn label_loss(e: Element) -> f32 {
 }
 
 fn label_grad(e: Element) -> vec2<f32> {
-    let y = label_shares(e);
+    let y = shares(e);
     let sides = label_sides(e);
     return vec2<f32>(y.x * sides.pos_slope + y.y * sides.neg_slope, (1.0 - params.smoothing) * (sides.pos - sides.neg));
 }

@@ -1,5 +1,5 @@
 // One label of one row with everything that belongs to it: target, mask, weight, threshold.
-// provides: mask (binding 4), sides (binding 5), Element, element, row_phase, row_coefficient, row_weight
+// provides: mask (binding 4), sides (binding 5), Element, element, shares, row_phase, row_coefficient, row_weight
 // expects:  params, PACK, finite, is_nan
 
 @group(0) @binding(4) var<storage, read_write> mask: array<u32>;
@@ -43,6 +43,13 @@ fn element(row: u32, col: u32, logit: u32, label: u32) -> Element {
     }
     e.bad = e.counts && bad;
     return e;
+}
+
+// How much a soft label counts as a positive and as a negative, after smoothing.
+fn shares(e: Element) -> vec2<f32> {
+    let keep = 1.0 - params.smoothing;
+    let half_eps = 0.5 * params.smoothing;
+    return vec2<f32>(keep * e.label + half_eps, keep * (1.0 - e.label) + half_eps);
 }
 
 // Weight of the row's loss.

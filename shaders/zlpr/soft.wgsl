@@ -2,13 +2,6 @@
 // provides: acc_add, element_grad
 // expects:  side, two_sided, element
 
-// The weights of the two sides.
-fn shares(e: Element) -> vec2<f32> {
-    let keep = 1.0 - params.smoothing;
-    let half_eps = 0.5 * params.smoothing;
-    return vec2<f32>(keep * e.label + half_eps, keep * (1.0 - e.label) + half_eps);
-}
-
 fn acc_add(acc: ptr<function, Acc>, e: Element) {
     if (e.bad) {
         (*acc).bad = 1u;
