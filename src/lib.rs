@@ -153,6 +153,7 @@ pub use error::{Error, ErrorKind};
 pub use losses::any::AnyLoss;
 pub use losses::bce::Bce;
 pub use losses::per_label::{Asl, Dice, Focal, Hill};
+pub use losses::permutation::{Permutation, permutation};
 pub use losses::rows::{Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold};
 pub use losses::wdl::Wdl;
 pub use losses::zlpr::Zlpr;

@@ -36,6 +36,7 @@ sources! {
     "shared/targets_bf16.wgsl"
     "shared/targets_bits.wgsl"
     "shared/targets_csr.wgsl"
+    "shared/sides.wgsl"
     "shared/element.wgsl"
     "shared/lanes_tree.wgsl"
     "shared/lanes_subgroup.wgsl"
@@ -43,6 +44,9 @@ sources! {
     "shared/reduce_subgroup.wgsl"
     "shared/sum.wgsl"
     "shared/sum_shuffle.wgsl"
+    "shared/scratch.wgsl"
+    "shared/row_alone.wgsl"
+    "shared/columns.wgsl"
     "shared/rows.wgsl"
     "shared/rows_tree.wgsl"
     "shared/rows_subgroup.wgsl"
@@ -65,6 +69,15 @@ sources! {
     "per_label/hill.wgsl"
     "per_label/dice.wgsl"
     "per_label/dice_shuffle.wgsl"
+    "wdl/spread.wgsl"
+    "wdl/planes.wgsl"
+    "wdl/distribution.wgsl"
+    "wdl/distribution_shuffle.wgsl"
+    "wdl/differences.wgsl"
+    "wdl/gradient.wgsl"
+    "wdl/gradient_shuffle.wgsl"
+    "wdl/theta.wgsl"
+    "wdl/permutation.wgsl"
 }
 
 /// The row losses that share the driver `shared/rows.wgsl`.
@@ -90,6 +103,10 @@ pub enum RowLoss {
     Hill,
     /// Soft dice.
     Dice,
+    /// First stage of WDL: the distributions of a row, and their difference in place of the gradient.
+    WdlDistribution,
+    /// Last stage of WDL: loss and gradient.
+    WdlGradient,
 }
 
 /// What a row loss is made of: one row of the kernel table.
@@ -103,6 +120,8 @@ pub(crate) struct RowParts {
     pub(crate) second: bool,
     /// Whether the targets are logits: dense and as wide as the logits' own type.
     pub(crate) targets_are_logits: bool,
+    /// Whether the gradient goes nowhere but into a tensor of f32.
+    inner: bool,
     /// f32 words of an accumulator and of a row's coefficients, as `ACC_WORDS` and `COEF_WORDS` say in WGSL.
     pub(crate) acc_words: u32,
     pub(crate) coef_words: u32,
@@ -110,7 +129,7 @@ pub(crate) struct RowParts {
 
 impl RowLoss {
     /// Every row loss.
-    pub const ALL: [RowLoss; 10] = [
+    pub const ALL: [RowLoss; 12] = [
         RowLoss::ZlprHard,
         RowLoss::ZlprSoft,
         RowLoss::ZlprJoint,
@@ -121,6 +140,8 @@ impl RowLoss {
         RowLoss::Asl,
         RowLoss::Hill,
         RowLoss::Dice,
+        RowLoss::WdlDistribution,
+        RowLoss::WdlGradient,
     ];
 
     pub(crate) fn parts(self) -> RowParts {
@@ -130,6 +151,7 @@ impl RowLoss {
             shuffle: "zlpr/two_sided_shuffle.wgsl",
             second: false,
             targets_are_logits: false,
+            inner: false,
             acc_words: 5,
             coef_words: 5,
         };
@@ -184,6 +206,7 @@ impl RowLoss {
                 shuffle: "zlpr/kl_excess_shuffle.wgsl",
                 second: true,
                 targets_are_logits: true,
+                inner: false,
                 acc_words: 6,
                 coef_words: 6,
             },
@@ -229,6 +252,35 @@ impl RowLoss {
                 shuffle: "per_label/dice_shuffle.wgsl",
                 coef_words: 3,
                 ..sum
+            },
+            RowLoss::WdlDistribution => RowParts {
+                name: "wdl_distribution",
+                files: &[
+                    "per_label/label.wgsl",
+                    "per_label/bce.wgsl",
+                    "wdl/spread.wgsl",
+                    "wdl/distribution.wgsl",
+                ],
+                shuffle: "wdl/distribution_shuffle.wgsl",
+                inner: true,
+                acc_words: 6,
+                coef_words: 7,
+                ..two_sided
+            },
+            RowLoss::WdlGradient => RowParts {
+                name: "wdl_gradient",
+                files: &[
+                    "per_label/label.wgsl",
+                    "per_label/bce.wgsl",
+                    "wdl/spread.wgsl",
+                    "wdl/planes.wgsl",
+                    "wdl/gradient.wgsl",
+                ],
+                shuffle: "wdl/gradient_shuffle.wgsl",
+                second: true,
+                acc_words: 4,
+                coef_words: 4,
+                ..two_sided
             },
         }
     }
@@ -293,6 +345,12 @@ pub enum Program {
     Finish,
     /// Copies of side tensors into scratch.
     Gather,
+    /// Middle stage of WDL: the differences between labels.
+    WdlDifferences,
+    /// Learnable weights of WDL, and the gradient to what they are made of.
+    WdlTheta,
+    /// Seeded permutations of the labels.
+    Permutation,
 }
 
 /// One WGSL module: program, reduction and workgroup size. Everything that its text depends on.
@@ -333,6 +391,9 @@ impl fmt::Display for Module {
             )?,
             Program::Finish => f.write_str("finish")?,
             Program::Gather => f.write_str("gather")?,
+            Program::WdlDifferences => f.write_str("wdl_differences")?,
+            Program::WdlTheta => f.write_str("wdl_theta")?,
+            Program::Permutation => f.write_str("permutation")?,
         }
         write!(f, "_{}_{}", name_of(self.reduce), self.workgroup)
     }
@@ -389,6 +450,9 @@ impl Module {
             Program::Rows { .. } => &["rows", "partial", "combine", "gradient", "columns"],
             Program::Finish => &["finish"],
             Program::Gather => &["gather"],
+            Program::WdlDifferences => &["adjacent", "squares", "sweep", "columns"],
+            Program::WdlTheta => &["weights", "theta"],
+            Program::Permutation => &["permutation", "advance"],
         }
     }
 
@@ -409,6 +473,23 @@ impl Module {
         match self.program {
             Program::Gather => vec!["shared/gather.wgsl"],
             Program::Finish => vec!["shared/lanes_tree.wgsl", "shared/finish.wgsl"],
+            Program::WdlDifferences => vec![
+                "shared/math.wgsl",
+                "shared/params.wgsl",
+                "shared/scratch.wgsl",
+                "shared/sides.wgsl",
+                "shared/lanes_tree.wgsl",
+                "wdl/spread.wgsl",
+                "wdl/planes.wgsl",
+                "shared/columns.wgsl",
+                "wdl/differences.wgsl",
+            ],
+            Program::WdlTheta => vec![
+                "shared/math.wgsl",
+                "shared/lanes_tree.wgsl",
+                "wdl/theta.wgsl",
+            ],
+            Program::Permutation => vec!["wdl/permutation.wgsl"],
             Program::Rows {
                 loss,
                 logits,
@@ -416,7 +497,12 @@ impl Module {
                 grad,
             } => {
                 let parts = loss.parts();
-                let mut files = vec!["shared/math.wgsl", "shared/params.wgsl"];
+                let mut files = vec![
+                    "shared/math.wgsl",
+                    "shared/params.wgsl",
+                    "shared/scratch.wgsl",
+                    "shared/sides.wgsl",
+                ];
                 match logits {
                     Storage::F16Packed => files.push("shared/half_f16.wgsl"),
                     Storage::Bf16 => files.push("shared/half_bf16.wgsl"),
@@ -457,7 +543,10 @@ impl Module {
                     files.push(parts.shuffle);
                 }
                 files.extend(parts.files);
-                files.extend(["shared/rows.wgsl", entries]);
+                if loss != RowLoss::WdlGradient {
+                    files.push("shared/row_alone.wgsl");
+                }
+                files.extend(["shared/columns.wgsl", "shared/rows.wgsl", entries]);
                 files
             }
         }
@@ -507,7 +596,13 @@ impl Module {
 
     /// Every module that a device with all features could be asked for, at one workgroup size.
     pub fn all(workgroup: u32) -> Vec<Module> {
-        let mut programs = vec![Program::Finish, Program::Gather];
+        let mut programs = vec![
+            Program::Finish,
+            Program::Gather,
+            Program::WdlDifferences,
+            Program::WdlTheta,
+            Program::Permutation,
+        ];
         for loss in RowLoss::ALL {
             for logits in [
                 Storage::F32,
@@ -518,7 +613,8 @@ impl Module {
                 for targets in targets_for(loss, logits) {
                     for grad in [GradStorage::F32, GradStorage::Same, GradStorage::InPlace] {
                         // f32 logits: the same as `F32`.
-                        if (logits, grad) != (Storage::F32, GradStorage::Same) {
+                        let same = (logits, grad) == (Storage::F32, GradStorage::Same);
+                        if !same && (grad == GradStorage::F32 || !loss.parts().inner) {
                             programs.push(Program::Rows {
                                 loss,
                                 logits,

@@ -432,8 +432,8 @@ fn family(backend: &str, tolerance: f64) {
                 mask: Some(&bools(&mask)),
                 sample_weight: Some(&sample_weight),
                 class_weight: Some(&class_weight),
-                threshold: Threshold::None,
                 grad_loss: Some(&grad_loss),
+                ..RowInputs::default()
             });
             let mut wanted: Vec<(&str, &[usize], &[f64])> =
                 vec![("grad_logits", &[2, 5], &truth.grad_logits)];

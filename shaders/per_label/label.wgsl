@@ -13,7 +13,7 @@ struct LabelSides {
 fn label_loss(e: Element) -> f32 {
     let y = shares(e);
     let sides = label_sides(e);
-    let loss = select(0.0, y.x * sides.pos, y.x > 0.0) + select(0.0, y.y * sides.neg, y.y > 0.0);
+    let loss = select(0.0, y.x * sides.pos, y.x != 0.0) + select(0.0, y.y * sides.neg, y.y != 0.0);
     // Some share of HUGE is infinite too.
     return select(loss, HUGE, abs(e.logit) >= HUGE && loss > 1e30);
 }

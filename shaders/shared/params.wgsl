@@ -61,6 +61,25 @@ struct RowParams {
     infinity: u32,
     row_mean: u32,
     column_rows: u32,       // `columns`: rows of one chunk
+    columns: u32,           // and how many columns
+
+    prediction: u32,        // wdl: 0 normalised sigmoid, 1 softmax
+    phi: u32,               // 0 square, 1 absolute, 2 Huber
+    additive: u32,          // 1 where the weights of a pair are added
+    sets: u32,              // rows of theta
+    weights: u32,           // weights in each
+    huber_delta: f32,
+    lambda_presence: f32,
+    lambda_difference: f32,
+    per_pair: f32,          // of the sum of differences, over n (n - 1)
+    degree: f32,            // of the sum in the weights
+    spread_at: u32,         // places in `scratch`
+    e_at: u32,
+    h_at: u32,              // or ABSENT
+    c_at: u32,
+    weights_at: u32,        // or ABSENT: all weights are 1
+    order_offset: u32,      // of the permutation
+    order_stride: u32,      // 0 where one serves all rows
 }
 
 @group(0) @binding(0) var<uniform> params: RowParams;

@@ -4,19 +4,18 @@
 //            dispatch; the logits that fit `cached` are read once.
 // `partial`, `combine`, `gradient`   few long rows: `chunks` workgroups share a row, a second dispatch merges what they
 //            found in a fixed order, a third writes the gradient.
-// `columns`  sums of the gradient over the rows, one per label (for a threshold per label): 32 labels a workgroup.
+// `columns`  sums of the gradient over the rows, one per label (for a threshold per label).
 //
 // Grid: `rows` groups; `partial` and `gradient` rows * chunks groups, `combine` rows groups, all folded over x and y;
-//       `columns` ceil(cols/32) x chunks of `column_rows` rows.
+//       `columns` as shared/columns.wgsl.
 // Invariants: all lanes of a workgroup reach every barrier (what decides is in `params` or the workgroup's number); no
 //       workgroup reads what another of the same dispatch writes; nothing outside the rows is written.
 // Mirrors: src/losses/row_steps.rs (sizes, grid), src/reference/rows.rs (what is computed).
 //
-// provides: scratch (binding 6), run_rows, run_partial, run_combine, run_gradient, run_columns
-// expects:  WG, CACHE, params, logits, grad, second, targets, element, lanes, reduce, and from the loss: Acc, acc_start, acc_add, acc_store,
+// provides: run_rows, run_partial, run_combine, run_gradient, column_term
+// expects:  WG, CACHE, params, logits, grad, second, targets, sides, scratch, element, lanes, reduce, and from the loss:
+//           row_begin (called before anything else is asked of a row), Acc, acc_start, acc_add, acc_store,
 //           acc_load, Coef, coef_store, coef_load, RowResult, row_result, element_grad
-
-@group(0) @binding(6) var<storage, read_write> scratch: array<u32>;
 
 // The logits a lane has seen in the first sweep; each lane reads only what it wrote.
 var<workgroup> wg_cache: array<u32, CACHE>;
@@ -116,6 +115,9 @@ fn run_rows(at: Lane, group: Group) {
     for (var block = 0u; block < params.blocks; block++) {
         let row = (group.id.x * params.blocks + block) * per_group + (lane >> params.shift);
         let live = row < params.rows;
+        if (live) {
+            row_begin(row);
+        }
         let acc = row_reduce(at, group, params.width, sweep_statistics(lane, row, live, 0u, params.items));
         var result: RowResult;
         if (live) {
@@ -145,8 +147,10 @@ fn run_partial(at: Lane, group: Group) {
         return;
     }
     let lane = lane_index(at, group);
+    let row = number / params.chunks;
     let start = (number % params.chunks) * params.items;
-    let acc = row_reduce(at, group, WG, sweep_statistics(lane, number / params.chunks, true, start, start + params.items));
+    row_begin(row);
+    let acc = row_reduce(at, group, WG, sweep_statistics(lane, row, true, start, start + params.items));
     if (lane == 0u) {
         acc_store(params.chunk_at + number * ACC_WORDS, acc);
     }
@@ -164,6 +168,7 @@ fn run_combine(at: Lane, group: Group) {
     }
     acc = row_reduce(at, group, WG, acc);
     if (lane == 0u) {
+        row_begin(row);
         store_row(row, row_result(row, acc));
     }
 }
@@ -176,36 +181,16 @@ fn run_gradient(at: Lane, group: Group) {
     let row = number / params.chunks;
     let start = (number % params.chunks) * params.items;
     let coef = coef_load(params.coef_at + (params.first_row + row) * COEF_WORDS);
+    row_begin(row);
     let lane = lane_index(at, group);
     // Nothing is cached here, but FXC refuses a read of what the entry point never writes.
     wg_cache[lane] = 0u;
     sweep_gradient(lane, row, true, start, start + params.items, coef);
 }
 
-var<workgroup> wg_column: array<f32, WG>;
-
-fn run_columns(at: Lane, group: Group) {
-    let lane = lane_index(at, group);
-    let col = (group.id.x + group.id.y * params.groups_x) * 32u + lane % 32u;
-    let first = group.id.z * params.column_rows;
-    let end = min(first + params.column_rows, params.rows);
-    var sum = 0.0;
-    if (col < params.cols) {
-        for (var row = first + lane / 32u; row < end; row += WG / 32u) {
-            let coef = coef_load(params.coef_at + (params.first_row + row) * COEF_WORDS);
-            let e = element(row, col, logit_at(row, col), target_scan(row, col));
-            if (e.counts) {
-                sum -= select(element_grad(e, coef).x, bitcast<f32>(params.nan), coef.bad);
-            }
-        }
-    }
-    wg_column[lane] = sum;
-    // Every lane's part is there before the first is read.
-    workgroupBarrier();
-    if (lane < 32u && col < params.cols) {
-        for (var i = lane + 32u; i < WG; i += 32u) {
-            sum += wg_column[i];
-        }
-        scratch[params.column_at + (params.first_group + group.id.z) * params.cols + col] = bitcast<u32>(sum);
-    }
+// The gradient to a threshold: what is subtracted from every logit.
+fn column_term(row: u32, col: u32) -> f32 {
+    let coef = coef_load(params.coef_at + (params.first_row + row) * COEF_WORDS);
+    let e = element(row, col, logit_at(row, col), target_scan(row, col));
+    return select(0.0, -select(element_grad(e, coef).x, bitcast<f32>(params.nan), coef.bad), e.counts);
 }

@@ -76,7 +76,7 @@ fn acc_add(acc: ptr<function, Acc>, e: Element) {
         return;
     }
     let loss = label_loss(e);
-    if (abs(loss) >= HUGE) {
+    if (abs(loss) >= HUGE && e.weight > 0.0) {
         (*acc).flags |= 2u;
         return;
     }

@@ -10,9 +10,11 @@ use crate::host::Gpu;
 use crate::losses::rows::{
     Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold,
 };
+use crate::losses::wdl;
 use crate::shader::cache_words;
 use crate::{
-    AnyLoss, DType, Error, ErrorKind, Plan, Prepared, Reduction, Tensor, context, reference,
+    AnyLoss, DType, Error, ErrorKind, Permutation, Plan, Prepared, Reduction, Tensor, context,
+    reference,
 };
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -104,7 +106,7 @@ impl RowBench {
             dtype: DType::F32,
             form: match loss.target_kind() {
                 TargetKind::Logits => Form::Float(DType::F32),
-                TargetKind::Hard | TargetKind::Soft => Form::U8,
+                TargetKind::Hard | TargetKind::Soft | TargetKind::Proportions => Form::U8,
             },
             mode: Mode::Both,
             rows,
@@ -146,7 +148,10 @@ impl RowBench {
         let mut rng = Rng::new(self.seed.wrapping_add((row as u64) << 32));
         let kind = self.loss.target_kind();
         let (soft, target_type) = match self.form {
-            Form::Float(dtype) => (kind == TargetKind::Soft, dtype),
+            Form::Float(dtype) => (
+                matches!(kind, TargetKind::Soft | TargetKind::Proportions),
+                dtype,
+            ),
             Form::U8 | Form::Bits | Form::Csr => (false, DType::F32),
         };
         let positives = self.positives();
@@ -219,7 +224,8 @@ impl RowBench {
     ///
     /// The sweeps are those of the plan. The first reads everything. The gradient is a second one, less the logits of
     /// each row that the workgroup has kept (with the targets beside them, which the cache has); the gradient to a
-    /// threshold per label is another. Scratch is small and left out.
+    /// threshold per label is another. Scratch is small and left out, but for the planes of WDL, whose first and last
+    /// stage both have these sweeps.
     fn traffic(&self, plan: &Plan, workgroup: u32) -> u64 {
         let has = |entry| plan.steps.iter().any(|step| step.kernel.entry == entry);
         let (rows, all) = (self.rows as u64, self.all());
@@ -229,8 +235,19 @@ impl RowBench {
             Some(_) if has("gradient") => all,
             Some(_) => rows * self.cols.saturating_sub(kept) as u64,
         };
-        let columns = if has("columns") { all } else { 0 };
-        let read = all + again + columns;
+        let (columns, stages, planes) = match self.loss.wdl() {
+            None if has("columns") => (all, 1, 0),
+            None => (0, 1, 0),
+            // e is written and read, c too and for the gradient to theta once more, h written and read twice.
+            Some(config) => {
+                let (sets, len) = config.theta_shape(self.cols);
+                let gradient = u64::from(self.gradient().is_some());
+                let weights = (self.rows * sets * len) as u64;
+                let planes = all * (2 + 3 * gradient) + weights * (2 + gradient);
+                (0, 2, 4 * planes)
+            }
+        };
+        let read = stages * (all + again) + columns;
         let targets: u64 = self.target_bytes().iter().sum();
         let targets = u128::from(targets) * u128::from(read) / u128::from(all);
         let written = self.gradient().map_or(0, DType::size) * all
@@ -238,7 +255,7 @@ impl RowBench {
                 Mode::Gradient => 0,
                 _ => 4 * self.loss_len() as u64,
             };
-        read * self.dtype.size() + targets as u64 + written
+        read * self.dtype.size() + targets as u64 + written + planes
     }
 
     /// Prepares the call and brings the data to the device, in this order: what the device cannot do costs no data.
@@ -260,6 +277,12 @@ impl RowBench {
             None => None,
         };
         let grad_threshold = gpu.zeros(4 * thresholds.len() as u64)?;
+        // WDL: a seed of zeros and weights of 1 cost what all others do.
+        let wdl = self.loss.wdl();
+        let (sets, len) = wdl.map_or((0, 0), |config| config.theta_shape(cols));
+        let seed = gpu.zeros(8)?;
+        let theta = gpu.zeros(4 * (sets * len) as u64)?;
+        let grad_theta = gpu.zeros(4 * (sets * len) as u64)?;
 
         let vector = |buffer, len| Tensor::vector(buffer, DType::F32, len);
         let inputs = RowInputs {
@@ -269,6 +292,14 @@ impl RowBench {
                 ThresholdCase::Row => Some(Threshold::Row(vector(&threshold, rows))),
                 ThresholdCase::Label => Some(Threshold::Label(vector(&threshold, cols))),
             },
+            permutation: wdl
+                .filter(|config| config.form == wdl::Form::Adjacent)
+                .map(|_| Permutation::Seeded {
+                    seed: Tensor::vector(&seed, DType::U32, 2),
+                    per_row: false,
+                    advance: false,
+                }),
+            theta: wdl.map(|_| Tensor::matrix(&theta, DType::F32, sets, len)),
             ..RowInputs::new(
                 Tensor::matrix(&logits, self.dtype, rows, cols),
                 match self.form {
@@ -301,6 +332,9 @@ impl RowBench {
             grad_targets: None,
             grad_threshold: (self.mode != Mode::Loss && self.threshold != ThresholdCase::None)
                 .then(|| vector(&grad_threshold, thresholds.len())),
+            grad_theta: (self.mode != Mode::Loss && wdl.is_some())
+                .then(|| Tensor::matrix(&grad_theta, DType::F32, sets, len)),
+            grad_theta0: None,
         };
         let began = Instant::now();
         let call = self.loss.prepare(gpu.context(), &inputs, &outputs)?;
@@ -399,6 +433,10 @@ impl RowReference {
                 ThresholdCase::Batch => reference::Threshold::Scalar(self.threshold[0]),
                 ThresholdCase::Row => reference::Threshold::PerRow(&self.threshold),
                 ThresholdCase::Label => reference::Threshold::PerLabel(&self.threshold),
+            },
+            permutation: reference::Permutation::Seeded {
+                seed: 0,
+                per_row: false,
             },
             ..reference::RowInputs::default()
         })?;

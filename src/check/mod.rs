@@ -10,7 +10,9 @@ mod compare;
 mod data;
 mod rows;
 
-pub use rows::{Data, Depth, Extras, Form, Layout, Mode, RowCase, ThresholdCase, row_cases};
+pub use rows::{
+    Data, Depth, Extras, Form, Layout, Mode, OrderCase, RowCase, ThresholdCase, WdlCase, row_cases,
+};
 
 use crate::Error;
 use crate::host::Gpu;

@@ -6,9 +6,11 @@ use super::arena::{Arena, Place, rounded};
 use super::compare::compare;
 use super::data::Rng;
 use crate::host::Gpu;
+use crate::losses::permutation::Permutation as Order;
 use crate::losses::rows::{
     Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold,
 };
+use crate::losses::wdl::{self, PairWeights, Phi, Prediction, Wdl};
 use crate::losses::zlpr;
 use crate::{
     AnyLoss, Asl, Bce, DType, Dice, Error, Focal, Hill, Prepared, Reduction, Zlpr, reference,
@@ -89,6 +91,41 @@ pub enum ThresholdCase {
     Label,
 }
 
+/// What a case of WDL has beside the tensors of all row losses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WdlCase {
+    /// Where the permutation comes from.
+    pub order: OrderCase,
+    /// Whether there are weights to learn.
+    pub theta: bool,
+    /// Whether it is the bounded form.
+    pub theta0: bool,
+}
+
+/// Where a case's permutation comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderCase {
+    /// There is none.
+    None,
+    /// One for the batch.
+    Batch,
+    /// One for each row.
+    PerRow,
+    /// A seed for the batch's.
+    Seed,
+    /// A seed for the rows'.
+    SeedPerRow,
+}
+
+impl WdlCase {
+    /// Nothing.
+    pub const NONE: WdlCase = WdlCase {
+        order: OrderCase::None,
+        theta: false,
+        theta0: false,
+    };
+}
+
 /// One case of the table. Begin with [`RowCase::plain`] and change what matters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RowCase {
@@ -98,6 +135,8 @@ pub struct RowCase {
     pub loss: AnyLoss,
     /// Its threshold.
     pub threshold: ThresholdCase,
+    /// Its permutation and weights.
+    pub wdl: WdlCase,
     /// Element type of the logits.
     pub dtype: DType,
     /// Form of the targets.
@@ -125,10 +164,11 @@ impl RowCase {
             name,
             loss,
             threshold: ThresholdCase::None,
+            wdl: WdlCase::NONE,
             dtype: DType::F32,
             form: match loss.target_kind() {
                 TargetKind::Logits => Form::Float(DType::F32),
-                TargetKind::Hard | TargetKind::Soft => Form::U8,
+                TargetKind::Hard | TargetKind::Soft | TargetKind::Proportions => Form::U8,
             },
             mode: Mode::Both,
             extras: Extras::Upstream,
@@ -179,8 +219,106 @@ impl fmt::Display for RowCase {
     }
 }
 
-/// Every loss of the table with its threshold kind.
-fn losses() -> Vec<(&'static str, AnyLoss, ThresholdCase)> {
+/// Every loss of the table with its threshold kind, and what WDL takes.
+fn losses() -> Vec<(&'static str, AnyLoss, ThresholdCase, WdlCase)> {
+    let others = row_losses().into_iter();
+    let mut all: Vec<_> = others
+        .map(|(name, loss, threshold)| (name, loss, threshold, WdlCase::NONE))
+        .collect();
+    let case = |order, theta, theta0| WdlCase {
+        order,
+        theta,
+        theta0,
+    };
+    let weighted = Wdl {
+        lambda_presence: 0.5,
+        lambda_ratio: 0.75,
+        lambda_difference: 2.0,
+        epsilon: 0.01,
+        ..Wdl::default()
+    };
+    let wdl = [
+        (
+            "wdl-adjacent",
+            Wdl::adjacent(),
+            case(OrderCase::Batch, true, false),
+        ),
+        (
+            "wdl-adjacent-huber",
+            Wdl {
+                form: wdl::Form::Adjacent,
+                phi: Phi::Huber { delta: 0.05 },
+                prediction: Prediction::Softmax,
+                ..weighted
+            },
+            case(OrderCase::PerRow, true, true),
+        ),
+        (
+            "wdl-adjacent-seed",
+            Wdl {
+                phi: Phi::Abs,
+                ..Wdl::adjacent()
+            },
+            case(OrderCase::Seed, false, false),
+        ),
+        (
+            "wdl-adjacent-seeds",
+            Wdl {
+                ascent: true,
+                ..Wdl::adjacent()
+            },
+            case(OrderCase::SeedPerRow, true, false),
+        ),
+        (
+            "wdl-pairs",
+            Wdl::default(),
+            case(OrderCase::None, true, false),
+        ),
+        (
+            "wdl-pairs-bounded",
+            Wdl {
+                form: wdl::Form::Pairs {
+                    weights: PairWeights::Rank(3),
+                },
+                prediction: Prediction::Softmax,
+                ..weighted
+            },
+            case(OrderCase::None, true, true),
+        ),
+        (
+            "wdl-pairs-additive",
+            Wdl {
+                form: wdl::Form::Pairs {
+                    weights: PairWeights::Additive,
+                },
+                ..weighted
+            },
+            case(OrderCase::None, true, false),
+        ),
+        (
+            "wdl-sweep",
+            Wdl {
+                phi: Phi::Huber { delta: 0.02 },
+                ..Wdl::pairs(PairWeights::Rank(2))
+            },
+            case(OrderCase::None, true, false),
+        ),
+        (
+            "wdl-sweep-additive",
+            Wdl {
+                phi: Phi::Abs,
+                ..Wdl::pairs(PairWeights::Additive)
+            },
+            case(OrderCase::None, true, true),
+        ),
+    ];
+    for (name, loss, wdl) in wdl {
+        all.push((name, loss.into(), ThresholdCase::None, wdl));
+    }
+    all
+}
+
+fn row_losses() -> Vec<(&'static str, AnyLoss, ThresholdCase)> {
     use ThresholdCase::{Batch, Label, None, Row};
     let zlpr = AnyLoss::Zlpr;
     vec![
@@ -284,11 +422,11 @@ pub fn row_cases(depth: Depth) -> Vec<RowCase> {
     let mut cases = Vec::new();
     // Steps of the counter that are coprime to the lists' lengths make all of them meet all others.
     let mut turn = 0;
-    for (name, loss, threshold) in losses() {
+    for (name, loss, threshold, wdl) in losses() {
         for dtype in [DType::F32, DType::F16, DType::Bf16] {
             let forms = match loss.target_kind() {
                 TargetKind::Logits => vec![Form::Float(dtype)],
-                TargetKind::Hard | TargetKind::Soft => {
+                TargetKind::Hard | TargetKind::Soft | TargetKind::Proportions => {
                     let other = [DType::F32, DType::F16, DType::Bf16][(turn + 1) % 3];
                     vec![
                         Form::U8,
@@ -311,6 +449,7 @@ pub fn row_cases(depth: Depth) -> Vec<RowCase> {
                         name,
                         loss: loss.with_reduction(reductions[turn % 4]),
                         threshold,
+                        wdl,
                         dtype,
                         form,
                         mode: modes[turn % 5],
@@ -348,6 +487,10 @@ struct Numbers {
     sample_weight: Option<Vec<f64>>,
     class_weight: Option<Vec<f64>>,
     threshold: Vec<f64>,
+    order: Vec<u32>,
+    seed: u64,
+    theta: Option<Vec<f64>>,
+    theta0: Option<Vec<f64>>,
     grad_loss: Option<Vec<f64>>,
 }
 
@@ -360,7 +503,7 @@ fn numbers(case: &RowCase) -> Numbers {
         (Data::Large, _) => 3e3,
         (Data::Normal | Data::Edges, _) => 3.0,
     };
-    let float = |value: f64| rounded(case.dtype, value);
+    let stored = |value: f64| rounded(case.dtype, value);
     let form = match case.form {
         Form::Float(dtype) => dtype,
         Form::U8 | Form::Bits | Form::Csr => DType::F32,
@@ -370,7 +513,8 @@ fn numbers(case: &RowCase) -> Numbers {
     for row in 0..rows {
         let positives = [0.0, 1.0, 0.3, 0.02][row % 4];
         for col in 0..cols {
-            let soft = matches!(case.form, Form::Float(_)) && kind == TargetKind::Soft;
+            let float = matches!(case.form, Form::Float(_));
+            let soft = float && matches!(kind, TargetKind::Soft | TargetKind::Proportions);
             let mut logit = spread * rng.normal();
             let target = match kind {
                 TargetKind::Logits => logit + spread.min(30.0) * 0.3 * rng.normal(),
@@ -389,7 +533,7 @@ fn numbers(case: &RowCase) -> Numbers {
                     _ => logit,
                 };
             }
-            logits.push(float(logit));
+            logits.push(stored(logit));
             targets.push(rounded(form, target));
         }
     }
@@ -419,6 +563,17 @@ fn numbers(case: &RowCase) -> Numbers {
         weight
     });
     let threshold = random(threshold, -1.0, 1.0);
+    let (sets, len) = case.loss.wdl().map_or((0, 0), |w| w.theta_shape(cols));
+    let theta = case.wdl.theta.then(|| random(sets * len, -2.0, 2.0));
+    let theta0 = case.wdl.theta0.then(|| random(1, -1.0, 1.0));
+    let orders = match case.wdl.order {
+        OrderCase::Batch => 1,
+        OrderCase::PerRow => rows,
+        OrderCase::None | OrderCase::Seed | OrderCase::SeedPerRow => 0,
+    };
+    let order = (0..orders)
+        .flat_map(|row| reference::permutation(case.seed, row as u32, cols as u32))
+        .collect();
     let mut flags = |n: usize, p: f64| -> Vec<f64> {
         (0..n).map(|_| f64::from(u8::from(rng.chance(p)))).collect()
     };
@@ -430,6 +585,10 @@ fn numbers(case: &RowCase) -> Numbers {
         sample_weight,
         class_weight,
         threshold,
+        order,
+        seed: case.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        theta,
+        theta0,
         grad_loss,
     }
 }
@@ -448,6 +607,7 @@ fn reference_of<T: reference::Real>(
     let class_weight = n.class_weight.as_deref().map(real);
     let grad_loss = n.grad_loss.as_deref().map(real);
     let threshold = real(&n.threshold);
+    let theta = n.theta.as_deref().map(real);
     case.loss.reference(&reference::RowInputs {
         rows: case.rows,
         cols: case.cols,
@@ -463,6 +623,17 @@ fn reference_of<T: reference::Real>(
             ThresholdCase::Row => reference::Threshold::PerRow(&threshold),
             ThresholdCase::Label => reference::Threshold::PerLabel(&threshold),
         },
+        permutation: match case.wdl.order {
+            OrderCase::None => reference::Permutation::None,
+            OrderCase::Batch => reference::Permutation::Batch(&n.order),
+            OrderCase::PerRow => reference::Permutation::PerRow(&n.order),
+            OrderCase::Seed | OrderCase::SeedPerRow => reference::Permutation::Seeded {
+                seed: n.seed,
+                per_row: case.wdl.order == OrderCase::SeedPerRow,
+            },
+        },
+        theta: theta.as_deref(),
+        theta0: n.theta0.as_ref().map(|t| T::from_f64(t[0])),
         grad_loss: grad_loss.as_deref(),
     })
 }
@@ -472,11 +643,15 @@ struct Placed {
     arena: Arena,
     logits: Place,
     targets: (Place, Option<Place>),
-    sides: [Option<Place>; 6],
+    sides: [Option<Place>; 7],
+    order: Option<Place>,
+    theta: Option<Place>,
     loss: Option<Place>,
     grad: Option<Place>,
     grad_targets: Option<Place>,
     grad_threshold: Option<Place>,
+    grad_theta: Option<Place>,
+    grad_theta0: Option<Place>,
 }
 
 fn place(case: &RowCase, n: &Numbers) -> Placed {
@@ -524,11 +699,25 @@ fn place(case: &RowCase, n: &Numbers) -> Placed {
         vector(DType::F32, &n.class_weight),
         vector(DType::F32, &threshold),
         vector(DType::F32, &n.grad_loss),
+        vector(DType::F32, &n.theta0),
     ];
     sides[1] = n
         .mask
         .as_ref()
         .map(|values| arena.put(DType::U8, rows, cols, values));
+    let (sets, len) = case.loss.wdl().map_or((0, 0), |w| w.theta_shape(cols));
+    let theta = n
+        .theta
+        .as_ref()
+        .map(|values| arena.put(DType::F32, sets, len, values));
+    let order = match case.wdl.order {
+        OrderCase::None => None,
+        OrderCase::Batch => Some(arena.put_words(1, cols, &n.order)),
+        OrderCase::PerRow => Some(arena.put_words(rows, cols, &n.order)),
+        OrderCase::Seed | OrderCase::SeedPerRow => {
+            Some(arena.put_words(1, 2, &[n.seed as u32, (n.seed >> 32) as u32]))
+        }
+    };
     let gradients = case.mode != Mode::Loss;
     let loss_len = match case.loss.reduction() {
         Reduction::None => rows,
@@ -547,6 +736,10 @@ fn place(case: &RowCase, n: &Numbers) -> Placed {
         },
         grad_targets: to_targets.then(|| arena.output(DType::F32, rows, cols)),
         grad_threshold: to_threshold.then(|| arena.output(DType::F32, 1, n.threshold.len())),
+        grad_theta: (gradients && theta.is_some()).then(|| arena.output(DType::F32, sets, len)),
+        grad_theta0: (gradients && n.theta0.is_some()).then(|| arena.output(DType::F32, 1, 1)),
+        order,
+        theta,
         arena,
         logits,
         targets,
@@ -577,6 +770,22 @@ fn prepare(gpu: &Gpu, case: &RowCase, placed: &Placed) -> Result<Prepared, Error
             ThresholdCase::Row => side(4).map(Threshold::Row),
             ThresholdCase::Label => side(4).map(Threshold::Label),
         },
+        permutation: placed.order.as_ref().map(|place| {
+            let values = tensor(place);
+            let seeded = |per_row| Order::Seeded {
+                seed: values,
+                per_row,
+                advance: false,
+            };
+            match case.wdl.order {
+                OrderCase::None | OrderCase::Batch => Order::Batch(values),
+                OrderCase::PerRow => Order::PerRow(values),
+                OrderCase::Seed => seeded(false),
+                OrderCase::SeedPerRow => seeded(true),
+            }
+        }),
+        theta: placed.theta.as_ref().map(tensor),
+        theta0: side(6),
         grad_loss: side(5),
     };
     let outputs = RowOutputs {
@@ -590,6 +799,8 @@ fn prepare(gpu: &Gpu, case: &RowCase, placed: &Placed) -> Result<Prepared, Error
         },
         grad_targets: placed.grad_targets.as_ref().map(tensor),
         grad_threshold: placed.grad_threshold.as_ref().map(tensor),
+        grad_theta: placed.grad_theta.as_ref().map(tensor),
+        grad_theta0: placed.grad_theta0.as_ref().map(tensor),
     };
     case.loss.prepare(gpu.context(), &inputs, &outputs)
 }
@@ -636,6 +847,20 @@ pub(super) fn run(gpu: &Gpu, case: &RowCase) -> Result<Outcome, Error> {
             DType::F32,
             &truth.grad_threshold,
             &naive.grad_threshold,
+        ),
+        (
+            "grad_theta",
+            &placed.grad_theta,
+            DType::F32,
+            &truth.grad_theta,
+            &naive.grad_theta,
+        ),
+        (
+            "grad_theta0",
+            &placed.grad_theta0,
+            DType::F32,
+            &truth.grad_theta0,
+            &naive.grad_theta0,
         ),
     ];
     let outputs: Vec<Place> = expected
@@ -690,7 +915,7 @@ pub(super) fn run(gpu: &Gpu, case: &RowCase) -> Result<Outcome, Error> {
             .map(|(_, v)| *v)
             .collect();
         let magnitude = match name {
-            "grad_threshold" => upstream,
+            "grad_threshold" | "grad_theta0" => upstream,
             "loss" => risk,
             _ => 0.0,
         };

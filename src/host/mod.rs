@@ -362,7 +362,7 @@ impl Engine {
         wanted: Wanted,
     ) -> Result<RowsResult, Error> {
         loss.check()?;
-        rows.check(loss.target_kind(), loss.reduction())?;
+        rows.check(loss)?;
         match &self.gpu {
             Some(gpu) => rows.on_gpu(gpu, loss, wanted),
             None => rows.on_reference(loss, wanted),

@@ -1,10 +1,13 @@
 //! Losses of rows over plain slices.
 
 use super::Gpu;
+use crate::losses::permutation::Permutation as Order;
 use crate::losses::rows::{
     Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold,
 };
-use crate::{DType, Error, ErrorKind, Reduction, Tensor, reference};
+use crate::losses::wdl;
+use crate::reference::Permutation;
+use crate::{DType, Error, ErrorKind, Reduction, Tensor, Wdl, reference};
 use half::{bf16, f16};
 
 /// Real numbers in one of the three element types.
@@ -65,7 +68,8 @@ impl<'a> Values<'a> {
 pub enum Labels<'a> {
     /// `rows * cols` flags, 0 or 1.
     Flags(&'a [u8]),
-    /// `rows * cols` numbers: soft labels in `[0, 1]`, exactly 0 or 1 for losses of hard labels, or other logits.
+    /// `rows * cols` numbers: soft labels in `[0, 1]`, for WDL not negative, exactly 0 or 1 for losses of hard labels, or
+    /// other logits.
     Values(Values<'a>),
     /// `rows * ceil(cols/32)` words: label `l` is bit `l % 32` of word `l / 32`.
     Bits(&'a [u32]),
@@ -110,6 +114,12 @@ pub struct Rows<'a> {
     pub class_weight: Option<&'a [f32]>,
     /// Threshold of TLPR.
     pub threshold: Option<Thresholds<'a>>,
+    /// WDL: the order of the labels in its adjacent form. Seeded ones are made on the GPU.
+    pub permutation: Permutation<'a>,
+    /// WDL: as many values as [`Wdl::theta_shape`](crate::Wdl::theta_shape) says.
+    pub theta: Option<&'a [f32]>,
+    /// WDL: makes it the bounded form.
+    pub theta0: Option<f32>,
     /// Upstream gradient: one, or without a reduction `rows`.
     pub grad_loss: Option<&'a [f32]>,
 }
@@ -134,6 +144,10 @@ pub struct RowsResult {
     pub grad_targets: Vec<f32>,
     /// As many as the threshold has.
     pub grad_threshold: Vec<f32>,
+    /// As many as `theta` has.
+    pub grad_theta: Vec<f32>,
+    /// One where there is a `theta0`.
+    pub grad_theta0: Vec<f32>,
 }
 
 impl<'a> Rows<'a> {
@@ -149,14 +163,18 @@ impl<'a> Rows<'a> {
             sample_weight: None,
             class_weight: None,
             threshold: None,
+            permutation: Permutation::None,
+            theta: None,
+            theta0: None,
             grad_loss: None,
         }
     }
 
     /// Checks lengths, and the values that lie here on the host: that soft targets are in `[0, 1]`, indices in range,
-    /// offsets rising, weights finite.
-    pub(super) fn check(&self, kind: TargetKind, reduction: Reduction) -> Result<(), Error> {
+    /// offsets rising, weights finite, permutations permutations.
+    pub(super) fn check<L: Rowwise>(&self, loss: &L) -> Result<(), Error> {
         let (rows, cols) = (self.rows, self.cols);
+        let (kind, reduction) = (loss.target_kind(), loss.reduction());
         let Some(all) = rows
             .checked_mul(cols)
             .filter(|all| *all < u32::MAX as usize)
@@ -169,7 +187,15 @@ impl<'a> Rows<'a> {
         };
         length("logits", self.logits.len(), all)?;
         match (self.labels, kind) {
-            (Labels::Flags(flags), TargetKind::Hard | TargetKind::Soft) => {
+            (_, TargetKind::Logits) if !matches!(self.labels, Labels::Values(_)) => {
+                return Err(Error::new(
+                    ErrorKind::DType,
+                    "other",
+                    "dense logits",
+                    "targets of another form",
+                ));
+            }
+            (Labels::Flags(flags), _) => {
                 length("targets", flags.len(), all)?;
                 every("targets", flags, cols, "0 or 1", |y| *y <= 1)?;
             }
@@ -199,19 +225,22 @@ impl<'a> Rows<'a> {
                     *t == 0.0 || *t == 1.0
                 })?;
             }
-            (Labels::Bits(words), TargetKind::Hard | TargetKind::Soft) => {
+            (Labels::Values(values), TargetKind::Proportions) => {
+                length("targets", values.len(), all)?;
+                let values = values.to_f64();
+                every(
+                    "targets",
+                    &values,
+                    cols,
+                    "finite values, not negative",
+                    |t| t.is_finite() && *t >= 0.0,
+                )?;
+            }
+            (Labels::Bits(words), _) => {
                 length("target_bits", words.len(), rows * cols.div_ceil(32))?;
             }
-            (Labels::Sparse { offsets, indices }, TargetKind::Hard | TargetKind::Soft) => {
+            (Labels::Sparse { offsets, indices }, _) => {
                 reference::check_csr(rows, cols, offsets, indices)?;
-            }
-            (_, TargetKind::Logits) => {
-                return Err(Error::new(
-                    ErrorKind::DType,
-                    "other",
-                    "dense logits",
-                    "targets of another form",
-                ));
             }
         }
         if let Some(mask) = self.class_mask {
@@ -241,6 +270,7 @@ impl<'a> Rows<'a> {
             Some(Thresholds::Label(t)) => length("threshold", t.len(), cols)?,
             Some(Thresholds::Batch(_)) | None => {}
         }
+        self.check_wdl(loss.wdl())?;
         match self.grad_loss {
             Some(grad) if reduction != Reduction::None || grad.len() != rows => {
                 length("grad_loss", grad.len(), 1)?;
@@ -248,6 +278,36 @@ impl<'a> Rows<'a> {
             Some(_) | None => {}
         }
         Ok(())
+    }
+
+    /// Checks what WDL alone takes.
+    fn check_wdl(&self, config: Option<Wdl>) -> Result<(), Error> {
+        let Some(config) = config else {
+            for (name, given) in [
+                ("permutation", self.permutation != Permutation::None),
+                ("theta", self.theta.is_some()),
+                ("theta0", self.theta0.is_some()),
+            ] {
+                if given {
+                    return Err(Error::value(name, "none with this loss", "one"));
+                }
+            }
+            return Ok(());
+        };
+        if config.form == wdl::Form::Adjacent {
+            reference::check_permutation(self.rows, self.cols, self.permutation)?;
+        }
+        let (sets, len) = config.theta_shape(self.cols);
+        if let Some(theta) = self.theta {
+            length("theta", theta.len(), sets.saturating_mul(len))?;
+            every("theta", theta, len, "finite values", |t| t.is_finite())?;
+        }
+        match self.theta0 {
+            Some(theta0) if !theta0.is_finite() => {
+                Err(Error::value("theta0", "a finite value", theta0))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn on_gpu<L: Rowwise>(
@@ -296,11 +356,48 @@ impl<'a> Rows<'a> {
         let sample_weight_at = place(bytemuck::cast_slice(self.sample_weight.unwrap_or(&[])));
         let threshold_at = place(bytemuck::cast_slice(threshold));
         let grad_loss_at = place(bytemuck::cast_slice(self.grad_loss.unwrap_or(&[])));
+        let theta0_at = place(bytemuck::cast_slice(self.theta0.as_slice()));
         let sides = gpu.upload(&bytes)?;
         let side = |at: u64, values: &[f32]| {
             Tensor::vector(&sides, DType::F32, values.len()).offset(at / 4)
         };
+        let order = match self.permutation {
+            Permutation::None => gpu.upload(&[])?,
+            Permutation::Batch(all) | Permutation::PerRow(all) => {
+                gpu.upload(bytemuck::cast_slice(all))?
+            }
+            Permutation::Seeded { seed, .. } => {
+                gpu.upload(bytemuck::cast_slice(&[seed as u32, (seed >> 32) as u32]))?
+            }
+        };
+        let thetas = self.theta.unwrap_or(&[]);
+        let theta = gpu.upload(bytemuck::cast_slice(thetas))?;
+        let (sets, len) = loss.wdl().map_or((1, 0), |config| config.theta_shape(cols));
         let inputs = RowInputs {
+            permutation: match self.permutation {
+                Permutation::None => None,
+                Permutation::Batch(_) => {
+                    Some(Order::Batch(Tensor::vector(&order, DType::U32, cols)))
+                }
+                Permutation::PerRow(_) => Some(Order::PerRow(Tensor::matrix(
+                    &order,
+                    DType::U32,
+                    rows,
+                    cols,
+                ))),
+                Permutation::Seeded { per_row, .. } => Some(Order::Seeded {
+                    seed: Tensor::vector(&order, DType::U32, 2),
+                    per_row,
+                    advance: false,
+                }),
+            },
+            theta: self
+                .theta
+                .map(|_| Tensor::matrix(&theta, DType::F32, sets, len)),
+            theta0: self
+                .theta0
+                .as_ref()
+                .map(|v| side(theta0_at, std::slice::from_ref(v))),
             logits: Tensor::matrix(&logits, self.logits.dtype(), rows, cols),
             targets,
             class_mask: self
@@ -334,12 +431,16 @@ impl<'a> Rows<'a> {
             if gradients { all } else { 0 },
             if to_targets { all } else { 0 },
             if gradients { threshold.len() } else { 0 },
+            if gradients { thetas.len() } else { 0 },
+            usize::from(gradients && self.theta0.is_some()),
         ];
         let buffers = [
             gpu.zeros(4 * lens[0] as u64)?,
             gpu.zeros(4 * lens[1] as u64)?,
             gpu.zeros(4 * lens[2] as u64)?,
             gpu.zeros(4 * lens[3] as u64)?,
+            gpu.zeros(4 * lens[4] as u64)?,
+            gpu.zeros(4 * lens[5] as u64)?,
         ];
         let matrix = |buffer| Tensor::matrix(buffer, DType::F32, rows, cols);
         let outputs = RowOutputs {
@@ -348,6 +449,10 @@ impl<'a> Rows<'a> {
             grad_targets: to_targets.then(|| matrix(&buffers[2])),
             grad_threshold: (gradients && self.threshold.is_some())
                 .then(|| Tensor::vector(&buffers[3], DType::F32, threshold.len())),
+            grad_theta: (gradients && self.theta.is_some())
+                .then(|| Tensor::matrix(&buffers[4], DType::F32, sets, len)),
+            grad_theta0: (gradients && self.theta0.is_some())
+                .then(|| Tensor::vector(&buffers[5], DType::F32, 1)),
         };
         gpu.run(&[&loss.prepare(gpu.context(), &inputs, &outputs)?])?;
         let read = |i: usize| -> Result<Vec<f32>, Error> {
@@ -359,6 +464,8 @@ impl<'a> Rows<'a> {
             grad_logits: read(1)?,
             grad_targets: read(2)?,
             grad_threshold: read(3)?,
+            grad_theta: read(4)?,
+            grad_theta0: read(5)?,
         })
     }
 
@@ -389,6 +496,7 @@ impl<'a> Rows<'a> {
         let sample_weight = self.sample_weight.map(wide);
         let class_weight = self.class_weight.map(wide);
         let grad_loss = self.grad_loss.map(wide);
+        let theta = self.theta.map(wide);
         let threshold = wide(self.threshold.as_ref().map_or(&[][..], Thresholds::values));
         let out = loss.reference(&reference::RowInputs::<f64> {
             rows: self.rows,
@@ -405,6 +513,9 @@ impl<'a> Rows<'a> {
                 Some(Thresholds::Row(_)) => reference::Threshold::PerRow(&threshold),
                 Some(Thresholds::Label(_)) => reference::Threshold::PerLabel(&threshold),
             },
+            permutation: self.permutation,
+            theta: theta.as_deref(),
+            theta0: self.theta0.map(f64::from),
             grad_loss: grad_loss.as_deref(),
         })?;
         let narrow = |v: Vec<f64>| -> Vec<f32> { v.into_iter().map(|x| x as f32).collect() };
@@ -415,6 +526,10 @@ impl<'a> Rows<'a> {
         if wanted == Wanted::Gradients {
             result.grad_logits = narrow(out.grad_logits);
             result.grad_threshold = narrow(out.grad_threshold);
+            result.grad_theta0 = narrow(out.grad_theta0);
+            if self.theta.is_some() {
+                result.grad_theta = narrow(out.grad_theta);
+            }
             if matches!(self.labels, Labels::Values(_)) {
                 result.grad_targets = narrow(out.grad_targets);
             }

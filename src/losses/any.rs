@@ -1,7 +1,9 @@
 //! Any of the row losses, for code that chooses one at run time.
 
 use super::rows::{RowInputs, RowOutputs, Rowwise, TargetKind};
-use crate::{Asl, Bce, Context, Dice, Error, Focal, Hill, Prepared, Reduction, Zlpr, reference};
+use crate::{
+    Asl, Bce, Context, Dice, Error, Focal, Hill, Prepared, Reduction, Wdl, Zlpr, reference,
+};
 
 macro_rules! any_loss {
     ($($loss:ident: $doc:literal,)*) => {
@@ -36,6 +38,12 @@ macro_rules! any_loss {
             fn target_kind(&self) -> TargetKind {
                 match self {
                     $(AnyLoss::$loss(loss) => loss.target_kind(),)*
+                }
+            }
+
+            fn wdl(&self) -> Option<Wdl> {
+                match self {
+                    $(AnyLoss::$loss(loss) => loss.wdl(),)*
                 }
             }
 
@@ -75,4 +83,5 @@ any_loss! {
     Asl: "Asymmetric loss.",
     Hill: "Hill loss.",
     Dice: "Soft dice.",
+    Wdl: "Weighted difference.",
 }

@@ -58,6 +58,7 @@ impl Bce {
             smoothing: self.smoothing,
             row_mean: self.row_mean,
             threshold: false,
+            wdl: None,
             reduction: self.reduction,
         }
     }

@@ -3,7 +3,9 @@
 pub mod any;
 pub mod bce;
 pub mod per_label;
+pub mod permutation;
 mod row_steps;
 pub mod rows;
 pub mod wdl;
+mod wdl_steps;
 pub mod zlpr;

@@ -79,6 +79,7 @@ impl Focal {
             smoothing: self.smoothing,
             row_mean: self.row_mean,
             threshold: false,
+            wdl: None,
             reduction: self.reduction,
         }
     }
@@ -143,6 +144,7 @@ impl Asl {
             smoothing: self.smoothing,
             row_mean: self.row_mean,
             threshold: false,
+            wdl: None,
             reduction: self.reduction,
         }
     }
@@ -207,6 +209,7 @@ impl Hill {
             smoothing: self.smoothing,
             row_mean: self.row_mean,
             threshold: false,
+            wdl: None,
             reduction: self.reduction,
         }
     }
@@ -258,6 +261,7 @@ impl Dice {
             smoothing: 0.0,
             row_mean: false,
             threshold: false,
+            wdl: None,
             reduction: self.reduction,
         }
     }

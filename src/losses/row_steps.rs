@@ -2,11 +2,12 @@
 //! through scratch, and the parameters of every step.
 
 use super::rows::{Gradient, RowInputs, RowOutputs, RowSpec, Targets, Threshold};
+use super::wdl_steps::Stages;
 use crate::call::{self, Bind, Draft, Prepared};
 use crate::context::STORAGE_BINDINGS;
 use crate::plan::{Step, fold};
 use crate::shader::{
-    GradStorage, Kernel, Module, Program, Storage, TargetStorage, bit_words, cache_words,
+    GradStorage, Kernel, Module, Program, RowLoss, Storage, TargetStorage, bit_words, cache_words,
 };
 use crate::{Caps, Context, DType, Error, ErrorKind, Reduce, Reduction, Tensor};
 use bytemuck::{Pod, Zeroable};
@@ -14,57 +15,75 @@ use bytemuck::{Pod, Zeroable};
 /// Mirror of `RowParams` in shaders/shared/params.wgsl, which says what each is.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
-struct RowParams {
-    rows: u32,
-    cols: u32,
-    width: u32,
-    shift: u32,
-    blocks: u32,
-    groups: u32,
-    groups_x: u32,
-    chunks: u32,
-    items: u32,
-    tile: u32,
-    cached: u32,
-    first_row: u32,
-    first_group: u32,
-    logits_offset: u32,
-    logits_stride: u32,
-    targets_offset: u32,
-    targets_stride: u32,
-    indices_offset: u32,
-    indices_len: u32,
-    mask_offset: u32,
-    mask_stride: u32,
-    grad_offset: u32,
-    grad_stride: u32,
-    grad2_offset: u32,
-    grad2_stride: u32,
-    class_mask: u32,
-    class_weight: u32,
-    sample_weight: u32,
-    threshold: u32,
-    threshold_row: u32,
-    threshold_col: u32,
-    grad_loss: u32,
-    grad_loss_row: u32,
-    loss_at: u32,
-    threshold_at: u32,
-    coef_at: u32,
-    partial_at: u32,
-    chunk_at: u32,
-    column_at: u32,
-    want_grad: u32,
-    want_grad2: u32,
-    scale: f32,
-    smoothing: f32,
-    first: f32,
-    second: f32,
-    third: f32,
-    nan: u32,
-    infinity: u32,
-    row_mean: u32,
-    column_rows: u32,
+pub(super) struct RowParams {
+    pub(super) rows: u32,
+    pub(super) cols: u32,
+    pub(super) width: u32,
+    pub(super) shift: u32,
+    pub(super) blocks: u32,
+    pub(super) groups: u32,
+    pub(super) groups_x: u32,
+    pub(super) chunks: u32,
+    pub(super) items: u32,
+    pub(super) tile: u32,
+    pub(super) cached: u32,
+    pub(super) first_row: u32,
+    pub(super) first_group: u32,
+    pub(super) logits_offset: u32,
+    pub(super) logits_stride: u32,
+    pub(super) targets_offset: u32,
+    pub(super) targets_stride: u32,
+    pub(super) indices_offset: u32,
+    pub(super) indices_len: u32,
+    pub(super) mask_offset: u32,
+    pub(super) mask_stride: u32,
+    pub(super) grad_offset: u32,
+    pub(super) grad_stride: u32,
+    pub(super) grad2_offset: u32,
+    pub(super) grad2_stride: u32,
+    pub(super) class_mask: u32,
+    pub(super) class_weight: u32,
+    pub(super) sample_weight: u32,
+    pub(super) threshold: u32,
+    pub(super) threshold_row: u32,
+    pub(super) threshold_col: u32,
+    pub(super) grad_loss: u32,
+    pub(super) grad_loss_row: u32,
+    pub(super) loss_at: u32,
+    pub(super) threshold_at: u32,
+    pub(super) coef_at: u32,
+    pub(super) partial_at: u32,
+    pub(super) chunk_at: u32,
+    pub(super) column_at: u32,
+    pub(super) want_grad: u32,
+    pub(super) want_grad2: u32,
+    pub(super) scale: f32,
+    pub(super) smoothing: f32,
+    pub(super) first: f32,
+    pub(super) second: f32,
+    pub(super) third: f32,
+    pub(super) nan: u32,
+    pub(super) infinity: u32,
+    pub(super) row_mean: u32,
+    pub(super) column_rows: u32,
+    pub(super) columns: u32,
+    pub(super) prediction: u32,
+    pub(super) phi: u32,
+    pub(super) additive: u32,
+    pub(super) sets: u32,
+    pub(super) weights: u32,
+    pub(super) huber_delta: f32,
+    pub(super) lambda_presence: f32,
+    pub(super) lambda_difference: f32,
+    pub(super) per_pair: f32,
+    pub(super) degree: f32,
+    pub(super) spread_at: u32,
+    pub(super) e_at: u32,
+    pub(super) h_at: u32,
+    pub(super) c_at: u32,
+    pub(super) weights_at: u32,
+    pub(super) order_offset: u32,
+    pub(super) order_stride: u32,
 }
 
 /// Mirror of `Job` in shaders/shared/finish.wgsl.
@@ -91,7 +110,7 @@ struct GatherPiece {
     groups: u32,
 }
 
-const ABSENT: u32 = u32::MAX;
+pub(super) const ABSENT: u32 = u32::MAX;
 /// Most workgroups of the one-pass kernel; each takes several blocks of rows where there are more, so that its partial
 /// sums are few.
 const MAX_ROW_GROUPS: u32 = 4096;
@@ -173,12 +192,12 @@ impl Shape {
 
 /// Hands out regions of scratch, in words.
 #[derive(Default)]
-struct Scratch {
-    words: u64,
+pub(super) struct Scratch {
+    pub(super) words: u64,
 }
 
 impl Scratch {
-    fn take(&mut self, wanted: bool, words: u64) -> Result<u32, Error> {
+    pub(super) fn take(&mut self, wanted: bool, words: u64) -> Result<u32, Error> {
         if !wanted {
             return Ok(ABSENT);
         }
@@ -188,7 +207,7 @@ impl Scratch {
     }
 }
 
-fn word(value: u64, subject: &str) -> Result<u32, Error> {
+pub(super) fn word(value: u64, subject: &str) -> Result<u32, Error> {
     match u32::try_from(value) {
         Ok(value) if value != ABSENT => Ok(value),
         _ => Err(Error::new(
@@ -201,7 +220,11 @@ fn word(value: u64, subject: &str) -> Result<u32, Error> {
 }
 
 /// How many rows of a tensor one storage binding reaches.
-fn rows_per_binding(name: &str, tensor: &Tensor<'_>, caps: &Caps) -> Result<usize, Error> {
+pub(super) fn rows_per_binding(
+    name: &str,
+    tensor: &Tensor<'_>,
+    caps: &Caps,
+) -> Result<usize, Error> {
     // The kernels count elements in 32 bits, and a binding begins before its tensor by up to the alignment.
     let most = caps.max_binding.min(u64::from(u32::MAX));
     let room = most.saturating_sub(caps.storage_align + 4);
@@ -219,7 +242,12 @@ fn rows_per_binding(name: &str, tensor: &Tensor<'_>, caps: &Caps) -> Result<usiz
 }
 
 /// The binding that reaches rows of a tensor, and the element of it at which they begin.
-fn bind_rows<'a>(tensor: &Tensor<'a>, first: usize, rows: usize, caps: &Caps) -> (Bind<'a>, u32) {
+pub(super) fn bind_rows<'a>(
+    tensor: &Tensor<'a>,
+    first: usize,
+    rows: usize,
+    caps: &Caps,
+) -> (Bind<'a>, u32) {
     let (from, end) = tensor.bytes(first, rows);
     bind_bytes(tensor, from, end, caps)
 }
@@ -229,7 +257,11 @@ fn bind_bytes<'a>(tensor: &Tensor<'a>, from: u64, end: u64, caps: &Caps) -> (Bin
     (bind, (before / tensor.dtype().size()) as u32)
 }
 
-fn bind_whole<'a>(name: &str, tensor: &Tensor<'a>, caps: &Caps) -> Result<(Bind<'a>, u32), Error> {
+pub(super) fn bind_whole<'a>(
+    name: &str,
+    tensor: &Tensor<'a>,
+    caps: &Caps,
+) -> Result<(Bind<'a>, u32), Error> {
     rows_per_binding(name, tensor, caps)?;
     Ok(bind_rows(tensor, 0, tensor.rows(), caps))
 }
@@ -342,6 +374,114 @@ fn bind_sides<'a>(
     Ok((sides, Some(draft)))
 }
 
+/// The dispatches of the driver `shaders/shared/rows.wgsl` over one window of rows.
+struct Sweeps<'k> {
+    kernel: &'k dyn Fn(&'static str) -> Kernel,
+    max_groups: u32,
+    workgroup: u32,
+    pack: u32,
+    shape: Shape,
+    sparse: bool,
+    /// Labels a lane keeps between the two sweeps, at most.
+    kept: u32,
+    /// The gradient in a dispatch of its own, one workgroup a row (or chunk), whatever the statistics took.
+    gradient_last: bool,
+    /// Parts of the column sums, where there are any.
+    columns: Option<u32>,
+}
+
+impl Sweeps<'_> {
+    /// `params` and `bindings` are those of the window; what depends on the dispatch is filled in here.
+    fn record<'a>(
+        &self,
+        drafts: &mut Vec<Draft<'a>>,
+        params: RowParams,
+        bindings: [Bind<'a>; STORAGE_BINDINGS],
+    ) {
+        let Sweeps {
+            workgroup,
+            pack,
+            shape,
+            sparse,
+            ..
+        } = *self;
+        let cols = params.cols as usize;
+        let params = RowParams {
+            width: shape.width,
+            shift: shape.width.ilog2(),
+            groups: params.rows * shape.chunks,
+            chunks: shape.chunks,
+            items: shape.items,
+            tile: shape.tile(workgroup, pack, sparse),
+            ..params
+        };
+        let mut push = |entry, groups: [u32; 3], params: RowParams| {
+            drafts.push(Draft {
+                step: Step {
+                    kernel: (self.kernel)(entry),
+                    groups,
+                },
+                params: bytemuck::bytes_of(&params).to_vec(),
+                bindings,
+            });
+        };
+        if shape.chunks > 1 {
+            let (grid, params_split) = folded(params, params.groups, 1, self.max_groups);
+            push("partial", grid, params_split);
+            let (grid, params_rows) = folded(params, params.rows, 1, self.max_groups);
+            push("combine", grid, params_rows);
+        } else {
+            let (groups, blocks) = row_groups(params.rows as usize, workgroup / shape.width);
+            let params = RowParams {
+                blocks,
+                cached: self.kept.min(shape.items * pack).max(1),
+                want_grad: u32::from(params.want_grad != 0 && !self.gradient_last),
+                ..params
+            };
+            push("rows", [groups, 1, 1], params);
+        }
+        if let Some(parts) = self.columns {
+            let tiles = params.columns.div_ceil(32);
+            let (grid, params) = folded(params, tiles, parts, self.max_groups);
+            push("columns", grid, params);
+        }
+        if self.gradient_last && params.want_grad != 0 {
+            let whole = shape.whole_groups(cols, workgroup, pack);
+            let params = RowParams {
+                width: whole.width,
+                shift: whole.width.ilog2(),
+                items: whole.items,
+                tile: whole.tile(workgroup, pack, sparse),
+                ..params
+            };
+            let (grid, params) = folded(params, params.groups, 1, self.max_groups);
+            push("gradient", grid, params);
+        }
+    }
+}
+
+/// A grid over `groups` workgroups, folded over x and y.
+pub(super) fn folded(
+    params: RowParams,
+    groups: u32,
+    z: u32,
+    max_groups: u32,
+) -> ([u32; 3], RowParams) {
+    let (x, y) = fold(groups, max_groups);
+    let params = RowParams {
+        groups_x: x,
+        ..params
+    };
+    ([x, y, z], params)
+}
+
+/// Workgroups of the one-pass kernel, and the blocks of rows that each takes.
+fn row_groups(rows: usize, per_group: u32) -> (u32, u32) {
+    let blocks = (rows as u32).div_ceil(per_group);
+    let each = blocks.div_ceil(MAX_ROW_GROUPS).max(1);
+    (blocks.div_ceil(each), each)
+}
+
 /// Plans a checked call and makes what it needs.
 pub(super) fn build(
     cx: &Context,
@@ -373,27 +513,33 @@ pub(super) fn build(
         GradStorage::F32 => 1,
         GradStorage::Same | GradStorage::InPlace => storage.pack(),
     };
-    let kernel = |program, entry| Kernel {
+    let kernel = |program: Program, entry: &'static str| Kernel {
         module: Module {
             program,
-            // Copying reduces nothing.
+            // Only the row losses have two forms.
             reduce: match program {
-                Program::Gather | Program::Finish => Reduce::Tree,
                 Program::Rows { .. } => variant.reduce,
+                _ => Reduce::Tree,
             },
             workgroup,
         },
         entry,
     };
-    let row_kernel = |entry| {
+    let row_kernel = |loss: RowLoss, grad: GradStorage, entry: &'static str| {
         let program = Program::Rows {
-            loss: spec.loss,
+            loss,
             logits: storage,
             targets: target_storage(&inputs.targets),
-            grad: grad_storage,
+            grad,
         };
         kernel(program, entry)
     };
+    // The bounded form's parameter goes the way of a threshold that the whole batch shares.
+    let threshold = inputs.threshold.or(inputs.theta0.map(Threshold::Batch));
+    let grad_threshold = outputs.grad_threshold.or(outputs.grad_theta0);
+    let mut wdl = spec
+        .wdl
+        .map(|config| Stages::new(config, inputs, outputs, grad.is_some(), &kernel));
 
     // Windows: as many rows as one binding reaches in every tensor that has rows.
     let mut by_rows = vec![("logits", logits)];
@@ -408,6 +554,10 @@ pub(super) fn build(
     by_rows.extend(grad.map(|t| ("grad_logits", t)));
     by_rows.extend(outputs.grad_targets.map(|t| ("grad_targets", t)));
     let mut window = rows.max(1);
+    if let Some(wdl) = &wdl {
+        window = window.min(wdl.most_rows(caps));
+        by_rows.extend(wdl.by_rows());
+    }
     for (name, tensor) in &by_rows {
         window = window.min(rows_per_binding(name, tensor, caps)?);
     }
@@ -424,19 +574,12 @@ pub(super) fn build(
     let shape = Shape::of(window.min(rows), cols, workgroup, pack);
     let split = shape.chunks > 1;
     let per_group = workgroup / shape.width;
-    let whole = shape.whole_groups(cols, workgroup, pack);
-    // Workgroups of the one-pass kernel, and the blocks of rows that each takes.
-    let row_groups = |rows: usize| {
-        let blocks = (rows as u32).div_ceil(per_group);
-        let each = blocks.div_ceil(MAX_ROW_GROUPS).max(1);
-        (blocks.div_ceil(each), each)
-    };
 
     // What goes through scratch on its way to the caller's tensors.
     let reduced = spec.reduction != Reduction::None;
-    let per_row = matches!(inputs.threshold, Some(Threshold::Row(_)));
-    let per_label = matches!(inputs.threshold, Some(Threshold::Label(_)));
-    let want_threshold = outputs.grad_threshold.is_some();
+    let per_row = matches!(threshold, Some(Threshold::Row(_)));
+    let per_label = matches!(threshold, Some(Threshold::Label(_)));
+    let want_threshold = grad_threshold.is_some();
     let columns = want_threshold && per_label;
     // The column sums read the logits, which an in-place gradient would have replaced.
     let gradient_last = split || (columns && grad_storage == GradStorage::InPlace);
@@ -444,12 +587,16 @@ pub(super) fn build(
     let batch_threshold = want_threshold && !per_row && !per_label;
     let direct = outputs
         .loss
-        .filter(|_| !reduced && !split && !coefs && !want_threshold);
+        .filter(|_| !reduced && !split && !coefs && !want_threshold && wdl.is_none());
     let through = outputs.loss.filter(|_| direct.is_none());
     let column_rows = COLUMN_ROWS_PER_LANE * (workgroup / 32);
     let column_parts = |rows: usize| (rows as u32).div_ceil(column_rows);
-    let groups: u32 = windows.iter().map(|(_, rows)| row_groups(*rows).0).sum();
-    let all_parts: u32 = windows.iter().map(|(_, rows)| column_parts(*rows)).sum();
+    let groups: u32 = windows
+        .iter()
+        .map(|(_, rows)| row_groups(*rows, per_group).0)
+        .sum();
+    // The first window has the most rows, and the others add to its parts.
+    let all_parts = column_parts(window.min(rows));
 
     let mut scratch = Scratch::default();
     let partials = !split && ((reduced && through.is_some()) || batch_threshold);
@@ -460,23 +607,47 @@ pub(super) fn build(
         rows as u64,
     )?;
     let coef_at = scratch.take(coefs, rows as u64 * u64::from(parts.coef_words))?;
-    let chunk_words = u64::from(shape.chunks) * u64::from(parts.acc_words);
-    let chunk_at = scratch.take(split, window.min(rows) as u64 * chunk_words)?;
     let column_at = scratch.take(columns, u64::from(all_parts) * cols as u64)?;
-    let own_scratch = match scratch.words {
+    // The stages of WDL take turns with the accumulators of split rows.
+    let first_shape = Shape::of(window.min(rows), cols, workgroup, 1);
+    let first_words = match &wdl {
+        Some(_) if first_shape.chunks > 1 => first_shape.chunks * Stages::FIRST.parts().acc_words,
+        _ => 0,
+    };
+    let chunk_words = if split {
+        shape.chunks * parts.acc_words
+    } else {
+        0
+    }
+    .max(first_words);
+    let chunk_at = scratch.take(
+        chunk_words > 0,
+        window.min(rows) as u64 * u64::from(chunk_words),
+    )?;
+    let place = |words: u64| match words {
         0 => Bind::Nothing,
         words => Bind::Scratch {
             start: 0,
             size: words * 4,
         },
     };
+    let mut first_scratch = Bind::Nothing;
+    if let Some(wdl) = &mut wdl {
+        wdl.take_sums(&mut scratch, window.min(rows), all_parts)?;
+        first_scratch = place(scratch.words);
+        wdl.take_planes(&mut scratch, window.min(rows))?;
+    }
+    let own_scratch = place(scratch.words);
+    if let Some(wdl) = &mut wdl {
+        wdl.take_order(&mut scratch, window.min(rows))?;
+    }
 
     let (sides, gather) = bind_sides(
         [
             inputs.class_mask,
             inputs.class_weight,
             inputs.sample_weight,
-            inputs.threshold.map(|t| t.tensor()),
+            threshold.map(|t| t.tensor()),
             inputs.grad_loss,
         ],
         caps,
@@ -485,10 +656,12 @@ pub(super) fn build(
     )?;
     let mut drafts: Vec<Draft<'_>> = Vec::new();
     drafts.extend(gather.filter(|_| !windows.is_empty()));
+    if let Some(wdl) = wdl.as_ref().filter(|_| !windows.is_empty()) {
+        wdl.weights(&mut drafts, own_scratch, caps)?;
+    }
 
     let scale = spec.reduction.scale(rows) as f32;
     let mut first_group = 0;
-    let mut first_part = 0;
     for (first, count) in windows {
         let (logits_bind, logits_offset) = bind_rows(&logits, first, count, caps);
         let (targets_bind, targets_offset, targets_stride) = match inputs.targets {
@@ -512,8 +685,6 @@ pub(super) fn build(
         }
         let mask = inputs.mask.map(|t| bind_rows(&t, first, count, caps));
         let grad_at = grad.map(|t| bind_rows(&t, first, count, caps));
-        let (groups, blocks) = row_groups(count);
-        let split_groups = count as u32 * shape.chunks;
         let (scratch_bind, loss_at) = match &direct {
             Some(loss) => bind_whole("loss", loss, caps)?,
             None => (own_scratch, loss_at),
@@ -521,15 +692,6 @@ pub(super) fn build(
         let params = RowParams {
             rows: count as u32,
             cols: cols as u32,
-            width: shape.width,
-            shift: shape.width.ilog2(),
-            blocks,
-            groups: split_groups,
-            groups_x: 0,
-            chunks: shape.chunks,
-            items: shape.items,
-            tile: shape.tile(workgroup, pack, sparse.is_some()),
-            cached: 0,
             first_row: first as u32,
             first_group,
             logits_offset,
@@ -558,7 +720,7 @@ pub(super) fn build(
             partial_at,
             chunk_at,
             column_at,
-            want_grad: u32::from(grad.is_some() && !gradient_last),
+            want_grad: u32::from(grad.is_some()),
             want_grad2: u32::from(outputs.grad_targets.is_some()),
             scale,
             smoothing: spec.smoothing,
@@ -569,6 +731,8 @@ pub(super) fn build(
             infinity: f32::INFINITY.to_bits(),
             row_mean: u32::from(spec.row_mean),
             column_rows,
+            columns: cols as u32,
+            ..RowParams::zeroed()
         };
         let grad_bind = match (grad_storage, grad_at) {
             (GradStorage::InPlace, _) | (_, None) => Bind::Nothing,
@@ -583,66 +747,37 @@ pub(super) fn build(
             scratch_bind,
             grad_bind,
         ];
-        let mut push = |entry, groups: [u32; 3], params: RowParams| {
-            drafts.push(Draft {
-                step: Step {
-                    kernel: row_kernel(entry),
-                    groups,
-                },
-                params: bytemuck::bytes_of(&params).to_vec(),
-                bindings,
-            });
+        let sweeps = Sweeps {
+            kernel: &|entry| row_kernel(spec.loss, grad_storage, entry),
+            max_groups: caps.max_groups,
+            workgroup,
+            pack,
+            shape,
+            sparse: sparse.is_some(),
+            kept: cache_words(workgroup) / workgroup,
+            gradient_last,
+            columns: columns.then(|| column_parts(count)),
         };
-        // A grid over `groups` workgroups, folded over x and y.
-        let folded = |groups: u32, z: u32, params: RowParams| {
-            let (x, y) = fold(groups, caps.max_groups);
-            (
-                [x, y, z],
-                RowParams {
-                    groups_x: x,
-                    ..params
-                },
-            )
-        };
-        if split {
-            let (grid, params_split) = folded(split_groups, 1, params);
-            push("partial", grid, params_split);
-            let (grid, params_rows) = folded(count as u32, 1, params);
-            push("combine", grid, params_rows);
-        } else {
-            let kept = cache_words(workgroup) / workgroup;
-            let cached = RowParams {
-                cached: kept.min(shape.items * pack).max(1),
-                ..params
+        let mut params = params;
+        if let Some(wdl) = &wdl {
+            params = wdl.params(params);
+            let (distributions, planes) = wdl.first(params);
+            let first = Sweeps {
+                kernel: &|entry| row_kernel(Stages::FIRST, GradStorage::F32, entry),
+                pack: 1,
+                shape: first_shape,
+                gradient_last: first_shape.chunks > 1,
+                columns: None,
+                ..sweeps
             };
-            push("rows", [groups, 1, 1], cached);
+            let mut first_bindings = bindings;
+            first_bindings[5] = first_scratch;
+            first_bindings[6] = planes;
+            first.record(&mut drafts, distributions, first_bindings);
+            wdl.differences(&mut drafts, params, bindings, column_parts(count), caps)?;
         }
-        if columns {
-            let tiles = (cols as u32).div_ceil(32);
-            let (grid, params) = folded(
-                tiles,
-                column_parts(count),
-                RowParams {
-                    first_group: first_part,
-                    ..params
-                },
-            );
-            push("columns", grid, params);
-        }
-        if gradient_last && grad.is_some() {
-            // One workgroup a row (or chunk), whatever the statistics took.
-            let params = RowParams {
-                width: whole.width,
-                shift: whole.width.ilog2(),
-                items: whole.items,
-                tile: whole.tile(workgroup, pack, sparse.is_some()),
-                ..params
-            };
-            let (grid, params) = folded(split_groups, 1, params);
-            push("gradient", grid, params);
-        }
-        first_group += groups;
-        first_part += column_parts(count);
+        sweeps.record(&mut drafts, params, bindings);
+        first_group += row_groups(count, per_group).0;
     }
 
     let mut jobs = [FinishJob::default(); 2];
@@ -672,7 +807,7 @@ pub(super) fn build(
             pad: 0,
         };
     }
-    if let Some(threshold) = &outputs.grad_threshold {
+    if let Some(threshold) = &grad_threshold {
         let (bind, destination) = bind_whole("grad_threshold", threshold, caps)?;
         bindings[2] = bind;
         let len = threshold.cols() as u32;
@@ -706,6 +841,9 @@ pub(super) fn build(
             params: bytemuck::bytes_of(&jobs).to_vec(),
             bindings,
         });
+    }
+    if let Some(wdl) = wdl.as_ref() {
+        wdl.finish(&mut drafts, own_scratch, all_parts, caps)?;
     }
     let count = rows.div_ceil(window).max(1);
     call::build(cx, drafts, scratch.words * 4, count)

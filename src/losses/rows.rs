@@ -2,7 +2,9 @@
 //!
 //! A row loss is computed by the driver `shaders/shared/rows.wgsl`; a loss brings a [`RowLoss`] and its settings.
 
+use super::permutation::{Permutation, check_seed};
 use super::row_steps;
+use super::wdl::{Form, Wdl};
 use crate::shader::RowLoss;
 use crate::{Context, DType, Error, ErrorKind, Prepared, Reduction, Tensor, reference};
 
@@ -81,6 +83,12 @@ pub struct RowInputs<'a> {
     pub class_weight: Option<Tensor<'a>>,
     /// The threshold of TLPR.
     pub threshold: Option<Threshold<'a>>,
+    /// WDL: the order of the labels in its adjacent form.
+    pub permutation: Option<Permutation<'a>>,
+    /// WDL: f32, as [`Wdl::theta_shape`] says; absent: all weights are 1.
+    pub theta: Option<Tensor<'a>>,
+    /// WDL: f32 `[1]`; makes it the bounded form.
+    pub theta0: Option<Tensor<'a>>,
     /// Upstream gradient, f32 `[1]`, or `[B]` without a reduction; absent: ones.
     pub grad_loss: Option<Tensor<'a>>,
 }
@@ -96,6 +104,9 @@ impl<'a> RowInputs<'a> {
             sample_weight: None,
             class_weight: None,
             threshold: None,
+            permutation: None,
+            theta: None,
+            theta0: None,
             grad_loss: None,
         }
     }
@@ -122,6 +133,10 @@ pub struct RowOutputs<'a> {
     pub grad_targets: Option<Tensor<'a>>,
     /// f32, as long as the threshold: the gradient to it.
     pub grad_threshold: Option<Tensor<'a>>,
+    /// f32, shaped like `theta`: the gradient to it, summed over the rows.
+    pub grad_theta: Option<Tensor<'a>>,
+    /// f32 `[1]`: the gradient to `theta0`, summed over the rows.
+    pub grad_theta0: Option<Tensor<'a>>,
 }
 
 /// A row loss with its settings, as the kernels see them.
@@ -135,6 +150,8 @@ pub(crate) struct RowSpec {
     pub(crate) row_mean: bool,
     /// Whether a threshold input means something.
     pub(crate) threshold: bool,
+    /// WDL, which has stages and inputs of its own.
+    pub(crate) wdl: Option<Wdl>,
     pub(crate) reduction: Reduction,
 }
 
@@ -231,10 +248,54 @@ fn check_inputs(spec: &RowSpec, inputs: &RowInputs<'_>) -> Result<(), Error> {
         let len = threshold.len(rows, cols);
         vector("threshold", &Some(threshold.tensor()), DType::F32, len)?;
     }
+    check_wdl(spec, inputs)?;
     if let Some(grad_loss) = &inputs.grad_loss {
         grad_loss.check("grad_loss", &[DType::F32])?;
         let one = spec.reduction != Reduction::None || grad_loss.cols() == 1;
         grad_loss.check_len("grad_loss", if one { 1 } else { rows })?;
+    }
+    Ok(())
+}
+
+/// Checks the inputs of WDL, or that there are none.
+fn check_wdl(spec: &RowSpec, inputs: &RowInputs<'_>) -> Result<(), Error> {
+    let Some(config) = &spec.wdl else {
+        for (name, given) in [
+            ("permutation", inputs.permutation.is_some()),
+            ("theta", inputs.theta.is_some()),
+            ("theta0", inputs.theta0.is_some()),
+        ] {
+            if given {
+                return Err(Error::value(name, "none with this loss", "one"));
+            }
+        }
+        return Ok(());
+    };
+    let (rows, cols) = (inputs.logits.rows(), inputs.logits.cols());
+    match &inputs.permutation {
+        None if config.form == Form::Adjacent => {
+            let expected = "a permutation of the labels, or a seed";
+            return Err(Error::value("permutation", expected, "none"));
+        }
+        None => {}
+        Some(Permutation::Batch(t)) => {
+            t.check("permutation", &[DType::U32])?;
+            t.check_len("permutation", cols)?;
+        }
+        Some(Permutation::PerRow(t)) => {
+            t.check("permutation", &[DType::U32])?;
+            t.check_shape("permutation", rows, cols)?;
+        }
+        Some(Permutation::Seeded { seed, .. }) => check_seed(seed)?,
+    }
+    if let Some(theta) = &inputs.theta {
+        let (sets, len) = config.theta_shape(cols);
+        theta.check("theta", &[DType::F32])?;
+        theta.check_shape("theta", sets, len)?;
+    }
+    if let Some(theta0) = &inputs.theta0 {
+        theta0.check("theta0", &[DType::F32])?;
+        theta0.check_len("theta0", 1)?;
     }
     Ok(())
 }
@@ -298,6 +359,32 @@ fn check_outputs(
         grad.check_len("grad_threshold", threshold.len(rows, cols))?;
         written.push(("grad_threshold", *grad));
     }
+    if let Some(grad) = &outputs.grad_theta {
+        let Some(theta) = &inputs.theta else {
+            return Err(Error::value("grad_theta", "theta", "none"));
+        };
+        grad.check("grad_theta", &[DType::F32])?;
+        grad.check_shape("grad_theta", theta.rows(), theta.cols())?;
+        written.push(("grad_theta", *grad));
+    }
+    if let Some(grad) = &outputs.grad_theta0 {
+        if inputs.theta0.is_none() {
+            return Err(Error::value("grad_theta0", "theta0", "none"));
+        }
+        grad.check("grad_theta0", &[DType::F32])?;
+        grad.check_len("grad_theta0", 1)?;
+        written.push(("grad_theta0", *grad));
+    }
+    let (order_name, order) = match inputs.permutation {
+        Some(Permutation::Batch(t) | Permutation::PerRow(t)) => ("permutation", Some(t)),
+        Some(Permutation::Seeded { seed, advance, .. }) => {
+            if advance {
+                written.push(("seed", seed));
+            }
+            ("seed", Some(seed))
+        }
+        None => ("permutation", None),
+    };
     if written.is_empty() {
         return Err(Error::value("outputs", "at least one", "none"));
     }
@@ -316,6 +403,9 @@ fn check_outputs(
         ("sample_weight", &inputs.sample_weight),
         ("class_weight", &inputs.class_weight),
         ("threshold", &threshold),
+        (order_name, &order),
+        ("theta", &inputs.theta),
+        ("theta0", &inputs.theta0),
         ("grad_loss", &inputs.grad_loss),
     ] {
         others.extend(tensor.as_ref().map(|t| (name, t)));
@@ -351,6 +441,11 @@ pub trait Rowwise {
     /// What the targets mean to this loss.
     fn target_kind(&self) -> TargetKind;
 
+    /// The settings of WDL, the one loss that takes a permutation and weights to learn.
+    fn wdl(&self) -> Option<Wdl> {
+        None
+    }
+
     /// Checks the call and makes what it needs.
     ///
     /// # Errors
@@ -379,6 +474,8 @@ pub enum TargetKind {
     Hard,
     /// Values in `[0, 1]`, with a gradient to them where they are real numbers.
     Soft,
+    /// Values that are not negative, with a gradient to them where they are real numbers.
+    Proportions,
     /// Other logits, dense, with a gradient to them.
     Logits,
 }
@@ -421,6 +518,10 @@ macro_rules! rowwise {
             fn target_kind(&self) -> $crate::TargetKind {
                 let kind: fn(&$loss) -> $crate::TargetKind = $kind;
                 kind(self)
+            }
+
+            fn wdl(&self) -> Option<$crate::Wdl> {
+                self.spec().wdl
             }
 
             fn prepare(

@@ -62,7 +62,8 @@
 //! [BCE](super::bce): the loss is +inf where it is on the wrong side, and the gradient to the logits finite always.
 //! A NaN makes its row's loss and gradient NaN, the gradients to `theta` and `theta0` too, and no other row's.
 
-use super::rows::{check_reduction, check_setting};
+use super::rows::{RowSpec, TargetKind, check_reduction, check_setting, rowwise};
+use crate::shader::RowLoss;
 use crate::{Error, Reduction};
 
 /// Which differences.
@@ -172,12 +173,6 @@ impl Wdl {
         }
     }
 
-    /// The same with another reduction.
-    pub fn with_reduction(mut self, reduction: Reduction) -> Self {
-        self.reduction = reduction;
-        self
-    }
-
     /// The shape of `theta` for `cols` labels: rows, each of mean-one weights, and their length.
     pub fn theta_shape(&self, cols: usize) -> (usize, usize) {
         match self.form {
@@ -214,4 +209,20 @@ impl Wdl {
         }
         check_reduction(self.reduction)
     }
+
+    fn spec(&self) -> RowSpec {
+        RowSpec {
+            loss: RowLoss::WdlGradient,
+            first: 1.0,
+            second: self.epsilon,
+            third: self.lambda_ratio,
+            smoothing: 0.0,
+            row_mean: false,
+            threshold: false,
+            wdl: Some(*self),
+            reduction: self.reduction,
+        }
+    }
 }
+
+rowwise!(Wdl, |_| TargetKind::Proportions, crate::reference::wdl);

@@ -151,6 +151,7 @@ impl Zlpr {
             smoothing: self.smoothing,
             row_mean: false,
             threshold: matches!(self.form, Form::Hard | Form::Soft | Form::Joint { .. }),
+            wdl: None,
             reduction: self.reduction,
         }
     }

@@ -30,8 +30,11 @@ mod zlpr;
 
 pub use per_label::{asl, bce, dice, focal, hill};
 pub use permutation::permutation;
-pub use rows::{RowInputs, RowOutputs, Threshold, check_csr, dense_from_bits, dense_from_csr};
-pub use wdl::{Permutation, WdlInputs, WdlOutputs, wdl};
+pub use rows::{
+    Permutation, RowInputs, RowOutputs, Threshold, check_csr, dense_from_bits, dense_from_csr,
+};
+pub(crate) use wdl::check_permutation;
+pub use wdl::wdl;
 pub use zlpr::zlpr;
 
 /// The number types of the reference: `f32` and `f64`.

@@ -37,6 +37,25 @@ impl<T> Threshold<'_, T> {
     }
 }
 
+/// The order of the labels in the adjacent form of WDL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Permutation<'a> {
+    /// None: an error in the adjacent form.
+    #[default]
+    None,
+    /// `cols` values: one permutation for all rows.
+    Batch(&'a [u32]),
+    /// `rows * cols` values: one for each row.
+    PerRow(&'a [u32]),
+    /// Made from a seed, by [`permutation`](super::permutation()).
+    Seeded {
+        /// Take another in each step.
+        seed: u64,
+        /// One for each row, made with the row's number; else that of row 0 for all.
+        per_row: bool,
+    },
+}
+
 /// The tensors of a loss over `rows` samples with `cols` labels each; matrices are row-major.
 ///
 /// `rows`, `cols` and their product must fit in 32 bits, as on the GPU.
@@ -62,13 +81,20 @@ pub struct RowInputs<'a, T> {
     pub class_weight: Option<&'a [T]>,
     /// Subtracted from the logits by the ZLPR family but for its KL forms; ignored by all others.
     pub threshold: Threshold<'a, T>,
+    /// The order of the labels in the adjacent form of WDL; ignored by all others.
+    pub permutation: Permutation<'a>,
+    /// WDL: as many values as [`Wdl::theta_shape`](crate::Wdl::theta_shape) says, row-major; absent: zeros, so that all
+    /// weights are 1.
+    pub theta: Option<&'a [T]>,
+    /// WDL: makes it the bounded form.
+    pub theta0: Option<T>,
     /// The gradient that arrives from above: one value, or (without a reduction) one or `rows`
     /// values. Absent: 1.
     pub grad_loss: Option<&'a [T]>,
 }
 
 /// What a loss over rows gives: the result and the gradient of `sum(grad_loss * result)`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RowOutputs<T> {
     /// One value, or `rows` values with [`Reduction::None`].
     pub loss: Vec<T>,
@@ -79,6 +105,10 @@ pub struct RowOutputs<T> {
     pub grad_targets: Vec<T>,
     /// As many values as the threshold has; 0 where the loss ignores it.
     pub grad_threshold: Vec<T>,
+    /// WDL: as long as `theta`, summed over the rows; negated with [`Wdl::ascent`](crate::Wdl::ascent).
+    pub grad_theta: Vec<T>,
+    /// WDL: one value where there is a `theta0`.
+    pub grad_theta0: Vec<T>,
 }
 
 /// One label that counts: its column, logit (less the threshold), target and class weight.
@@ -147,6 +177,8 @@ pub(super) fn over_rows_with<T: Real>(
         grad_logits: vec![T::zero(); elements],
         grad_targets: vec![T::zero(); if uses.grad_targets { elements } else { 0 }],
         grad_threshold: vec![T::zero(); inputs.threshold.values().len()],
+        grad_theta: Vec::new(),
+        grad_theta0: Vec::new(),
     };
     let mut shared = vec![T::zero(); parameters];
     for row in 0..rows {

@@ -4,54 +4,10 @@ use std::borrow::Cow;
 
 use super::per_label::{bce_sides, mixed};
 use super::permutation::permutation;
-use super::rows::{Label, RowLoss, Uses, check_len, over_rows_with};
+use super::rows::{Label, Permutation, RowLoss, Uses, check_len, over_rows_with};
 use super::{Real, RowInputs, RowOutputs, sigmoid, softplus, sum};
 use crate::losses::wdl::{Form, PairWeights, Phi, Prediction};
 use crate::{Error, Wdl};
-
-/// The order of the labels in the adjacent form; the form of pairs ignores it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Permutation<'a> {
-    /// None: an error in the adjacent form.
-    #[default]
-    None,
-    /// `cols` values: one permutation for all rows.
-    Batch(&'a [u32]),
-    /// `rows * cols` values: one for each row.
-    PerRow(&'a [u32]),
-    /// Made from a seed, by [`permutation`].
-    Seeded {
-        /// Take another in each step.
-        seed: u64,
-        /// One for each row, made with the row's number; else that of row 0 for all.
-        per_row: bool,
-    },
-}
-
-/// The tensors of the weighted difference loss.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WdlInputs<'a, T> {
-    /// Logits, targets (not negative), masks, weights, upstream gradient. Class weights multiply the terms of the
-    /// presence term. The threshold is ignored.
-    pub common: RowInputs<'a, T>,
-    /// The order of the labels.
-    pub permutation: Permutation<'a>,
-    /// As many values as [`Wdl::theta_shape`] says, row-major; absent: zeros, so that all weights are 1.
-    pub theta: Option<&'a [T]>,
-    /// Makes it the bounded form.
-    pub theta0: Option<T>,
-}
-
-/// What the weighted difference loss gives: the result and the gradient of `sum(grad_loss * result)`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WdlOutputs<T> {
-    /// Loss and gradients to logits and targets.
-    pub common: RowOutputs<T>,
-    /// As long as `theta`, summed over the rows; negated with [`Wdl::ascent`].
-    pub grad_theta: Vec<T>,
-    /// One value where there is a `theta0`.
-    pub grad_theta0: Vec<T>,
-}
 
 /// The weighted difference loss and its gradient. Per row, over the `n` labels that count, with `e = p - q`:
 ///
@@ -63,24 +19,24 @@ pub struct WdlOutputs<T> {
 /// - to `s`: normalised sigmoid `(1 - sigma(s)) p (g - <p,g>)`, softmax `p (g - <p,g>)`;
 /// - to `y`: `(<q,g> - g) / (sum y + n epsilon)`;
 /// - to `theta`, with `c` the derivative to its weights `a`: `sigma(theta) / mean softplus(theta) (c - mean(c a))`.
-pub fn wdl<T: Real>(config: &Wdl, inputs: &WdlInputs<'_, T>) -> Result<WdlOutputs<T>, Error> {
-    inputs.common.check(config.reduction)?;
+pub fn wdl<T: Real>(config: &Wdl, inputs: &RowInputs<'_, T>) -> Result<RowOutputs<T>, Error> {
+    inputs.check(config.reduction)?;
     if config.form == Form::Adjacent {
-        check_permutation(inputs)?;
+        check_permutation(inputs.rows, inputs.cols, inputs.permutation)?;
         if let Permutation::Seeded {
             seed,
             per_row: false,
         } = inputs.permutation
         {
-            let once = permutation(seed, 0, inputs.common.cols as u32);
-            let inputs = WdlInputs {
+            let once = permutation(seed, 0, inputs.cols as u32);
+            let inputs = RowInputs {
                 permutation: Permutation::Batch(&once),
                 ..*inputs
             };
             return wdl(config, &inputs);
         }
     }
-    let (sets, len) = config.theta_shape(inputs.common.cols);
+    let (sets, len) = config.theta_shape(inputs.cols);
     let thetas = sets.saturating_mul(len);
     check_len("theta", thetas, inputs.theta.map_or(thetas, <[_]>::len))?;
     let theta: Vec<T> = match inputs.theta {
@@ -99,29 +55,24 @@ pub fn wdl<T: Real>(config: &Wdl, inputs: &WdlInputs<'_, T>) -> Result<WdlOutput
     let shared = thetas + usize::from(inputs.theta0.is_some());
     let row_loss =
         |row: usize, labels: &[Label<T>]| row_loss(config, inputs, &weights, row, labels);
-    let (common, mut shared) =
-        over_rows_with(&inputs.common, config.reduction, uses, shared, row_loss)?;
+    let (mut out, mut shared) = over_rows_with(inputs, config.reduction, uses, shared, row_loss)?;
 
-    let grad_theta0 = shared.split_off(thetas);
+    out.grad_theta0 = shared.split_off(thetas);
     let sign = if config.ascent { -T::one() } else { T::one() };
-    let mut grad_theta = Vec::with_capacity(thetas);
     for (set, c) in shared.chunks(len.max(1)).enumerate() {
         let a = &weights[set * len..][..len];
         let centre = mean(&c.iter().zip(a).map(|(&c, &a)| c * a).collect::<Vec<T>>());
         let slope = |(m, &c)| sigmoid(theta[set * len + m]) / means[set] * (c - centre);
-        grad_theta.extend(c.iter().enumerate().map(slope).map(|g| sign * g));
+        out.grad_theta
+            .extend(c.iter().enumerate().map(slope).map(|g| sign * g));
     }
-    Ok(WdlOutputs {
-        common,
-        grad_theta,
-        grad_theta0,
-    })
+    Ok(out)
 }
 
 /// Loss of one row, and its derivatives to the weights and, last, to `theta0`.
 fn row_loss<T: Real>(
     config: &Wdl,
-    inputs: &WdlInputs<'_, T>,
+    inputs: &RowInputs<'_, T>,
     weights: &[T],
     row: usize,
     labels: &[Label<T>],
@@ -203,13 +154,13 @@ struct Differences<T> {
 
 fn differences<T: Real>(
     config: &Wdl,
-    inputs: &WdlInputs<'_, T>,
+    inputs: &RowInputs<'_, T>,
     weights: &[T],
     row: usize,
     labels: &[Label<T>],
     e: &[T],
 ) -> Differences<T> {
-    let (cols, n) = (inputs.common.cols, labels.len());
+    let (cols, n) = (inputs.cols, labels.len());
     let mut sum = Differences {
         value: T::zero(),
         de: vec![T::zero(); n],
@@ -354,8 +305,8 @@ fn apply<T: Real>(phi: Phi, d: T) -> (T, T) {
 }
 
 /// The permutation of one row, which has been checked.
-fn order<'a, T>(inputs: &WdlInputs<'a, T>, row: usize) -> Cow<'a, [u32]> {
-    let cols = inputs.common.cols;
+fn order<'a, T>(inputs: &RowInputs<'a, T>, row: usize) -> Cow<'a, [u32]> {
+    let cols = inputs.cols;
     match inputs.permutation {
         Permutation::None => Cow::Borrowed(&[]),
         Permutation::Batch(all) => Cow::Borrowed(all),
@@ -367,10 +318,13 @@ fn order<'a, T>(inputs: &WdlInputs<'a, T>, row: usize) -> Cow<'a, [u32]> {
     }
 }
 
-/// Refuses what is not a permutation of the labels.
-fn check_permutation<T>(inputs: &WdlInputs<'_, T>) -> Result<(), Error> {
-    let (rows, cols) = (inputs.common.rows, inputs.common.cols);
-    let values = match inputs.permutation {
+/// Refuses what is not a permutation of the labels, for each row or for all.
+pub(crate) fn check_permutation(
+    rows: usize,
+    cols: usize,
+    permutation: Permutation<'_>,
+) -> Result<(), Error> {
+    let values = match permutation {
         Permutation::Seeded { .. } => return Ok(()),
         Permutation::None => {
             let expected = "a permutation of the labels, or a seed";

@@ -7,6 +7,7 @@ mod embed;
 mod per_label;
 mod regimes;
 mod table;
+mod wdl;
 mod zlpr;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -30,7 +31,14 @@ fn devices() -> Result<[Gpu; 2], Error> {
 fn main() {
     let args = Arguments::from_args();
     let required = std::env::var("WGLOSS_REQUIRE_GPU").is_ok_and(|v| v == "1");
-    let tests: Vec<Test> = [regimes::TESTS, embed::TESTS, zlpr::TESTS, per_label::TESTS].concat();
+    let tests: Vec<Test> = [
+        regimes::TESTS,
+        embed::TESTS,
+        zlpr::TESTS,
+        per_label::TESTS,
+        wdl::TESTS,
+    ]
+    .concat();
     let trials = match devices() {
         Ok(devices) => {
             let info = devices[0].info();

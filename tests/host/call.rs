@@ -348,6 +348,7 @@ impl Memory {
                 grad_logits: self.get("grad_logits").map(Gradient::To).or(in_place),
                 grad_targets: self.get("grad_targets"),
                 grad_threshold: self.get("grad_threshold"),
+                ..RowOutputs::default()
             },
         }
     }

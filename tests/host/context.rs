@@ -105,7 +105,7 @@ fn a_device_too_small_for_the_kernels_is_refused() {
         (few(7), "tree-64-packed"),
         (lanes(63, 256), "tree-32-packed"),
         (lanes(256, 32), "tree-32-packed"),
-        (memory(9_984), "tree-64-packed"),
+        (memory(10_240), "tree-64-packed"),
     ];
     for (limits, variant) in enough {
         let machine = Machine::new(wgpu::Features::empty(), limits);

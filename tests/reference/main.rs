@@ -11,8 +11,7 @@ use serde_json::Value;
 use wgloss::losses::wdl::{self as difference, PairWeights, Phi, Prediction};
 use wgloss::losses::zlpr::Form;
 use wgloss::reference::{
-    self, Permutation, Real, RowInputs, RowOutputs, Threshold, WdlInputs, WdlOutputs,
-    dense_from_bits, dense_from_csr,
+    self, Permutation, Real, RowInputs, RowOutputs, Threshold, dense_from_bits, dense_from_csr,
 };
 use wgloss::{Asl, Bce, Dice, Error, Focal, Hill, Reduction, Wdl, Zlpr};
 
@@ -183,15 +182,7 @@ impl Loss {
             Loss::Asl(config) => reference::asl(config, inputs),
             Loss::Hill(config) => reference::hill(config, inputs),
             Loss::Dice(config) => reference::dice(config, inputs),
-            Loss::Wdl(config) => {
-                let inputs = WdlInputs {
-                    common: *inputs,
-                    permutation: Permutation::None,
-                    theta: None,
-                    theta0: None,
-                };
-                reference::wdl(config, &inputs).map(|out| out.common)
-            }
+            Loss::Wdl(config) => reference::wdl(config, inputs),
         }
     }
 
@@ -316,6 +307,7 @@ impl Problem {
                 Share::Label => Threshold::PerLabel(&self.threshold),
             },
             grad_loss: self.grad_loss.as_deref(),
+            ..RowInputs::default()
         }
     }
 
@@ -342,6 +334,7 @@ impl Problem {
             grad_logits: widen(out.grad_logits),
             grad_targets: widen(out.grad_targets),
             grad_threshold: widen(out.grad_threshold),
+            ..RowOutputs::default()
         }
     }
 
@@ -594,6 +587,7 @@ fn reductions_are_sums_of_the_rows() {
                 grad_logits: scaled(&each.grad_logits),
                 grad_targets: scaled(&each.grad_targets),
                 grad_threshold: vec![],
+                ..RowOutputs::default()
             };
             let out = problem.run(loss.by(reduction));
             same(&format!("{loss:?} {reduction:?}"), &out, &want, 1e-14);
@@ -892,6 +886,7 @@ fn order_of_labels_and_rows_is_irrelevant() {
             grad_logits: pick(&stayed.grad_logits, &all),
             grad_targets: pick(&stayed.grad_targets, &all),
             grad_threshold: pick(&stayed.grad_threshold, &cols),
+            ..RowOutputs::default()
         };
         same(&format!("{loss:?}"), &out, &want, 1e-14);
         close(

@@ -79,6 +79,7 @@ fn families_meet() {
         grad_logits: of.grad_logits.iter().map(|v| by * v).collect(),
         grad_targets: of.grad_targets.iter().map(|v| by * v).collect(),
         grad_threshold: vec![],
+        ..RowOutputs::default()
     };
     for seed in 0..50 {
         let problem = Problem::random(&mut Rng(seed), 2, 7, BCE);

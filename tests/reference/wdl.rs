@@ -66,9 +66,8 @@ impl Case {
         case
     }
 
-    fn inputs(&self) -> WdlInputs<'_, f64> {
-        WdlInputs {
-            common: self.problem.inputs(),
+    fn inputs(&self) -> RowInputs<'_, f64> {
+        RowInputs {
             permutation: match &self.order {
                 Order::None => Permutation::None,
                 Order::Batch(order) => Permutation::Batch(order),
@@ -77,10 +76,11 @@ impl Case {
             },
             theta: self.theta.as_deref(),
             theta0: self.theta0,
+            ..self.problem.inputs()
         }
     }
 
-    fn run(&self) -> WdlOutputs<f64> {
+    fn run(&self) -> RowOutputs<f64> {
         wdl(&self.config, &self.inputs()).unwrap()
     }
 
@@ -91,7 +91,7 @@ impl Case {
         let at = |i: usize, step: f64| -> f64 {
             let mut moved = self.clone();
             of(&mut moved)[i] += step;
-            let losses = moved.run().common.loss;
+            let losses = moved.run().loss;
             let each = losses.iter().zip(upstream.iter().cycle());
             each.map(|(l, g)| g * l).sum()
         };
@@ -156,8 +156,8 @@ fn only_differences(config: Wdl) -> Wdl {
 
 /// Values and all gradients are close.
 #[track_caller]
-fn alike(what: &str, got: &WdlOutputs<f64>, want: &WdlOutputs<f64>, tol: f64) {
-    same(what, &got.common, &want.common, tol);
+fn alike(what: &str, got: &RowOutputs<f64>, want: &RowOutputs<f64>, tol: f64) {
+    same(what, got, want, tol);
     close(
         &format!("{what}, theta"),
         &got.grad_theta,
@@ -200,11 +200,11 @@ fn golden_wdl() {
             ..Case::new(config, problem.clone())
         };
         let (out, golden) = (case.run(), &golden["full"][key]);
-        close(key, &out.common.loss, &[loss], 1e-12);
+        close(key, &out.loss, &[loss], 1e-12);
         let got = [
-            ("loss", &out.common.loss),
-            ("ds", &out.common.grad_logits),
-            ("dy", &out.common.grad_targets),
+            ("loss", &out.loss),
+            ("ds", &out.grad_logits),
+            ("dy", &out.grad_targets),
             ("dtheta", &out.grad_theta),
         ];
         for (part, got) in got {
@@ -273,13 +273,13 @@ fn golden_pieces() {
             let factor = 1.0 / differences / mean.powi(power);
             numbers(of).iter().map(|v| factor * v).collect()
         };
-        close(key, &out.common.loss, &scaled(&golden[key], power), 1e-12);
+        close(key, &out.loss, &scaled(&golden[key], power), 1e-12);
         if let Some(de) = golden.get(format!("{key}_de")) {
             let g = scaled(de, power);
             let centre: f64 = p.iter().zip(&g).map(|(p, g)| p * g).sum();
             let ds = |i: usize| p[i] * (g[i] - centre) / (1.0 + s[i].exp());
             let ds: Vec<f64> = (0..5).map(ds).collect();
-            close(key, &out.common.grad_logits, &ds, 1e-12);
+            close(key, &out.grad_logits, &ds, 1e-12);
         }
         let da = ["da", "db", "dw"].map(|kind| golden.get(format!("{key}_{kind}")));
         if let Some(da) = da.into_iter().flatten().next() {
@@ -396,7 +396,7 @@ fn definition() {
             case.theta0 = Some(rng.unit() - 0.5);
         }
         let what = format!("seed {seed}, {:?}", case.config);
-        close(&what, &case.run().common.loss, &[textbook(&case)], 1e-13);
+        close(&what, &case.run().loss, &[textbook(&case)], 1e-13);
     }
 }
 
@@ -430,9 +430,9 @@ fn gradients_are_finite_differences() {
         let what = |of: &str| format!("seed {seed}, d/d {of}, {case:?}");
         let out = case.run();
         let ds = case.slopes(|case| &mut case.problem.logits);
-        close(&what("logits"), &out.common.grad_logits, &ds, 1e-8);
+        close(&what("logits"), &out.grad_logits, &ds, 1e-8);
         let dy = case.slopes(|case| &mut case.problem.targets);
-        close(&what("targets"), &out.common.grad_targets, &dy, 1e-8);
+        close(&what("targets"), &out.grad_targets, &dy, 1e-8);
         let mut dtheta = case.slopes(|case| case.theta.as_mut().unwrap());
         if case.config.ascent {
             dtheta.iter_mut().for_each(|g| *g = -*g);
@@ -495,7 +495,7 @@ fn pairs_are_the_mean_over_all_permutations() {
                     let mut mean = Vec::new();
                     for order in &all {
                         a.order = Order::Batch(order.clone());
-                        let out = a.run().common;
+                        let out = a.run();
                         let values = [out.loss, out.grad_logits, out.grad_targets].concat();
                         mean.resize(values.len(), 0.0);
                         for (mean, value) in mean.iter_mut().zip(values) {
@@ -504,7 +504,7 @@ fn pairs_are_the_mean_over_all_permutations() {
                     }
                     let mut b = a.clone();
                     (b.config.form, b.theta) = (RANK_ONE, None);
-                    let out = b.run().common;
+                    let out = b.run();
                     let want = [out.loss, out.grad_logits, out.grad_targets].concat();
                     let what = format!("{cols} labels, {phi:?}, {prediction:?}, masked {masked}");
                     close(&what, &mean, &want, 1e-12);
@@ -537,7 +537,7 @@ fn seeded_permutations_converge_to_pairs() {
                 let one = Case::random(rng, config, 1, cols);
                 let mut b = one.clone();
                 (b.config.form, b.theta) = (RANK_ONE, None);
-                let b = b.run().common;
+                let b = b.run();
                 let want = [b.loss, b.grad_logits, b.grad_targets].concat();
 
                 // a draw is a row of one batch, or a step with its own seed
@@ -554,7 +554,7 @@ fn seeded_permutations_converge_to_pairs() {
                     a.problem.logits = one.problem.logits.repeat(draws);
                     a.problem.targets = one.problem.targets.repeat(draws);
                     a.order = Order::Seeded { seed: 11, per_row };
-                    let out = a.run().common;
+                    let out = a.run();
                     for row in 0..draws {
                         let of = |all: &[f64]| all[row * cols..][..cols].to_vec();
                         let gradients = [of(&out.grad_logits), of(&out.grad_targets)];
@@ -563,7 +563,7 @@ fn seeded_permutations_converge_to_pairs() {
                 } else {
                     for seed in 0..draws as u64 {
                         a.order = Order::Seeded { seed, per_row };
-                        let out = a.run().common;
+                        let out = a.run();
                         add([out.loss, out.grad_logits, out.grad_targets].concat());
                     }
                 }
@@ -617,8 +617,8 @@ fn unweighted_squares_are_the_ratio_term() {
             ratio.config.lambda_ratio = 2.0 / (cols as f32 - 1.0);
             same(
                 &format!("seed {seed}, {form:?}"),
-                &case.run().common,
-                &ratio.run().common,
+                &case.run(),
+                &ratio.run(),
                 1e-6, // of the coefficient in f32
             );
         }
@@ -627,7 +627,7 @@ fn unweighted_squares_are_the_ratio_term() {
     case.theta = None;
     let mut ratio = case.clone();
     (ratio.config.lambda_difference, ratio.config.lambda_ratio) = (0.0, 0.5);
-    same("n - 1 = 4", &case.run().common, &ratio.run().common, 1e-14);
+    same("n - 1 = 4", &case.run(), &ratio.run(), 1e-14);
 }
 
 /// The closed forms of squares give what the sweep over pairs gives: Huber with a large delta is half of them.
@@ -684,15 +684,15 @@ fn distributions_are_relative() {
             .problem
             .targets
             .iter()
-            .zip(&out.common.grad_targets)
+            .zip(&out.grad_targets)
             .map(|(y, g)| y * g)
             .sum();
         close(&what, &[along], &[0.0], 1e-14);
         let mut scaled = case.clone();
         scaled.problem.targets.iter_mut().for_each(|y| *y *= 8.0);
-        close(&what, &scaled.run().common.loss, &out.common.loss, 1e-14);
+        close(&what, &scaled.run().loss, &out.loss, 1e-14);
         if config.prediction == Prediction::Softmax {
-            let sum = out.common.grad_logits.iter().sum();
+            let sum = out.grad_logits.iter().sum();
             close(&what, &[sum], &[0.0], 1e-14);
             let mut shifted = case.clone();
             shifted.problem.logits.iter_mut().for_each(|s| *s += 50.0);
@@ -724,7 +724,7 @@ fn ascent_raises_the_weight_of_what_is_off() {
 #[test]
 fn bounded_form_has_a_minimum() {
     let mut case = Case::random(&mut Rng(8), only_differences(Wdl::default()), 1, 5);
-    let d = case.run().common.loss[0];
+    let d = case.run().loss[0];
     let at = |theta0: f64| {
         let case = Case {
             theta0: Some(theta0),
@@ -734,15 +734,15 @@ fn bounded_form_has_a_minimum() {
     };
     let least = at(d.ln());
     close("gradient", &least.grad_theta0, &[0.0], 1e-15);
-    close("value", &least.common.loss, &[0.5 + 0.5 * d.ln()], 1e-14);
+    close("value", &least.loss, &[0.5 + 0.5 * d.ln()], 1e-14);
     for step in [-1.0, -0.1, 0.1, 1.0] {
         let other = at(d.ln() + step);
-        assert!(other.common.loss[0] > least.common.loss[0]);
+        assert!(other.loss[0] > least.loss[0]);
         assert!(other.grad_theta0[0] * step > 0.0);
     }
     case.theta0 = Some(0.0);
     let half = case.run();
-    close("theta0 = 0", &half.common.loss, &[d / 2.0], 1e-15);
+    close("theta0 = 0", &half.loss, &[d / 2.0], 1e-15);
     close("theta0 = 0", &half.grad_theta0, &[(1.0 - d) / 2.0], 1e-15);
 }
 
@@ -788,13 +788,8 @@ fn rows_without_differences() {
         let uniform = Problem::new(1, &[0.5, -1.0, 2.0], &[1.0; 3]);
         let zero = Case::new(only_differences(smoothed), none).run();
         let ones = Case::new(only_differences(config), uniform).run();
-        close(&what, &zero.common.loss, &ones.common.loss, 1e-14);
-        close(
-            &what,
-            &zero.common.grad_logits,
-            &ones.common.grad_logits,
-            1e-14,
-        );
+        close(&what, &zero.loss, &ones.loss, 1e-14);
+        close(&what, &zero.grad_logits, &ones.grad_logits, 1e-14);
     }
 }
 
@@ -808,16 +803,16 @@ fn nan_stays_in_its_row() {
         case.problem.logits[5] = f64::NAN;
         let out = case.run();
         for row in [0, 2] {
-            assert_eq!(out.common.loss[row], want.common.loss[row], "{config:?}");
+            assert_eq!(out.loss[row], want.loss[row], "{config:?}");
             for (got, want) in [
-                (&out.common.grad_logits, &want.common.grad_logits),
-                (&out.common.grad_targets, &want.common.grad_targets),
+                (&out.grad_logits, &want.grad_logits),
+                (&out.grad_targets, &want.grad_targets),
             ] {
                 assert_eq!(got[row * 4..][..4], want[row * 4..][..4], "{config:?}");
                 assert!(got[4..8].iter().all(|g| g.is_nan()), "{config:?}");
             }
         }
-        assert!(out.common.loss[1].is_nan(), "{config:?}");
+        assert!(out.loss[1].is_nan(), "{config:?}");
         let shared = out.grad_theta.iter().chain(&out.grad_theta0);
         assert!(shared.clone().count() > 1, "{config:?}");
         assert!(shared.clone().all(|g| g.is_nan()), "{config:?}");
@@ -842,24 +837,20 @@ fn large_logits_are_finite() {
                 let narrow = |of: &[f64]| of.iter().map(|&v| v as f32).collect::<Vec<_>>();
                 let (logits, targets) =
                     (narrow(&case.problem.logits), narrow(&case.problem.targets));
-                let inputs = WdlInputs {
-                    common: RowInputs {
-                        rows: 1,
-                        cols: 4,
-                        logits: &logits,
-                        targets: &targets,
-                        ..RowInputs::default()
-                    },
+                let inputs = RowInputs {
+                    rows: 1,
+                    cols: 4,
+                    logits: &logits,
+                    targets: &targets,
                     permutation: Permutation::Batch(&[0, 1, 2, 3]),
-                    theta: None,
-                    theta0: None,
+                    ..RowInputs::default()
                 };
                 let single = wdl(&config, &inputs).unwrap();
                 let widen = |of: &[f32]| of.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
                 let pairs = [
-                    (&out.common.loss, &single.common.loss),
-                    (&out.common.grad_logits, &single.common.grad_logits),
-                    (&out.common.grad_targets, &single.common.grad_targets),
+                    (&out.loss, &single.loss),
+                    (&out.grad_logits, &single.grad_logits),
+                    (&out.grad_targets, &single.grad_targets),
                     (&out.grad_theta, &single.grad_theta),
                 ];
                 for (want, got) in pairs {
@@ -885,9 +876,7 @@ fn infinite_logits() {
     for config in configs() {
         let what = format!("{config:?}");
         let run = |logits: &[f64], targets: &[f64], config| {
-            Case::new(config, Problem::new(1, logits, targets))
-                .run()
-                .common
+            Case::new(config, Problem::new(1, logits, targets)).run()
         };
         // on the right side: finite, and the limit
         let y = [1.0, 0.0, 0.0];
@@ -916,11 +905,11 @@ fn theta_has_a_floor() {
         let mut case = Case::random(&mut Rng(6), config, 2, 5);
         let count = case.theta.as_ref().unwrap().len();
         case.theta = None;
-        let want = case.run().common;
+        let want = case.run();
         for low in [-80.0, -1e4, -INF] {
             case.theta = Some(vec![low; count]);
             let out = case.run();
-            same(&format!("{low}, {config:?}"), &out.common, &want, 1e-12);
+            same(&format!("{low}, {config:?}"), &out, &want, 1e-12);
             assert!(out.grad_theta.iter().all(|g| g.is_finite()));
         }
     }

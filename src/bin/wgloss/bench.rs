@@ -1,7 +1,7 @@
 //! `wgloss bench`: how long a loss takes.
 
 use crate::engine::{self, EngineArgs};
-use crate::losses::{Loss, Settings};
+use crate::losses::{Given, Loss, Settings};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -150,7 +150,7 @@ struct OnDevice {
 type Field = (&'static str, Value);
 
 pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
-    let config = args.settings.configure(args.loss)?;
+    let config = args.settings.configure(args.loss, Given::default())?;
     let work = row_bench(args, &config)?;
     if !(args.time > 0.0 && args.time <= 3600.0) {
         return Err(Error::value(

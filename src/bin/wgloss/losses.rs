@@ -2,7 +2,9 @@
 
 use clap::{Args, ValueEnum};
 use std::fmt;
-use wgloss::{AnyLoss, Asl, Bce, Dice, Error, Focal, Hill, Reduction, Rowwise, Zlpr};
+use wgloss::losses::wdl::{Form, PairWeights, Phi, Prediction};
+use wgloss::reference::Permutation;
+use wgloss::{AnyLoss, Asl, Bce, Dice, Error, Focal, Hill, Reduction, Rowwise, Wdl, Zlpr};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Loss {
@@ -28,6 +30,9 @@ pub enum Loss {
     Hill,
     /// Soft dice over the labels of a row [--squared]
     Dice,
+    /// Weighted difference [--form, --prediction, --phi, --huber-delta, --epsilon, --lambda-presence, --lambda-ratio,
+    /// --lambda-difference, --additive, --ascent, --seed, --seed-per-row]
+    Wdl,
 }
 
 impl fmt::Display for Loss {
@@ -65,6 +70,34 @@ enum Row {
     Sum,
     /// Divided by the number of labels that count
     Mean,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Differences {
+    /// Of neighbours in a permutation
+    Adjacent,
+    /// Of all pairs
+    Pairs,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Predict {
+    /// Normalised sigmoid
+    #[default]
+    Sigmoid,
+    /// Softmax
+    Softmax,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Penalty {
+    /// d^2
+    #[default]
+    Square,
+    /// |d|
+    Abs,
+    /// d^2 / 2, linear beyond --huber-delta
+    Huber,
 }
 
 /// The settings of the losses. Each loss takes some; any other is an error.
@@ -112,6 +145,51 @@ pub struct Settings {
     /// bce, focal, asl, hill: what a row's loss is [default: sum]
     #[arg(long, value_enum)]
     row: Option<Row>,
+    /// wdl: which differences [default: adjacent with a permutation or --seed, else pairs]
+    #[arg(long, value_enum)]
+    form: Option<Differences>,
+    /// wdl: what makes a distribution of the logits [default: sigmoid]
+    #[arg(long, value_enum)]
+    prediction: Option<Predict>,
+    /// wdl: what is made of a difference [default: square]
+    #[arg(long, value_enum)]
+    phi: Option<Penalty>,
+    /// wdl, huber: where it becomes linear [default: 1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    huber_delta: Option<f32>,
+    /// wdl: added to each target [default: 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    epsilon: Option<f32>,
+    /// wdl: coefficient of the presence term [default: 1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    lambda_presence: Option<f32>,
+    /// wdl: coefficient of the proportions' term [default: 1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    lambda_ratio: Option<f32>,
+    /// wdl: coefficient of the differences' term [default: 1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    lambda_difference: Option<f32>,
+    /// wdl, pairs: a pair's weight is the mean of its labels' weights, not their product
+    #[arg(long)]
+    additive: bool,
+    /// wdl: negates the gradient to theta
+    #[arg(long)]
+    ascent: bool,
+    /// wdl, adjacent: makes the permutation, in place of the tensor
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// wdl, adjacent: with --seed, another permutation for each row
+    #[arg(long)]
+    seed_per_row: bool,
+}
+
+/// What the tensors say of a loss before it is configured.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given {
+    /// There is a permutation.
+    pub permutation: bool,
+    /// Rows of theta, where it is a matrix.
+    pub theta_rows: Option<u32>,
 }
 
 impl Loss {
@@ -133,6 +211,20 @@ impl Loss {
             ],
             Loss::Hill => &["--gamma", "--margin", "--smoothing", "--row"],
             Loss::Dice => &["--squared"],
+            Loss::Wdl => &[
+                "--form",
+                "--prediction",
+                "--phi",
+                "--huber-delta",
+                "--epsilon",
+                "--lambda-presence",
+                "--lambda-ratio",
+                "--lambda-difference",
+                "--additive",
+                "--ascent",
+                "--seed",
+                "--seed-per-row",
+            ],
         }
     }
 
@@ -144,8 +236,8 @@ impl Loss {
 
 impl Settings {
     /// The loss with these settings, which are checked.
-    pub fn configure(&self, loss: Loss) -> Result<AnyLoss, Error> {
-        let given = [
+    pub fn configure(&self, loss: Loss, given: Given) -> Result<AnyLoss, Error> {
+        let options = [
             ("--kl", self.kl.is_some()),
             ("--beta", self.beta.is_some()),
             ("--t-pos", self.t_pos.is_some()),
@@ -159,9 +251,24 @@ impl Settings {
             ("--margin", self.margin.is_some()),
             ("--alpha", self.alpha.is_some()),
             ("--squared", self.squared),
+            ("--form", self.form.is_some()),
+            ("--prediction", self.prediction.is_some()),
+            ("--phi", self.phi.is_some()),
+            ("--huber-delta", self.huber_delta.is_some()),
+            ("--epsilon", self.epsilon.is_some()),
+            ("--lambda-presence", self.lambda_presence.is_some()),
+            ("--lambda-ratio", self.lambda_ratio.is_some()),
+            ("--lambda-difference", self.lambda_difference.is_some()),
+            ("--additive", self.additive),
+            ("--ascent", self.ascent),
+            ("--seed", self.seed.is_some()),
+            ("--seed-per-row", self.seed_per_row),
         ];
         let takes = loss.options();
-        if let Some((option, _)) = given.iter().find(|(o, given)| *given && !takes.contains(o)) {
+        if let Some((option, _)) = options
+            .iter()
+            .find(|(o, given)| *given && !takes.contains(o))
+        {
             let takes = match takes {
                 [] => "none".into(),
                 takes => takes.join(", "),
@@ -233,6 +340,7 @@ impl Settings {
                 squared: self.squared,
                 ..Dice::default()
             }),
+            Loss::Wdl => AnyLoss::Wdl(self.wdl(given)?),
         };
         let config = config.with_reduction(match self.reduction {
             Reduce::Mean => Reduction::Mean,
@@ -241,6 +349,74 @@ impl Settings {
         });
         config.check()?;
         Ok(config)
+    }
+
+    fn wdl(&self, given: Given) -> Result<Wdl, Error> {
+        let seeded = self.seed.is_some();
+        let form = self.form.unwrap_or(match given.permutation || seeded {
+            true => Differences::Adjacent,
+            false => Differences::Pairs,
+        });
+        let unwanted =
+            |option: &str, with: &str| Err(Error::value(option, format!("none {with}"), "one"));
+        if self.additive && form == Differences::Adjacent {
+            return unwanted("--additive", "with --form adjacent");
+        }
+        if self.additive && given.theta_rows.is_some() {
+            return unwanted("--additive", "with several rows of theta");
+        }
+        if seeded && form == Differences::Pairs {
+            return unwanted("--seed", "with --form pairs");
+        }
+        if seeded && given.permutation {
+            return unwanted("--seed", "beside the tensor permutation");
+        }
+        if self.seed_per_row && !seeded {
+            return unwanted("--seed-per-row", "without --seed");
+        }
+        if self.huber_delta.is_some() && self.phi != Some(Penalty::Huber) {
+            return unwanted("--huber-delta", "without --phi huber");
+        }
+        let plain = Wdl::default();
+        Ok(Wdl {
+            form: match (form, given.theta_rows) {
+                (Differences::Adjacent, _) => Form::Adjacent,
+                (Differences::Pairs, Some(rows)) => Form::Pairs {
+                    weights: PairWeights::Rank(rows),
+                },
+                (Differences::Pairs, None) if self.additive => Form::Pairs {
+                    weights: PairWeights::Additive,
+                },
+                (Differences::Pairs, None) => Form::Pairs {
+                    weights: PairWeights::RankOne,
+                },
+            },
+            prediction: match self.prediction.unwrap_or_default() {
+                Predict::Sigmoid => Prediction::Sigmoid,
+                Predict::Softmax => Prediction::Softmax,
+            },
+            phi: match self.phi.unwrap_or_default() {
+                Penalty::Square => Phi::Square,
+                Penalty::Abs => Phi::Abs,
+                Penalty::Huber => Phi::Huber {
+                    delta: self.huber_delta.unwrap_or(1.0),
+                },
+            },
+            epsilon: self.epsilon.unwrap_or(plain.epsilon),
+            lambda_presence: self.lambda_presence.unwrap_or(plain.lambda_presence),
+            lambda_ratio: self.lambda_ratio.unwrap_or(plain.lambda_ratio),
+            lambda_difference: self.lambda_difference.unwrap_or(plain.lambda_difference),
+            ascent: self.ascent,
+            ..plain
+        })
+    }
+
+    /// The permutation that a seed makes.
+    pub fn seed(&self) -> Option<Permutation<'static>> {
+        self.seed.map(|seed| Permutation::Seeded {
+            seed,
+            per_row: self.seed_per_row,
+        })
     }
 
     /// The name of the reduction, as the option has it.

@@ -1,9 +1,11 @@
 //! What a loss of rows reads from a file.
 
-use crate::losses::Loss;
+use crate::losses::{Given, Loss};
 use crate::tensors::{Reals, TensorFile, place};
 use wgloss::host::{Labels, Rows, Thresholds, Values};
-use wgloss::{AnyLoss, Error, Reduction, Rowwise, TargetKind};
+use wgloss::losses::wdl::Form;
+use wgloss::reference::Permutation;
+use wgloss::{AnyLoss, Error, Reduction, Rowwise, TargetKind, Wdl};
 
 /// Most rows of logits without labels: no data of the file stands behind their number, and each gets a loss.
 const MOST_EMPTY_ROWS: usize = 1 << 24;
@@ -41,13 +43,31 @@ pub struct RowTensors {
     sample_weight: Option<Vec<f32>>,
     class_weight: Option<Vec<f32>>,
     threshold: Option<Threshold>,
+    wdl: WdlTensors,
     grad_loss: Option<Vec<f32>>,
+}
+
+/// What WDL reads beside what all losses of rows do.
+#[derive(Default)]
+struct WdlTensors {
+    /// As it lies in the file; `None` for a seed or no permutation.
+    order: Option<Vec<u32>>,
+    per_row: bool,
+    seed: Option<Permutation<'static>>,
+    theta: Option<Vec<f32>>,
+    theta_shape: Vec<usize>,
+    theta0: Option<f32>,
 }
 
 impl RowTensors {
     /// Reads what the loss takes. Tensors of other names are of no concern; those that another loss of rows takes in
     /// the place of one of this loss's are an error.
-    pub fn read(file: &TensorFile, loss: Loss, config: &AnyLoss) -> Result<Self, Error> {
+    pub fn read(
+        file: &TensorFile,
+        loss: Loss,
+        config: &AnyLoss,
+        seed: Option<Permutation<'static>>,
+    ) -> Result<Self, Error> {
         let (rows, cols) = match *file.shape("logits")? {
             [rows, cols] => (rows, cols),
             ref shape => return Err(Error::shape("logits", "[B, L]", format!("{shape:?}"))),
@@ -108,7 +128,26 @@ impl RowTensors {
             sample_weight: floats("sample_weight", rows)?,
             class_weight: floats("class_weight", cols)?,
             threshold,
+            wdl: match config.wdl() {
+                Some(config) => read_wdl(file, &config, seed, rows, cols)?,
+                None => WdlTensors::default(),
+            },
             grad_loss,
+        })
+    }
+
+    /// What there is to know of the tensors before the loss can be configured.
+    pub fn given(file: &TensorFile) -> Result<Given, Error> {
+        let theta_rows = match file.has("theta") {
+            true => match *file.shape("theta")? {
+                [rows, _] => Some(u32::try_from(rows).unwrap_or(u32::MAX)),
+                _ => None,
+            },
+            false => None,
+        };
+        Ok(Given {
+            permutation: file.has("permutation"),
+            theta_rows,
         })
     }
 
@@ -130,6 +169,14 @@ impl RowTensors {
                 Shared::Row => Thresholds::Row(&t.values),
                 Shared::Label => Thresholds::Label(&t.values),
             }),
+            permutation: match (&self.wdl.order, self.wdl.seed) {
+                (_, Some(seed)) => seed,
+                (Some(order), None) if self.wdl.per_row => Permutation::PerRow(order),
+                (Some(order), None) => Permutation::Batch(order),
+                (None, None) => Permutation::None,
+            },
+            theta: self.wdl.theta.as_deref(),
+            theta0: self.wdl.theta0,
             grad_loss: self.grad_loss.as_deref(),
             ..Rows::new(self.rows, self.cols, self.logits.values(), labels)
         }
@@ -148,10 +195,15 @@ impl RowTensors {
     /// The name of the gradient to the targets, where there is one.
     pub fn grad_targets(&self) -> Option<&'static str> {
         match (&self.targets, self.kind) {
-            (Targets::Reals(_), TargetKind::Soft) => Some("grad_targets"),
+            (Targets::Reals(_), TargetKind::Soft | TargetKind::Proportions) => Some("grad_targets"),
             (Targets::Reals(_), TargetKind::Logits) => Some("grad_other"),
             _ => None,
         }
+    }
+
+    /// The shape of the weights to learn, where the loss has some.
+    pub fn theta_shape(&self) -> Option<&[usize]> {
+        self.wdl.theta.as_ref().map(|_| &self.wdl.theta_shape[..])
     }
 
     /// The shape of the threshold, where there is one.
@@ -232,7 +284,14 @@ fn read_targets(
                 return Ok(Targets::Reals(file.reals(form)?));
             }
             if file.has_flags(form)? {
-                return Ok(Targets::Flags(file.flags(form)?));
+                let flags = file.flags(form)?;
+                // There is a gradient to proportions, and what is 0 or 1 may be one.
+                return Ok(match kind {
+                    TargetKind::Proportions => {
+                        Targets::Reals(Reals::F32(flags.into_iter().map(f32::from).collect()))
+                    }
+                    _ => Targets::Flags(flags),
+                });
             }
             let reals = file.reals(form)?;
             if !loss.hard() {
@@ -293,6 +352,54 @@ fn check_sparse(offsets: &[u32], indices: &[u32], cols: usize) -> Result<(), Err
             format!("{} at [{at}]", indices[at]),
         )),
     }
+}
+
+/// Permutation and weights of WDL. Weights that are not in the file are those of a theta of zeros, which has a gradient.
+fn read_wdl(
+    file: &TensorFile,
+    config: &Wdl,
+    seed: Option<Permutation<'static>>,
+    rows: usize,
+    cols: usize,
+) -> Result<WdlTensors, Error> {
+    let mut wdl = WdlTensors {
+        seed,
+        ..WdlTensors::default()
+    };
+    if config.form == Form::Adjacent && seed.is_none() {
+        if !file.has("permutation") {
+            let expected = "one with --form adjacent, or --seed";
+            return Err(Error::shape("permutation", expected, "none"));
+        }
+        wdl.per_row = match *file.shape("permutation")? {
+            [len] if len == cols => false,
+            [n, len] if n == rows && len == cols => true,
+            ref shape => {
+                let expected = format!("[{cols}] or [{rows}, {cols}]");
+                return Err(Error::shape("permutation", expected, format!("{shape:?}")));
+            }
+        };
+        wdl.order = Some(file.indices("permutation")?);
+    }
+    let (sets, len) = config.theta_shape(cols);
+    wdl.theta_shape = vec![len];
+    wdl.theta = Some(if file.has("theta") {
+        let shape = file.shape("theta")?;
+        if !matches!(*shape, [l] if l == len) || sets > 1 {
+            file.expect("theta", &[sets, len])?;
+        }
+        wdl.theta_shape = shape.to_vec();
+        file.floats("theta")?
+    } else {
+        vec![0.0; sets * len]
+    });
+    if file.has("theta0") {
+        wdl.theta0 = match *file.shape("theta0")? {
+            [] | [1] => file.floats("theta0")?.first().copied(),
+            ref shape => return Err(Error::shape("theta0", "[1]", format!("{shape:?}"))),
+        };
+    }
+    Ok(wdl)
 }
 
 /// The threshold of TLPR. One dimension as long as there are rows is one per row, also where there are as many

@@ -1,7 +1,7 @@
 //! `wgloss run`: a loss of the tensors in a file.
 
 use crate::engine::{self, EngineArgs};
-use crate::losses::{Loss, Settings};
+use crate::losses::{Given, Loss, Settings};
 use crate::rows::RowTensors;
 use crate::tensors::{self, Output, TensorFile};
 use clap::Args;
@@ -14,13 +14,16 @@ use wgloss::{Error, Reduction, Rowwise};
 const TENSORS: &str = "\
 Tensors that are read (reals: F32, F16 or BF16; flags: U8 or BOOL; indices: U32, I32 or I64):
   logits         [B, L] reals
-  targets        [B, L] flags, or reals: 0 or 1, for zlpr-soft and bce from 0 to 1
+  targets        [B, L] flags, or reals: 0 or 1, for zlpr-soft and bce from 0 to 1, for wdl from 0 on
   target_bits    [B, ceil(L/32)] U32 instead: label l is bit l % 32 of word l / 32
   target_offsets [B+1] with target_indices [n] instead: indices of the positives, row by row
   other          [B, L] in the logits' type, for zlpr-kl instead of targets
   threshold      for tlpr: [1], [B] or [L]; where B = L that is one per row: [B, 1] and [1, L] say which
   class_mask [L], mask [B, L]             flags, 1 = counts
   sample_weight [B], class_weight [L]     reals
+  permutation    for wdl, adjacent: [L] or [B, L] indices, each row a permutation of the labels; or --seed
+  theta          for wdl: reals, [L-1] adjacent, [L] pairs, [r, L] pairs of rank r; absent: zeros
+  theta0         for wdl: [1] real, makes it the bounded form
   grad_loss      [1], or with --reduction none [1] or [B]: the upstream gradient; absent: ones
 Other tensors may lie in the file.
 
@@ -28,7 +31,9 @@ Tensors that are written with -o, all F32:
   loss           [], or with --reduction none [B]
   grad_logits    [B, L]
   grad_targets   [B, L], for zlpr-soft and bce where targets are reals; zlpr-kl: grad_other
+                 where targets are reals, and for wdl where they are flags
   grad_threshold the threshold's shape
+  grad_theta     theta's shape, for wdl; grad_theta0 [1] where there is a theta0
 
 One line of JSON goes to stdout: loss (null with --reduction none; as JSON has no such numbers, also
 the strings \"NaN\", \"Infinity\" and \"-Infinity\"), backend, adapter, driver, variant, rows, cols,
@@ -56,10 +61,13 @@ pub struct RunArgs {
 }
 
 pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
-    let config = args.settings.configure(args.loss)?;
+    // Settings that are wrong whatever the tensors are come before any of the files'.
+    let settings = &args.settings;
+    settings.configure(args.loss, Given::default())?;
     let output = args.output.as_deref().map(tensors::output).transpose()?;
     let file = TensorFile::open(&args.input)?;
-    let tensors = RowTensors::read(&file, args.loss, &config)?;
+    let config = settings.configure(args.loss, RowTensors::given(&file)?)?;
+    let tensors = RowTensors::read(&file, args.loss, &config, settings.seed())?;
     let rows = tensors.rows();
     let wanted = match output {
         Some(_) => Wanted::Gradients,
@@ -90,6 +98,12 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         if let Some(shape) = tensors.threshold_shape() {
             let shape = shape.to_vec();
             outputs.push(one("grad_threshold", shape, result.grad_threshold));
+        }
+        if let Some(shape) = tensors.theta_shape() {
+            outputs.push(one("grad_theta", shape.to_vec(), result.grad_theta));
+        }
+        if !result.grad_theta0.is_empty() {
+            outputs.push(one("grad_theta0", vec![1], result.grad_theta0));
         }
         tensors::write(&path, &outputs)?;
     }

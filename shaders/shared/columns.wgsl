@@ -1,0 +1,33 @@
+// Sums down the columns of a window of rows: 32 columns a workgroup, WG / 32 lanes to a column.
+// Grid: ceil(columns/32) groups, folded over x and y, x chunks of `column_rows` rows; each chunk leaves its sums in
+// scratch, one after the other, and adds them to those of the windows before.
+// provides: run_columns
+// expects:  WG, params, scratch, lane_index, and column_term(row, col) -> f32
+
+var<workgroup> wg_column: array<f32, WG>;
+
+fn run_columns(at: Lane, group: Group) {
+    let lane = lane_index(at, group);
+    let col = (group.id.x + group.id.y * params.groups_x) * 32u + lane % 32u;
+    let first = group.id.z * params.column_rows;
+    let end = min(first + params.column_rows, params.rows);
+    var sum = 0.0;
+    if (col < params.columns) {
+        for (var row = first + lane / 32u; row < end; row += WG / 32u) {
+            sum += column_term(row, col);
+        }
+    }
+    wg_column[lane] = sum;
+    // Every lane's part is there before the first is read.
+    workgroupBarrier();
+    if (lane < 32u && col < params.columns) {
+        for (var i = lane + 32u; i < WG; i += 32u) {
+            sum += wg_column[i];
+        }
+        let place = params.column_at + group.id.z * params.columns + col;
+        if (params.first_row > 0u) {
+            sum += bitcast<f32>(scratch[place]);
+        }
+        scratch[place] = bitcast<u32>(sum);
+    }
+}

@@ -1,0 +1,12 @@
+// The accumulator of the lane at distance `d`, for the subgroup reduction.
+// provides: acc_shuffle
+// expects:  Acc of gradient.wgsl
+
+fn acc_shuffle(a: Acc, d: u32) -> Acc {
+    return Acc(
+        subgroupShuffleXor(a.pg, d),
+        subgroupShuffleXor(a.qg, d),
+        subgroupShuffleXor(a.ratio, d),
+        subgroupShuffleXor(a.difference, d),
+    );
+}

@@ -1,0 +1,24 @@
+// Where the stages of WDL leave what they find, one row of the window after the other: e and h for each label, c for
+// each weight.
+// provides: e_place, h_place, c_place, weight_at
+// expects:  params, scratch
+
+fn e_place(row: u32, col: u32) -> u32 {
+    return params.e_at + row * params.cols + col;
+}
+
+fn h_place(row: u32, col: u32) -> u32 {
+    return params.h_at + row * params.cols + col;
+}
+
+fn c_place(row: u32, k: u32, i: u32) -> u32 {
+    return params.c_at + (row * params.sets + k) * params.weights + i;
+}
+
+// A weight, of mean 1 over its set.
+fn weight_at(k: u32, i: u32) -> f32 {
+    if (params.weights_at == ABSENT) {
+        return 1.0;
+    }
+    return bitcast<f32>(scratch[params.weights_at + k * params.weights + i]);
+}

@@ -1,0 +1,65 @@
+// The two distributions of a row: p of the logits, q of the targets. Found by distribution.wgsl, then kept in scratch.
+// params.second = epsilon.
+// provides: Spread, SPREAD_WORDS, spread_store, spread_load, log_share, predicted, proportion, difference_scale
+// expects:  math, params, sides, scratch
+
+struct Spread {
+    shift: f32,       // largest log share
+    sum: f32,         // sum of e^(log share - shift)
+    total: f32,       // sum of y + epsilon
+    presence: f32,    // the presence term
+    count: u32,       // labels that count
+    infinite: bool,   // the presence term is infinite
+    bad: bool,        // a NaN in the row
+}
+const SPREAD_WORDS = 7u;
+
+fn spread_store(at: u32, s: Spread) {
+    scratch[at] = bitcast<u32>(s.shift);
+    scratch[at + 1u] = bitcast<u32>(s.sum);
+    scratch[at + 2u] = bitcast<u32>(s.total);
+    scratch[at + 3u] = bitcast<u32>(s.presence);
+    scratch[at + 4u] = s.count;
+    scratch[at + 5u] = u32(s.infinite);
+    scratch[at + 6u] = u32(s.bad);
+}
+
+fn spread_load(at: u32) -> Spread {
+    return Spread(
+        bitcast<f32>(scratch[at]),
+        bitcast<f32>(scratch[at + 1u]),
+        bitcast<f32>(scratch[at + 2u]),
+        bitcast<f32>(scratch[at + 3u]),
+        scratch[at + 4u],
+        scratch[at + 5u] != 0u,
+        scratch[at + 6u] != 0u,
+    );
+}
+
+// The logarithm of a label's share before normalising: log sigma(s), or s.
+fn log_share(logit: f32) -> f32 {
+    return select(-softplus(-logit), logit, params.prediction == 1u);
+}
+
+fn predicted(logit: f32, s: Spread) -> f32 {
+    return exp_minus(log_share(logit), s.shift) / s.sum;
+}
+
+// 0 in a row without proportions, which has no other term that would look at it.
+fn proportion(label: f32, s: Spread) -> f32 {
+    return select(0.0, (label + params.second) / s.total, s.total > 0.0);
+}
+
+// What the sum of weighted differences is multiplied by: lambda, one over the number of differences, and of the bounded
+// form e^-theta0 / 2. 0 where there are none.
+fn difference_scale(s: Spread) -> f32 {
+    if (s.count < 2u || s.total <= 0.0) {
+        return 0.0;
+    }
+    let n = f32(s.count);
+    var scale = params.lambda_difference * params.per_pair / (n * (n - 1.0));
+    if (params.threshold != ABSENT) {
+        scale *= 0.5 * exp(-finite(sides[params.threshold]));
+    }
+    return scale;
+}
