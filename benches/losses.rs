@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use wgloss::check::bench::{RowBench, Timer, Work};
 use wgloss::check::{Form, Mode, ThresholdCase};
 use wgloss::host::Gpu;
+use wgloss::losses::wdl::Phi;
 use wgloss::{
-    AnyLoss, Asl, Bce, DType, Dice, Error, ErrorKind, Focal, Half, Hill, Reduce, Zlpr, wgpu,
+    AnyLoss, Asl, Bce, DType, Dice, Error, ErrorKind, Focal, Half, Hill, Reduce, Wdl, Zlpr, wgpu,
 };
 
 /// Rows and labels.
@@ -47,6 +48,10 @@ fn table() -> Vec<Bench> {
     use ThresholdCase::{Label, None};
     let zlpr = AnyLoss::Zlpr;
     let float = Form::Float(DType::F32);
+    let sweep = Wdl {
+        phi: Phi::Abs,
+        ..Wdl::default()
+    };
     vec![
         rows("zlpr", zlpr(Zlpr::hard()), Form::U8, None),
         rows("tlpr", zlpr(Zlpr::hard()), Form::U8, Label),
@@ -60,6 +65,13 @@ fn table() -> Vec<Bench> {
         rows("asl", AnyLoss::Asl(Asl::default()), Form::U8, None),
         rows("hill", AnyLoss::Hill(Hill::default()), Form::U8, None),
         rows("dice", AnyLoss::Dice(Dice::default()), Form::U8, None),
+        rows("wdl", Wdl::default().into(), float, None),
+        rows("wdl-adjacent", Wdl::adjacent().into(), float, None),
+        Bench {
+            // All pairs, one by one.
+            shapes: &SHAPES[..3],
+            ..rows("wdl-sweep", sweep.into(), float, None)
+        },
     ]
 }
 

@@ -319,6 +319,95 @@ fn golden(backend: &str, tolerance: f64) {
     }
 }
 
+/// The weighted difference in its two forms and with both predictions, and what makes them.
+fn golden_wdl(backend: &str, tolerance: f64) {
+    let folder = Folder::new(&format!("golden-wdl-{backend}"));
+    let golden = &Golden::read().0["wdl"];
+    let order: Vec<u32> = numbers(&golden["pi"]).iter().map(|l| *l as u32).collect();
+    let (s, y) = (numbers(&golden["s"]), numbers(&golden["y"]));
+    let flags: Vec<u8> = y.iter().map(|y| *y as u8).collect();
+    for (form, option) in [("adj", "adjacent"), ("pair", "pairs")] {
+        let theta = numbers(&golden[format!("theta_{form}")]);
+        for (short, prediction) in [("nsig", "sigmoid"), ("softmax", "softmax")] {
+            let full = &golden["full"][format!("{form}/{short}")];
+            let plain = Tensors::default()
+                .f32("logits", &[1, 5], &s)
+                .f32("theta", &[theta.len()], &theta)
+                .u32("permutation", &order);
+            let row = plain.clone().raw(
+                "permutation",
+                Dtype::I32,
+                &[1, 5],
+                order.iter().flat_map(|l| l.to_le_bytes()).collect(),
+            );
+            // Flags have a gradient too: what is 0 or 1 may be a proportion.
+            for tensors in [
+                plain.clone().f32("targets", &[1, 5], &y),
+                plain.u8("targets", &[1, 5], &flags),
+                row.f32("targets", &[1, 5], &y),
+            ] {
+                let options = ["--form", option, "--prediction", prediction];
+                let options = [&options[..], &["--backend", backend]].concat();
+                let (json, written) = run(&folder, &tensors, "wdl", &options);
+                let what = format!("{backend} {form} {prediction}");
+                let [loss, ds, dy, dtheta] =
+                    ["loss", "ds", "dy", "dtheta"].map(|k| numbers(&full[k]));
+                let wanted: [(&str, &[usize], &[f64]); 4] = [
+                    ("grad_logits", &[1, 5], &ds),
+                    ("grad_targets", &[1, 5], &dy),
+                    ("grad_theta", &[theta.len()], &dtheta),
+                    ("loss", &[], &loss),
+                ];
+                compare(&what, &written, &wanted, tolerance);
+                close(
+                    &format!("{what}: loss"),
+                    &[json["loss"].as_f64().unwrap()],
+                    &loss,
+                    tolerance,
+                );
+            }
+        }
+    }
+    // A seed makes the permutation that the reference makes, one for all rows or one for each.
+    let tensors = Tensors::default()
+        .f32("logits", &[2, 5], &[s.clone(), s.clone()].concat())
+        .f32("targets", &[2, 5], &[y.clone(), y.clone()].concat())
+        .f32("theta", &[4], &numbers(&golden["theta_adj"]));
+    for (options, rows) in [
+        (&["--seed", "7"][..], [0, 0]),
+        (&["--seed", "7", "--seed-per-row"], [0, 1]),
+    ] {
+        let each = ["--reduction", "none", "--backend", backend];
+        let (_, seeded) = run(&folder, &tensors, "wdl", &[options, &each].concat());
+        let order: Vec<u32> = rows
+            .iter()
+            .flat_map(|row| reference::permutation(7, *row, 5))
+            .collect();
+        let bytes = order.iter().flat_map(|l| l.to_le_bytes()).collect();
+        let tensors = tensors
+            .clone()
+            .raw("permutation", Dtype::U32, &[2, 5], bytes);
+        let (_, given) = run(&folder, &tensors, "wdl", &each);
+        assert_eq!(seeded, given, "{options:?}");
+        assert_eq!(
+            rows[0] == rows[1],
+            seeded[3].2[0] == seeded[3].2[1],
+            "{seeded:?}"
+        );
+    }
+}
+
+#[test]
+fn golden_wdl_on_the_reference() {
+    golden_wdl("cpu", 1e-6);
+}
+
+#[test]
+#[ignore = "needs a GPU adapter"]
+fn golden_wdl_on_a_gpu() {
+    golden_wdl("gpu", 1e-5);
+}
+
 #[test]
 fn golden_on_the_reference() {
     golden("cpu", 1e-6);
@@ -666,8 +755,23 @@ fn bad_tensors_are_refused_by_name() {
         let tensors = good().without("targets");
         tensors.raw("target_bits", Dtype::U32, &[2, cols], vec![0; 8 * cols])
     };
+    let order = |values: &[u32]| good().u32("permutation", values);
+    let wdl = |theta: &[usize], t: &[f64]| good().f32("theta", theta, t);
     #[rustfmt::skip]
     let table: Vec<(Tensors, &str, &str)> = vec![
+        (order(&[0, 2, 2]), "wdl", "permutation: expected each label below 3 once, found 2 twice in row 0"),
+        (order(&[0, 3, 1]), "wdl", "permutation: expected each label below 3 once, found 3 in row 0"),
+        (order(&[0, 1]), "wdl", "permutation: expected [3] or [2, 3], found [2]"),
+        (good().i64("permutation", &[0, -1, 1]), "wdl", "permutation: expected values from 0 to 4294967295, found -1 at [1]"),
+        (good().f32("permutation", &[3], &[0.0, 1.0, 2.0]), "wdl", "permutation: expected U32 or I32 or I64, found F32"),
+        (good().f32("targets", &[2, 3], &[0.0, -0.5, 0.0, 0.0, 0.0, 0.0]), "wdl", "targets: expected finite values, not negative, found -0.5 at [0, 1]"),
+        (good().f32("targets", &[2, 3], &[0.0, 0.0, 0.0, 0.0, nan, 0.0]), "wdl", "targets: expected finite values, not negative, found NaN at [1, 1]"),
+        (wdl(&[2], &[0.0; 2]), "wdl", "theta: expected [3] or [r, 3], found [2]"),
+        (wdl(&[2, 2], &[0.0; 4]), "wdl", "theta: expected [3] or [r, 3], found [2, 2]"),
+        (wdl(&[3], &[0.0, nan, 0.0]), "wdl", "theta: expected finite values, found NaN at [0, 1]"),
+        (order(&[0, 2, 1]).f32("theta", &[3], &[0.0; 3]), "wdl", "theta: expected [2], found [3]"),
+        (good().f32("theta0", &[2], &[0.0; 2]), "wdl", "theta0: expected [1], found [2]"),
+        (good().f32("theta0", &[1], &[nan]), "wdl", "theta0: expected a finite value, found NaN"),
         (good().without("logits"), "zlpr", "logits: expected a tensor of this name, found none (in the file: targets)"),
         (good().f32("logits", &[6], &[0.0; 6]), "zlpr", "logits: expected [B, L], found [6]"),
         (good().f32("logits", &[1, 2, 3], &[0.0; 6]), "zlpr", "logits: expected [B, L], found [1, 2, 3]"),
@@ -728,7 +832,7 @@ fn bad_settings_are_refused_by_name() {
     let folder = Folder::new("settings");
     let input = folder.write("in.safetensors", &good().bytes());
     #[rustfmt::skip]
-    let table: [(&str, &[&str], &str); 16] = [
+    let table: [(&str, &[&str], &str); 24] = [
         ("zlpr", &["--beta", "2"], "--beta: expected an option of zlpr (--smoothing), found one of another loss"),
         ("zlpr", &["--t-pos", "2"], "--t-pos: expected an option of zlpr"),
         ("zlpr-soft", &["--pos-weight", "2"], "--pos-weight: expected an option of zlpr-soft"),
@@ -744,6 +848,14 @@ fn bad_settings_are_refused_by_name() {
         ("bce", &["--pos-weight", "nan"], "pos_weight: expected a finite number"),
         ("zlpr", &["--smoothing", "1.5"], "smoothing: expected a number from 0 to 1, found 1.5"),
         ("zlpr", &["--smoothing", "nan"], "smoothing: expected a number from 0 to 1, found NaN"),
+        ("bce", &["--seed", "3"], "--seed: expected an option of bce"),
+        ("wdl", &["--form", "adjacent"], "permutation: expected one with --form adjacent, or --seed, found none"),
+        ("wdl", &["--form", "pairs", "--seed", "3"], "--seed: expected none with --form pairs"),
+        ("wdl", &["--seed-per-row"], "--seed-per-row: expected none without --seed"),
+        ("wdl", &["--huber-delta", "1"], "--huber-delta: expected none without --phi huber"),
+        ("wdl", &["--phi", "huber", "--huber-delta", "0"], "huber_delta: expected a finite number of at least 1e-6, found 0"),
+        ("wdl", &["--epsilon", "-1"], "epsilon: expected a finite number of at least 0e0, found -1"),
+        ("wdl", &["--lambda-ratio", "nan"], "lambda_ratio: expected a finite number of at least 0e0, found NaN"),
         ("zlpr", &["--variant", "tree-64-packed"], "--variant: expected a GPU backend, found --backend cpu"),
     ];
     for (loss, options, message) in table {
@@ -763,6 +875,31 @@ fn bad_settings_are_refused_by_name() {
     ];
     for args in usage {
         assert_eq!(wgloss(args).code, Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn benchmarks_give_one_object() {
+    for (loss, options) in [("zlpr", &[][..]), ("wdl", &["--form", "adjacent"])] {
+        let common = [
+            "bench",
+            loss,
+            "--shape",
+            "20x30",
+            "--backend",
+            "cpu",
+            "--json",
+            "--time",
+            "0.05",
+        ];
+        let json = wgloss(&[&common[..], options].concat()).json();
+        assert!(json["reference_us"].as_f64().unwrap() > 0.0, "{json}");
+        assert_eq!(json["loss"], loss, "{json}");
+        assert_eq!(
+            (&json["rows"], &json["cols"]),
+            (&Value::from(20), &Value::from(30)),
+            "{json}"
+        );
     }
 }
 

@@ -12,7 +12,7 @@
 //! | presence, proportion and difference are supervised | binary cross-entropy, `sum e^2`, `D`, and their coefficients |
 //! | learnable weighted differences | mean-one softplus weights, the sign of their gradient, the bounded form |
 //! | label shuffling | a permutation per batch or row as input of [`Form::Adjacent`]; its expectation, [`Form::Pairs`] |
-//! | - | square, absolute and Huber `phi`; masks and weights; all edge rules |
+//! | | square, absolute and Huber `phi`; masks and weights; all edge rules |
 //!
 //! # Per row, over the `n` labels that count
 //!
@@ -61,6 +61,19 @@
 //! logit counts as the largest finite number in `p` (several share alike); in the presence term it is as in
 //! [BCE](super::bce): the loss is +inf where it is on the wrong side, and the gradient to the logits finite always.
 //! A NaN makes its row's loss and gradient NaN, the gradients to `theta` and `theta0` too, and no other row's.
+//!
+//! # Cost
+//!
+//! O(L) for a row, but for the absolute and Huber differences of all pairs, which are swept in O(L^2), tile by tile;
+//! there is no sort and no atomic. For each window of rows: the two sweeps of any row loss twice (first the
+//! distributions, then loss and gradients) with the differences between them; before all windows one dispatch that
+//! makes weights of `theta`, behind them one that makes its gradient. A seeded permutation adds one.
+//!
+//! Scratch, in f32: for each element of a window `e` and, with a gradient, its derivative; for each row of it one value
+//! per weight and seven more; of seeded permutations a word per label (and row, if each has its own). A window has as
+//! many rows as make the planes 64 MiB, or half of a binding where that is less, and one at least. To that come the
+//! weights, their gradient's sums (one for every 1,024 to 8,192 rows of a window) and, without a reduction, the rows'
+//! losses.
 
 use super::rows::{RowSpec, TargetKind, check_reduction, check_setting, rowwise};
 use crate::shader::RowLoss;

@@ -9,3 +9,4 @@ mod overlap;
 mod pipelines;
 mod plans;
 mod record;
+mod wdl;

@@ -385,8 +385,17 @@ fn read_wdl(
     wdl.theta_shape = vec![len];
     wdl.theta = Some(if file.has("theta") {
         let shape = file.shape("theta")?;
-        if !matches!(*shape, [l] if l == len) || sets > 1 {
-            file.expect("theta", &[sets, len])?;
+        let fits = match *shape {
+            [found] => sets == 1 && found == len,
+            [rows, found] => rows == sets && found == len,
+            _ => false,
+        };
+        if !fits {
+            let expected = match config.form {
+                Form::Adjacent => format!("[{len}]"),
+                Form::Pairs { .. } => format!("[{len}] or [r, {len}]"),
+            };
+            return Err(Error::shape("theta", expected, format!("{shape:?}")));
         }
         wdl.theta_shape = shape.to_vec();
         file.floats("theta")?

@@ -1,0 +1,450 @@
+//! What the weighted difference takes beside the tensors of every row loss: refusals, steps, scratch.
+
+use crate::call::{Machine, USAGE, entries, expect};
+use wgloss::losses::wdl::{PairWeights, Phi};
+use wgloss::{
+    Bce, DType, Error, ErrorKind, Gradient, Permutation, Prepared, RowInputs, RowOutputs, Rowwise,
+    Targets, Tensor, Wdl, permutation, wgpu,
+};
+
+const ROWS: usize = 6;
+const COLS: usize = 40;
+
+/// Buffers large enough for every tensor of the calls below.
+struct Memory {
+    machine: Machine,
+    buffers: Vec<wgpu::Buffer>,
+}
+
+impl Memory {
+    fn new() -> Memory {
+        let machine = Machine::plain();
+        let buffers = (0..12).map(|_| machine.buffer(1 << 20, USAGE)).collect();
+        Memory { machine, buffers }
+    }
+
+    fn matrix(&self, buffer: usize, dtype: DType, rows: usize, cols: usize) -> Tensor<'_> {
+        Tensor::matrix(&self.buffers[buffer], dtype, rows, cols)
+    }
+
+    fn vector(&self, buffer: usize, dtype: DType, len: usize) -> Tensor<'_> {
+        self.matrix(buffer, dtype, 1, len)
+    }
+
+    fn order(&self) -> Permutation<'_> {
+        Permutation::Batch(self.vector(2, DType::U32, COLS))
+    }
+
+    fn seed(&self, per_row: bool, advance: bool) -> Permutation<'_> {
+        let seed = self.vector(2, DType::U32, 2);
+        Permutation::Seeded {
+            seed,
+            per_row,
+            advance,
+        }
+    }
+
+    /// A good call of the adjacent form with all that it can have.
+    fn call(&self) -> (RowInputs<'_>, RowOutputs<'_>) {
+        let inputs = RowInputs {
+            permutation: Some(self.order()),
+            theta: Some(self.vector(3, DType::F32, COLS - 1)),
+            theta0: Some(self.vector(4, DType::F32, 1)),
+            ..RowInputs::new(
+                self.matrix(0, DType::F32, ROWS, COLS),
+                Targets::Dense(self.matrix(1, DType::F32, ROWS, COLS)),
+            )
+        };
+        let outputs = RowOutputs {
+            loss: Some(self.vector(5, DType::F32, 1)),
+            grad_logits: Some(Gradient::To(self.matrix(6, DType::F32, ROWS, COLS))),
+            grad_targets: Some(self.matrix(7, DType::F32, ROWS, COLS)),
+            grad_theta: Some(self.vector(8, DType::F32, COLS - 1)),
+            grad_theta0: Some(self.vector(9, DType::F32, 1)),
+            ..RowOutputs::default()
+        };
+        (inputs, outputs)
+    }
+
+    fn prepare(
+        &self,
+        loss: &impl Rowwise,
+        call: &(RowInputs<'_>, RowOutputs<'_>),
+    ) -> Result<Prepared, Error> {
+        loss.prepare(&self.machine.cx, &call.0, &call.1)
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_name() {
+    use ErrorKind::{Buffer, DType as Type, Shape, Value};
+    let m = Memory::new();
+    let refused =
+        |kind, name: &str, text: &str, change: &dyn Fn(&mut RowInputs<'_>, &mut RowOutputs<'_>)| {
+            let (mut inputs, mut outputs) = m.call();
+            change(&mut inputs, &mut outputs);
+            let result = m.prepare(&Wdl::adjacent(), &(inputs, outputs));
+            expect(result, kind, name, text, text);
+        };
+    assert!(m.prepare(&Wdl::adjacent(), &m.call()).is_ok());
+    let none = "a permutation of the labels, or a seed, found none";
+    refused(Value, "permutation", none, &|i, _| i.permutation = None);
+    fn with<'a>(order: Permutation<'a>) -> impl Fn(&mut RowInputs<'a>, &mut RowOutputs<'a>) {
+        move |inputs, _| inputs.permutation = Some(order)
+    }
+    let wrong: [(Permutation<'_>, ErrorKind, &str, &str); 6] = [
+        (
+            Permutation::Batch(m.vector(2, DType::U32, COLS - 1)),
+            Shape,
+            "permutation",
+            "expected [40], found [39]",
+        ),
+        (
+            Permutation::Batch(m.vector(2, DType::F32, COLS)),
+            Type,
+            "permutation",
+            "expected u32, found f32",
+        ),
+        (
+            Permutation::PerRow(m.matrix(2, DType::U32, ROWS, 39)),
+            Shape,
+            "permutation",
+            "expected [6, 40], found [6, 39]",
+        ),
+        (
+            Permutation::PerRow(m.vector(2, DType::U32, COLS)),
+            Shape,
+            "permutation",
+            "expected [6, 40], found [1, 40]",
+        ),
+        (
+            Permutation::Seeded {
+                seed: m.vector(2, DType::U32, 1),
+                per_row: false,
+                advance: false,
+            },
+            Shape,
+            "seed",
+            "expected [2], found [1]",
+        ),
+        (
+            Permutation::Seeded {
+                seed: m.vector(8, DType::U32, 2),
+                per_row: false,
+                advance: true,
+            },
+            Buffer,
+            "grad_theta",
+            "memory apart from seed",
+        ),
+    ];
+    for (order, kind, name, text) in wrong {
+        let (mut inputs, mut outputs) = m.call();
+        with(order)(&mut inputs, &mut outputs);
+        expect(
+            m.prepare(&Wdl::adjacent(), &(inputs, outputs)),
+            kind,
+            name,
+            text,
+            text,
+        );
+    }
+    let tensor = |i, len| m.vector(i, DType::F32, len);
+    let wrong: [(&str, ErrorKind, &str, RowInputs<'_>, RowOutputs<'_>); 8] = {
+        let (i, o) = m.call();
+        [
+            (
+                "theta",
+                Shape,
+                "expected [1, 39], found [1, 40]",
+                RowInputs {
+                    theta: Some(tensor(3, COLS)),
+                    ..i
+                },
+                o,
+            ),
+            (
+                "theta",
+                Type,
+                "expected f32, found f16",
+                RowInputs {
+                    theta: Some(m.vector(3, DType::F16, COLS - 1)),
+                    ..i
+                },
+                o,
+            ),
+            (
+                "theta0",
+                Shape,
+                "expected [1], found [2]",
+                RowInputs {
+                    theta0: Some(tensor(4, 2)),
+                    ..i
+                },
+                o,
+            ),
+            (
+                "grad_theta",
+                Shape,
+                "expected [1, 39], found [1, 38]",
+                i,
+                RowOutputs {
+                    grad_theta: Some(tensor(8, 38)),
+                    ..o
+                },
+            ),
+            (
+                "grad_theta",
+                Value,
+                "expected theta, found none",
+                RowInputs { theta: None, ..i },
+                o,
+            ),
+            (
+                "grad_theta0",
+                Value,
+                "expected theta0, found none",
+                RowInputs { theta0: None, ..i },
+                o,
+            ),
+            (
+                "grad_theta",
+                Buffer,
+                "memory apart from theta",
+                i,
+                RowOutputs {
+                    grad_theta: i.theta,
+                    ..o
+                },
+            ),
+            (
+                "grad_theta0",
+                Buffer,
+                "memory apart from theta0",
+                i,
+                RowOutputs {
+                    grad_theta0: i.theta0,
+                    ..o
+                },
+            ),
+        ]
+    };
+    for (name, kind, text, inputs, outputs) in wrong {
+        expect(
+            m.prepare(&Wdl::adjacent(), &(inputs, outputs)),
+            kind,
+            name,
+            text,
+            text,
+        );
+    }
+    // Other losses have no use for them.
+    let (full, outputs) = m.call();
+    let bare = RowInputs {
+        permutation: None,
+        theta: None,
+        theta0: None,
+        ..full
+    };
+    let outputs = RowOutputs {
+        grad_theta: None,
+        grad_theta0: None,
+        ..outputs
+    };
+    for (name, inputs) in [
+        (
+            "permutation",
+            RowInputs {
+                permutation: full.permutation,
+                ..bare
+            },
+        ),
+        (
+            "theta",
+            RowInputs {
+                theta: full.theta,
+                ..bare
+            },
+        ),
+        (
+            "theta0",
+            RowInputs {
+                theta0: full.theta0,
+                ..bare
+            },
+        ),
+    ] {
+        let result = m.prepare(&Bce::default(), &(inputs, outputs));
+        expect(result, Value, name, "none with this loss, found one", name);
+    }
+}
+
+#[test]
+fn the_steps_are_those_of_the_form() {
+    let m = Memory::new();
+    let sweep = Wdl {
+        phi: Phi::Abs,
+        ..Wdl::default()
+    };
+    let rank = Wdl::pairs(PairWeights::Rank(2));
+    let (inputs, outputs) = m.call();
+    let pairs = RowInputs {
+        permutation: None,
+        theta: Some(m.vector(3, DType::F32, COLS)),
+        ..inputs
+    };
+    let to_pairs = RowOutputs {
+        grad_theta: Some(m.vector(8, DType::F32, COLS)),
+        ..outputs
+    };
+    let loss = RowOutputs {
+        loss: outputs.loss,
+        ..RowOutputs::default()
+    };
+    let seeded = |per_row, advance| RowInputs {
+        permutation: Some(m.seed(per_row, advance)),
+        ..inputs
+    };
+    let two = RowInputs {
+        theta: Some(m.matrix(3, DType::F32, 2, COLS)),
+        ..pairs
+    };
+    let to_two = RowOutputs {
+        grad_theta: Some(m.matrix(8, DType::F32, 2, COLS)),
+        ..outputs
+    };
+    let bare = RowInputs {
+        theta: None,
+        theta0: None,
+        ..inputs
+    };
+    for (config, inputs, outputs, expected) in [
+        (
+            Wdl::adjacent(),
+            inputs,
+            outputs,
+            "weights rows adjacent columns rows finish theta",
+        ),
+        (Wdl::adjacent(), bare, loss, "rows adjacent rows finish"),
+        (
+            Wdl::adjacent(),
+            seeded(false, false),
+            loss,
+            "weights rows permutation adjacent rows finish",
+        ),
+        (
+            Wdl::adjacent(),
+            seeded(true, true),
+            loss,
+            "weights rows permutation adjacent rows finish advance",
+        ),
+        (
+            Wdl::default(),
+            pairs,
+            to_pairs,
+            "weights rows squares columns rows finish theta",
+        ),
+        (
+            rank,
+            two,
+            to_two,
+            "weights rows squares columns rows finish theta",
+        ),
+        (
+            sweep,
+            pairs,
+            to_pairs,
+            "weights rows sweep columns rows finish theta",
+        ),
+        // A permutation is of no concern to the form of pairs.
+        (
+            sweep,
+            RowInputs {
+                theta: None,
+                ..inputs
+            },
+            loss,
+            "rows sweep rows finish",
+        ),
+    ] {
+        let prepared = m.prepare(&config, &(inputs, outputs)).expect(expected);
+        assert_eq!(entries(&prepared), expected);
+        let submitted = m.machine.submit(|encoder| prepared.encode(encoder));
+        assert_eq!(submitted, Ok(()), "{expected}");
+    }
+}
+
+/// The planes of a window stay below 64 MiB, whatever the number of rows.
+#[test]
+fn scratch_does_not_grow_with_the_rows() {
+    let machine = Machine::plain();
+    let (rows, cols) = (400_000, 60);
+    let logits = machine.buffer(96_000_000, USAGE);
+    let targets = machine.buffer(24_000_000, USAGE);
+    let grad = machine.buffer(96_000_000, USAGE);
+    let loss = machine.buffer(4, USAGE);
+    let inputs = RowInputs::new(
+        Tensor::matrix(&logits, DType::F32, rows, cols),
+        Targets::Dense(Tensor::matrix(&targets, DType::U8, rows, cols)),
+    );
+    let outputs = RowOutputs {
+        loss: Some(Tensor::vector(&loss, DType::F32, 1)),
+        grad_logits: Some(Gradient::To(Tensor::matrix(&grad, DType::F32, rows, cols))),
+        ..RowOutputs::default()
+    };
+    let prepared = Wdl::default()
+        .prepare(&machine.cx, &inputs, &outputs)
+        .expect("large calls are done in windows");
+    let plan = prepared.plan();
+    assert_eq!(plan.windows, 5, "{plan:?}");
+    assert!(
+        plan.scratch_bytes < 72 << 20,
+        "{} bytes",
+        plan.scratch_bytes
+    );
+    let submitted = machine.submit(|encoder| prepared.encode(encoder));
+    assert_eq!(submitted, Ok(()));
+}
+
+#[test]
+fn permutations_are_checked_too() {
+    let m = Memory::new();
+    let cx = &m.machine.cx;
+    let (seed, images) = (m.vector(0, DType::U32, 2), m.matrix(1, DType::U32, 3, 50));
+    let call = permutation(cx, seed, images, true).expect("a good call");
+    assert_eq!(entries(&call), "permutation advance");
+    let empty = permutation(cx, seed, m.matrix(1, DType::U32, 3, 0), false).expect("no labels");
+    assert_eq!(entries(&empty), "");
+    for (seed, images, kind, name, text) in [
+        (
+            m.vector(0, DType::F32, 2),
+            images,
+            ErrorKind::DType,
+            "seed",
+            "expected u32, found f32",
+        ),
+        (
+            m.vector(0, DType::U32, 3),
+            images,
+            ErrorKind::Shape,
+            "seed",
+            "expected [2], found [3]",
+        ),
+        (
+            seed,
+            m.vector(1, DType::F32, 50),
+            ErrorKind::DType,
+            "permutation",
+            "expected u32, found f32",
+        ),
+        (
+            seed,
+            m.vector(0, DType::U32, 50),
+            ErrorKind::Buffer,
+            "permutation",
+            "memory apart from seed",
+        ),
+    ] {
+        expect(permutation(cx, seed, images, true), kind, name, text, text);
+    }
+}
