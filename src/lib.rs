@@ -137,6 +137,7 @@ mod call;
 pub mod check;
 mod context;
 mod error;
+mod hierarchy;
 #[cfg(feature = "host")]
 pub mod host;
 pub mod losses;
@@ -150,8 +151,10 @@ mod variant;
 pub use call::Prepared;
 pub use context::Context;
 pub use error::{Error, ErrorKind};
+pub use hierarchy::{Hierarchy, Levels};
 pub use losses::any::AnyLoss;
 pub use losses::bce::Bce;
+pub use losses::mcm::{Mcm, McmInputs, McmOutputs, McmTargets};
 pub use losses::per_label::{Asl, Dice, Focal, Hill};
 pub use losses::rows::{Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold};
 pub use losses::wdl::Wdl;

@@ -48,6 +48,9 @@ sources! {
     "shared/rows_subgroup.wgsl"
     "shared/finish.wgsl"
     "shared/gather.wgsl"
+    "shared/best.wgsl"
+    "shared/reals.wgsl"
+    "mcm/mcm.wgsl"
     "zlpr/side.wgsl"
     "zlpr/two_sided.wgsl"
     "zlpr/two_sided_shuffle.wgsl"
@@ -293,6 +296,8 @@ pub enum Program {
     Finish,
     /// Copies of side tensors into scratch.
     Gather,
+    /// The max constraint module.
+    Mcm,
 }
 
 /// One WGSL module: program, reduction and workgroup size. Everything that its text depends on.
@@ -333,6 +338,7 @@ impl fmt::Display for Module {
             )?,
             Program::Finish => f.write_str("finish")?,
             Program::Gather => f.write_str("gather")?,
+            Program::Mcm => f.write_str("mcm")?,
         }
         write!(f, "_{}_{}", name_of(self.reduce), self.workgroup)
     }
@@ -389,6 +395,7 @@ impl Module {
             Program::Rows { .. } => &["rows", "partial", "combine", "gradient", "columns"],
             Program::Finish => &["finish"],
             Program::Gather => &["gather"],
+            Program::Mcm => &["small", "large", "rows", "gradient", "total"],
         }
     }
 
@@ -409,6 +416,13 @@ impl Module {
         match self.program {
             Program::Gather => vec!["shared/gather.wgsl"],
             Program::Finish => vec!["shared/lanes_tree.wgsl", "shared/finish.wgsl"],
+            Program::Mcm => vec![
+                "shared/math.wgsl",
+                "shared/lanes_tree.wgsl",
+                "shared/best.wgsl",
+                "shared/reals.wgsl",
+                "mcm/mcm.wgsl",
+            ],
             Program::Rows {
                 loss,
                 logits,
@@ -507,7 +521,7 @@ impl Module {
 
     /// Every module that a device with all features could be asked for, at one workgroup size.
     pub fn all(workgroup: u32) -> Vec<Module> {
-        let mut programs = vec![Program::Finish, Program::Gather];
+        let mut programs = vec![Program::Finish, Program::Gather, Program::Mcm];
         for loss in RowLoss::ALL {
             for logits in [
                 Storage::F32,

@@ -131,7 +131,10 @@ fn standalone_modules_pass_too() {
 
 // ---- structs
 
-const ROW_STEPS: &str = include_str!("../src/losses/row_steps.rs");
+const ROW_STEPS: &str = concat!(
+    include_str!("../src/losses/row_steps.rs"),
+    include_str!("../src/losses/mcm_steps.rs"),
+);
 
 #[test]
 fn parameter_structs_mirror_the_rust_ones() {
@@ -143,7 +146,10 @@ fn parameter_structs_mirror_the_rust_ones() {
     let finish = find(|module| module.program == Program::Finish);
     let gather = find(|module| module.program == Program::Gather);
 
+    let mcm = find(|module| module.program == Program::Mcm);
+
     assert_eq!(reflect(&rows, "RowParams"), Ok(rust_struct("RowParams")));
+    assert_eq!(reflect(&mcm, "McmParams"), Ok(rust_struct("McmParams")));
     assert_eq!(reflect(&finish, "Job"), Ok(rust_struct("FinishJob")));
     assert_eq!(reflect(&gather, "Piece"), Ok(rust_struct("GatherPiece")));
     for (ir, name, element) in [
@@ -176,7 +182,8 @@ fn rust_struct(name: &str) -> Layout {
     assert!(attributes.contains("#[repr(C)]"), "{name}: {attributes}");
     let mut fields = Vec::new();
     for line in behind.lines().take_while(|line| *line != "}") {
-        let (field, ty) = line.trim().trim_end_matches(',').split_once(": ").unwrap();
+        let field = line.trim().trim_start_matches("pub(super) ");
+        let (field, ty) = field.trim_end_matches(',').split_once(": ").unwrap();
         let kind = match ty {
             "u32" => ScalarKind::Uint,
             "f32" => ScalarKind::Float,
@@ -280,6 +287,16 @@ fn expected_bindings(module: &Module) -> BTreeMap<u32, String> {
             (4, "piece3"),
             (5, "piece4"),
             (6, "scratch"),
+        ],
+        Program::Mcm => vec![
+            (0, "params"),
+            (1, "logits"),
+            (2, "targets"),
+            (3, "hierarchy"),
+            (4, "probabilities"),
+            (5, "sides"),
+            (6, "scratch"),
+            (7, "grad"),
         ],
         Program::Rows { .. } => vec![
             (0, "params"),

@@ -2,8 +2,11 @@
 
 pub mod any;
 pub mod bce;
+pub mod mcm;
+mod mcm_steps;
 pub mod per_label;
 mod row_steps;
 pub mod rows;
+mod steps;
 pub mod wdl;
 pub mod zlpr;

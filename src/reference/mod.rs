@@ -22,12 +22,14 @@
 //! # Ok::<(), wgloss::Error>(())
 //! ```
 
+mod mcm;
 mod per_label;
 mod permutation;
 mod rows;
 mod wdl;
 mod zlpr;
 
+pub use mcm::{McmInputs, McmOutputs, mcm};
 pub use per_label::{asl, bce, dice, focal, hill};
 pub use permutation::permutation;
 pub use rows::{RowInputs, RowOutputs, Threshold, check_csr, dense_from_bits, dense_from_csr};

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use std::fmt;
-use wgloss::{AnyLoss, Asl, Bce, Dice, Error, Focal, Hill, Reduction, Rowwise, Zlpr};
+use wgloss::{AnyLoss, Asl, Bce, Dice, Error, Focal, Hill, Mcm, Reduction, Rowwise, Zlpr};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Loss {
@@ -28,6 +28,8 @@ pub enum Loss {
     Hill,
     /// Soft dice over the labels of a row [--squared]
     Dice,
+    /// Max constraint loss of a hierarchy [--row]
+    Mcm,
 }
 
 impl fmt::Display for Loss {
@@ -109,7 +111,7 @@ pub struct Settings {
     /// zlpr, zlpr-soft, bce, focal, asl, hill: label smoothing; targets become (1 - X) y + X/2 [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     smoothing: Option<f32>,
-    /// bce, focal, asl, hill: what a row's loss is [default: sum]
+    /// bce, focal, asl, hill: what a row's loss is [default: sum]; mcm: the same [default: mean]
     #[arg(long, value_enum)]
     row: Option<Row>,
 }
@@ -133,6 +135,7 @@ impl Loss {
             ],
             Loss::Hill => &["--gamma", "--margin", "--smoothing", "--row"],
             Loss::Dice => &["--squared"],
+            Loss::Mcm => &["--row"],
         }
     }
 
@@ -145,6 +148,28 @@ impl Loss {
 impl Settings {
     /// The loss with these settings, which are checked.
     pub fn configure(&self, loss: Loss) -> Result<AnyLoss, Error> {
+        self.refuse_options_of_others(loss)?;
+        self.rowwise(loss)
+    }
+
+    /// The constraint module with these settings.
+    pub fn mcm(&self) -> Result<Mcm, Error> {
+        self.refuse_options_of_others(Loss::Mcm)?;
+        Ok(Mcm {
+            row_mean: self.row != Some(Row::Sum),
+            reduction: self.to_reduction(),
+        })
+    }
+
+    fn to_reduction(&self) -> Reduction {
+        match self.reduction {
+            Reduce::Mean => Reduction::Mean,
+            Reduce::Sum => Reduction::Sum,
+            Reduce::None => Reduction::None,
+        }
+    }
+
+    fn refuse_options_of_others(&self, loss: Loss) -> Result<(), Error> {
         let given = [
             ("--kl", self.kl.is_some()),
             ("--beta", self.beta.is_some()),
@@ -172,6 +197,10 @@ impl Settings {
                 "one of another loss",
             ));
         }
+        Ok(())
+    }
+
+    fn rowwise(&self, loss: Loss) -> Result<AnyLoss, Error> {
         let smoothing = self.smoothing.unwrap_or(0.0);
         let row_mean = self.row == Some(Row::Mean);
         let config = match loss {
@@ -233,12 +262,11 @@ impl Settings {
                 squared: self.squared,
                 ..Dice::default()
             }),
+            Loss::Mcm => {
+                return Err(Error::value("loss", "a loss of rows", loss));
+            }
         };
-        let config = config.with_reduction(match self.reduction {
-            Reduce::Mean => Reduction::Mean,
-            Reduce::Sum => Reduction::Sum,
-            Reduce::None => Reduction::None,
-        });
+        let config = config.with_reduction(self.to_reduction());
         config.check()?;
         Ok(config)
     }

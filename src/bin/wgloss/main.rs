@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod engine;
 mod losses;
+mod mcm;
 mod rows;
 mod run;
 mod tensors;

@@ -2,11 +2,12 @@
 
 use crate::engine::{self, EngineArgs};
 use crate::losses::{Loss, Settings};
+use crate::mcm;
 use crate::rows::RowTensors;
-use crate::tensors::{self, Output, TensorFile};
+use crate::tensors::{self, Numbers, Output, TensorFile};
 use clap::Args;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wgloss::host::Wanted;
 use wgloss::{Error, Reduction, Rowwise};
@@ -21,6 +22,7 @@ Tensors that are read (reals: F32, F16 or BF16; flags: U8 or BOOL; indices: U32,
   threshold      for tlpr: [1], [B] or [L]; where B = L that is one per row: [B, 1] and [1, L] say which
   class_mask [L], mask [B, L]             flags, 1 = counts
   sample_weight [B], class_weight [L]     reals
+  edges          for mcm: [E, 2] indices, child and parent
   grad_loss      [1], or with --reduction none [1] or [B]: the upstream gradient; absent: ones
 Other tensors may lie in the file.
 
@@ -29,6 +31,7 @@ Tensors that are written with -o, all F32:
   grad_logits    [B, L]
   grad_targets   [B, L], for zlpr-soft and bce where targets are reals; zlpr-kl: grad_other
   grad_threshold the threshold's shape
+  probabilities  for mcm: [B, L], the constrained ones
 
 One line of JSON goes to stdout: loss (null with --reduction none; as JSON has no such numbers, also
 the strings \"NaN\", \"Infinity\" and \"-Infinity\"), backend, adapter, driver, variant, rows, cols,
@@ -55,7 +58,29 @@ pub struct RunArgs {
     settings: Settings,
 }
 
+impl RunArgs {
+    pub fn input(&self) -> &Path {
+        &self.input
+    }
+
+    pub fn output(&self) -> Option<&Path> {
+        self.output.as_deref()
+    }
+
+    pub fn engine(&self) -> &EngineArgs {
+        &self.engine
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
 pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
+    match args.loss {
+        Loss::Mcm => return mcm::run(args),
+        _ => {}
+    }
     let config = args.settings.configure(args.loss)?;
     let output = args.output.as_deref().map(tensors::output).transpose()?;
     let file = TensorFile::open(&args.input)?;
@@ -75,10 +100,10 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     };
     if let Some(path) = output {
         let matrix = vec![rows.rows, rows.cols];
-        let one = |name, shape, values| Output {
-            name,
+        let one = |name: &'static str, shape, values| Output {
+            name: name.into(),
             shape,
-            values,
+            values: Numbers::F32(values),
         };
         let mut outputs = vec![
             one("loss", shape, result.loss),
@@ -108,8 +133,27 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The upstream gradient: one value, or where each row has a loss, one or as many as there are `rows`.
+pub fn grad_loss(file: &TensorFile, rows: Option<usize>) -> Result<Option<Vec<f32>>, Error> {
+    if !file.has("grad_loss") {
+        return Ok(None);
+    }
+    match *file.shape("grad_loss")? {
+        [] | [1] => {}
+        [len] if rows == Some(len) => {}
+        ref shape => {
+            let expected = match rows {
+                Some(rows) => format!("[1] or [{rows}]"),
+                None => "[1]".into(),
+            };
+            return Err(Error::shape("grad_loss", expected, format!("{shape:?}")));
+        }
+    }
+    file.floats("grad_loss").map(Some)
+}
+
 /// A JSON number, or its name where JSON has none.
-fn number(value: f32) -> Value {
+pub fn number(value: f32) -> Value {
     if value.is_finite() {
         json!(value)
     } else if value.is_nan() {
