@@ -51,6 +51,11 @@ sources! {
     "shared/best.wgsl"
     "shared/reals.wgsl"
     "mcm/mcm.wgsl"
+    "hcal/none.wgsl"
+    "hcal/noise.wgsl"
+    "hcal/index.wgsl"
+    "hcal/contrast.wgsl"
+    "balance/balance.wgsl"
     "zlpr/side.wgsl"
     "zlpr/two_sided.wgsl"
     "zlpr/two_sided_shuffle.wgsl"
@@ -298,6 +303,12 @@ pub enum Program {
     Gather,
     /// The max constraint module.
     Mcm,
+    /// HCAL: which samples share a class, and what breaks the hierarchy.
+    HcalIndex,
+    /// HCAL: vectors against prototypes.
+    Hcal,
+    /// Weights of several losses.
+    Balance,
 }
 
 /// One WGSL module: program, reduction and workgroup size. Everything that its text depends on.
@@ -339,6 +350,9 @@ impl fmt::Display for Module {
             Program::Finish => f.write_str("finish")?,
             Program::Gather => f.write_str("gather")?,
             Program::Mcm => f.write_str("mcm")?,
+            Program::HcalIndex => f.write_str("hcal_index")?,
+            Program::Hcal => f.write_str("hcal")?,
+            Program::Balance => f.write_str("balance")?,
         }
         write!(f, "_{}_{}", name_of(self.reduce), self.workgroup)
     }
@@ -396,6 +410,21 @@ impl Module {
             Program::Finish => &["finish"],
             Program::Gather => &["gather"],
             Program::Mcm => &["small", "large", "rows", "gradient", "total"],
+            Program::HcalIndex => &["members", "children", "violations", "advance"],
+            Program::Hcal => &[
+                "feature_lengths",
+                "prototype_lengths",
+                "means",
+                "product",
+                "softmax",
+                "argmax",
+                "level_losses",
+                "spread",
+                "collect",
+                "finish_features",
+                "finish_prototypes",
+            ],
+            Program::Balance => &["balance"],
         }
     }
 
@@ -422,6 +451,21 @@ impl Module {
                 "shared/best.wgsl",
                 "shared/reals.wgsl",
                 "mcm/mcm.wgsl",
+            ],
+            Program::HcalIndex => vec!["hcal/none.wgsl", "hcal/index.wgsl"],
+            Program::Hcal => vec![
+                "shared/math.wgsl",
+                "shared/lanes_tree.wgsl",
+                "shared/best.wgsl",
+                "shared/reals.wgsl",
+                "hcal/none.wgsl",
+                "hcal/noise.wgsl",
+                "hcal/contrast.wgsl",
+            ],
+            Program::Balance => vec![
+                "shared/math.wgsl",
+                "hcal/noise.wgsl",
+                "balance/balance.wgsl",
             ],
             Program::Rows {
                 loss,
@@ -521,7 +565,14 @@ impl Module {
 
     /// Every module that a device with all features could be asked for, at one workgroup size.
     pub fn all(workgroup: u32) -> Vec<Module> {
-        let mut programs = vec![Program::Finish, Program::Gather, Program::Mcm];
+        let mut programs = vec![
+            Program::Finish,
+            Program::Gather,
+            Program::Mcm,
+            Program::HcalIndex,
+            Program::Hcal,
+            Program::Balance,
+        ];
         for loss in RowLoss::ALL {
             for logits in [
                 Storage::F32,

@@ -130,13 +130,13 @@ fn small(
     if (number >= params.groups || col >= params.cols) {
         return;
     }
-    let from = hierarchy[descendants(col)];
+    let begin = hierarchy[descendants(col)];
     let to = hierarchy[descendants(col) + 1u];
-    if (to - from > params.small_most) {
+    if (to - begin > params.small_most) {
         return;
     }
     var winners = Winners(best_none(), best_none());
-    for (var i = from; i < to; i++) {
+    for (var i = begin; i < to; i++) {
         winners = compete(winners, row, descendant_at(i));
     }
     decide(row, col, winners);

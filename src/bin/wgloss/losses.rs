@@ -2,7 +2,10 @@
 
 use clap::{Args, ValueEnum};
 use std::fmt;
-use wgloss::{AnyLoss, Asl, Bce, Dice, Error, Focal, Hill, Mcm, Reduction, Rowwise, Zlpr};
+use wgloss::losses::hcal::Aggregation;
+use wgloss::{
+    AnyLoss, Asl, Balance, Bce, Dice, Error, Focal, Hcal, Hill, Mcm, Reduction, Rowwise, Zlpr,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Loss {
@@ -30,6 +33,8 @@ pub enum Loss {
     Dice,
     /// Max constraint loss of a hierarchy [--row]
     Mcm,
+    /// HCAL [--temperature, --gamma, --aggregation, --attach, --epsilon, --seed]
+    Hcal,
 }
 
 impl fmt::Display for Loss {
@@ -69,6 +74,15 @@ enum Row {
     Mean,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Aggregate {
+    /// The mean over a class's samples
+    #[default]
+    SampleMean,
+    /// The mean over its child classes, of their means
+    Tree,
+}
+
 /// The settings of the losses. Each loss takes some; any other is an error.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
@@ -90,7 +104,8 @@ pub struct Settings {
     /// bce: weight of the positive side [default: 1]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pos_weight: Option<f32>,
-    /// focal, hill: exponent of the positives' focus, in focal of the negatives' too [default: 2]
+    /// focal, hill: exponent of the positives' focus, in focal of the negatives' too [default: 2]; hcal: temperature of
+    /// the levels' weights [default: 0.5]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     gamma: Option<f32>,
     /// asl: exponent of the positives [default: 1]
@@ -114,6 +129,21 @@ pub struct Settings {
     /// bce, focal, asl, hill: what a row's loss is [default: sum]; mcm: the same [default: mean]
     #[arg(long, value_enum)]
     row: Option<Row>,
+    /// hcal: temperature [default: 0.1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    temperature: Option<f32>,
+    /// hcal: what the classes of the levels beyond the first are compared by [default: sample-mean]
+    #[arg(long, value_enum)]
+    aggregation: Option<Aggregate>,
+    /// hcal: do not detach the weights of the levels
+    #[arg(long)]
+    attach: bool,
+    /// hcal: size of the perturbation, with --seed [default: 0.01]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    epsilon: Option<f32>,
+    /// hcal: seed of the perturbation; without one there is none
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 }
 
 impl Loss {
@@ -136,6 +166,14 @@ impl Loss {
             Loss::Hill => &["--gamma", "--margin", "--smoothing", "--row"],
             Loss::Dice => &["--squared"],
             Loss::Mcm => &["--row"],
+            Loss::Hcal => &[
+                "--temperature",
+                "--gamma",
+                "--aggregation",
+                "--attach",
+                "--epsilon",
+                "--seed",
+            ],
         }
     }
 
@@ -161,6 +199,37 @@ impl Settings {
         })
     }
 
+    /// HCAL with these settings, and the seed of its perturbation.
+    pub fn hcal(&self) -> Result<(Hcal, Option<u64>), Error> {
+        self.refuse_options_of_others(Loss::Hcal)?;
+        if self.reduction != Reduce::Mean {
+            return Err(Error::value(
+                "--reduction",
+                "mean (hcal's only one)",
+                self.reduction(),
+            ));
+        }
+        if let (Some(epsilon), None) = (self.epsilon, self.seed) {
+            return Err(Error::value("--seed", "a seed beside --epsilon", epsilon));
+        }
+        let plain = Hcal::default();
+        let config = Hcal {
+            temperature: self.temperature.unwrap_or(plain.temperature),
+            aggregation: match self.aggregation.unwrap_or_default() {
+                Aggregate::SampleMean => Aggregation::SampleMean,
+                Aggregate::Tree => Aggregation::Tree,
+            },
+            balance: Balance::Adaptive {
+                gamma: self.gamma.unwrap_or(0.5),
+                attach: self.attach,
+            },
+            epsilon: self.epsilon.unwrap_or(plain.epsilon),
+            ..plain
+        };
+        config.check()?;
+        Ok((config, self.seed))
+    }
+
     fn to_reduction(&self) -> Reduction {
         match self.reduction {
             Reduce::Mean => Reduction::Mean,
@@ -184,6 +253,11 @@ impl Settings {
             ("--margin", self.margin.is_some()),
             ("--alpha", self.alpha.is_some()),
             ("--squared", self.squared),
+            ("--temperature", self.temperature.is_some()),
+            ("--aggregation", self.aggregation.is_some()),
+            ("--attach", self.attach),
+            ("--epsilon", self.epsilon.is_some()),
+            ("--seed", self.seed.is_some()),
         ];
         let takes = loss.options();
         if let Some((option, _)) = given.iter().find(|(o, given)| *given && !takes.contains(o)) {
@@ -262,7 +336,7 @@ impl Settings {
                 squared: self.squared,
                 ..Dice::default()
             }),
-            Loss::Mcm => {
+            Loss::Mcm | Loss::Hcal => {
                 return Err(Error::value("loss", "a loss of rows", loss));
             }
         };

@@ -7,6 +7,7 @@ mod adapters;
 mod bench;
 mod check;
 mod engine;
+mod hcal;
 mod losses;
 mod mcm;
 mod rows;

@@ -2,9 +2,9 @@
 
 use crate::engine::{self, EngineArgs};
 use crate::losses::{Loss, Settings};
-use crate::mcm;
 use crate::rows::RowTensors;
 use crate::tensors::{self, Numbers, Output, TensorFile};
+use crate::{hcal, mcm};
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -23,15 +23,24 @@ Tensors that are read (reals: F32, F16 or BF16; flags: U8 or BOOL; indices: U32,
   class_mask [L], mask [B, L]             flags, 1 = counts
   sample_weight [B], class_weight [L]     reals
   edges          for mcm: [E, 2] indices, child and parent
+For hcal instead, for each level k from 1 (finest) to m, of C_k classes:
+  features       [B, D] reals
+  labels_k       [B] I32, I64 or U32, -1 without a label
+  prototypes_k   [C_k, D] reals
+  parents_k      [C_k] indices into level k + 1, for all k but m
+  noise_k        [C_k, D] reals, optional: what is added to the unit prototypes
+  grad_loss      [1]
   grad_loss      [1], or with --reduction none [1] or [B]: the upstream gradient; absent: ones
 Other tensors may lie in the file.
 
-Tensors that are written with -o, all F32:
+Tensors that are written with -o, F32 but for the predictions:
   loss           [], or with --reduction none [B]
   grad_logits    [B, L]
   grad_targets   [B, L], for zlpr-soft and bce where targets are reals; zlpr-kl: grad_other
   grad_threshold the threshold's shape
   probabilities  for mcm: [B, L], the constrained ones
+For hcal: loss [], losses [m], weights [m], grad_features [B, D], grad_prototypes_k [C_k, D], predictions_k [B] I32,
+hvr [1], the share of samples whose predictions break the hierarchy.
 
 One line of JSON goes to stdout: loss (null with --reduction none; as JSON has no such numbers, also
 the strings \"NaN\", \"Infinity\" and \"-Infinity\"), backend, adapter, driver, variant, rows, cols,
@@ -79,6 +88,7 @@ impl RunArgs {
 pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     match args.loss {
         Loss::Mcm => return mcm::run(args),
+        Loss::Hcal => return hcal::run(args),
         _ => {}
     }
     let config = args.settings.configure(args.loss)?;

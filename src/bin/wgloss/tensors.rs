@@ -193,6 +193,26 @@ impl TensorFile {
         }
     }
 
+    /// Classes as u32, -1 (none) as all ones.
+    pub fn labels(&self, tensor: &str) -> Result<Vec<u32>, Error> {
+        let info = self.info(tensor)?;
+        let values = match info.dtype {
+            Dtype::U32 => self.read(tensor, info, |b| i64::from(u32::from_le_bytes(b)))?,
+            Dtype::I32 => self.read(tensor, info, |b| i64::from(i32::from_le_bytes(b)))?,
+            Dtype::I64 => self.read(tensor, info, i64::from_le_bytes)?,
+            found => return Err(wrong_type(tensor, INDICES, found)),
+        };
+        let label = |(at, value): (usize, i64)| match i32::try_from(value) {
+            Ok(value) if value >= -1 => Ok(value.cast_unsigned()),
+            _ => Err(Error::value(
+                tensor,
+                "classes, or -1",
+                format!("{value} at {:?}", place(at, &info.shape)),
+            )),
+        };
+        values.into_iter().enumerate().map(label).collect()
+    }
+
     /// Reads a tensor whose elements have `N` bytes.
     fn read<const N: usize, T>(
         &self,
