@@ -96,13 +96,24 @@ pub(crate) fn build(
 ) -> Result<Prepared, Error> {
     let device = cx.device();
     let caps = cx.caps();
-    if scratch_bytes > caps.max_binding.min(caps.max_buffer) {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            "scratch",
-            format!("at most {} bytes", caps.max_binding.min(caps.max_buffer)),
-            format!("{scratch_bytes} bytes"),
-        ));
+    // A step may reach a part of the scratch only.
+    let reach = drafts.iter().flat_map(|draft| &draft.bindings);
+    let reach = reach.map(|bind| match *bind {
+        Bind::Scratch { size, .. } => size,
+        Bind::Nothing | Bind::Region { .. } => 0,
+    });
+    for (bytes, most) in [
+        (reach.max().unwrap_or(0), caps.max_binding),
+        (scratch_bytes, caps.max_buffer),
+    ] {
+        if bytes > most {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "scratch",
+                format!("at most {most} bytes"),
+                format!("{bytes} bytes"),
+            ));
+        }
     }
     let mut pipelines = Vec::with_capacity(drafts.len());
     for draft in &drafts {

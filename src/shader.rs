@@ -52,6 +52,14 @@ sources! {
     "shared/rows_subgroup.wgsl"
     "shared/finish.wgsl"
     "shared/gather.wgsl"
+    "shared/best.wgsl"
+    "shared/reals.wgsl"
+    "mcm/mcm.wgsl"
+    "hcal/none.wgsl"
+    "hcal/noise.wgsl"
+    "hcal/index.wgsl"
+    "hcal/contrast.wgsl"
+    "balance/balance.wgsl"
     "zlpr/side.wgsl"
     "zlpr/two_sided.wgsl"
     "zlpr/two_sided_shuffle.wgsl"
@@ -351,6 +359,14 @@ pub enum Program {
     WdlTheta,
     /// Seeded permutations of the labels.
     Permutation,
+    /// The max constraint module.
+    Mcm,
+    /// HCAL: which samples share a class, and what breaks the hierarchy.
+    HcalIndex,
+    /// HCAL: vectors against prototypes.
+    Hcal,
+    /// Weights of several losses.
+    Balance,
 }
 
 /// One WGSL module: program, reduction and workgroup size. Everything that its text depends on.
@@ -394,6 +410,10 @@ impl fmt::Display for Module {
             Program::WdlDifferences => f.write_str("wdl_differences")?,
             Program::WdlTheta => f.write_str("wdl_theta")?,
             Program::Permutation => f.write_str("permutation")?,
+            Program::Mcm => f.write_str("mcm")?,
+            Program::HcalIndex => f.write_str("hcal_index")?,
+            Program::Hcal => f.write_str("hcal")?,
+            Program::Balance => f.write_str("balance")?,
         }
         write!(f, "_{}_{}", name_of(self.reduce), self.workgroup)
     }
@@ -453,6 +473,22 @@ impl Module {
             Program::WdlDifferences => &["adjacent", "squares", "sweep", "columns"],
             Program::WdlTheta => &["weights", "theta"],
             Program::Permutation => &["permutation", "advance"],
+            Program::Mcm => &["small", "large", "rows", "gradient", "total"],
+            Program::HcalIndex => &["members", "children", "violations", "advance"],
+            Program::Hcal => &[
+                "feature_lengths",
+                "prototype_lengths",
+                "means",
+                "product",
+                "softmax",
+                "argmax",
+                "level_losses",
+                "spread",
+                "collect",
+                "finish_features",
+                "finish_prototypes",
+            ],
+            Program::Balance => &["balance"],
         }
     }
 
@@ -490,6 +526,28 @@ impl Module {
                 "wdl/theta.wgsl",
             ],
             Program::Permutation => vec!["wdl/permutation.wgsl"],
+            Program::Mcm => vec![
+                "shared/math.wgsl",
+                "shared/lanes_tree.wgsl",
+                "shared/best.wgsl",
+                "shared/reals.wgsl",
+                "mcm/mcm.wgsl",
+            ],
+            Program::HcalIndex => vec!["hcal/none.wgsl", "hcal/index.wgsl"],
+            Program::Hcal => vec![
+                "shared/math.wgsl",
+                "shared/lanes_tree.wgsl",
+                "shared/best.wgsl",
+                "shared/reals.wgsl",
+                "hcal/none.wgsl",
+                "hcal/noise.wgsl",
+                "hcal/contrast.wgsl",
+            ],
+            Program::Balance => vec![
+                "shared/math.wgsl",
+                "hcal/noise.wgsl",
+                "balance/balance.wgsl",
+            ],
             Program::Rows {
                 loss,
                 logits,
@@ -602,6 +660,10 @@ impl Module {
             Program::WdlDifferences,
             Program::WdlTheta,
             Program::Permutation,
+            Program::Mcm,
+            Program::HcalIndex,
+            Program::Hcal,
+            Program::Balance,
         ];
         for loss in RowLoss::ALL {
             for logits in [

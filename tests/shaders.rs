@@ -139,6 +139,9 @@ const HOSTS: &str = concat!(
     include_str!("../src/losses/row_steps.rs"),
     include_str!("../src/losses/wdl_steps.rs"),
     include_str!("../src/losses/permutation.rs"),
+    include_str!("../src/losses/mcm_steps.rs"),
+    include_str!("../src/losses/hcal_steps.rs"),
+    include_str!("../src/losses/balance_steps.rs"),
 );
 
 #[test]
@@ -151,6 +154,20 @@ fn parameter_structs_mirror_the_rust_ones() {
     let finish = find(|module| module.program == Program::Finish);
     let gather = find(|module| module.program == Program::Gather);
 
+    for (ir, name) in [
+        (find(|module| module.program == Program::Mcm), "McmParams"),
+        (
+            find(|module| module.program == Program::HcalIndex),
+            "IndexParams",
+        ),
+        (find(|module| module.program == Program::Hcal), "HcalParams"),
+        (
+            find(|module| module.program == Program::Balance),
+            "BalanceParams",
+        ),
+    ] {
+        assert_eq!(reflect(&ir, name), Ok(rust_struct(name)));
+    }
     assert_eq!(reflect(&rows, "RowParams"), Ok(rust_struct("RowParams")));
     assert_eq!(reflect(&finish, "Job"), Ok(rust_struct("FinishJob")));
     assert_eq!(reflect(&gather, "Piece"), Ok(rust_struct("GatherPiece")));
@@ -308,6 +325,43 @@ fn expected_bindings(module: &Module) -> BTreeMap<u32, String> {
         ],
         Program::WdlTheta => vec![(0, "params"), (1, "theta_in"), (6, "scratch"), (7, "grad")],
         Program::Permutation => vec![(0, "params"), (1, "seed"), (7, "images")],
+        Program::HcalIndex => vec![
+            (0, "params"),
+            (3, "labels"),
+            (4, "levels"),
+            (6, "state"),
+            (7, "counters"),
+        ],
+        Program::Hcal => vec![
+            (0, "params"),
+            (1, "features"),
+            (2, "prototypes"),
+            (3, "noise"),
+            (4, "scores"),
+            (5, "rows"),
+            (6, "state"),
+            (7, "result"),
+        ],
+        Program::Balance => vec![
+            (0, "params"),
+            (1, "losses"),
+            (2, "upstream"),
+            (3, "state"),
+            (4, "weights"),
+            (5, "grad_losses"),
+            (6, "loss"),
+            (7, "grad_state"),
+        ],
+        Program::Mcm => vec![
+            (0, "params"),
+            (1, "logits"),
+            (2, "targets"),
+            (3, "hierarchy"),
+            (4, "probabilities"),
+            (5, "sides"),
+            (6, "scratch"),
+            (7, "grad"),
+        ],
         Program::Rows { .. } => vec![
             (0, "params"),
             (1, "logits"),

@@ -8,14 +8,19 @@ mod arena;
 pub mod bench;
 mod compare;
 mod data;
+mod hcal;
+mod mcm;
 mod rows;
 
+pub use hcal::{HcalCase, HcalMode, NoiseCase, hcal_cases};
+pub use mcm::{Graph, McmCase, McmMode, mcm_cases};
 pub use rows::{
     Data, Depth, Extras, Form, Layout, Mode, OrderCase, RowCase, ThresholdCase, WdlCase, row_cases,
 };
 
-use crate::Error;
 use crate::host::Gpu;
+use crate::{Error, Half, Reduce, Variant};
+use std::fmt;
 
 /// What running a case found.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,4 +37,49 @@ pub enum Outcome {
 /// Device errors and refused calls; a wrong result is an [`Outcome`].
 pub fn run(gpu: &Gpu, case: &RowCase) -> Result<Outcome, Error> {
     rows::run(gpu, case)
+}
+
+/// A case of any table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Case {
+    /// A loss of rows.
+    Row(RowCase),
+    /// The constraint module.
+    Mcm(McmCase),
+    /// HCAL.
+    Hcal(HcalCase),
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Case::Row(case) => case.fmt(f),
+            Case::Mcm(case) => case.fmt(f),
+            Case::Hcal(case) => case.fmt(f),
+        }
+    }
+}
+
+/// The cases beside the losses of rows, for a variant. Their kernels know but one form of reduction and of f16: other variants than the
+/// default have them once for each size of workgroup.
+pub fn other_cases(depth: Depth, variant: Variant, default: Variant) -> Vec<Case> {
+    let plain = variant.reduce == Reduce::Tree && variant.half == Half::Packed;
+    if variant != default && !(plain && variant.workgroup != default.workgroup) {
+        return Vec::new();
+    }
+    let mcm = mcm_cases(depth).into_iter().map(Case::Mcm);
+    mcm.chain(hcal_cases(depth).into_iter().map(Case::Hcal))
+        .collect()
+}
+
+/// Runs a case of any table on a device, in the variant it is set to.
+///
+/// # Errors
+/// Device errors and refused calls; a wrong result is an [`Outcome`].
+pub fn run_case(gpu: &Gpu, case: &Case) -> Result<Outcome, Error> {
+    match case {
+        Case::Row(case) => rows::run(gpu, case),
+        Case::Mcm(case) => mcm::run(gpu, case),
+        Case::Hcal(case) => hcal::run(gpu, case),
+    }
 }

@@ -1,9 +1,13 @@
 //! The convenience layer: opens a device, uploads, submits, waits, reads back. For people with plain slices, for the
 //! command line, for tests; an engine with a device of its own needs none of it.
 
+mod hcal;
+mod mcm;
 mod rows;
 mod self_test;
 
+pub use hcal::{BalanceValues, HcalBatch, HcalNoise, HcalResult};
+pub use mcm::{McmResult, McmRows};
 pub use rows::{Labels, Rows, RowsResult, Thresholds, Values, Wanted};
 pub use self_test::self_test;
 

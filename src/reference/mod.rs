@@ -22,12 +22,20 @@
 //! # Ok::<(), wgloss::Error>(())
 //! ```
 
+mod balance;
+mod hcal;
+mod mcm;
+mod noise;
 mod per_label;
 mod permutation;
 mod rows;
 mod wdl;
 mod zlpr;
 
+pub use balance::{BalanceInputs, BalanceOutputs, balance};
+pub use hcal::{HcalInputs, HcalOutputs, Noise, hcal};
+pub use mcm::{McmInputs, McmOutputs, mcm};
+pub use noise::perturbation;
 pub use per_label::{asl, bce, dice, focal, hill};
 pub use permutation::permutation;
 pub use rows::{

@@ -52,7 +52,7 @@ fn image(keys: &[(u32, u32)], cols: u32, mut x: u32) -> u32 {
 }
 
 /// The hash `lowbias32` of Chris Wellons (public domain).
-fn mix(mut x: u32) -> u32 {
+pub(super) fn mix(mut x: u32) -> u32 {
     x ^= x >> 16;
     x = x.wrapping_mul(0x7feb_352d);
     x ^= x >> 15;

@@ -2,7 +2,7 @@
 
 use libtest_mimic::{Failed, Trial};
 use std::collections::BTreeMap;
-use wgloss::check::{self, Depth, Outcome, RowCase};
+use wgloss::check::{self, Case, Depth, Outcome, RowCase};
 use wgloss::host::Gpu;
 
 /// The variant that users get sees every kernel; of the others, each sees every loss once, with the element types and
@@ -25,6 +25,22 @@ pub fn trials(devices: &[Gpu]) -> Vec<Trial> {
         for case in cases {
             by_loss.entry(case.name).or_default().push(case);
         }
+        let depth = if variant == default {
+            Depth::Every
+        } else {
+            Depth::Sample
+        };
+        let (mcm, hcal): (Vec<Case>, Vec<Case>) = check::other_cases(depth, variant, default)
+            .into_iter()
+            .partition(|case| matches!(case, Case::Mcm(_)));
+        for (loss, cases) in [("mcm", mcm), ("hcal", hcal)] {
+            if !cases.is_empty() {
+                let gpu = devices[trials.len() % devices.len()].clone();
+                trials.push(Trial::test(format!("{variant}/{loss}"), move || {
+                    run_cases(&gpu.with_variant(variant)?, &cases)
+                }));
+            }
+        }
         for (loss, cases) in by_loss {
             let gpu = devices[trials.len() % devices.len()].clone();
             trials.push(Trial::test(format!("{variant}/{loss}"), move || {
@@ -37,9 +53,15 @@ pub fn trials(devices: &[Gpu]) -> Vec<Trial> {
 
 /// Runs all cases and names every one that fails.
 pub fn run(gpu: &Gpu, cases: &[RowCase]) -> Result<(), Failed> {
+    let cases: Vec<Case> = cases.iter().copied().map(Case::Row).collect();
+    run_cases(gpu, &cases)
+}
+
+/// The same for cases of any table.
+pub fn run_cases(gpu: &Gpu, cases: &[Case]) -> Result<(), Failed> {
     let mut failures = Vec::new();
     for case in cases {
-        match check::run(gpu, case) {
+        match check::run_case(gpu, case) {
             Ok(Outcome::Passed(_)) => {}
             Ok(Outcome::Failed(message)) => failures.push(format!("{case}: {message}")),
             Err(error) => failures.push(format!("{case}: {error}")),

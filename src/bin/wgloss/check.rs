@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use wgloss::check::{self, Depth, Outcome, RowCase};
+use wgloss::check::{self, Case, Depth, Outcome};
 use wgloss::host::{self, Gpu};
 use wgloss::{Error, ErrorKind, Variant, wgpu};
 
@@ -89,8 +89,13 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
 fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool, Error> {
     let default = gpu.context().variant();
     let variants = gpu.context().caps().variants();
-    let mut work: Vec<(usize, RowCase)> = Vec::new();
+    let mut work: Vec<(usize, Case)> = Vec::new();
     for (i, variant) in variants.iter().enumerate() {
+        let depth = match (quick, *variant == default) {
+            (false, true) => Depth::Full,
+            (false, false) => Depth::Every,
+            (true, _) => Depth::Sample,
+        };
         let cases = match (quick, *variant == default) {
             (false, true) => check::row_cases(Depth::Full),
             (false, false) => check::row_cases(Depth::Every),
@@ -101,7 +106,12 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
                 .step_by(if default { 3 } else { 36 })
                 .collect(),
         };
-        work.extend(cases.into_iter().map(|case| (i, case)));
+        let rows = cases.into_iter().map(Case::Row);
+        let others = match quick && *variant != default {
+            true => Vec::new(),
+            false => check::other_cases(depth, *variant, default),
+        };
+        work.extend(rows.chain(others).map(|case| (i, case)));
     }
     let bar = ProgressBar::new(work.len() as u64).with_style(
         ProgressStyle::with_template("  {bar:40} {pos}/{len} cases, {msg}")
@@ -118,7 +128,7 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
                     let gpu = Gpu::from_adapter(adapter)?;
                     while let Some((i, case)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let began = Instant::now();
-                        let outcome = check::run(&gpu.with_variant(variants[*i])?, case);
+                        let outcome = check::run_case(&gpu.with_variant(variants[*i])?, case);
                         note(&tallies[*i], case, outcome, began.elapsed());
                         bar.set_message(variants[*i].to_string());
                         bar.inc(1);
@@ -144,7 +154,7 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
     report(&variants, default, tallies)
 }
 
-fn note(tally: &Mutex<Tally>, case: &RowCase, outcome: Result<Outcome, Error>, took: Duration) {
+fn note(tally: &Mutex<Tally>, case: &Case, outcome: Result<Outcome, Error>, took: Duration) {
     let mut tally = tally
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);

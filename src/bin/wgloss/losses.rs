@@ -2,9 +2,12 @@
 
 use clap::{Args, ValueEnum};
 use std::fmt;
+use wgloss::losses::hcal::Aggregation;
 use wgloss::losses::wdl::{Form, PairWeights, Phi, Prediction};
 use wgloss::reference::Permutation;
-use wgloss::{AnyLoss, Asl, Bce, Dice, Error, Focal, Hill, Reduction, Rowwise, Wdl, Zlpr};
+use wgloss::{
+    AnyLoss, Asl, Balance, Bce, Dice, Error, Focal, Hcal, Hill, Mcm, Reduction, Rowwise, Wdl, Zlpr,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Loss {
@@ -33,6 +36,10 @@ pub enum Loss {
     /// Weighted difference [--form, --prediction, --phi, --huber-delta, --epsilon, --lambda-presence, --lambda-ratio,
     /// --lambda-difference, --additive, --ascent, --seed, --seed-per-row]
     Wdl,
+    /// Max constraint loss of a hierarchy [--row]
+    Mcm,
+    /// HCAL [--temperature, --gamma, --aggregation, --attach, --epsilon, --seed]
+    Hcal,
 }
 
 impl fmt::Display for Loss {
@@ -100,6 +107,15 @@ enum Penalty {
     Huber,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Aggregate {
+    /// The mean over a class's samples
+    #[default]
+    SampleMean,
+    /// The mean over its child classes, of their means
+    Tree,
+}
+
 /// The settings of the losses. Each loss takes some; any other is an error.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
@@ -121,7 +137,8 @@ pub struct Settings {
     /// bce: weight of the positive side [default: 1]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pos_weight: Option<f32>,
-    /// focal, hill: exponent of the positives' focus, in focal of the negatives' too [default: 2]
+    /// focal, hill: exponent of the positives' focus, in focal of the negatives' too [default: 2]; hcal: temperature of
+    /// the levels' weights [default: 0.5]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     gamma: Option<f32>,
     /// asl: exponent of the positives [default: 1]
@@ -142,7 +159,7 @@ pub struct Settings {
     /// zlpr, zlpr-soft, bce, focal, asl, hill: label smoothing; targets become (1 - X) y + X/2 [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     smoothing: Option<f32>,
-    /// bce, focal, asl, hill: what a row's loss is [default: sum]
+    /// bce, focal, asl, hill: what a row's loss is [default: sum]; mcm: the same [default: mean]
     #[arg(long, value_enum)]
     row: Option<Row>,
     /// wdl: which differences [default: adjacent with a permutation or --seed, else pairs]
@@ -157,7 +174,7 @@ pub struct Settings {
     /// wdl, huber: where it becomes linear [default: 1]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     huber_delta: Option<f32>,
-    /// wdl: added to each target [default: 0]
+    /// wdl: added to each target [default: 0]; hcal: size of the perturbation, with --seed [default: 0.01]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     epsilon: Option<f32>,
     /// wdl: coefficient of the presence term [default: 1]
@@ -175,12 +192,22 @@ pub struct Settings {
     /// wdl: negates the gradient to theta
     #[arg(long)]
     ascent: bool,
-    /// wdl, adjacent: makes the permutation, in place of the tensor
+    /// wdl, adjacent: makes the permutation, in place of the tensor; hcal: makes the perturbation, which there is none
+    /// of without
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// wdl, adjacent: with --seed, another permutation for each row
     #[arg(long)]
     seed_per_row: bool,
+    /// hcal: temperature [default: 0.1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    temperature: Option<f32>,
+    /// hcal: what the classes of the levels beyond the first are compared by [default: sample-mean]
+    #[arg(long, value_enum)]
+    aggregation: Option<Aggregate>,
+    /// hcal: do not detach the weights of the levels
+    #[arg(long)]
+    attach: bool,
 }
 
 /// What the tensors say of a loss before it is configured.
@@ -225,6 +252,15 @@ impl Loss {
                 "--seed",
                 "--seed-per-row",
             ],
+            Loss::Mcm => &["--row"],
+            Loss::Hcal => &[
+                "--temperature",
+                "--gamma",
+                "--aggregation",
+                "--attach",
+                "--epsilon",
+                "--seed",
+            ],
         }
     }
 
@@ -237,6 +273,59 @@ impl Loss {
 impl Settings {
     /// The loss with these settings, which are checked.
     pub fn configure(&self, loss: Loss, given: Given) -> Result<AnyLoss, Error> {
+        self.refuse_options_of_others(loss)?;
+        self.rowwise(loss, given)
+    }
+
+    /// The constraint module with these settings.
+    pub fn mcm(&self) -> Result<Mcm, Error> {
+        self.refuse_options_of_others(Loss::Mcm)?;
+        Ok(Mcm {
+            row_mean: self.row != Some(Row::Sum),
+            reduction: self.to_reduction(),
+        })
+    }
+
+    /// HCAL with these settings, and the seed of its perturbation.
+    pub fn hcal(&self) -> Result<(Hcal, Option<u64>), Error> {
+        self.refuse_options_of_others(Loss::Hcal)?;
+        if self.reduction != Reduce::Mean {
+            return Err(Error::value(
+                "--reduction",
+                "mean (hcal's only one)",
+                self.reduction(),
+            ));
+        }
+        if let (Some(epsilon), None) = (self.epsilon, self.seed) {
+            return Err(Error::value("--seed", "a seed beside --epsilon", epsilon));
+        }
+        let plain = Hcal::default();
+        let config = Hcal {
+            temperature: self.temperature.unwrap_or(plain.temperature),
+            aggregation: match self.aggregation.unwrap_or_default() {
+                Aggregate::SampleMean => Aggregation::SampleMean,
+                Aggregate::Tree => Aggregation::Tree,
+            },
+            balance: Balance::Adaptive {
+                gamma: self.gamma.unwrap_or(0.5),
+                attach: self.attach,
+            },
+            epsilon: self.epsilon.unwrap_or(plain.epsilon),
+            ..plain
+        };
+        config.check()?;
+        Ok((config, self.seed))
+    }
+
+    fn to_reduction(&self) -> Reduction {
+        match self.reduction {
+            Reduce::Mean => Reduction::Mean,
+            Reduce::Sum => Reduction::Sum,
+            Reduce::None => Reduction::None,
+        }
+    }
+
+    fn refuse_options_of_others(&self, loss: Loss) -> Result<(), Error> {
         let options = [
             ("--kl", self.kl.is_some()),
             ("--beta", self.beta.is_some()),
@@ -263,6 +352,9 @@ impl Settings {
             ("--ascent", self.ascent),
             ("--seed", self.seed.is_some()),
             ("--seed-per-row", self.seed_per_row),
+            ("--temperature", self.temperature.is_some()),
+            ("--aggregation", self.aggregation.is_some()),
+            ("--attach", self.attach),
         ];
         let takes = loss.options();
         if let Some((option, _)) = options
@@ -279,6 +371,10 @@ impl Settings {
                 "one of another loss",
             ));
         }
+        Ok(())
+    }
+
+    fn rowwise(&self, loss: Loss, given: Given) -> Result<AnyLoss, Error> {
         let smoothing = self.smoothing.unwrap_or(0.0);
         let row_mean = self.row == Some(Row::Mean);
         let config = match loss {
@@ -341,12 +437,11 @@ impl Settings {
                 ..Dice::default()
             }),
             Loss::Wdl => AnyLoss::Wdl(self.wdl(given)?),
+            Loss::Mcm | Loss::Hcal => {
+                return Err(Error::value("loss", "a loss of rows", loss));
+            }
         };
-        let config = config.with_reduction(match self.reduction {
-            Reduce::Mean => Reduction::Mean,
-            Reduce::Sum => Reduction::Sum,
-            Reduce::None => Reduction::None,
-        });
+        let config = config.with_reduction(self.to_reduction());
         config.check()?;
         Ok(config)
     }

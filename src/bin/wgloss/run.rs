@@ -3,10 +3,11 @@
 use crate::engine::{self, EngineArgs};
 use crate::losses::{Given, Loss, Settings};
 use crate::rows::RowTensors;
-use crate::tensors::{self, Output, TensorFile};
+use crate::tensors::{self, Numbers, Output, TensorFile};
+use crate::{hcal, mcm};
 use clap::Args;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wgloss::host::Wanted;
 use wgloss::{Error, Reduction, Rowwise};
@@ -24,16 +25,27 @@ Tensors that are read (reals: F32, F16 or BF16; flags: U8 or BOOL; indices: U32,
   permutation    for wdl, adjacent: [L] or [B, L] indices, each row a permutation of the labels; or --seed
   theta          for wdl: reals, [L-1] adjacent, [L] pairs, [r, L] pairs of rank r; absent: zeros
   theta0         for wdl: [1] real, makes it the bounded form
+  edges          for mcm: [E, 2] indices, child and parent
+For hcal instead, for each level k from 1 (finest) to m, of C_k classes:
+  features       [B, D] reals
+  labels_k       [B] I32, I64 or U32, -1 without a label
+  prototypes_k   [C_k, D] reals
+  parents_k      [C_k] indices into level k + 1, for all k but m
+  noise_k        [C_k, D] reals, optional: what is added to the unit prototypes
+  grad_loss      [1]
   grad_loss      [1], or with --reduction none [1] or [B]: the upstream gradient; absent: ones
 Other tensors may lie in the file.
 
-Tensors that are written with -o, all F32:
+Tensors that are written with -o, F32 but for the predictions:
   loss           [], or with --reduction none [B]
   grad_logits    [B, L]
   grad_targets   [B, L], for zlpr-soft and bce where targets are reals; zlpr-kl: grad_other
                  where targets are reals, and for wdl where they are flags
   grad_threshold the threshold's shape
   grad_theta     theta's shape, for wdl; grad_theta0 [1] where there is a theta0
+  probabilities  for mcm: [B, L], the constrained ones
+For hcal: loss [], losses [m], weights [m], grad_features [B, D], grad_prototypes_k [C_k, D], predictions_k [B] I32,
+hvr [1], the share of samples whose predictions break the hierarchy.
 
 One line of JSON goes to stdout: loss (null with --reduction none; as JSON has no such numbers, also
 the strings \"NaN\", \"Infinity\" and \"-Infinity\"), backend, adapter, driver, variant, rows, cols,
@@ -60,7 +72,30 @@ pub struct RunArgs {
     settings: Settings,
 }
 
+impl RunArgs {
+    pub fn input(&self) -> &Path {
+        &self.input
+    }
+
+    pub fn output(&self) -> Option<&Path> {
+        self.output.as_deref()
+    }
+
+    pub fn engine(&self) -> &EngineArgs {
+        &self.engine
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
 pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
+    match args.loss {
+        Loss::Mcm => return mcm::run(args),
+        Loss::Hcal => return hcal::run(args),
+        _ => {}
+    }
     // Settings that are wrong whatever the tensors are come before any of the files'.
     let settings = &args.settings;
     settings.configure(args.loss, Given::default())?;
@@ -83,10 +118,10 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     };
     if let Some(path) = output {
         let matrix = vec![rows.rows, rows.cols];
-        let one = |name, shape, values| Output {
-            name,
+        let one = |name: &'static str, shape, values| Output {
+            name: name.into(),
             shape,
-            values,
+            values: Numbers::F32(values),
         };
         let mut outputs = vec![
             one("loss", shape, result.loss),
@@ -122,8 +157,27 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The upstream gradient: one value, or where each row has a loss, one or as many as there are `rows`.
+pub fn grad_loss(file: &TensorFile, rows: Option<usize>) -> Result<Option<Vec<f32>>, Error> {
+    if !file.has("grad_loss") {
+        return Ok(None);
+    }
+    match *file.shape("grad_loss")? {
+        [] | [1] => {}
+        [len] if rows == Some(len) => {}
+        ref shape => {
+            let expected = match rows {
+                Some(rows) => format!("[1] or [{rows}]"),
+                None => "[1]".into(),
+            };
+            return Err(Error::shape("grad_loss", expected, format!("{shape:?}")));
+        }
+    }
+    file.floats("grad_loss").map(Some)
+}
+
 /// A JSON number, or its name where JSON has none.
-fn number(value: f32) -> Value {
+pub fn number(value: f32) -> Value {
     if value.is_finite() {
         json!(value)
     } else if value.is_nan() {

@@ -193,6 +193,26 @@ impl TensorFile {
         }
     }
 
+    /// Classes as u32, -1 (none) as all ones.
+    pub fn labels(&self, tensor: &str) -> Result<Vec<u32>, Error> {
+        let info = self.info(tensor)?;
+        let values = match info.dtype {
+            Dtype::U32 => self.read(tensor, info, |b| i64::from(u32::from_le_bytes(b)))?,
+            Dtype::I32 => self.read(tensor, info, |b| i64::from(i32::from_le_bytes(b)))?,
+            Dtype::I64 => self.read(tensor, info, i64::from_le_bytes)?,
+            found => return Err(wrong_type(tensor, INDICES, found)),
+        };
+        let label = |(at, value): (usize, i64)| match i32::try_from(value) {
+            Ok(value) if value >= -1 => Ok(value.cast_unsigned()),
+            _ => Err(Error::value(
+                tensor,
+                "classes, or -1",
+                format!("{value} at {:?}", place(at, &info.shape)),
+            )),
+        };
+        values.into_iter().enumerate().map(label).collect()
+    }
+
     /// Reads a tensor whose elements have `N` bytes.
     fn read<const N: usize, T>(
         &self,
@@ -246,14 +266,23 @@ fn wrong_type(tensor: &str, expected: &[Dtype], found: Dtype) -> Error {
 
 /// A tensor to write.
 pub struct Output {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     pub shape: Vec<usize>,
-    pub values: Vec<f32>,
+    pub values: Numbers,
+}
+
+/// The elements of a tensor to write.
+pub enum Numbers {
+    F32(Vec<f32>),
+    I32(Vec<i32>),
 }
 
 impl View for &Output {
     fn dtype(&self) -> Dtype {
-        Dtype::F32
+        match self.values {
+            Numbers::F32(_) => Dtype::F32,
+            Numbers::I32(_) => Dtype::I32,
+        }
     }
 
     fn shape(&self) -> &[usize] {
@@ -261,11 +290,17 @@ impl View for &Output {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        self.values.iter().flat_map(|v| v.to_le_bytes()).collect()
+        match &self.values {
+            Numbers::F32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            Numbers::I32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        }
     }
 
     fn data_len(&self) -> usize {
-        4 * self.values.len()
+        match &self.values {
+            Numbers::F32(v) => 4 * v.len(),
+            Numbers::I32(v) => 4 * v.len(),
+        }
     }
 }
 
@@ -297,7 +332,7 @@ pub fn write(path: &Path, tensors: &[Output]) -> Result<(), Error> {
     let failed = |error: &dyn std::fmt::Display| {
         Error::new(ErrorKind::Device, path.display(), "a file to write", error)
     };
-    let bytes = safetensors::serialize(tensors.iter().map(|t| (t.name, t)), None)
+    let bytes = safetensors::serialize(tensors.iter().map(|t| (&t.name, t)), None)
         .map_err(|error| failed(&error))?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let unique = format!(

@@ -1,0 +1,175 @@
+// Weights of a few losses and what follows from them, by one lane: L = sum_k lambda_k l_k.
+// kind 0: lambda = softmax(l / first). 1: n softmax(w / first), w the ratio of the two losses before. 2: e^-theta / 2, and
+// theta / 2 added. 3: softmax of normal numbers.
+//
+// Grid: 1 workgroup. Mirrors: `BalanceParams` in src/losses/balance_steps.rs, reference::balance.
+// provides: balance, BalanceParams, losses (binding 1, with counts behind them), upstream (binding 2),
+//           state (binding 3, history, log variances or seed), weights (binding 4), grad_losses (binding 5),
+//           loss (binding 6), grad_state (binding 7)
+// expects:  WG, math, counter_key and counter_mix of hcal/noise.wgsl
+
+struct BalanceParams {
+    count: u32,
+    kind: u32,
+    attach: u32,
+    first: f32,            // gamma or temperature
+    losses_offset: u32,
+    counts_offset: u32,    // in `losses`
+    want_counts: u32,
+    upstream_offset: u32,
+    want_upstream: u32,
+    state_offset: u32,
+    weights_offset: u32,
+    want_weights: u32,
+    grad_losses_offset: u32,
+    want_grad_losses: u32,
+    loss_offset: u32,
+    want_loss: u32,
+    grad_state_offset: u32,
+    want_grad_state: u32,
+    nan: u32,
+    _pad: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: BalanceParams;
+@group(0) @binding(1) var<storage, read_write> losses: array<u32>;
+@group(0) @binding(2) var<storage, read_write> upstream: array<f32>;
+@group(0) @binding(3) var<storage, read_write> state: array<u32>;
+@group(0) @binding(4) var<storage, read_write> weights: array<u32>;
+@group(0) @binding(5) var<storage, read_write> grad_losses: array<u32>;
+@group(0) @binding(6) var<storage, read_write> loss: array<u32>;
+@group(0) @binding(7) var<storage, read_write> grad_state: array<u32>;
+
+fn counts(k: u32) -> bool {
+    return params.want_counts == 0u || losses[params.counts_offset + k] != 0u;
+}
+
+fn loss_bits(k: u32) -> u32 {
+    return losses[params.losses_offset + k];
+}
+
+fn state_value(k: u32) -> f32 {
+    return bitcast<f32>(state[params.state_offset + k]);
+}
+
+// cos(2 pi v) for v in [0, 1); WGSL's own may be off by 5e-4.
+fn cos_turn(v: f32) -> f32 {
+    let x = abs(v - 0.5);
+    let far = x > 0.25;
+    let t = 6.283185307179586 * select(x, 0.5 - x, far);
+    let u = t * t;
+    let near = 1.0 - u / 2.0 * (1.0 - u / 12.0 * (1.0 - u / 30.0 * (1.0 - u / 56.0 * (1.0 - u / 90.0 * (1.0 - u / 132.0)))));
+    return select(-near, near, far);
+}
+
+fn uniform_bits(key: u32, i: u32) -> f32 {
+    return f32(counter_mix(key + i * 0x9e3779b9u) >> 8u);
+}
+
+// What the softmax is of.
+fn score(k: u32) -> f32 {
+    switch params.kind {
+        case 0u: {
+            return finite(loss_bits(k)) / params.first;
+        }
+        case 1u: {
+            let last = state_value(k);
+            let before = state_value(params.count + k);
+            let known = last > 0.0 && before > 0.0;
+            return select(1.0, last / select(1.0, before, known), known) / params.first;
+        }
+        default: {
+            let key = counter_key(state[params.state_offset], state[params.state_offset + 1u], 0x5bd1e995u);
+            let u = (uniform_bits(key, 2u * k) + 1.0) / 16777216.0;
+            let v = uniform_bits(key, 2u * k + 1u) / 16777216.0;
+            return sqrt(max(-2.0 * log(u), 0.0)) * cos_turn(v);
+        }
+    }
+}
+
+fn weight(k: u32, largest: f32, all: f32) -> f32 {
+    if (!counts(k)) {
+        return 0.0;
+    }
+    if (params.kind == 2u) {
+        return 0.5 * exp(-state_value(k));
+    }
+    return exp_minus(score(k), largest) * all;
+}
+
+@compute @workgroup_size(WG)
+fn balance(@builtin(local_invocation_index) lane: u32) {
+    if (lane != 0u) {
+        return;
+    }
+    var largest = LOWEST;
+    var present = 0.0;
+    var bad = false;
+    for (var k = 0u; k < params.count; k++) {
+        if (counts(k)) {
+            present += 1.0;
+            bad = bad || is_nan(loss_bits(k));
+            if (params.kind != 2u) {
+                largest = max(largest, score(k));
+            }
+        }
+    }
+    var all = 0.0;
+    for (var k = 0u; k < params.count; k++) {
+        if (counts(k) && params.kind != 2u) {
+            all += exp_minus(score(k), largest);
+        }
+    }
+    // Each softmax's share, or its share of the number of losses.
+    all = select(1.0, present, params.kind == 1u) / max(all, 1e-30);
+    var sum = 0.0;
+    for (var k = 0u; k < params.count; k++) {
+        if (counts(k)) {
+            sum += weight(k, largest, all) * bitcast<f32>(loss_bits(k));
+            if (params.kind == 2u) {
+                sum += 0.5 * state_value(k);
+            }
+        }
+    }
+    if (params.want_loss != 0u) {
+        loss[params.loss_offset] = select(bitcast<u32>(sum), params.nan, bad);
+    }
+    var above = 1.0;
+    if (params.want_upstream != 0u) {
+        above = upstream[params.upstream_offset];
+    }
+    for (var k = 0u; k < params.count; k++) {
+        let here = counts(k);
+        let own = weight(k, largest, all);
+        let value = bitcast<f32>(loss_bits(k));
+        if (params.want_weights != 0u) {
+            weights[params.weights_offset + k] = select(bitcast<u32>(own), params.nan, bad && here);
+        }
+        if (params.want_grad_losses != 0u) {
+            var slope = above * own;
+            if (params.attach != 0u) {
+                slope *= 1.0 + (value - sum) / params.first;
+            }
+            let known = select(bitcast<u32>(slope), params.nan, bad);
+            grad_losses[params.grad_losses_offset + k] = select(0u, known, here);
+        }
+        if (params.want_grad_state != 0u) {
+            let known = select(bitcast<u32>(above * (0.5 - own * value)), params.nan, bad);
+            grad_state[params.grad_state_offset + k] = select(0u, known, here);
+        }
+    }
+    // Only now: the scores are made of it.
+    if (params.kind == 1u) {
+        for (var k = 0u; k < params.count; k++) {
+            if (counts(k)) {
+                state[params.state_offset + params.count + k] = state[params.state_offset + k];
+                state[params.state_offset + k] = loss_bits(k);
+            }
+        }
+    }
+    if (params.kind == 3u) {
+        let low = state[params.state_offset] + 1u;
+        state[params.state_offset] = low;
+        state[params.state_offset + 1u] += u32(low == 0u);
+    }
+}

@@ -1,0 +1,629 @@
+// Contrast of a level's vectors with its prototypes: lengths, means, matrix products, softmax and the way back. The vectors
+// of level 1 are the unit features; those of another level stand in `rows`, each at the first sample of its class, the rest 0.
+// Unit features and (perturbed) prototypes are never stored, but made of the caller's tensors and inverse lengths.
+//
+// `feature_lengths`, `prototype_lengths`: a workgroup a vector.    `means`: a lane for each component of a vector.
+// `product`: a tile of 4 LANES_Y x 4 LANES_X results a workgroup; 0: scores = vectors . prototypes / tau, 1: the gradient
+// to vectors, 2: to prototypes.
+// `softmax`: a workgroup a vector; scores become their gradient.   `argmax`: a workgroup a sample.
+// `level_losses`: a workgroup a level.
+// `spread`: the gradient to a level's means, from the weight of its loss and the level above. `collect`: that to the unit
+// features. A lane for each component.
+// `finish_features`, `finish_prototypes`: through the normalisations, in place. A workgroup a vector.
+// All grids are folded. Mirrors: `HcalParams` in src/losses/hcal_steps.rs.
+// provides: the entry points, HcalParams, features (binding 1), prototypes (binding 2), noise (binding 3, or the seed),
+//           scores (binding 4), rows (binding 5), state (binding 6, as index.wgsl has it), result (binding 7)
+// expects:  WG, NONE of hcal/none.wgsl, math, reals, best, counter_key, counter_mix and counter_uniform of hcal/noise.wgsl,
+//           Lane, Group, group_sum of lanes_tree.wgsl
+
+struct HcalParams {
+    samples: u32,
+    dim: u32,
+    classes: u32,
+    level: u32,            // from 0
+    levels: u32,
+    groups: u32,
+    groups_x: u32,
+    first_row: u32,        // the window of samples that scores hold
+    row_count: u32,
+    first_class: u32,      // the window of classes that the bindings reach
+    class_count: u32,
+    features_offset: u32,
+    features_stride: u32,
+    features_kind: u32,
+    prototypes_offset: u32,
+    prototypes_stride: u32,
+    prototypes_kind: u32,
+    noise_kind: u32,       // 0 none, 1 given, 2 from a seed
+    noise_offset: u32,
+    noise_stride: u32,
+    feature_lengths_at: u32,
+    prototype_lengths_at: u32, // inverse length, that of the perturbed one, hash: three words for each class
+    at: u32,               // of this level, as index.wgsl has it
+    above_at: u32,         // of the next
+    losses_at: u32,        // of all levels, then their numbers of vectors
+    weights_at: u32,       // the gradient to each level's loss
+    from_rows: u32,        // whether the vectors stand in `rows`
+    tree: u32,
+    product: u32,
+    add: u32,              // whether a product is added, or, in `collect`, a level's means after the features' own
+    plain: u32,            // whether prototypes are not perturbed
+    want_gradient: u32,
+    want_result: u32,
+    result_offset: u32,
+    result_stride: u32,
+    scale: f32,            // 1 / tau
+    epsilon: f32,
+    nan: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: HcalParams;
+@group(0) @binding(1) var<storage, read_write> features: array<u32>;
+@group(0) @binding(2) var<storage, read_write> prototypes: array<u32>;
+@group(0) @binding(3) var<storage, read_write> noise: array<u32>;
+@group(0) @binding(4) var<storage, read_write> scores: array<f32>;
+@group(0) @binding(5) var<storage, read_write> rows: array<f32>;
+@group(0) @binding(6) var<storage, read_write> state: array<u32>;
+@group(0) @binding(7) var<storage, read_write> result: array<u32>;
+
+// Lanes of a tile of a product, by columns and by rows: 8 x 4, 8 x 8, 16 x 8, 16 x 16, 32 x 16, 32 x 32.
+const LANES_X = 8u << (u32(WG >= 128u) + u32(WG >= 512u));
+const LANES_Y = WG / LANES_X;
+const DEPTH = 16u;
+// The inverse of the shortest length.
+const LONGEST = 1e12;
+
+fn group_number(group: vec3<u32>) -> u32 {
+    return group.y * params.groups_x + group.x;
+}
+
+fn feature_bits(i: u32, d: u32) -> u32 {
+    let at = params.features_offset + i * params.features_stride + d;
+    return real_bits(params.features_kind, features[real_place(params.features_kind, at)], at);
+}
+
+fn unit_feature(i: u32, d: u32) -> f32 {
+    return bitcast<f32>(feature_bits(i, d)) * bitcast<f32>(state[params.feature_lengths_at + i]);
+}
+
+fn prototype_bits(c: u32, d: u32) -> u32 {
+    let at = params.prototypes_offset + (c - params.first_class) * params.prototypes_stride + d;
+    return real_bits(params.prototypes_kind, prototypes[real_place(params.prototypes_kind, at)], at);
+}
+
+fn length_place(c: u32) -> u32 {
+    return params.prototype_lengths_at + 3u * c;
+}
+
+fn unit_prototype(c: u32, d: u32) -> f32 {
+    return bitcast<f32>(prototype_bits(c, d)) * bitcast<f32>(state[length_place(c)]);
+}
+
+fn perturbation(c: u32, d: u32) -> f32 {
+    if (params.noise_kind == 1u) {
+        return bitcast<f32>(noise[params.noise_offset + (c - params.first_class) * params.noise_stride + d]);
+    }
+    return counter_uniform(state[length_place(c) + 2u], d, params.epsilon);
+}
+
+fn moved_prototype(c: u32, d: u32) -> f32 {
+    if (params.plain != 0u || params.noise_kind == 0u) {
+        return unit_prototype(c, d);
+    }
+    let moved = unit_prototype(c, d) + perturbation(c, d);
+    return moved * bitcast<f32>(state[length_place(c) + 1u]);
+}
+
+// Whether this level has a vector at a sample's number.
+fn has_vector(i: u32) -> bool {
+    if (params.level == 0u) {
+        return state[params.at + 7u * params.samples + i] != NONE;
+    }
+    return state[params.at + i] == i;
+}
+
+// Vectors of this level.
+fn vector_count() -> u32 {
+    return state[params.losses_at + params.levels + params.level];
+}
+
+fn row_value(i: u32, d: u32) -> f32 {
+    if (params.from_rows != 0u) {
+        return rows[i * params.dim + d];
+    }
+    return unit_feature(i, d);
+}
+
+// 1 / max(|v|, 1e-12) as bits, of components with this largest size and this sum of squares of their shares of it; NaN
+// where one is not finite.
+fn inverse_length(largest: u32, squares: f32) -> u32 {
+    if (largest == NAN_KEY || key_bits(largest) >= 0x7f800000u) {
+        return params.nan;
+    }
+    let size = bitcast<f32>(key_bits(largest));
+    return bitcast<u32>(1.0 / max(size * sqrt(squares), 1e-12));
+}
+
+fn share(bits: u32, largest: u32) -> f32 {
+    let size = bitcast<f32>(key_bits(largest));
+    return select(0.0, finite(bits) / max(size, 1e-37), size > 1e-37);
+}
+
+@compute @workgroup_size(WG)
+fn feature_lengths(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let i = group_number(group);
+    if (i >= params.groups) {
+        return;
+    }
+    var best = best_none();
+    for (var d = lane; d < params.dim; d += WG) {
+        best = best_of(best, Best(order_key(feature_bits(i, d) & 0x7fffffffu), 0u));
+    }
+    let largest = group_best(lane, best).key;
+    var squares = 0.0;
+    for (var d = lane; d < params.dim; d += WG) {
+        let x = share(feature_bits(i, d), largest);
+        squares += x * x;
+    }
+    let sum = group_sum(Lane(lane), Group(group), vec2<f32>(squares, 0.0));
+    if (lane == 0u) {
+        state[params.feature_lengths_at + i] = inverse_length(largest, sum.x);
+    }
+}
+
+@compute @workgroup_size(WG)
+fn prototype_lengths(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    if (group_number(group) >= params.groups) {
+        return;
+    }
+    let c = params.first_class + group_number(group);
+    var best = best_none();
+    for (var d = lane; d < params.dim; d += WG) {
+        best = best_of(best, Best(order_key(prototype_bits(c, d) & 0x7fffffffu), 0u));
+    }
+    let largest = group_best(lane, best).key;
+    var squares = 0.0;
+    for (var d = lane; d < params.dim; d += WG) {
+        let x = share(prototype_bits(c, d), largest);
+        squares += x * x;
+    }
+    let sum = group_sum(Lane(lane), Group(group), vec2<f32>(squares, 0.0));
+    if (lane == 0u) {
+        state[length_place(c)] = inverse_length(largest, sum.x);
+        if (params.noise_kind == 2u) {
+            let key = counter_key(noise[params.noise_offset], noise[params.noise_offset + 1u], params.level);
+            state[length_place(c) + 2u] = counter_mix(key + c * 0x9e3779b9u);
+        }
+    }
+    // The other lanes use what the first has just stored.
+    storageBarrier();
+    squares = 0.0;
+    if (params.noise_kind != 0u) {
+        for (var d = lane; d < params.dim; d += WG) {
+            let moved = unit_prototype(c, d) + perturbation(c, d);
+            squares += moved * moved;
+        }
+    }
+    let moved = group_sum(Lane(lane), Group(group), vec2<f32>(squares, 0.0));
+    if (lane == 0u) {
+        state[length_place(c) + 1u] = bitcast<u32>(1.0 / max(sqrt(moved.x), 1e-12));
+    }
+}
+
+@compute @workgroup_size(WG)
+fn means(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let n = params.samples;
+    let element = group_number(group) * WG + lane;
+    let i = element / params.dim;
+    let d = element % params.dim;
+    if (group_number(group) >= params.groups || i >= n) {
+        return;
+    }
+    var sum = 0.0;
+    if (state[params.at + i] == i) {
+        let children = state[params.at + 5u * n + i];
+        if (params.tree != 0u && params.level > 0u && children > 0u) {
+            var j = state[params.at + 3u * n + i];
+            // `rows` are the means of the level below.
+            for (var step = 0u; step < children && j < n; step++) {
+                sum += rows[j * params.dim + d];
+                j = state[params.at + 4u * n + j];
+            }
+            sum /= f32(children);
+        } else {
+            let count = state[params.at + 2u * n + i];
+            var j = i;
+            for (var step = 0u; step < count && j < n; step++) {
+                sum += unit_feature(j, d);
+                j = state[params.at + n + j];
+            }
+            sum /= f32(count);
+        }
+    }
+    result[element] = bitcast<u32>(sum);
+}
+
+// ---- products
+
+var<workgroup> wg_left: array<f32, 4u * LANES_Y * DEPTH>;
+var<workgroup> wg_right: array<f32, 4u * LANES_X * DEPTH>;
+
+// Rows, columns and depth of the product.
+fn extents() -> vec3<u32> {
+    switch params.product {
+        case 0u: {
+            return vec3<u32>(params.row_count, params.class_count, params.dim);
+        }
+        case 1u: {
+            return vec3<u32>(params.row_count, params.dim, params.class_count);
+        }
+        default: {
+            return vec3<u32>(params.class_count, params.dim, params.row_count);
+        }
+    }
+}
+
+fn left(i: u32, k: u32) -> f32 {
+    switch params.product {
+        case 0u: {
+            return row_value(params.first_row + i, k);
+        }
+        case 1u: {
+            return scores[i * params.classes + params.first_class + k];
+        }
+        default: {
+            return scores[k * params.classes + params.first_class + i];
+        }
+    }
+}
+
+fn right(j: u32, k: u32) -> f32 {
+    switch params.product {
+        case 0u: {
+            return moved_prototype(params.first_class + j, k);
+        }
+        case 1u: {
+            return moved_prototype(params.first_class + k, j);
+        }
+        default: {
+            let i = params.first_row + k;
+            // A sample without a label counts for nothing, whatever it holds.
+            if (params.from_rows == 0u && !has_vector(i)) {
+                return 0.0;
+            }
+            return row_value(i, j);
+        }
+    }
+}
+
+fn put(i: u32, j: u32, size: vec3<u32>, value: f32) {
+    if (i >= size.x || j >= size.y) {
+        return;
+    }
+    if (params.product == 0u) {
+        scores[i * params.classes + params.first_class + j] = value * params.scale;
+        return;
+    }
+    var row = i;
+    if (params.product == 1u) {
+        row += params.first_row;
+    }
+    let place = params.result_offset + row * params.result_stride + j;
+    var sum = value * params.scale;
+    if (params.add != 0u) {
+        sum += bitcast<f32>(result[place]);
+    }
+    result[place] = bitcast<u32>(sum);
+}
+
+fn put_row(i: u32, j: u32, size: vec3<u32>, value: vec4<f32>) {
+    put(i, j, size, value.x);
+    put(i, j + 1u, size, value.y);
+    put(i, j + 2u, size, value.z);
+    put(i, j + 3u, size, value.w);
+}
+
+@compute @workgroup_size(WG)
+fn product(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    if (group_number(group) >= params.groups) {
+        return;
+    }
+    let size = extents();
+    let across = (size.y + 4u * LANES_X - 1u) / (4u * LANES_X);
+    let i0 = group_number(group) / across * (4u * LANES_Y);
+    let j0 = group_number(group) % across * (4u * LANES_X);
+    let y = 4u * (lane / LANES_X);
+    let x = 4u * (lane % LANES_X);
+    var first = vec4<f32>(0.0);
+    var second = vec4<f32>(0.0);
+    var third = vec4<f32>(0.0);
+    var fourth = vec4<f32>(0.0);
+    for (var k0 = 0u; k0 < size.z; k0 += DEPTH) {
+        // The values before may still be being read.
+        workgroupBarrier();
+        for (var e = lane; e < 4u * LANES_Y * DEPTH; e += WG) {
+            let i = i0 + e / DEPTH;
+            let k = k0 + e % DEPTH;
+            var value = 0.0;
+            if (i < size.x && k < size.z) {
+                value = left(i, k);
+            }
+            wg_left[e % DEPTH * (4u * LANES_Y) + e / DEPTH] = value;
+        }
+        for (var e = lane; e < 4u * LANES_X * DEPTH; e += WG) {
+            let j = j0 + e / DEPTH;
+            let k = k0 + e % DEPTH;
+            var value = 0.0;
+            if (j < size.y && k < size.z) {
+                value = right(j, k);
+            }
+            wg_right[e % DEPTH * (4u * LANES_X) + e / DEPTH] = value;
+        }
+        workgroupBarrier();
+        for (var k = 0u; k < DEPTH; k++) {
+            let a = k * (4u * LANES_Y) + y;
+            let b = k * (4u * LANES_X) + x;
+            let row = vec4<f32>(wg_right[b], wg_right[b + 1u], wg_right[b + 2u], wg_right[b + 3u]);
+            first += wg_left[a] * row;
+            second += wg_left[a + 1u] * row;
+            third += wg_left[a + 2u] * row;
+            fourth += wg_left[a + 3u] * row;
+        }
+    }
+    put_row(i0 + y, j0 + x, size, first);
+    put_row(i0 + y + 1u, j0 + x, size, second);
+    put_row(i0 + y + 2u, j0 + x, size, third);
+    put_row(i0 + y + 3u, j0 + x, size, fourth);
+}
+
+// ---- losses
+
+@compute @workgroup_size(WG)
+fn softmax(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let row = group_number(group);
+    if (row >= params.groups) {
+        return;
+    }
+    let i = params.first_row + row;
+    let own = state[params.at + 7u * params.samples + i];
+    let begin = row * params.classes;
+    var best = best_none();
+    for (var c = lane; c < params.classes; c += WG) {
+        best = best_of(best, Best(order_key(bitcast<u32>(scores[begin + c])), c));
+    }
+    let most = group_best(lane, best).key;
+    let bad = most == NAN_KEY;
+    let largest = finite(select(key_bits(most), 0u, bad));
+    var others = 0.0;
+    for (var c = lane; c < params.classes; c += WG) {
+        if (c != own) {
+            others += exp_minus(scores[begin + c], largest);
+        }
+    }
+    others = group_sum(Lane(lane), Group(group), vec2<f32>(others, 0.0)).x;
+    let here = has_vector(i);
+    var hit = 0.0;
+    if (here) {
+        hit = scores[begin + own];
+    }
+    let all = others + exp_minus(hit, largest);
+    if (lane == 0u) {
+        let behind = largest - hit;
+        // Where the own class is the largest, log(1 + others) keeps its digits.
+        let loss = select(log(all) + behind, log1p(others), behind <= 0.0);
+        let bits = select(bitcast<u32>(loss), params.nan, bad);
+        state[params.at + 8u * params.samples + i] = select(0u, bits, here);
+    }
+    if (params.want_gradient == 0u) {
+        return;
+    }
+    // The score of the own class has been read by all.
+    workgroupBarrier();
+    for (var c = lane; c < params.classes; c += WG) {
+        let slope = select(exp_minus(scores[begin + c], largest), -others, c == own) / all;
+        let bits = select(bitcast<u32>(slope), params.nan, bad);
+        scores[begin + c] = bitcast<f32>(select(0u, bits, here));
+    }
+}
+
+@compute @workgroup_size(WG)
+fn argmax(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let row = group_number(group);
+    if (row >= params.groups) {
+        return;
+    }
+    var best = best_none();
+    for (var c = lane; c < params.classes; c += WG) {
+        let key = order_key(bitcast<u32>(scores[row * params.classes + c]));
+        // A NaN is no maximum.
+        best = best_of(best, Best(select(key, 0u, key == NAN_KEY), c));
+    }
+    best = group_best(lane, best);
+    if (lane == 0u) {
+        result[params.result_offset + params.first_row + row] = select(best.index, 0u, best.key == 0u);
+    }
+}
+
+@compute @workgroup_size(WG)
+fn level_losses(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let n = params.samples;
+    let level = group_number(group);
+    if (level >= params.groups) {
+        return;
+    }
+    let at = params.at + level * 9u * n;
+    var sum = 0.0;
+    var count = 0.0;
+    for (var i = lane; i < n; i += WG) {
+        let labelled = state[at + 7u * n + i] != NONE;
+        if (select(state[at + i] == i, labelled, level == 0u)) {
+            sum += bitcast<f32>(state[at + 8u * n + i]);
+            count += 1.0;
+        }
+    }
+    let both = group_sum(Lane(lane), Group(group), vec2<f32>(sum, count));
+    if (lane == 0u) {
+        let bits = bitcast<u32>(both.x / max(both.y, 1.0));
+        let loss = select(bits, params.nan, is_nan(bits));
+        state[params.losses_at + level] = loss;
+        state[params.losses_at + params.levels + level] = u32(both.y);
+        if (params.want_result != 0u) {
+            result[params.result_offset + level] = loss;
+        }
+    }
+}
+
+// ---- the way back
+
+// What a gradient of this level, made before the weights were known, is multiplied by.
+fn level_factor() -> f32 {
+    let count = vector_count();
+    let weight = bitcast<f32>(state[params.weights_at + params.level]);
+    return select(weight / f32(max(count, 1u)), 0.0, count == 0u);
+}
+
+@compute @workgroup_size(WG)
+fn spread(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let n = params.samples;
+    let element = group_number(group) * WG + lane;
+    let i = element / params.dim;
+    if (group_number(group) >= params.groups || i >= n) {
+        return;
+    }
+    var value = 0.0;
+    // The loss of level 1 is not one of its means.
+    if (params.level > 0u && has_vector(i)) {
+        value = level_factor() * bitcast<f32>(result[element]);
+    }
+    if (params.tree != 0u && params.level + 1u < params.levels) {
+        let parent = state[params.above_at + 6u * n + i];
+        if (parent != NONE) {
+            let children = f32(max(state[params.above_at + 5u * n + parent], 1u));
+            value += rows[parent * params.dim + element % params.dim] / children;
+        }
+    }
+    result[element] = bitcast<u32>(value);
+}
+
+@compute @workgroup_size(WG)
+fn collect(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let n = params.samples;
+    let element = group_number(group) * WG + lane;
+    let i = element / params.dim;
+    let d = element % params.dim;
+    if (group_number(group) >= params.groups || i >= n) {
+        return;
+    }
+    let place = params.result_offset + i * params.result_stride + d;
+    let before = bitcast<f32>(result[place]);
+    if (params.add == 0u) {
+        result[place] = bitcast<u32>(select(0.0, level_factor() * before, has_vector(i)));
+        return;
+    }
+    let row = state[params.at + i];
+    if (row == NONE) {
+        return;
+    }
+    let of_children = params.tree != 0u && params.level > 0u && state[params.at + 5u * n + row] > 0u;
+    if (!of_children) {
+        let count = f32(state[params.at + 2u * n + i]);
+        result[place] = bitcast<u32>(before + rows[row * params.dim + d] / count);
+    }
+}
+
+@compute @workgroup_size(WG)
+fn finish_features(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let i = group_number(group);
+    if (i >= params.groups) {
+        return;
+    }
+    let begin = params.result_offset + i * params.result_stride;
+    var along = 0.0;
+    for (var d = lane; d < params.dim; d += WG) {
+        along += bitcast<f32>(result[begin + d]) * unit_feature(i, d);
+    }
+    along = group_sum(Lane(lane), Group(group), vec2<f32>(along, 0.0)).x;
+    let inverse = bitcast<f32>(state[params.feature_lengths_at + i]);
+    for (var d = lane; d < params.dim; d += WG) {
+        let value = (bitcast<f32>(result[begin + d]) - along * unit_feature(i, d)) * inverse;
+        result[begin + d] = bitcast<u32>(select(value, 0.0, inverse >= LONGEST));
+    }
+}
+
+@compute @workgroup_size(WG)
+fn finish_prototypes(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    if (group_number(group) >= params.groups) {
+        return;
+    }
+    let c = params.first_class + group_number(group);
+    let begin = params.result_offset + group_number(group) * params.result_stride;
+    // Without samples nothing has been written here yet.
+    let none = params.samples == 0u;
+    var factor = level_factor();
+    let moved_inverse = bitcast<f32>(state[length_place(c) + 1u]);
+    // g . pt, where it is perturbed.
+    var along = 0.0;
+    if (params.noise_kind != 0u && !none) {
+        for (var d = lane; d < params.dim; d += WG) {
+            along += bitcast<f32>(result[begin + d]) * moved_prototype(c, d);
+        }
+    }
+    along = group_sum(Lane(lane), Group(group), vec2<f32>(along, 0.0)).x;
+    // Through the second normalisation, and along the first.
+    var second = 0.0;
+    if (!none) {
+        for (var d = lane; d < params.dim; d += WG) {
+            var value = bitcast<f32>(result[begin + d]);
+            if (params.noise_kind != 0u) {
+                value = (value - along * moved_prototype(c, d)) * select(moved_inverse, 0.0, moved_inverse >= LONGEST);
+            }
+            second += value * unit_prototype(c, d);
+        }
+    }
+    second = group_sum(Lane(lane), Group(group), vec2<f32>(second, 0.0)).x;
+    let inverse = bitcast<f32>(state[length_place(c)]);
+    for (var d = lane; d < params.dim; d += WG) {
+        var value = 0.0;
+        if (!none) {
+            value = bitcast<f32>(result[begin + d]);
+            if (params.noise_kind != 0u) {
+                value = (value - along * moved_prototype(c, d)) * select(moved_inverse, 0.0, moved_inverse >= LONGEST);
+            }
+            value = factor * (value - second * unit_prototype(c, d)) * inverse;
+        }
+        result[begin + d] = bitcast<u32>(select(value, 0.0, inverse >= LONGEST));
+    }
+}

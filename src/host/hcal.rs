@@ -1,0 +1,351 @@
+//! HCAL over plain slices.
+
+use super::rows::length;
+use super::{Engine, Gpu, Values, Wanted};
+use crate::losses::hcal::{HcalInputs, HcalOutputs, Noise};
+use crate::{BalanceState, DType, Error, Hcal, Levels, Tensor, reference};
+
+/// The perturbation of the prototypes, as plain numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum HcalNoise<'a> {
+    /// None.
+    #[default]
+    None,
+    /// For each level `classes * dim` values.
+    Given(&'a [Vec<f32>]),
+    /// From a seed.
+    Seeded(u64),
+}
+
+/// State or parameters of the balance, as plain numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum BalanceValues<'a> {
+    /// Nothing, with adaptive weights.
+    #[default]
+    None,
+    /// With dynamic weight averaging: two for each level. What the call makes of it is not given back.
+    History(&'a [f32]),
+    /// With uncertainty weighting: one for each level.
+    LogVariances(&'a [f32]),
+    /// With random weighting.
+    Seed(u64),
+}
+
+/// What HCAL takes, as plain slices, row-major.
+#[derive(Clone, Copy, Debug)]
+pub struct HcalBatch<'a> {
+    /// Samples.
+    pub samples: usize,
+    /// Components of a feature vector.
+    pub dim: usize,
+    /// `samples * dim` values.
+    pub features: Values<'a>,
+    /// For each level `classes * dim` values.
+    pub prototypes: &'a [Values<'a>],
+    /// `levels * samples` labels, [`Levels::NONE`] where there is none.
+    pub labels: &'a [u32],
+    /// The perturbation.
+    pub noise: HcalNoise<'a>,
+    /// State or parameters of the balance.
+    pub balance: BalanceValues<'a>,
+    /// Upstream gradient; absent: 1.
+    pub grad_loss: Option<f32>,
+}
+
+/// What came out. Gradients that were not wanted are empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HcalResult {
+    /// The loss of each level.
+    pub losses: Vec<f32>,
+    /// Their weights.
+    pub weights: Vec<f32>,
+    /// The weighted sum.
+    pub loss: f32,
+    /// `samples * dim`.
+    pub grad_features: Vec<f32>,
+    /// For each level `classes * dim`.
+    pub grad_prototypes: Vec<Vec<f32>>,
+    /// With uncertainty weighting: one for each level.
+    pub grad_log_variances: Vec<f32>,
+    /// Of each level a class for each sample.
+    pub predictions: Vec<Vec<u32>>,
+    /// Samples, samples with a violation, violations of each link from a level to the next.
+    pub violations: Vec<u32>,
+}
+
+impl HcalResult {
+    /// The share of samples with a violation; 0 of none.
+    pub fn hvr(&self) -> f32 {
+        match self.violations[..] {
+            [samples, broken, ..] if samples > 0 => (f64::from(broken) / f64::from(samples)) as f32,
+            _ => 0.0,
+        }
+    }
+}
+
+impl HcalBatch<'_> {
+    fn check(&self, levels: &Levels) -> Result<(), Error> {
+        let (samples, dim) = (self.samples, self.dim);
+        let elements = samples.saturating_mul(dim);
+        if elements > u32::MAX as usize || dim == 0 {
+            return Err(Error::shape(
+                "features",
+                "at least one component, and fewer than 2^32 elements",
+                format!("[{samples}, {dim}]"),
+            ));
+        }
+        length("features", self.features.len(), elements)?;
+        let each = |name: &str, lens: Vec<usize>| -> Result<(), Error> {
+            if lens.len() != levels.len() {
+                return Err(Error::shape(
+                    name,
+                    format!("{} levels", levels.len()),
+                    lens.len(),
+                ));
+            }
+            for (k, (len, classes)) in lens.into_iter().zip(levels.classes()).enumerate() {
+                length(
+                    &format!("{name}_{}", k + 1),
+                    len,
+                    classes.saturating_mul(dim),
+                )?;
+            }
+            Ok(())
+        };
+        each(
+            "prototypes",
+            self.prototypes.iter().map(Values::len).collect(),
+        )?;
+        if let HcalNoise::Given(noise) = self.noise {
+            each("noise", noise.iter().map(Vec::len).collect())?;
+            for (k, noise) in noise.iter().enumerate() {
+                if let Some(at) = noise.iter().position(|v| !v.is_finite()) {
+                    return Err(Error::value(
+                        format!("noise_{}", k + 1),
+                        "finite values",
+                        format!("{} at [{}, {}]", noise[at], at / dim, at % dim),
+                    ));
+                }
+            }
+        }
+        levels.check_labels(samples, self.labels)
+    }
+
+    fn on_gpu(
+        &self,
+        gpu: &Gpu,
+        config: &Hcal,
+        levels: &Levels,
+        wanted: Wanted,
+    ) -> Result<HcalResult, Error> {
+        let (samples, dim, m) = (self.samples, self.dim, levels.len());
+        let floats = |values: &[f32]| gpu.upload(bytemuck::cast_slice(values));
+        let words = |values: &[u32]| gpu.upload(bytemuck::cast_slice(values));
+        let seed_words = |seed: u64| [seed as u32, (seed >> 32) as u32];
+        let features = gpu.upload(self.features.bytes())?;
+        let labels = words(self.labels)?;
+        let parents = words(&levels.words())?;
+        let each = |k: usize| (levels.classes()[k], dim);
+        let mut prototypes = Vec::new();
+        for values in self.prototypes {
+            prototypes.push(gpu.upload(values.bytes())?);
+        }
+        let mut noise = Vec::new();
+        if let HcalNoise::Given(values) = self.noise {
+            for values in values {
+                noise.push(floats(values)?);
+            }
+        }
+        let seed = words(&match self.noise {
+            HcalNoise::Seeded(seed) => seed_words(seed),
+            HcalNoise::None | HcalNoise::Given(_) => [0; 2],
+        })?;
+        let balance = match self.balance {
+            BalanceValues::None => floats(&[])?,
+            BalanceValues::History(values) | BalanceValues::LogVariances(values) => floats(values)?,
+            BalanceValues::Seed(seed) => words(&seed_words(seed))?,
+        };
+        let grad_loss = floats(&[self.grad_loss.unwrap_or(1.0)])?;
+
+        let gradients = wanted == Wanted::Gradients;
+        let zeros = |len: usize| gpu.zeros(4 * len as u64);
+        let grad_log_variances = zeros(m)?;
+        let log_variances = matches!(self.balance, BalanceValues::LogVariances(_));
+        let one = zeros(1)?;
+        let (losses, weights) = (zeros(m)?, zeros(m)?);
+        let predictions = zeros(m * samples)?;
+        let violations = zeros(m + 1)?;
+        let grad_features = zeros(if gradients { samples * dim } else { 0 })?;
+        let mut grads = Vec::new();
+        for k in 0..m {
+            let (classes, dim) = each(k);
+            grads.push(zeros(if gradients { classes * dim } else { 0 })?);
+        }
+
+        let dtypes: Vec<DType> = self.prototypes.iter().map(Values::dtype).collect();
+        let single = vec![DType::F32; m];
+        let prototypes = matrices(&prototypes, &dtypes, levels, dim);
+        let noise = matrices(&noise, &single, levels, dim);
+        let grad_prototypes = matrices(&grads, &single, levels, dim);
+        let vector = |buffer, len| Tensor::vector(buffer, DType::F32, len);
+        let inputs = HcalInputs {
+            features: Tensor::matrix(&features, self.features.dtype(), samples, dim),
+            prototypes: &prototypes,
+            labels: Some(Tensor::matrix(&labels, DType::U32, m, samples)),
+            levels: Some(Tensor::vector(&parents, DType::U32, levels.words_len())),
+            noise: match self.noise {
+                HcalNoise::None => Noise::None,
+                HcalNoise::Given(_) => Noise::Given(&noise),
+                HcalNoise::Seeded(_) => Noise::Seeded {
+                    seed: Tensor::vector(&seed, DType::U32, 2),
+                    advance: false,
+                },
+            },
+            balance: match self.balance {
+                BalanceValues::None => BalanceState::None,
+                BalanceValues::History(v) => BalanceState::History(vector(&balance, v.len())),
+                BalanceValues::LogVariances(v) => {
+                    BalanceState::LogVariances(vector(&balance, v.len()))
+                }
+                BalanceValues::Seed(_) => {
+                    BalanceState::Seed(Tensor::vector(&balance, DType::U32, 2))
+                }
+            },
+            grad_loss: Some(vector(&grad_loss, 1)),
+        };
+        let outputs = HcalOutputs {
+            losses: Some(vector(&losses, m)),
+            weights: Some(vector(&weights, m)),
+            loss: Some(vector(&one, 1)),
+            grad_features: gradients
+                .then(|| Tensor::matrix(&grad_features, DType::F32, samples, dim)),
+            grad_prototypes: gradients.then_some(&grad_prototypes[..]),
+            grad_log_variances: (gradients && log_variances)
+                .then(|| vector(&grad_log_variances, m)),
+            predictions: Some(Tensor::matrix(&predictions, DType::U32, m, samples)),
+            violations: Some(Tensor::vector(&violations, DType::U32, m + 1)),
+        };
+        gpu.run(&[&config.prepare(gpu.context(), levels, &inputs, &outputs)?])?;
+
+        let bytes = |buffer: &wgpu::Buffer, len: usize| gpu.download(buffer, 4 * len as u64);
+        let read = |buffer: &wgpu::Buffer, len: usize| -> Result<Vec<f32>, Error> {
+            Ok(bytemuck::pod_collect_to_vec(&bytes(buffer, len)?))
+        };
+        let read_words = |buffer: &wgpu::Buffer, len: usize| -> Result<Vec<u32>, Error> {
+            Ok(bytemuck::pod_collect_to_vec(&bytes(buffer, len)?))
+        };
+        let all = read_words(&predictions, m * samples)?;
+        let mut result = HcalResult {
+            losses: read(&losses, m)?,
+            weights: read(&weights, m)?,
+            loss: read(&one, 1)?.first().copied().unwrap_or(0.0),
+            predictions: (0..m)
+                .map(|k| all[k * samples..][..samples].to_vec())
+                .collect(),
+            violations: read_words(&violations, m + 1)?,
+            ..HcalResult::default()
+        };
+        if gradients {
+            result.grad_features = read(&grad_features, samples * dim)?;
+            for (k, buffer) in grads.iter().enumerate() {
+                let (classes, dim) = each(k);
+                result.grad_prototypes.push(read(buffer, classes * dim)?);
+            }
+            if log_variances {
+                result.grad_log_variances = read(&grad_log_variances, m)?;
+            }
+        }
+        Ok(result)
+    }
+
+    fn on_reference(
+        &self,
+        config: &Hcal,
+        levels: &Levels,
+        wanted: Wanted,
+    ) -> Result<HcalResult, Error> {
+        let wide = |v: &[f32]| -> Vec<f64> { v.iter().map(|x| f64::from(*x)).collect() };
+        let prototypes: Vec<Vec<f64>> = self.prototypes.iter().map(Values::to_f64).collect();
+        let prototypes: Vec<&[f64]> = prototypes.iter().map(Vec::as_slice).collect();
+        let noise: Vec<Vec<f64>> = match self.noise {
+            HcalNoise::Given(noise) => noise.iter().map(|v| wide(v)).collect(),
+            HcalNoise::None | HcalNoise::Seeded(_) => Vec::new(),
+        };
+        let noise: Vec<&[f64]> = noise.iter().map(Vec::as_slice).collect();
+        let (mut history, mut log_variances, mut seed) = (Vec::new(), Vec::new(), 0);
+        match self.balance {
+            BalanceValues::None => {}
+            BalanceValues::History(values) => history = wide(values),
+            BalanceValues::LogVariances(values) => log_variances = wide(values),
+            BalanceValues::Seed(value) => seed = value,
+        }
+        let out = reference::hcal(
+            config,
+            levels,
+            &reference::HcalInputs {
+                samples: self.samples,
+                dim: self.dim,
+                features: &self.features.to_f64(),
+                prototypes: &prototypes,
+                labels: self.labels,
+                noise: match self.noise {
+                    HcalNoise::None => reference::Noise::None,
+                    HcalNoise::Given(_) => reference::Noise::Given(&noise),
+                    HcalNoise::Seeded(seed) => reference::Noise::Seeded(seed),
+                },
+                history: &history,
+                log_variances: &log_variances,
+                seed,
+                grad_loss: self.grad_loss.map(f64::from),
+            },
+        )?;
+        let narrow = |v: Vec<f64>| -> Vec<f32> { v.into_iter().map(|x| x as f32).collect() };
+        let mut result = HcalResult {
+            losses: narrow(out.losses),
+            weights: narrow(out.weights),
+            loss: out.loss as f32,
+            predictions: out.predictions,
+            violations: out.violations,
+            ..HcalResult::default()
+        };
+        if wanted == Wanted::Gradients {
+            result.grad_features = narrow(out.grad_features);
+            result.grad_prototypes = out.grad_prototypes.into_iter().map(narrow).collect();
+            result.grad_log_variances = narrow(out.grad_log_variances);
+        }
+        Ok(result)
+    }
+}
+
+/// A matrix of each level's classes in a buffer each.
+fn matrices<'a>(
+    buffers: &'a [wgpu::Buffer],
+    dtypes: &[DType],
+    levels: &Levels,
+    dim: usize,
+) -> Vec<Tensor<'a>> {
+    let each = buffers.iter().zip(dtypes).zip(levels.classes());
+    each.map(|((buffer, dtype), classes)| Tensor::matrix(buffer, *dtype, *classes, dim))
+        .collect()
+}
+
+impl Engine {
+    /// Computes HCAL: losses, weights, predictions and violations, and the gradients where they are wanted.
+    ///
+    /// # Errors
+    /// Wrong lengths or values (labels out of range or not each other's parents), device errors.
+    pub fn hcal(
+        &self,
+        config: &Hcal,
+        levels: &Levels,
+        batch: &HcalBatch<'_>,
+        wanted: Wanted,
+    ) -> Result<HcalResult, Error> {
+        config.check()?;
+        batch.check(levels)?;
+        match self.gpu() {
+            Some(gpu) => batch.on_gpu(gpu, config, levels, wanted),
+            None => batch.on_reference(config, levels, wanted),
+        }
+    }
+}

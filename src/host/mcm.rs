@@ -1,0 +1,156 @@
+//! The constraint module over plain slices.
+
+use super::rows::{every, length};
+use super::{Engine, Gpu, Values, Wanted};
+use crate::{
+    DType, Error, Hierarchy, Mcm, McmInputs, McmOutputs, McmTargets, Reduction, Tensor, reference,
+};
+
+/// What the constraint module takes, as plain slices, row-major, with as many columns as the hierarchy has nodes.
+#[derive(Clone, Copy, Debug)]
+pub struct McmRows<'a> {
+    /// Rows (samples).
+    pub rows: usize,
+    /// `rows * nodes` logits.
+    pub logits: Values<'a>,
+    /// `rows * nodes` flags, 0 or 1.
+    pub targets: &'a [u8],
+    /// Upstream gradient: one, or without a reduction one or `rows`.
+    pub grad_loss: Option<&'a [f32]>,
+}
+
+/// What came out. What was not wanted is empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct McmResult {
+    /// One, or without a reduction `rows`.
+    pub loss: Vec<f32>,
+    /// `rows * nodes`.
+    pub grad_logits: Vec<f32>,
+    /// `rows * nodes` constrained probabilities.
+    pub probabilities: Vec<f32>,
+}
+
+impl McmRows<'_> {
+    fn check(&self, config: &Mcm, hierarchy: &Hierarchy) -> Result<(), Error> {
+        let cols = hierarchy.nodes();
+        let all = self.rows.saturating_mul(cols);
+        if all > u32::MAX as usize {
+            return Err(Error::shape(
+                "logits",
+                "fewer than 2^32 elements",
+                format!("[{}, {cols}]", self.rows),
+            ));
+        }
+        length("logits", self.logits.len(), all)?;
+        length("targets", self.targets.len(), all)?;
+        every("targets", self.targets, cols, "flags, 0 or 1", |y| *y < 2)?;
+        match self.grad_loss {
+            Some(grad) if config.reduction != Reduction::None || grad.len() != self.rows => {
+                length("grad_loss", grad.len(), 1)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn on_gpu(
+        &self,
+        gpu: &Gpu,
+        config: &Mcm,
+        hierarchy: &Hierarchy,
+        wanted: Wanted,
+    ) -> Result<McmResult, Error> {
+        let (rows, cols) = (self.rows, hierarchy.nodes());
+        let logits = gpu.upload(self.logits.bytes())?;
+        let targets = gpu.upload(self.targets)?;
+        let words = gpu.upload(bytemuck::cast_slice(&hierarchy.words()))?;
+        let grad_loss = gpu.upload(bytemuck::cast_slice(self.grad_loss.unwrap_or(&[])))?;
+        let gradients = wanted == Wanted::Gradients;
+        let losses = match config.reduction {
+            Reduction::None => rows,
+            Reduction::Sum | Reduction::Mean | Reduction::MeanOver(_) => 1,
+        };
+        let all = if gradients { rows * cols } else { 0 };
+        let lens = [losses, all, all];
+        let buffers = [
+            gpu.zeros(4 * lens[0] as u64)?,
+            gpu.zeros(4 * lens[1] as u64)?,
+            gpu.zeros(4 * lens[2] as u64)?,
+        ];
+        let dense = Tensor::matrix(&targets, DType::U8, rows, cols);
+        let inputs = McmInputs {
+            logits: Tensor::matrix(&logits, self.logits.dtype(), rows, cols),
+            targets: Some(McmTargets::Dense(dense)),
+            hierarchy: Tensor::vector(&words, DType::U32, hierarchy.words_len()),
+            grad_loss: self
+                .grad_loss
+                .map(|grad| Tensor::vector(&grad_loss, DType::F32, grad.len())),
+        };
+        let matrix = |buffer| gradients.then(|| Tensor::matrix(buffer, DType::F32, rows, cols));
+        let outputs = McmOutputs {
+            loss: Some(Tensor::vector(&buffers[0], DType::F32, losses)),
+            grad_logits: matrix(&buffers[1]),
+            probabilities: matrix(&buffers[2]),
+        };
+        gpu.run(&[&config.prepare(gpu.context(), hierarchy, &inputs, &outputs)?])?;
+        let read = |i: usize| -> Result<Vec<f32>, Error> {
+            let bytes = gpu.download(&buffers[i], 4 * lens[i] as u64)?;
+            Ok(bytemuck::pod_collect_to_vec(&bytes))
+        };
+        Ok(McmResult {
+            loss: read(0)?,
+            grad_logits: read(1)?,
+            probabilities: read(2)?,
+        })
+    }
+
+    fn on_reference(
+        &self,
+        config: &Mcm,
+        hierarchy: &Hierarchy,
+        wanted: Wanted,
+    ) -> Result<McmResult, Error> {
+        let targets: Vec<bool> = self.targets.iter().map(|y| *y != 0).collect();
+        let wide = |v: &[f32]| -> Vec<f64> { v.iter().map(|x| f64::from(*x)).collect() };
+        let out = reference::mcm(
+            config,
+            hierarchy,
+            &reference::McmInputs {
+                rows: self.rows,
+                logits: &self.logits.to_f64(),
+                targets: &targets,
+                grad_loss: self.grad_loss.map(wide).as_deref(),
+            },
+        )?;
+        let narrow = |v: Vec<f64>| -> Vec<f32> { v.into_iter().map(|x| x as f32).collect() };
+        let mut result = McmResult {
+            loss: narrow(out.loss),
+            ..McmResult::default()
+        };
+        if wanted == Wanted::Gradients {
+            result.grad_logits = narrow(out.grad_logits);
+            result.probabilities = narrow(out.probabilities);
+        }
+        Ok(result)
+    }
+}
+
+impl Engine {
+    /// Computes the constraint module: the loss, and the gradient and the probabilities where gradients are wanted.
+    ///
+    /// # Errors
+    /// Wrong lengths or values, device errors.
+    pub fn mcm(
+        &self,
+        config: &Mcm,
+        hierarchy: &Hierarchy,
+        rows: &McmRows<'_>,
+        wanted: Wanted,
+    ) -> Result<McmResult, Error> {
+        config.check()?;
+        rows.check(config, hierarchy)?;
+        match self.gpu() {
+            Some(gpu) => rows.on_gpu(gpu, config, hierarchy, wanted),
+            None => rows.on_reference(config, hierarchy, wanted),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! From a checked call of the balance to its dispatch.
+
+use super::balance::{Balance, BalanceInputs, BalanceOutputs, BalanceState};
+use super::row_steps::{bind_whole, word};
+use super::steps::{Steps, check_apart};
+use crate::call::{self, Bind, Prepared};
+use crate::shader::Program;
+use crate::{Context, DType, Error, Tensor};
+use bytemuck::{Pod, Zeroable};
+
+/// Mirror of `BalanceParams` in shaders/balance/balance.wgsl, which says what each is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+struct BalanceParams {
+    count: u32,
+    kind: u32,
+    attach: u32,
+    first: f32,
+    losses_offset: u32,
+    counts_offset: u32,
+    want_counts: u32,
+    upstream_offset: u32,
+    want_upstream: u32,
+    state_offset: u32,
+    weights_offset: u32,
+    want_weights: u32,
+    grad_losses_offset: u32,
+    want_grad_losses: u32,
+    loss_offset: u32,
+    want_loss: u32,
+    grad_state_offset: u32,
+    want_grad_state: u32,
+    nan: u32,
+    pad: u32,
+}
+
+/// What the kernel reads and writes.
+pub(super) struct Bound<'a> {
+    pub(super) count: usize,
+    /// The losses, and where in that binding they and perhaps their counts begin.
+    pub(super) losses: (Bind<'a>, u32),
+    pub(super) counts: Option<u32>,
+    pub(super) upstream: Option<(Bind<'a>, u32)>,
+    pub(super) state: Option<(Bind<'a>, u32)>,
+    pub(super) weights: Option<(Bind<'a>, u32)>,
+    pub(super) grad_losses: Option<(Bind<'a>, u32)>,
+    pub(super) loss: Option<(Bind<'a>, u32)>,
+    pub(super) grad_state: Option<(Bind<'a>, u32)>,
+}
+
+/// Adds the dispatch.
+pub(super) fn push<'a>(
+    steps: &mut Steps<'a>,
+    config: &Balance,
+    bound: &Bound<'a>,
+) -> Result<(), Error> {
+    let (kind, attach, first) = match *config {
+        Balance::Adaptive { gamma, attach } => (0, attach, gamma),
+        Balance::Dwa { temperature } => (1, false, temperature),
+        Balance::Uncertainty => (2, false, 1.0),
+        Balance::Random => (3, false, 1.0),
+    };
+    let bind = |of: &Option<(Bind<'a>, u32)>| of.map_or(Bind::Nothing, |(bind, _)| bind);
+    let at = |of: &Option<(Bind<'a>, u32)>| of.map_or(0, |(_, at)| at);
+    let want = |of: &Option<(Bind<'a>, u32)>| u32::from(of.is_some());
+    let params = BalanceParams {
+        count: word(bound.count as u64, "losses")?,
+        kind,
+        attach: u32::from(attach),
+        first,
+        losses_offset: bound.losses.1,
+        counts_offset: bound.counts.unwrap_or(0),
+        want_counts: u32::from(bound.counts.is_some()),
+        upstream_offset: at(&bound.upstream),
+        want_upstream: want(&bound.upstream),
+        state_offset: at(&bound.state),
+        weights_offset: at(&bound.weights),
+        want_weights: want(&bound.weights),
+        grad_losses_offset: at(&bound.grad_losses),
+        want_grad_losses: want(&bound.grad_losses),
+        loss_offset: at(&bound.loss),
+        want_loss: want(&bound.loss),
+        grad_state_offset: at(&bound.grad_state),
+        want_grad_state: want(&bound.grad_state),
+        nan: f32::NAN.to_bits(),
+        pad: 0,
+    };
+    let bindings = [
+        bound.losses.0,
+        bind(&bound.upstream),
+        bind(&bound.state),
+        bind(&bound.weights),
+        bind(&bound.grad_losses),
+        bind(&bound.loss),
+        bind(&bound.grad_state),
+    ];
+    steps.push(Program::Balance, "balance", 1, |_, _| params, bindings)
+}
+
+/// Checks the state that a balance of `count` losses takes. Whether it is written comes with it.
+pub(super) fn check_state<'a>(
+    config: &Balance,
+    count: usize,
+    state: &BalanceState<'a>,
+) -> Result<Option<(&'static str, Tensor<'a>, bool)>, Error> {
+    let (name, expected) = match config {
+        Balance::Adaptive { .. } => ("balance", "no state with adaptive weights"),
+        Balance::Dwa { .. } => ("history", "a history with dynamic weight averaging"),
+        Balance::Uncertainty => ("log_variances", "log variances with uncertainty weighting"),
+        Balance::Random => ("seed", "a seed with random weighting"),
+    };
+    let (tensor, dtype, len, written) = match (config, state) {
+        (Balance::Adaptive { .. }, BalanceState::None) => return Ok(None),
+        (Balance::Dwa { .. }, BalanceState::History(t)) => (*t, DType::F32, 2 * count, true),
+        (Balance::Uncertainty, BalanceState::LogVariances(t)) => (*t, DType::F32, count, false),
+        (Balance::Random, BalanceState::Seed(t)) => (*t, DType::U32, 2, true),
+        (_, found) => {
+            let found = match found {
+                BalanceState::None => "none",
+                BalanceState::History(_) => "a history",
+                BalanceState::LogVariances(_) => "log variances",
+                BalanceState::Seed(_) => "a seed",
+            };
+            return Err(Error::value(name, expected, found));
+        }
+    };
+    tensor.check(name, &[dtype])?;
+    tensor.check_len(name, len)?;
+    Ok(Some((name, tensor, written)))
+}
+
+/// Checks a call, plans it and makes what it needs.
+pub(super) fn prepare(
+    cx: &Context,
+    config: &Balance,
+    inputs: &BalanceInputs<'_>,
+    outputs: &BalanceOutputs<'_>,
+) -> Result<Prepared, Error> {
+    let count = inputs.losses.cols();
+    inputs.losses.check("losses", &[DType::F32])?;
+    inputs.losses.check_len("losses", count)?;
+    if count == 0 {
+        return Err(Error::shape("losses", "at least one", 0));
+    }
+    let mut read = vec![("losses".to_owned(), inputs.losses)];
+    let mut written = Vec::new();
+    let state = check_state(config, count, &inputs.state)?;
+    if let Some((name, tensor, writes)) = state {
+        let list = if writes { &mut written } else { &mut read };
+        list.push((name.to_owned(), tensor));
+    }
+    if let Some(grad_loss) = inputs.grad_loss {
+        grad_loss.check("grad_loss", &[DType::F32])?;
+        grad_loss.check_len("grad_loss", 1)?;
+        read.push(("grad_loss".into(), grad_loss));
+    }
+    if outputs.grad_log_variances.is_some() && *config != Balance::Uncertainty {
+        return Err(Error::value(
+            "grad_log_variances",
+            "uncertainty weighting",
+            "another",
+        ));
+    }
+    let mut any = false;
+    for (name, tensor, len) in [
+        ("weights", outputs.weights, count),
+        ("loss", outputs.loss, 1),
+        ("grad_losses", outputs.grad_losses, count),
+        ("grad_log_variances", outputs.grad_log_variances, count),
+    ] {
+        if let Some(tensor) = tensor {
+            tensor.check(name, &[DType::F32])?;
+            tensor.check_len(name, len)?;
+            written.push((name.to_owned(), tensor));
+            any = true;
+        }
+    }
+    if !any {
+        return Err(Error::value("outputs", "at least one", "none"));
+    }
+    check_apart(&written, &read)?;
+    let caps = cx.caps();
+    let mut steps = Steps::new(cx);
+    push(
+        &mut steps,
+        config,
+        &Bound {
+            count,
+            losses: bind_whole("losses", &inputs.losses, caps)?,
+            counts: None,
+            upstream: bound("grad_loss", inputs.grad_loss, caps)?,
+            state: bound("state", state.map(|(_, tensor, _)| tensor), caps)?,
+            weights: bound("weights", outputs.weights, caps)?,
+            grad_losses: bound("grad_losses", outputs.grad_losses, caps)?,
+            loss: bound("loss", outputs.loss, caps)?,
+            grad_state: bound("grad_log_variances", outputs.grad_log_variances, caps)?,
+        },
+    )?;
+    call::build(cx, steps.drafts, 0, 1)
+}
+
+/// The binding of a tensor that may be absent.
+pub(super) fn bound<'a>(
+    name: &str,
+    tensor: Option<Tensor<'a>>,
+    caps: &crate::Caps,
+) -> Result<Option<(Bind<'a>, u32)>, Error> {
+    tensor.map(|t| bind_whole(name, &t, caps)).transpose()
+}

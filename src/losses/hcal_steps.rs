@@ -1,0 +1,800 @@
+//! From a checked call of HCAL to its dispatches.
+
+use super::balance_steps::{self, Bound, bound, check_state};
+use super::hcal::{Aggregation, Hcal, HcalInputs, HcalOutputs, Noise};
+use super::row_steps::{Scratch, bind_rows, bind_whole, rows_per_binding, word};
+use super::steps::{Steps, check_apart, real_kind};
+use crate::call::{self, Bind, Prepared};
+use crate::context::STORAGE_BINDINGS;
+use crate::shader::Program;
+use crate::{Balance, Caps, Context, DType, Error, ErrorKind, Levels, Tensor};
+use bytemuck::{Pod, Zeroable};
+
+/// Mirror of `IndexParams` in shaders/hcal/index.wgsl, which says what each is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+struct IndexParams {
+    samples: u32,
+    groups_x: u32,
+    classes: u32,
+    labels_offset: u32,
+    at: u32,
+    below_at: u32,
+    parents_offset: u32,
+    above_offset: u32,
+    flags_at: u32,
+    link: u32,
+    first: u32,
+    last: u32,
+    counters_offset: u32,
+    pad: u32,
+}
+
+/// Mirror of `HcalParams` in shaders/hcal/contrast.wgsl, which says what each is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+struct HcalParams {
+    samples: u32,
+    dim: u32,
+    classes: u32,
+    level: u32,
+    levels: u32,
+    groups: u32,
+    groups_x: u32,
+    first_row: u32,
+    row_count: u32,
+    first_class: u32,
+    class_count: u32,
+    features_offset: u32,
+    features_stride: u32,
+    features_kind: u32,
+    prototypes_offset: u32,
+    prototypes_stride: u32,
+    prototypes_kind: u32,
+    noise_kind: u32,
+    noise_offset: u32,
+    noise_stride: u32,
+    feature_lengths_at: u32,
+    prototype_lengths_at: u32,
+    at: u32,
+    above_at: u32,
+    losses_at: u32,
+    weights_at: u32,
+    from_rows: u32,
+    tree: u32,
+    product: u32,
+    add: u32,
+    plain: u32,
+    want_gradient: u32,
+    want_result: u32,
+    result_offset: u32,
+    result_stride: u32,
+    scale: f32,
+    epsilon: f32,
+    nan: u32,
+}
+
+const FLOATS: &[DType] = &[DType::F32, DType::F16, DType::Bf16];
+/// Words of a level's index for each sample.
+const INDEX_WORDS: u64 = 9;
+
+/// What a call computes beyond the state of its inputs.
+#[derive(Clone, Copy)]
+struct Wants {
+    losses: bool,
+    to_features: bool,
+    to_prototypes: bool,
+    predictions: bool,
+}
+
+impl Wants {
+    fn gradient(&self) -> bool {
+        self.to_features || self.to_prototypes
+    }
+}
+
+fn wants(outputs: &HcalOutputs<'_>) -> Wants {
+    let to_features = outputs.grad_features.is_some();
+    let to_prototypes = outputs.grad_prototypes.is_some();
+    Wants {
+        losses: to_features
+            || to_prototypes
+            || outputs.losses.is_some()
+            || outputs.weights.is_some()
+            || outputs.loss.is_some()
+            || outputs.grad_log_variances.is_some(),
+        to_features,
+        to_prototypes,
+        predictions: outputs.predictions.is_some() || outputs.violations.is_some(),
+    }
+}
+
+/// One tensor for each level.
+fn check_each(
+    name: &str,
+    tensors: &[Tensor<'_>],
+    dtypes: &[DType],
+    levels: &Levels,
+    dim: usize,
+) -> Result<(), Error> {
+    if tensors.len() != levels.len() {
+        return Err(Error::shape(
+            name,
+            format!("one tensor for each of {} levels", levels.len()),
+            tensors.len(),
+        ));
+    }
+    for (k, (tensor, classes)) in tensors.iter().zip(levels.classes()).enumerate() {
+        let name = format!("{name}_{}", k + 1);
+        tensor.check(&name, dtypes)?;
+        tensor.check_shape(&name, *classes, dim)?;
+    }
+    Ok(())
+}
+
+fn check(
+    config: &Hcal,
+    levels: &Levels,
+    inputs: &HcalInputs<'_>,
+    outputs: &HcalOutputs<'_>,
+) -> Result<(), Error> {
+    let (samples, dim, m) = (inputs.features.rows(), inputs.features.cols(), levels.len());
+    let wants = wants(outputs);
+    inputs.features.check("features", FLOATS)?;
+    if dim == 0 {
+        return Err(Error::shape("features", "at least one component", "[B, 0]"));
+    }
+    check_each("prototypes", inputs.prototypes, FLOATS, levels, dim)?;
+    let mut read = vec![("features".to_owned(), inputs.features)];
+    let mut written: Vec<(String, Tensor<'_>)> = Vec::new();
+    for (k, tensor) in inputs.prototypes.iter().enumerate() {
+        read.push((format!("prototypes_{}", k + 1), *tensor));
+    }
+    match (inputs.labels, wants.losses) {
+        (Some(labels), _) => {
+            labels.check("labels", &[DType::U32])?;
+            labels.check_shape("labels", m, samples)?;
+            read.push(("labels".into(), labels));
+        }
+        (None, true) => return Err(Error::value("labels", "labels beside losses", "none")),
+        (None, false) => {}
+    }
+    let parents =
+        wants.losses && config.aggregation == Aggregation::Tree || outputs.violations.is_some();
+    match inputs.levels {
+        Some(tensor) => {
+            tensor.check("levels", &[DType::U32])?;
+            tensor.check_len("levels", levels.words_len())?;
+            read.push(("levels".into(), tensor));
+        }
+        None if parents && m > 1 => {
+            return Err(Error::value(
+                "levels",
+                "the words of the levels, for trees and violations",
+                "none",
+            ));
+        }
+        None => {}
+    }
+    match inputs.noise {
+        Noise::None => {}
+        Noise::Given(noise) => {
+            check_each("noise", noise, &[DType::F32], levels, dim)?;
+            for (k, tensor) in noise.iter().enumerate() {
+                read.push((format!("noise_{}", k + 1), *tensor));
+            }
+        }
+        Noise::Seeded { seed, advance } => {
+            seed.check("seed", &[DType::U32])?;
+            seed.check_len("seed", 2)?;
+            let list = if advance { &mut written } else { &mut read };
+            list.push(("seed".into(), seed));
+        }
+    }
+    if let Some((name, tensor, writes)) = check_state(&config.balance, m, &inputs.balance)? {
+        let list = if writes { &mut written } else { &mut read };
+        list.push((format!("balance {name}"), tensor));
+    }
+    if let Some(grad_loss) = inputs.grad_loss {
+        grad_loss.check("grad_loss", &[DType::F32])?;
+        grad_loss.check_len("grad_loss", 1)?;
+        read.push(("grad_loss".into(), grad_loss));
+    }
+    if outputs.grad_log_variances.is_some() && config.balance != Balance::Uncertainty {
+        return Err(Error::value(
+            "grad_log_variances",
+            "uncertainty weighting",
+            "another balance",
+        ));
+    }
+    for (name, tensor, len, dtype) in [
+        ("losses", outputs.losses, m, DType::F32),
+        ("weights", outputs.weights, m, DType::F32),
+        ("loss", outputs.loss, 1, DType::F32),
+        (
+            "grad_log_variances",
+            outputs.grad_log_variances,
+            m,
+            DType::F32,
+        ),
+        ("violations", outputs.violations, m + 1, DType::U32),
+    ] {
+        if let Some(tensor) = tensor {
+            tensor.check(name, &[dtype])?;
+            tensor.check_len(name, len)?;
+            written.push((name.into(), tensor));
+        }
+    }
+    if let Some(grad) = outputs.grad_features {
+        grad.check("grad_features", &[DType::F32])?;
+        grad.check_shape("grad_features", samples, dim)?;
+        written.push(("grad_features".into(), grad));
+    }
+    if let Some(grads) = outputs.grad_prototypes {
+        check_each("grad_prototypes", grads, &[DType::F32], levels, dim)?;
+        for (k, tensor) in grads.iter().enumerate() {
+            written.push((format!("grad_prototypes_{}", k + 1), *tensor));
+        }
+    }
+    if let Some(predictions) = outputs.predictions {
+        predictions.check("predictions", &[DType::U32])?;
+        predictions.check_shape("predictions", m, samples)?;
+        written.push(("predictions".into(), predictions));
+    }
+    if !wants.losses && !wants.predictions {
+        return Err(Error::value("outputs", "at least one", "none"));
+    }
+    check_apart(&written, &read)
+}
+
+/// A level's tensors and places.
+#[derive(Clone, Copy)]
+struct Level<'a> {
+    prototypes: Tensor<'a>,
+    noise: Option<Tensor<'a>>,
+    grad: Option<Tensor<'a>>,
+    classes: usize,
+    /// Classes that one binding reaches in each of them.
+    window: usize,
+    /// Samples whose scores are kept at a time.
+    rows: usize,
+    params: HcalParams,
+    means: Option<(Bind<'a>, Bind<'a>)>,
+}
+
+impl<'a> Level<'a> {
+    /// The level's windows of classes: parameters, and bindings of prototypes, noise and gradient.
+    fn windows(&self, caps: &Caps) -> Vec<(HcalParams, [Bind<'a>; 3])> {
+        let mut all = Vec::new();
+        for first in (0..self.classes).step_by(self.window) {
+            let count = self.window.min(self.classes - first);
+            let part = |tensor: &Option<Tensor<'a>>| match tensor {
+                Some(tensor) => bind_rows(tensor, first, count, caps),
+                None => (NONE, 0),
+            };
+            let (prototypes, prototypes_offset) = part(&Some(self.prototypes));
+            let (noise, noise_offset) = part(&self.noise);
+            let (grad, result_offset) = part(&self.grad);
+            let seeded = self.params.noise_kind == 2;
+            let params = HcalParams {
+                first_class: first as u32,
+                class_count: count as u32,
+                prototypes_offset,
+                noise_offset: if seeded {
+                    self.params.noise_offset
+                } else {
+                    noise_offset
+                },
+                result_offset,
+                result_stride: self.grad.map_or(0, |t| t.stride() as u32),
+                ..self.params
+            };
+            all.push((params, [prototypes, noise, grad]));
+        }
+        all
+    }
+}
+
+/// Workgroups of a product, as `product` in contrast.wgsl lays its tiles.
+fn tiles(workgroup: u32, rows: usize, cols: usize) -> u64 {
+    let across = 8 << (u32::from(workgroup >= 128) + u32::from(workgroup >= 512));
+    let (high, wide) = (4 * workgroup / across, 4 * across);
+    rows.div_ceil(high as usize) as u64 * cols.div_ceil(wide as usize) as u64
+}
+
+/// A region of scratch, in bytes.
+fn region<'a>(scratch: &mut Scratch, words: u64) -> Bind<'a> {
+    let start = scratch.words * 4;
+    // Binding offsets are multiples of 256 bytes.
+    scratch.words = (scratch.words + words.max(1)).next_multiple_of(64);
+    Bind::Scratch {
+        start,
+        size: words.max(1) * 4,
+    }
+}
+
+/// No tensor.
+const NONE: Bind<'static> = Bind::Nothing;
+
+/// Adds a dispatch of the contrast module.
+fn push<'a>(
+    steps: &mut Steps<'a>,
+    entry: &'static str,
+    groups: u64,
+    params: HcalParams,
+    bindings: [Bind<'a>; STORAGE_BINDINGS],
+) -> Result<(), Error> {
+    let params = |groups, groups_x| HcalParams {
+        groups,
+        groups_x,
+        ..params
+    };
+    steps.push(Program::Hcal, entry, groups, params, bindings)
+}
+
+/// Adds a dispatch of the index module.
+fn push_index<'a>(
+    steps: &mut Steps<'a>,
+    entry: &'static str,
+    groups: u64,
+    params: IndexParams,
+    bindings: [Bind<'a>; STORAGE_BINDINGS],
+) -> Result<(), Error> {
+    let params = |_, groups_x| IndexParams { groups_x, ..params };
+    steps.push(Program::HcalIndex, entry, groups, params, bindings)
+}
+
+/// Checks a call, plans it and makes what it needs.
+pub(super) fn prepare(
+    cx: &Context,
+    config: &Hcal,
+    levels: &Levels,
+    inputs: &HcalInputs<'_>,
+    outputs: &HcalOutputs<'_>,
+) -> Result<Prepared, Error> {
+    check(config, levels, inputs, outputs)?;
+    let caps = cx.caps();
+    let workgroup = cx.variant().workgroup;
+    let features = inputs.features;
+    let (samples, dim, m) = (features.rows(), features.cols(), levels.len());
+    let wants = wants(outputs);
+    let tree = config.aggregation == Aggregation::Tree;
+    let elements = samples as u64 * dim as u64;
+    word(elements, "features")?;
+    let (features_bind, features_offset) = bind_whole("features", &features, caps)?;
+
+    // The state, which all kernels of a call reach.
+    let mut scratch = Scratch::default();
+    let feature_lengths_at = scratch.take(true, samples as u64)?;
+    let mut prototype_lengths_at = Vec::new();
+    for classes in levels.classes() {
+        prototype_lengths_at.push(scratch.take(true, 3 * *classes as u64)?);
+    }
+    let index_at = scratch.take(true, INDEX_WORDS * samples as u64 * m as u64)?;
+    let at = |k: usize| index_at + (INDEX_WORDS * samples as u64) as u32 * k as u32;
+    let losses_at = scratch.take(true, 2 * m as u64)?;
+    let weights_at = scratch.take(true, m as u64)?;
+    let flags_at = scratch.take(true, samples as u64)?;
+    let predictions_at = scratch.take(
+        outputs.violations.is_some() && outputs.predictions.is_none(),
+        m as u64 * samples as u64,
+    )?;
+    let state = Bind::Scratch {
+        start: 0,
+        size: scratch.words * 4,
+    };
+    let part = |at: u32, words: usize| Bind::Scratch {
+        start: 4 * u64::from(at),
+        size: 4 * words as u64,
+    };
+    word(scratch.words, "scratch")?;
+
+    let most_scores = (config.scores as u64).min(caps.max_binding / 4);
+    let mut score_words = 0;
+    let mut all: Vec<Level<'_>> = Vec::new();
+    for (k, &classes) in levels.classes().iter().enumerate() {
+        let prototypes = inputs.prototypes[k];
+        let (noise, noise_kind) = match inputs.noise {
+            Noise::None => (None, 0),
+            Noise::Given(noise) => (Some(noise[k]), 1),
+            Noise::Seeded { .. } => (None, 2),
+        };
+        let grad = outputs.grad_prototypes.map(|grads| grads[k]);
+        let mut window = classes;
+        for (name, tensor) in [
+            ("prototypes", Some(prototypes)),
+            ("noise", noise),
+            ("grad_prototypes", grad),
+        ] {
+            if let Some(tensor) = tensor {
+                let name = format!("{name}_{}", k + 1);
+                window = window.min(rows_per_binding(&name, &tensor, caps)?);
+            }
+        }
+        if classes as u64 * 4 > caps.max_binding {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("level {}", k + 1),
+                format!("at most {} classes on this device", caps.max_binding / 4),
+                classes,
+            ));
+        }
+        let rows = (most_scores / classes as u64).clamp(1, samples.max(1) as u64) as usize;
+        score_words = score_words.max(rows.min(samples) as u64 * classes as u64);
+        let has_means = wants.losses && samples > 0 && (k > 0 || tree && m > 1);
+        let means = has_means.then(|| {
+            let grad = if wants.to_features { elements } else { 0 };
+            (region(&mut scratch, elements), region(&mut scratch, grad))
+        });
+        all.push(Level {
+            prototypes,
+            noise,
+            grad,
+            classes,
+            window,
+            rows,
+            means,
+            params: HcalParams {
+                samples: samples as u32,
+                dim: dim as u32,
+                classes: classes as u32,
+                level: k as u32,
+                levels: m as u32,
+                features_offset,
+                features_stride: features.stride() as u32,
+                features_kind: real_kind(features.dtype()),
+                prototypes_stride: prototypes.stride() as u32,
+                prototypes_kind: real_kind(prototypes.dtype()),
+                noise_kind,
+                noise_stride: noise.map_or(0, |t| t.stride() as u32),
+                feature_lengths_at,
+                prototype_lengths_at: prototype_lengths_at[k],
+                at: at(k),
+                above_at: at((k + 1).min(m - 1)),
+                losses_at,
+                weights_at,
+                from_rows: u32::from(k > 0),
+                tree: u32::from(tree),
+                scale: 1.0 / config.temperature,
+                epsilon: config.epsilon,
+                nan: f32::NAN.to_bits(),
+                ..HcalParams::zeroed()
+            },
+        });
+    }
+    let scores = region(&mut scratch, score_words);
+    let seed = match inputs.noise {
+        Noise::Seeded { seed, .. } => Some(bind_whole("seed", &seed, caps)?),
+        Noise::None | Noise::Given(_) => None,
+    };
+    if let Some((_, offset)) = seed {
+        for level in &mut all {
+            level.params.noise_offset = offset;
+        }
+    }
+    let mut steps = Steps::new(cx);
+    let lanes = u64::from(workgroup);
+
+    // Lengths, and who belongs to whom.
+    if samples > 0 {
+        let bindings = [features_bind, NONE, NONE, NONE, NONE, state, NONE];
+        push(
+            &mut steps,
+            "feature_lengths",
+            samples as u64,
+            all[0].params,
+            bindings,
+        )?;
+    }
+    for level in &all {
+        for (params, [prototypes, noise, _]) in level.windows(caps) {
+            let noise = seed.map_or(noise, |(bind, _)| bind);
+            let bindings = [NONE, prototypes, noise, NONE, NONE, state, NONE];
+            push(
+                &mut steps,
+                "prototype_lengths",
+                u64::from(params.class_count),
+                params,
+                bindings,
+            )?;
+        }
+    }
+    let parents_bind = match &inputs.levels {
+        Some(tensor) if levels.words_len() > 0 => bind_whole("levels", tensor, caps)?,
+        _ => (NONE, 0),
+    };
+    let parents_offset = |k: usize| {
+        let before: usize = levels.classes()[..k].iter().sum();
+        parents_bind.1 + before as u32
+    };
+    let blocks = (samples as u64).div_ceil(lanes);
+    let index = IndexParams {
+        samples: samples as u32,
+        flags_at,
+        ..IndexParams::zeroed()
+    };
+    if let (Some(labels), true, true) = (&inputs.labels, wants.losses, samples > 0) {
+        for k in 0..m {
+            let (labels_bind, labels_offset) = bind_rows(labels, k, 1, caps);
+            let params = IndexParams {
+                classes: levels.classes()[k] as u32,
+                labels_offset,
+                at: at(k),
+                ..index
+            };
+            let bindings = [NONE, NONE, labels_bind, NONE, NONE, state, NONE];
+            push_index(&mut steps, "members", blocks, params, bindings)?;
+        }
+        for k in (1..m).filter(|_| tree) {
+            let params = IndexParams {
+                at: at(k),
+                below_at: at(k - 1),
+                parents_offset: parents_offset(k - 1),
+                ..index
+            };
+            let bindings = [NONE, NONE, NONE, parents_bind.0, NONE, state, NONE];
+            push_index(&mut steps, "children", blocks, params, bindings)?;
+        }
+    }
+
+    // Each level forward, and backward up to the weight of its loss.
+    let mut below = NONE;
+    for level in all.iter().filter(|level| level.means.is_some()) {
+        let Some((means, _)) = level.means else {
+            continue;
+        };
+        let bindings = [features_bind, NONE, NONE, NONE, below, state, means];
+        push(
+            &mut steps,
+            "means",
+            elements.div_ceil(lanes),
+            level.params,
+            bindings,
+        )?;
+        below = means;
+    }
+    let grad_features = bound("grad_features", outputs.grad_features, caps)?;
+    if wants.losses {
+        for (k, level) in all.iter().enumerate() {
+            let (rows_bind, own_grad, own_offset, own_stride) = match (k, level.means) {
+                (1.., Some((means, grad))) => (means, grad, 0, dim as u32),
+                _ => (
+                    NONE,
+                    grad_features.map_or(NONE, |(bind, _)| bind),
+                    grad_features.map_or(0, |(_, at)| at),
+                    outputs.grad_features.map_or(0, |t| t.stride() as u32),
+                ),
+            };
+            let windows = level.windows(caps);
+            for first in (0..samples).step_by(level.rows) {
+                let count = level.rows.min(samples - first);
+                let window_of = |params: &HcalParams| HcalParams {
+                    first_row: first as u32,
+                    row_count: count as u32,
+                    ..*params
+                };
+                for (params, [prototypes, noise, _]) in &windows {
+                    let noise = seed.map_or(*noise, |(bind, _)| bind);
+                    let bindings = [
+                        features_bind,
+                        *prototypes,
+                        noise,
+                        scores,
+                        rows_bind,
+                        state,
+                        NONE,
+                    ];
+                    let groups = tiles(workgroup, count, params.class_count as usize);
+                    push(&mut steps, "product", groups, window_of(params), bindings)?;
+                }
+                let params = HcalParams {
+                    want_gradient: u32::from(wants.gradient()),
+                    ..window_of(&level.params)
+                };
+                let bindings = [NONE, NONE, NONE, scores, NONE, state, NONE];
+                push(&mut steps, "softmax", count as u64, params, bindings)?;
+                for (i, (params, [prototypes, noise, grad])) in windows.iter().enumerate() {
+                    let noise = seed.map_or(*noise, |(bind, _)| bind);
+                    if wants.to_features {
+                        let params = HcalParams {
+                            product: 1,
+                            add: u32::from(i > 0),
+                            result_offset: own_offset,
+                            result_stride: own_stride,
+                            ..window_of(params)
+                        };
+                        let bindings = [NONE, *prototypes, noise, scores, NONE, state, own_grad];
+                        push(
+                            &mut steps,
+                            "product",
+                            tiles(workgroup, count, dim),
+                            params,
+                            bindings,
+                        )?;
+                    }
+                    if wants.to_prototypes {
+                        let params = HcalParams {
+                            product: 2,
+                            add: u32::from(first > 0),
+                            ..window_of(params)
+                        };
+                        let bindings = [features_bind, NONE, NONE, scores, rows_bind, state, *grad];
+                        let groups = tiles(workgroup, params.class_count as usize, dim);
+                        push(&mut steps, "product", groups, params, bindings)?;
+                    }
+                }
+            }
+        }
+        let losses = bound("losses", outputs.losses, caps)?;
+        let params = HcalParams {
+            want_result: u32::from(losses.is_some()),
+            result_offset: losses.map_or(0, |(_, at)| at),
+            ..all[0].params
+        };
+        let result = losses.map_or(NONE, |(bind, _)| bind);
+        let bindings = [NONE, NONE, NONE, NONE, NONE, state, result];
+        push(&mut steps, "level_losses", m as u64, params, bindings)?;
+        let kept = check_state(&config.balance, m, &inputs.balance)?;
+        balance_steps::push(
+            &mut steps,
+            &config.balance,
+            &Bound {
+                count: m,
+                losses: (part(losses_at, 2 * m), 0),
+                counts: Some(m as u32),
+                upstream: bound("grad_loss", inputs.grad_loss, caps)?,
+                state: bound("balance", kept.map(|(_, tensor, _)| tensor), caps)?,
+                weights: bound("weights", outputs.weights, caps)?,
+                grad_losses: Some((part(weights_at, m), 0)),
+                loss: bound("loss", outputs.loss, caps)?,
+                grad_state: bound("grad_log_variances", outputs.grad_log_variances, caps)?,
+            },
+        )?;
+    }
+
+    // With the weights, to the caller's gradients.
+    if let (Some(grad), Some((grad_bind, result_offset)), true) =
+        (outputs.grad_features, grad_features, samples > 0)
+    {
+        let to_features = |params: &HcalParams, add: bool| HcalParams {
+            add: u32::from(add),
+            result_offset,
+            result_stride: grad.stride() as u32,
+            ..*params
+        };
+        let groups = elements.div_ceil(lanes);
+        let bindings = [NONE, NONE, NONE, NONE, NONE, state, grad_bind];
+        push(
+            &mut steps,
+            "collect",
+            groups,
+            to_features(&all[0].params, false),
+            bindings,
+        )?;
+        let mut above = NONE;
+        for level in all.iter().rev() {
+            let Some((_, own)) = level.means else {
+                continue;
+            };
+            let bindings = [NONE, NONE, NONE, NONE, above, state, own];
+            push(&mut steps, "spread", groups, level.params, bindings)?;
+            let bindings = [NONE, NONE, NONE, NONE, own, state, grad_bind];
+            push(
+                &mut steps,
+                "collect",
+                groups,
+                to_features(&level.params, true),
+                bindings,
+            )?;
+            above = own;
+        }
+        let bindings = [features_bind, NONE, NONE, NONE, NONE, state, grad_bind];
+        push(
+            &mut steps,
+            "finish_features",
+            samples as u64,
+            to_features(&all[0].params, false),
+            bindings,
+        )?;
+    }
+    for level in all.iter().filter(|_| wants.to_prototypes) {
+        for (params, [prototypes, noise, grad]) in level.windows(caps) {
+            let noise = seed.map_or(noise, |(bind, _)| bind);
+            let bindings = [NONE, prototypes, noise, NONE, NONE, state, grad];
+            push(
+                &mut steps,
+                "finish_prototypes",
+                u64::from(params.class_count),
+                params,
+                bindings,
+            )?;
+        }
+    }
+
+    // Predictions, without perturbation.
+    if wants.predictions && samples > 0 {
+        for (k, level) in all.iter().enumerate() {
+            let (result, result_offset) = match &outputs.predictions {
+                Some(tensor) => bind_rows(tensor, k, 1, caps),
+                None => (part(predictions_at, m * samples), (k * samples) as u32),
+            };
+            for first in (0..samples).step_by(level.rows) {
+                let count = level.rows.min(samples - first);
+                let plain = |params: &HcalParams| HcalParams {
+                    first_row: first as u32,
+                    row_count: count as u32,
+                    plain: 1,
+                    from_rows: 0,
+                    result_offset,
+                    ..*params
+                };
+                for (params, [prototypes, ..]) in level.windows(caps) {
+                    let bindings = [features_bind, prototypes, NONE, scores, NONE, state, NONE];
+                    let groups = tiles(workgroup, count, params.class_count as usize);
+                    push(&mut steps, "product", groups, plain(&params), bindings)?;
+                }
+                let bindings = [NONE, NONE, NONE, scores, NONE, state, result];
+                // `state` holds the predictions where the caller has no tensor for them; `argmax` does not look at it.
+                let bindings = if outputs.predictions.is_none() {
+                    let mut bindings = bindings;
+                    bindings[5] = NONE;
+                    bindings
+                } else {
+                    bindings
+                };
+                push(
+                    &mut steps,
+                    "argmax",
+                    count as u64,
+                    plain(&level.params),
+                    bindings,
+                )?;
+            }
+        }
+    }
+    if let (Some(violations), true) = (&outputs.violations, samples > 0) {
+        let (counters, counters_offset) = bind_whole("violations", violations, caps)?;
+        let (labels, own_offset, stride) = match &outputs.predictions {
+            Some(tensor) => {
+                let (bind, offset) = bind_whole("predictions", tensor, caps)?;
+                (bind, offset, tensor.stride())
+            }
+            None => (part(predictions_at, m * samples), 0, samples),
+        };
+        let links = (m - 1).max(1);
+        for k in 0..links {
+            let params = IndexParams {
+                labels_offset: own_offset + (k * stride) as u32,
+                above_offset: own_offset + ((k + 1) * stride) as u32,
+                parents_offset: parents_offset(k),
+                link: if m > 1 { k as u32 } else { u32::MAX },
+                first: u32::from(k == 0),
+                last: u32::from(k + 1 == links),
+                flags_at: 0,
+                counters_offset,
+                ..index
+            };
+            let flags = part(flags_at, samples);
+            let bindings = [NONE, NONE, labels, parents_bind.0, NONE, flags, counters];
+            push_index(&mut steps, "violations", 1, params, bindings)?;
+        }
+    }
+    if let Noise::Seeded { advance: true, .. } = inputs.noise {
+        if let Some((bind, counters_offset)) = seed {
+            let params = IndexParams {
+                counters_offset,
+                ..index
+            };
+            let mut bindings = [NONE; 7];
+            bindings[6] = bind;
+            push_index(&mut steps, "advance", 1, params, bindings)?;
+        }
+    }
+    let windows = all.iter().map(|level| samples.div_ceil(level.rows)).max();
+    call::build(
+        cx,
+        steps.drafts,
+        scratch.words * 4,
+        windows.unwrap_or(1).max(1),
+    )
+}

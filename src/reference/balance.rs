@@ -1,0 +1,143 @@
+//! Weights for several losses.
+
+use super::noise::uniforms;
+use super::rows::check_len;
+use super::{Real, sum};
+use crate::{Balance, Error};
+
+/// What balancing takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BalanceInputs<'a, T> {
+    /// The losses.
+    pub losses: &'a [T],
+    /// As many flags, `false` where a loss is absent; none: all count.
+    pub present: Option<&'a [bool]>,
+    /// With [`Balance::Dwa`]: twice as many values, the losses of the call before and of the one before that.
+    pub history: &'a [T],
+    /// With [`Balance::Uncertainty`]: as many values.
+    pub log_variances: &'a [T],
+    /// With [`Balance::Random`].
+    pub seed: u64,
+    /// The gradient that arrives from above; absent: 1.
+    pub grad_loss: Option<T>,
+}
+
+/// What balancing gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BalanceOutputs<T> {
+    /// The weights.
+    pub weights: Vec<T>,
+    /// The weighted sum.
+    pub loss: T,
+    /// The gradient to the losses.
+    pub grad_losses: Vec<T>,
+    /// With [`Balance::Uncertainty`]: the gradient to the log variances.
+    pub grad_log_variances: Vec<T>,
+    /// With [`Balance::Dwa`]: the history for the next call.
+    pub history: Vec<T>,
+}
+
+/// Weighs losses; see [`crate::losses::balance`] for the formulas.
+///
+/// # Errors
+/// Settings out of range, wrong lengths.
+pub fn balance<T: Real>(
+    config: &Balance,
+    inputs: &BalanceInputs<'_, T>,
+) -> Result<BalanceOutputs<T>, Error> {
+    config.check()?;
+    let losses = inputs.losses;
+    let n = losses.len();
+    check_len("counts", n, inputs.present.map_or(n, <[_]>::len))?;
+    let counts = |k: &usize| inputs.present.is_none_or(|present| present[*k]);
+    let here: Vec<usize> = (0..n).filter(counts).collect();
+    let upstream = inputs.grad_loss.unwrap_or(T::one());
+    let number = |value: f32| T::from_f64(f64::from(value));
+    let half = T::from_f64(0.5);
+    let mut out = BalanceOutputs {
+        weights: vec![T::zero(); n],
+        loss: T::zero(),
+        grad_losses: vec![T::zero(); n],
+        grad_log_variances: Vec::new(),
+        history: Vec::new(),
+    };
+    let scores: Vec<T> = match *config {
+        Balance::Adaptive { gamma, .. } => {
+            here.iter().map(|&k| losses[k] / number(gamma)).collect()
+        }
+        Balance::Dwa { temperature } => {
+            check_len("history", 2 * n, inputs.history.len())?;
+            let rate = |&k: &usize| {
+                let (last, before) = (inputs.history[k], inputs.history[n + k]);
+                let known = last > T::zero() && before > T::zero();
+                let rate = if known { last / before } else { T::one() };
+                rate / number(temperature)
+            };
+            here.iter().map(rate).collect()
+        }
+        Balance::Uncertainty => {
+            check_len("log_variances", n, inputs.log_variances.len())?;
+            Vec::new()
+        }
+        Balance::Random => here.iter().map(|&k| normal(inputs.seed, k)).collect(),
+    };
+    if *config == Balance::Uncertainty {
+        out.grad_log_variances = vec![T::zero(); n];
+        for &k in &here {
+            let theta = inputs.log_variances[k];
+            out.weights[k] = half * (-theta).exp();
+            out.loss = out.loss + half * theta;
+            out.grad_log_variances[k] = upstream * (half - out.weights[k] * losses[k]);
+        }
+    } else {
+        let largest = scores.iter().copied().fold(T::neg_infinity(), T::max);
+        let powers: Vec<T> = scores
+            .iter()
+            .map(|&score| (score - largest).exp())
+            .collect();
+        let all = sum(powers.iter().copied());
+        let sums_to = match config {
+            Balance::Dwa { .. } => T::from_f64(here.len() as f64),
+            _ => T::one(),
+        };
+        for (&k, &power) in here.iter().zip(&powers) {
+            out.weights[k] = sums_to * power / all;
+        }
+    }
+    out.loss = out.loss + sum(here.iter().map(|&k| out.weights[k] * losses[k]));
+    for &k in &here {
+        let through_weight = match *config {
+            Balance::Adaptive {
+                gamma,
+                attach: true,
+            } => T::one() + (losses[k] - out.loss) / number(gamma),
+            _ => T::one(),
+        };
+        out.grad_losses[k] = upstream * out.weights[k] * through_weight;
+    }
+    if let Balance::Dwa { .. } = config {
+        out.history = inputs.history.to_vec();
+        for &k in &here {
+            out.history[n + k] = out.history[k];
+            out.history[k] = losses[k];
+        }
+    }
+    if here.iter().any(|&k| losses[k].is_nan()) {
+        out.loss = T::nan();
+        for &k in &here {
+            out.weights[k] = T::nan();
+            out.grad_losses[k] = T::nan();
+        }
+        for &k in here.iter().filter(|_| *config == Balance::Uncertainty) {
+            out.grad_log_variances[k] = T::nan();
+        }
+    }
+    Ok(out)
+}
+
+/// A normal number, by Box and Muller.
+fn normal<T: Real>(seed: u64, k: usize) -> T {
+    let (u, v) = uniforms(seed, k as u32);
+    let radius = (T::from_f64(-2.0) * T::from_f64(u).ln()).sqrt();
+    radius * T::from_f64(std::f64::consts::TAU * v).cos()
+}
