@@ -152,6 +152,10 @@ pub use context::Context;
 pub use error::{Error, ErrorKind};
 pub use losses::any::AnyLoss;
 pub use losses::bce::Bce;
+pub use losses::contrastive::{
+    Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, Keys, LabelSets,
+    RelationInputs, Relations,
+};
 pub use losses::per_label::{Asl, Dice, Focal, Hill};
 pub use losses::rows::{Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold};
 pub use losses::wdl::Wdl;

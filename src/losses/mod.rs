@@ -2,6 +2,8 @@
 
 pub mod any;
 pub mod bce;
+pub mod contrastive;
+mod contrastive_steps;
 pub mod per_label;
 mod row_steps;
 pub mod rows;

@@ -22,12 +22,17 @@
 //! # Ok::<(), wgloss::Error>(())
 //! ```
 
+mod contrastive;
 mod per_label;
 mod permutation;
 mod rows;
 mod wdl;
 mod zlpr;
 
+pub(crate) use contrastive::JACCARD_SLACK;
+pub use contrastive::{
+    ContrastiveInputs, ContrastiveKeys, ContrastiveOutputs, contrastive, relations,
+};
 pub use per_label::{asl, bce, dice, focal, hill};
 pub use permutation::permutation;
 pub use rows::{RowInputs, RowOutputs, Threshold, check_csr, dense_from_bits, dense_from_csr};
