@@ -378,7 +378,7 @@ pub(super) fn build(
             program,
             // Copying reduces nothing.
             reduce: match program {
-                Program::Gather | Program::Finish => Reduce::Tree,
+                Program::Gather | Program::Finish | Program::Contrastive(_) => Reduce::Tree,
                 Program::Rows { .. } => variant.reduce,
             },
             workgroup,
