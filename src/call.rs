@@ -96,13 +96,28 @@ pub(crate) fn build(
 ) -> Result<Prepared, Error> {
     let device = cx.device();
     let caps = cx.caps();
-    if scratch_bytes > caps.max_binding.min(caps.max_buffer) {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            "scratch",
-            format!("at most {} bytes", caps.max_binding.min(caps.max_buffer)),
-            format!("{scratch_bytes} bytes"),
-        ));
+    // A step may reach a part of scratch alone.
+    let reach = |bind: &Bind<'_>| match *bind {
+        Bind::Scratch { size, .. } => size,
+        Bind::Nothing | Bind::Region { .. } => 0,
+    };
+    let widest = drafts
+        .iter()
+        .flat_map(|draft| &draft.bindings)
+        .map(reach)
+        .max();
+    for (found, most) in [
+        (widest.unwrap_or(0), caps.max_binding),
+        (scratch_bytes, caps.max_buffer),
+    ] {
+        if found > most {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "scratch",
+                format!("at most {most} bytes"),
+                format!("{found} bytes"),
+            ));
+        }
     }
     let mut pipelines = Vec::with_capacity(drafts.len());
     for draft in &drafts {

@@ -51,7 +51,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    fn bytes(&self) -> &'a [u8] {
+    pub(super) fn bytes(&self) -> &'a [u8] {
         match self {
             Values::F32(v) => bytemuck::cast_slice(v),
             Values::F16(v) => bytemuck::cast_slice(v),
@@ -432,7 +432,7 @@ impl Thresholds<'_> {
     }
 }
 
-fn length(name: &str, found: usize, expected: usize) -> Result<(), Error> {
+pub(super) fn length(name: &str, found: usize, expected: usize) -> Result<(), Error> {
     if found == expected {
         return Ok(());
     }
@@ -444,7 +444,7 @@ fn length(name: &str, found: usize, expected: usize) -> Result<(), Error> {
 }
 
 /// Checks each value; the message has the first that fails and its place.
-fn every<T: std::fmt::Display>(
+pub(super) fn every<T: std::fmt::Display>(
     name: &str,
     values: &[T],
     cols: usize,

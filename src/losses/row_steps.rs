@@ -173,12 +173,12 @@ impl Shape {
 
 /// Hands out regions of scratch, in words.
 #[derive(Default)]
-struct Scratch {
-    words: u64,
+pub(super) struct Scratch {
+    pub(super) words: u64,
 }
 
 impl Scratch {
-    fn take(&mut self, wanted: bool, words: u64) -> Result<u32, Error> {
+    pub(super) fn take(&mut self, wanted: bool, words: u64) -> Result<u32, Error> {
         if !wanted {
             return Ok(ABSENT);
         }
@@ -188,7 +188,7 @@ impl Scratch {
     }
 }
 
-fn word(value: u64, subject: &str) -> Result<u32, Error> {
+pub(super) fn word(value: u64, subject: &str) -> Result<u32, Error> {
     match u32::try_from(value) {
         Ok(value) if value != ABSENT => Ok(value),
         _ => Err(Error::new(
@@ -201,7 +201,11 @@ fn word(value: u64, subject: &str) -> Result<u32, Error> {
 }
 
 /// How many rows of a tensor one storage binding reaches.
-fn rows_per_binding(name: &str, tensor: &Tensor<'_>, caps: &Caps) -> Result<usize, Error> {
+pub(super) fn rows_per_binding(
+    name: &str,
+    tensor: &Tensor<'_>,
+    caps: &Caps,
+) -> Result<usize, Error> {
     // The kernels count elements in 32 bits, and a binding begins before its tensor by up to the alignment.
     let most = caps.max_binding.min(u64::from(u32::MAX));
     let room = most.saturating_sub(caps.storage_align + 4);
@@ -219,17 +223,31 @@ fn rows_per_binding(name: &str, tensor: &Tensor<'_>, caps: &Caps) -> Result<usiz
 }
 
 /// The binding that reaches rows of a tensor, and the element of it at which they begin.
-fn bind_rows<'a>(tensor: &Tensor<'a>, first: usize, rows: usize, caps: &Caps) -> (Bind<'a>, u32) {
+pub(super) fn bind_rows<'a>(
+    tensor: &Tensor<'a>,
+    first: usize,
+    rows: usize,
+    caps: &Caps,
+) -> (Bind<'a>, u32) {
     let (from, end) = tensor.bytes(first, rows);
     bind_bytes(tensor, from, end, caps)
 }
 
-fn bind_bytes<'a>(tensor: &Tensor<'a>, from: u64, end: u64, caps: &Caps) -> (Bind<'a>, u32) {
+pub(super) fn bind_bytes<'a>(
+    tensor: &Tensor<'a>,
+    from: u64,
+    end: u64,
+    caps: &Caps,
+) -> (Bind<'a>, u32) {
     let (bind, before) = Bind::bytes(tensor.buffer(), from, end, caps.storage_align);
     (bind, (before / tensor.dtype().size()) as u32)
 }
 
-fn bind_whole<'a>(name: &str, tensor: &Tensor<'a>, caps: &Caps) -> Result<(Bind<'a>, u32), Error> {
+pub(super) fn bind_whole<'a>(
+    name: &str,
+    tensor: &Tensor<'a>,
+    caps: &Caps,
+) -> Result<(Bind<'a>, u32), Error> {
     rows_per_binding(name, tensor, caps)?;
     Ok(bind_rows(tensor, 0, tensor.rows(), caps))
 }

@@ -3,6 +3,7 @@
 //!
 //! Without an adapter all of them show as ignored; with `WGLOSS_REQUIRE_GPU=1` that is a failure instead.
 
+mod contrastive;
 mod embed;
 mod per_label;
 mod regimes;
@@ -30,7 +31,14 @@ fn devices() -> Result<[Gpu; 2], Error> {
 fn main() {
     let args = Arguments::from_args();
     let required = std::env::var("WGLOSS_REQUIRE_GPU").is_ok_and(|v| v == "1");
-    let tests: Vec<Test> = [regimes::TESTS, embed::TESTS, zlpr::TESTS, per_label::TESTS].concat();
+    let tests: Vec<Test> = [
+        regimes::TESTS,
+        embed::TESTS,
+        zlpr::TESTS,
+        per_label::TESTS,
+        contrastive::TESTS,
+    ]
+    .concat();
     let trials = match devices() {
         Ok(devices) => {
             let info = devices[0].info();
