@@ -7,9 +7,11 @@
 mod arena;
 pub mod bench;
 mod compare;
+mod contrastive;
 mod data;
 mod rows;
 
+pub use contrastive::{Asked, ContrastiveCase, Others, Points, contrastive_cases, run_contrastive};
 pub use rows::{Data, Depth, Extras, Form, Layout, Mode, RowCase, ThresholdCase, row_cases};
 
 use crate::Error;

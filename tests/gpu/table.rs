@@ -2,7 +2,9 @@
 
 use libtest_mimic::{Failed, Trial};
 use std::collections::BTreeMap;
-use wgloss::check::{self, Depth, Outcome, RowCase};
+use std::fmt::Display;
+use wgloss::Error;
+use wgloss::check::{self, ContrastiveCase, Depth, Outcome, RowCase};
 use wgloss::host::Gpu;
 
 /// The variant that users get sees every kernel; of the others, each sees every loss once, with the element types and
@@ -21,6 +23,15 @@ pub fn trials(devices: &[Gpu]) -> Vec<Trial> {
             let sample = check::row_cases(Depth::Sample);
             sample.into_iter().skip(i % 3).step_by(3).collect()
         };
+        let contrastive = check::contrastive_cases(if variant == default {
+            Depth::Every
+        } else {
+            Depth::Sample
+        });
+        let gpu = devices[i % devices.len()].clone();
+        trials.push(Trial::test(format!("{variant}/contrastive"), move || {
+            run_contrastive(&gpu.with_variant(variant)?, &contrastive)
+        }));
         let mut by_loss: BTreeMap<&str, Vec<RowCase>> = BTreeMap::new();
         for case in cases {
             by_loss.entry(case.name).or_default().push(case);
@@ -37,9 +48,18 @@ pub fn trials(devices: &[Gpu]) -> Vec<Trial> {
 
 /// Runs all cases and names every one that fails.
 pub fn run(gpu: &Gpu, cases: &[RowCase]) -> Result<(), Failed> {
+    each(cases, |case| check::run(gpu, case))
+}
+
+/// The same with cases of the contrastive losses.
+pub fn run_contrastive(gpu: &Gpu, cases: &[ContrastiveCase]) -> Result<(), Failed> {
+    each(cases, |case| check::run_contrastive(gpu, case))
+}
+
+fn each<C: Display>(cases: &[C], run: impl Fn(&C) -> Result<Outcome, Error>) -> Result<(), Failed> {
     let mut failures = Vec::new();
     for case in cases {
-        match check::run(gpu, case) {
+        match run(case) {
             Ok(Outcome::Passed(_)) => {}
             Ok(Outcome::Failed(message)) => failures.push(format!("{case}: {message}")),
             Err(error) => failures.push(format!("{case}: {error}")),
@@ -64,5 +84,6 @@ pub fn names() -> Vec<String> {
         .map(|case| format!("table/{}", case.name))
         .collect();
     names.dedup();
+    names.push("table/contrastive".into());
     names
 }
