@@ -59,6 +59,15 @@ impl Error {
         Error::new(ErrorKind::Value, subject, expected, found)
     }
 
+    /// The same about another subject.
+    #[cfg(feature = "host")]
+    pub(crate) fn about(&self, subject: impl ToString) -> Self {
+        Error {
+            subject: subject.to_string(),
+            ..self.clone()
+        }
+    }
+
     /// What kind of thing was wrong.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -155,6 +155,10 @@ pub use hierarchy::{Hierarchy, Levels};
 pub use losses::any::AnyLoss;
 pub use losses::balance::{Balance, BalanceInputs, BalanceOutputs, BalanceState};
 pub use losses::bce::Bce;
+pub use losses::contrastive::{
+    Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, Keys, LabelSets,
+    RelationInputs, Relations,
+};
 pub use losses::hcal::{Hcal, HcalInputs, HcalOutputs};
 pub use losses::mcm::{Mcm, McmInputs, McmOutputs, McmTargets};
 pub use losses::per_label::{Asl, Dice, Focal, Hill};

@@ -86,6 +86,20 @@ sources! {
     "wdl/gradient_shuffle.wgsl"
     "wdl/theta.wgsl"
     "wdl/permutation.wgsl"
+    "contrastive/params.wgsl"
+    "contrastive/source_f32.wgsl"
+    "contrastive/source_packed.wgsl"
+    "contrastive/pack.wgsl"
+    "contrastive/counts.wgsl"
+    "contrastive/block.wgsl"
+    "contrastive/sets.wgsl"
+    "contrastive/similarity.wgsl"
+    "contrastive/weights.wgsl"
+    "contrastive/pairs.wgsl"
+    "contrastive/slopes.wgsl"
+    "contrastive/project.wgsl"
+    "contrastive/merge.wgsl"
+    "contrastive/relations.wgsl"
 }
 
 /// The row losses that share the driver `shared/rows.wgsl`.
@@ -367,6 +381,91 @@ pub enum Program {
     Hcal,
     /// Weights of several losses.
     Balance,
+    /// A part of the contrastive losses.
+    Contrastive(ContrastivePart),
+}
+
+/// The modules of the contrastive losses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ContrastivePart {
+    /// Rows of f32 and label sets in the form in which pairs are looked at.
+    PackF32,
+    /// The same of f16.
+    PackF16,
+    /// The same of bf16.
+    PackBf16,
+    /// Keys with each label.
+    Counts,
+    /// Sums over the keys of each anchor.
+    Pairs,
+    /// The gradient to the products, and its product with the rows.
+    Slopes,
+    /// From the sums to the loss, and the gradient to the rows as they were given.
+    Ends,
+    /// Counts of the relations of label sets.
+    Relations,
+}
+
+impl ContrastivePart {
+    /// Every part.
+    pub const ALL: [ContrastivePart; 8] = [
+        ContrastivePart::PackF32,
+        ContrastivePart::PackF16,
+        ContrastivePart::PackBf16,
+        ContrastivePart::Counts,
+        ContrastivePart::Pairs,
+        ContrastivePart::Slopes,
+        ContrastivePart::Ends,
+        ContrastivePart::Relations,
+    ];
+
+    fn entries(self) -> &'static [&'static str] {
+        match self {
+            ContrastivePart::PackF32 | ContrastivePart::PackF16 | ContrastivePart::PackBf16 => {
+                &["pack"]
+            }
+            ContrastivePart::Counts => &["count_labels", "leave_out"],
+            ContrastivePart::Pairs => &["pairs"],
+            ContrastivePart::Slopes => &["slopes", "spread"],
+            ContrastivePart::Ends => &["project", "merge", "total"],
+            ContrastivePart::Relations => &["relations"],
+        }
+    }
+
+    fn files(self) -> Vec<&'static str> {
+        const PAIR: [&str; 4] = [
+            "contrastive/block.wgsl",
+            "contrastive/sets.wgsl",
+            "contrastive/similarity.wgsl",
+            "contrastive/weights.wgsl",
+        ];
+        const PACK: [&str; 3] = [
+            "shared/math.wgsl",
+            "shared/lanes_tree.wgsl",
+            "contrastive/pack.wgsl",
+        ];
+        const PACKED: &str = "contrastive/source_packed.wgsl";
+        let (shared, own): (&[&str], &[&str]) = match self {
+            ContrastivePart::PackF32 => (&PACK, &["contrastive/source_f32.wgsl"]),
+            ContrastivePart::PackF16 => (&PACK, &["shared/half_f16.wgsl", PACKED]),
+            ContrastivePart::PackBf16 => (&PACK, &["shared/half_bf16.wgsl", PACKED]),
+            ContrastivePart::Counts => (&[], &["contrastive/counts.wgsl"]),
+            ContrastivePart::Pairs => (&PAIR, &["contrastive/pairs.wgsl"]),
+            ContrastivePart::Slopes => (&PAIR, &["contrastive/slopes.wgsl"]),
+            ContrastivePart::Ends => (
+                &["shared/lanes_tree.wgsl"],
+                &["contrastive/project.wgsl", "contrastive/merge.wgsl"],
+            ),
+            ContrastivePart::Relations => (&[], &["contrastive/relations.wgsl"]),
+        };
+        [&["contrastive/params.wgsl"], shared, own].concat()
+    }
+}
+
+/// Lanes along the rows and along the columns of a block of pairs.
+pub(crate) fn block_lanes(workgroup: u32) -> (u32, u32) {
+    let rows = 1 << (workgroup.ilog2() / 2);
+    (rows, workgroup / rows)
 }
 
 /// One WGSL module: program, reduction and workgroup size. Everything that its text depends on.
@@ -414,6 +513,7 @@ impl fmt::Display for Module {
             Program::HcalIndex => f.write_str("hcal_index")?,
             Program::Hcal => f.write_str("hcal")?,
             Program::Balance => f.write_str("balance")?,
+            Program::Contrastive(part) => write!(f, "contrastive_{}", name_of(part))?,
         }
         write!(f, "_{}_{}", name_of(self.reduce), self.workgroup)
     }
@@ -452,7 +552,11 @@ pub(crate) fn workgroup_bytes(variant: Variant) -> u32 {
         .map(|parts| 4 * (entries * parts.acc_words) + 4 * bits_of(&parts, wg))
         .max()
         .unwrap_or(0);
-    4 * cache_words(wg) + acc + 8 * entries
+    let rows = 4 * cache_words(wg) + acc + 8 * entries;
+    // Blocks of pairs: 16 steps of both sides, and a vector for each lane.
+    let (row_lanes, col_lanes) = block_lanes(wg);
+    let pairs = 16 * (16 * (row_lanes + col_lanes) + wg);
+    rows.max(pairs)
 }
 
 fn bits_of(parts: &RowParts, workgroup: u32) -> u32 {
@@ -489,6 +593,7 @@ impl Module {
                 "finish_prototypes",
             ],
             Program::Balance => &["balance"],
+            Program::Contrastive(part) => part.entries(),
         }
     }
 
@@ -548,6 +653,7 @@ impl Module {
                 "hcal/noise.wgsl",
                 "balance/balance.wgsl",
             ],
+            Program::Contrastive(part) => part.files(),
             Program::Rows {
                 loss,
                 logits,
@@ -642,6 +748,12 @@ impl Module {
             cache_words(wg),
             bit_words(wg)
         ));
+        if let Program::Contrastive(_) = self.program {
+            let (rows, cols) = block_lanes(wg);
+            text.push_str(&format!(
+                "const ROW_LANES = {rows}u;\nconst COL_LANES = {cols}u;\n"
+            ));
+        }
         for name in self.files() {
             let source = FILES.iter().find(|(path, _)| *path == name);
             text.push_str(&format!(
@@ -665,6 +777,7 @@ impl Module {
             Program::Hcal,
             Program::Balance,
         ];
+        programs.extend(ContrastivePart::ALL.map(Program::Contrastive));
         for loss in RowLoss::ALL {
             for logits in [
                 Storage::F32,

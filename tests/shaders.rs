@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use wgloss::shader::{FILES, GradStorage, Module, Program, TargetStorage};
+use wgloss::shader::{ContrastivePart, FILES, GradStorage, Module, Program, TargetStorage};
 use wgloss::{Caps, Half, Reduce, Variant};
 
 /// Both sizes that are a default somewhere; the text depends on the size in three constants only.
@@ -362,6 +362,7 @@ fn expected_bindings(module: &Module) -> BTreeMap<u32, String> {
             (6, "scratch"),
             (7, "grad"),
         ],
+        Program::Contrastive(part) => contrastive_bindings(part),
         Program::Rows { .. } => vec![
             (0, "params"),
             (1, "logits"),
@@ -383,6 +384,24 @@ fn expected_bindings(module: &Module) -> BTreeMap<u32, String> {
     }
     let owned = |(at, name): (u32, &str)| (at, name.to_owned());
     names.into_iter().map(owned).collect()
+}
+
+fn contrastive_bindings(part: ContrastivePart) -> Vec<(u32, &'static str)> {
+    let names = match part {
+        ContrastivePart::PackF32 | ContrastivePart::PackF16 | ContrastivePart::PackBf16 => {
+            "params source labels indices z sets small"
+        }
+        ContrastivePart::Counts => "params - - sets sets2 small - itself_index",
+        ContrastivePart::Pairs => "params z z2 sets sets2 small work itself_index",
+        ContrastivePart::Slopes => "params z z2 sets sets2 small work itself_index",
+        ContrastivePart::Ends => "params z each loss upstream small work grad",
+        ContrastivePart::Relations => "params - - sets sets2 small relation_counts itself_index",
+    };
+    let names = names
+        .split(' ')
+        .enumerate()
+        .map(|(at, name)| (at as u32, name));
+    names.filter(|(_, name)| *name != "-").collect()
 }
 
 // ---- files

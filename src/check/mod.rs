@@ -7,11 +7,13 @@
 mod arena;
 pub mod bench;
 mod compare;
+mod contrastive;
 mod data;
 mod hcal;
 mod mcm;
 mod rows;
 
+pub use contrastive::{Asked, ContrastiveCase, Others, Points, contrastive_cases};
 pub use hcal::{HcalCase, HcalMode, NoiseCase, hcal_cases};
 pub use mcm::{Graph, McmCase, McmMode, mcm_cases};
 pub use rows::{
@@ -48,6 +50,20 @@ pub enum Case {
     Mcm(McmCase),
     /// HCAL.
     Hcal(HcalCase),
+    /// A contrastive loss.
+    Contrastive(ContrastiveCase),
+}
+
+impl Case {
+    /// What its test is called.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Case::Row(case) => case.name,
+            Case::Mcm(_) => "mcm",
+            Case::Hcal(_) => "hcal",
+            Case::Contrastive(_) => "contrastive",
+        }
+    }
 }
 
 impl fmt::Display for Case {
@@ -56,20 +72,22 @@ impl fmt::Display for Case {
             Case::Row(case) => case.fmt(f),
             Case::Mcm(case) => case.fmt(f),
             Case::Hcal(case) => case.fmt(f),
+            Case::Contrastive(case) => case.fmt(f),
         }
     }
 }
 
-/// The cases beside the losses of rows, for a variant. Their kernels know but one form of reduction and of f16: other variants than the
-/// default have them once for each size of workgroup.
+/// The cases beside the losses of rows, for a variant. Their kernels know but one form of reduction and of f16: other
+/// variants than the default have them once for each size of workgroup.
 pub fn other_cases(depth: Depth, variant: Variant, default: Variant) -> Vec<Case> {
     let plain = variant.reduce == Reduce::Tree && variant.half == Half::Packed;
     if variant != default && !(plain && variant.workgroup != default.workgroup) {
         return Vec::new();
     }
     let mcm = mcm_cases(depth).into_iter().map(Case::Mcm);
-    mcm.chain(hcal_cases(depth).into_iter().map(Case::Hcal))
-        .collect()
+    let hcal = hcal_cases(depth).into_iter().map(Case::Hcal);
+    let contrastive = contrastive_cases(depth).into_iter().map(Case::Contrastive);
+    mcm.chain(hcal).chain(contrastive).collect()
 }
 
 /// Runs a case of any table on a device, in the variant it is set to.
@@ -81,5 +99,6 @@ pub fn run_case(gpu: &Gpu, case: &Case) -> Result<Outcome, Error> {
         Case::Row(case) => rows::run(gpu, case),
         Case::Mcm(case) => mcm::run(gpu, case),
         Case::Hcal(case) => hcal::run(gpu, case),
+        Case::Contrastive(case) => contrastive::run(gpu, case),
     }
 }

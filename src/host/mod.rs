@@ -1,18 +1,20 @@
 //! The convenience layer: opens a device, uploads, submits, waits, reads back. For people with plain slices, for the
 //! command line, for tests; an engine with a device of its own needs none of it.
 
+mod contrastive;
 mod hcal;
 mod mcm;
 mod rows;
 mod self_test;
 
+pub use contrastive::{ContrastiveResult, Embeddings, KeyEmbeddings};
 pub use hcal::{BalanceValues, HcalBatch, HcalNoise, HcalResult};
 pub use mcm::{McmResult, McmRows};
 pub use rows::{Labels, Rows, RowsResult, Thresholds, Values, Wanted};
 pub use self_test::self_test;
 
 use crate::losses::rows::Rowwise;
-use crate::{Context, Error, ErrorKind, Prepared, Variant, context};
+use crate::{Context, Contrastive, Error, ErrorKind, Prepared, Variant, context};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -371,5 +373,32 @@ impl Engine {
             Some(gpu) => rows.on_gpu(gpu, loss, wanted),
             None => rows.on_reference(loss, wanted),
         }
+    }
+
+    /// Computes a contrastive loss: the result, and the gradients that are wanted.
+    ///
+    /// # Errors
+    /// Wrong lengths or values (indices out of range, ...), device errors.
+    pub fn contrastive(
+        &self,
+        loss: &Contrastive,
+        rows: &Embeddings<'_>,
+        wanted: Wanted,
+    ) -> Result<ContrastiveResult, Error> {
+        loss.check()?;
+        rows.check(loss.reduction)?;
+        match &self.gpu {
+            Some(gpu) => rows.on_gpu(gpu, loss, wanted),
+            None => rows.on_reference(loss, wanted),
+        }
+    }
+
+    /// Counts how often each of the five relations of label sets occurs among each anchor's keys: five numbers an
+    /// anchor, in the order of [`Relations`](crate::Relations). The embeddings are not looked at.
+    ///
+    /// # Errors
+    /// Wrong lengths or values, device errors.
+    pub fn relations(&self, rows: &Embeddings<'_>) -> Result<Vec<u32>, Error> {
+        rows.relations(self.gpu.as_ref())
     }
 }

@@ -4,6 +4,8 @@ pub mod any;
 pub mod balance;
 mod balance_steps;
 pub mod bce;
+pub mod contrastive;
+mod contrastive_steps;
 pub mod hcal;
 mod hcal_steps;
 pub mod mcm;

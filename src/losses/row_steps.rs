@@ -252,7 +252,12 @@ pub(super) fn bind_rows<'a>(
     bind_bytes(tensor, from, end, caps)
 }
 
-fn bind_bytes<'a>(tensor: &Tensor<'a>, from: u64, end: u64, caps: &Caps) -> (Bind<'a>, u32) {
+pub(super) fn bind_bytes<'a>(
+    tensor: &Tensor<'a>,
+    from: u64,
+    end: u64,
+    caps: &Caps,
+) -> (Bind<'a>, u32) {
     let (bind, before) = Bind::bytes(tensor.buffer(), from, end, caps.storage_align);
     (bind, (before / tensor.dtype().size()) as u32)
 }

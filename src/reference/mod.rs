@@ -23,6 +23,7 @@
 //! ```
 
 mod balance;
+mod contrastive;
 mod hcal;
 mod mcm;
 mod noise;
@@ -33,6 +34,10 @@ mod wdl;
 mod zlpr;
 
 pub use balance::{BalanceInputs, BalanceOutputs, balance};
+pub(crate) use contrastive::JACCARD_SLACK;
+pub use contrastive::{
+    ContrastiveInputs, ContrastiveKeys, ContrastiveOutputs, contrastive, relations,
+};
 pub use hcal::{HcalInputs, HcalOutputs, Noise, hcal};
 pub use mcm::{McmInputs, McmOutputs, mcm};
 pub use noise::perturbation;

@@ -3,6 +3,7 @@
 //!
 //! Without an adapter all of them show as ignored; with `WGLOSS_REQUIRE_GPU=1` that is a failure instead.
 
+mod contrastive;
 mod embed;
 mod per_label;
 mod regimes;
@@ -37,6 +38,7 @@ fn main() {
         zlpr::TESTS,
         per_label::TESTS,
         wdl::TESTS,
+        contrastive::TESTS,
     ]
     .concat();
     let trials = match devices() {

@@ -15,36 +15,25 @@ pub fn trials(devices: &[Gpu]) -> Vec<Trial> {
     let default = gpu.context().variant();
     let mut trials = Vec::new();
     for (i, variant) in gpu.context().caps().variants().into_iter().enumerate() {
-        let cases = if variant == default {
-            check::row_cases(Depth::Every)
-        } else {
-            let sample = check::row_cases(Depth::Sample);
-            sample.into_iter().skip(i % 3).step_by(3).collect()
-        };
-        let mut by_loss: BTreeMap<&str, Vec<RowCase>> = BTreeMap::new();
-        for case in cases {
-            by_loss.entry(case.name).or_default().push(case);
-        }
         let depth = if variant == default {
             Depth::Every
         } else {
             Depth::Sample
         };
-        let (mcm, hcal): (Vec<Case>, Vec<Case>) = check::other_cases(depth, variant, default)
-            .into_iter()
-            .partition(|case| matches!(case, Case::Mcm(_)));
-        for (loss, cases) in [("mcm", mcm), ("hcal", hcal)] {
-            if !cases.is_empty() {
-                let gpu = devices[trials.len() % devices.len()].clone();
-                trials.push(Trial::test(format!("{variant}/{loss}"), move || {
-                    run_cases(&gpu.with_variant(variant)?, &cases)
-                }));
-            }
+        let rows = check::row_cases(depth).into_iter().map(Case::Row);
+        let (skip, step) = match depth {
+            Depth::Sample => (i % 3, 3),
+            Depth::Every | Depth::Full => (0, 1),
+        };
+        let cases = rows.skip(skip).step_by(step);
+        let mut by_loss: BTreeMap<&str, Vec<Case>> = BTreeMap::new();
+        for case in cases.chain(check::other_cases(depth, variant, default)) {
+            by_loss.entry(case.name()).or_default().push(case);
         }
         for (loss, cases) in by_loss {
             let gpu = devices[trials.len() % devices.len()].clone();
             trials.push(Trial::test(format!("{variant}/{loss}"), move || {
-                run(&gpu.with_variant(variant)?, &cases)
+                run_cases(&gpu.with_variant(variant)?, &cases)
             }));
         }
     }

@@ -1,6 +1,7 @@
 //! The CPU reference against golden values, finite differences, edge rows and the laws of each loss.
 //! No GPU. Random problems come from a seeded generator; what fails names its seed.
 
+mod contrastive;
 mod hierarchy;
 mod inputs;
 mod per_label;

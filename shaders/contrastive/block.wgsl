@@ -1,0 +1,38 @@
+// A product of two matrices in blocks: a workgroup has 4 ROW_LANES x 4 COL_LANES numbers of it, a lane 4 x 4, in
+// registers. Both factors go through workgroup memory, DEPTH of the inner dimension at a time.
+// provides: DEPTH, Block, wg_rows, wg_cols, block_step, block_column
+// expects:  ROW_LANES, COL_LANES
+
+// Of the inner dimension, what is staged at a time.
+const DEPTH = 16u;
+
+// Four columns of four rows.
+struct Block {
+    a: vec4<f32>,
+    b: vec4<f32>,
+    c: vec4<f32>,
+    d: vec4<f32>,
+}
+
+// Four rows, or four columns, at each step of the inner dimension.
+var<workgroup> wg_rows: array<vec4<f32>, DEPTH * ROW_LANES>;
+var<workgroup> wg_cols: array<vec4<f32>, DEPTH * COL_LANES>;
+
+// Adds what is staged.
+fn block_step(sum: Block, row_lane: u32, col_lane: u32) -> Block {
+    var block = sum;
+    for (var k = 0u; k < DEPTH; k++) {
+        let rows = wg_rows[k * ROW_LANES + row_lane];
+        let cols = wg_cols[k * COL_LANES + col_lane];
+        block.a += rows * cols.x;
+        block.b += rows * cols.y;
+        block.c += rows * cols.z;
+        block.d += rows * cols.w;
+    }
+    return block;
+}
+
+// Column `j` of a block.
+fn block_column(block: Block, j: u32) -> vec4<f32> {
+    return select(select(block.d, block.c, j == 2u), select(block.b, block.a, j == 0u), j < 2u);
+}

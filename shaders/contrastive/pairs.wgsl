@@ -1,0 +1,166 @@
+// Sweeps the keys of a chunk for a block of anchors and leaves, for each anchor, the chunk's maximum and sums.
+//
+// Grid: blocks of 4 ROW_LANES anchors x chunks of keys, folded. The chunks of an anchor are added by merge.wgsl, in
+// order. A workgroup keeps its sums in registers, a lane those of four anchors and every COL_LANES-th four keys.
+// Mirrors: src/losses/contrastive_steps.rs; the sums in merge.wgsl.
+// provides: the entry points
+// expects:  params, WG, ROW_LANES, COL_LANES, the names of block.wgsl, sets.wgsl, similarity.wgsl, weights.wgsl
+
+// Over some keys of four anchors, relative to `largest`, the greatest logit s + bias: the sum of exponentials; the
+// weights; the weighted sums of largest - s - shift and of largest - s; the sum of exponentials times largest - s;
+// the number of positives; keys that are not sound.
+struct Acc {
+    largest: vec4<f32>,
+    sum: vec4<f32>,
+    weight: vec4<f32>,
+    loss: vec4<f32>,
+    lead: vec4<f32>,
+    tilt: vec4<f32>,
+    count: vec4<f32>,
+    unsound: vec4<f32>,
+}
+
+var<workgroup> wg_lanes: array<vec4<f32>, WG>;
+
+// The same sums relative to a greater maximum.
+fn lifted(acc: Acc, largest: vec4<f32>) -> Acc {
+    // Huge where there was nothing; what it is multiplied with is 0 then.
+    let grown = largest - acc.largest;
+    let keep = exp(max(-grown, vec4<f32>(-110.0)));
+    var next = acc;
+    next.largest = largest;
+    next.sum = acc.sum * keep;
+    next.loss = acc.loss + acc.weight * grown;
+    next.lead = acc.lead + acc.weight * grown;
+    next.tilt = (acc.tilt + acc.sum * grown) * keep;
+    return next;
+}
+
+// One more key of each anchor, where it counts.
+fn absorb(acc: Acc, product: vec4<f32>, pair: Weights, counts: vec4<bool>, unsound: vec4<bool>) -> Acc {
+    let none = vec4<f32>(0.0);
+    let one = vec4<f32>(1.0);
+    let scaled = product * params.inv_temperature;
+    // By bits: what is beyond 1e30 may be infinite or NaN.
+    let wild = (bitcast<vec4<u32>>(scaled) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7149f2cau);
+    let s = select(scaled, none, wild);
+    let logit = s + pair.bias;
+    let weight = select(none, pair.weight, counts);
+    var next = lifted(acc, select(acc.largest, max(acc.largest, logit), counts));
+    let below = next.largest - s;
+    let e = select(none, exp(clamp(logit - next.largest, vec4<f32>(-110.0), none)), counts);
+    next.sum += e;
+    next.weight += weight;
+    next.loss += weight * (below - pair.shift);
+    next.lead += weight * below;
+    next.tilt += e * below;
+    next.count += select(none, one, weight > none);
+    next.unsound += select(none, one, counts & (unsound | wild));
+    return next;
+}
+
+// The sum over the lanes of this lane's rows, in the lane of column 0. All lanes of the workgroup must call it.
+fn over_columns(lane: u32, value: vec4<f32>) -> vec4<f32> {
+    // The result before has been read.
+    workgroupBarrier();
+    wg_lanes[lane] = value;
+    // Every lane's value is there before they are added.
+    workgroupBarrier();
+    var sum = vec4<f32>(0.0);
+    if (lane < ROW_LANES) {
+        for (var i = lane; i < WG; i += ROW_LANES) {
+            sum += wg_lanes[i];
+        }
+    }
+    return sum;
+}
+
+@compute @workgroup_size(WG)
+fn pairs(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let number = group.y * params.groups_x + group.x;
+    if (number >= params.groups) {
+        return;
+    }
+    let first_row = number / params.chunks * 4u * ROW_LANES;
+    let chunk = number % params.chunks;
+    let row = first_row + 4u * (lane % ROW_LANES);
+    let four = vec4<u32>(0u, 1u, 2u, 3u);
+    let rows = min(vec4<u32>(row) + four, vec4<u32>(params.rows - 1u));
+    let anchors = rows + vec4<u32>(params.first_row);
+    let anchor_sizes = vec4<u32>(
+        small[params.own_sizes + anchors.x],
+        small[params.own_sizes + anchors.y],
+        small[params.own_sizes + anchors.z],
+        small[params.own_sizes + anchors.w],
+    );
+    let own = vec4<u32>(
+        itself_of(anchors.x),
+        itself_of(anchors.y),
+        itself_of(anchors.z),
+        itself_of(anchors.w),
+    );
+    var acc = Acc();
+    acc.largest = vec4<f32>(FAR);
+    let tile_cols = 4u * COL_LANES;
+    let tiles = (params.cols + tile_cols - 1u) / tile_cols;
+    let end = min((chunk + 1u) * params.chunk_tiles, tiles);
+    for (var tile = chunk * params.chunk_tiles; tile < end; tile++) {
+        let block = products(lane, first_row, tile * tile_cols);
+        let col = tile * tile_cols + 4u * (lane / ROW_LANES);
+        let cols = min(vec4<u32>(col) + four, vec4<u32>(params.cols - 1u));
+        let n = shared_labels(rows, cols);
+        for (var j = 0u; j < 4u; j++) {
+            let key = params.first_col + min(col + j, params.cols - 1u);
+            let size = small[params.other_sizes + key];
+            let same = own == vec4<u32>(key);
+            let counts = vec4<bool>(col + j < params.cols) & (!same | vec4<bool>(params.weighting == PAIRED));
+            var terms = vec4<f32>(0.0);
+            if (params.weighting == MUL_SUP_CON) {
+                let k = key - params.first_col;
+                terms = vec4<f32>(
+                    label_terms(OWN, rows.x, k),
+                    label_terms(OWN, rows.y, k),
+                    label_terms(OWN, rows.z, k),
+                    label_terms(OWN, rows.w, k),
+                );
+            }
+            let sizes = anchor_sizes & vec4<u32>(~UNSOUND);
+            let pair = weights(shared_column(n, j), sizes, vec4<u32>(size & ~UNSOUND), same, terms);
+            let unsound = ((anchor_sizes | vec4<u32>(size)) & vec4<u32>(UNSOUND)) != vec4<u32>(0u);
+            acc = absorb(acc, block_column(block, j), pair, counts, unsound);
+        }
+    }
+
+    // The lanes of a row agree on a maximum, then their sums add up.
+    workgroupBarrier();
+    wg_lanes[lane] = acc.largest;
+    // Every lane's maximum is there before they are compared.
+    workgroupBarrier();
+    var largest = vec4<f32>(FAR);
+    for (var i = lane % ROW_LANES; i < WG; i += ROW_LANES) {
+        largest = max(largest, wg_lanes[i]);
+    }
+    acc = lifted(acc, largest);
+    acc.sum = over_columns(lane, acc.sum);
+    acc.weight = over_columns(lane, acc.weight);
+    acc.loss = over_columns(lane, acc.loss);
+    acc.lead = over_columns(lane, acc.lead);
+    acc.tilt = over_columns(lane, acc.tilt);
+    acc.count = over_columns(lane, acc.count);
+    acc.unsound = over_columns(lane, acc.unsound);
+    if (lane < ROW_LANES && row < params.rows) {
+        let stride = params.partial_stride;
+        let place = params.partial_at + (params.first_chunk + chunk) * 8u * stride + (params.first_row + row) / 4u;
+        work[place] = acc.largest;
+        work[place + stride] = acc.sum;
+        work[place + 2u * stride] = acc.weight;
+        work[place + 3u * stride] = acc.loss;
+        work[place + 4u * stride] = acc.lead;
+        work[place + 5u * stride] = acc.tilt;
+        work[place + 6u * stride] = acc.count;
+        work[place + 7u * stride] = acc.unsound;
+    }
+}

@@ -1,0 +1,37 @@
+// From the gradient to unit rows to that to the rows as they were given.
+//
+// Grid: one workgroup a row, folded. Mirrors: src/losses/contrastive_steps.rs.
+// provides: the entry points, z (binding 1), small (binding 5), work (binding 6), grad (binding 7)
+// expects:  params, WG, Lane, Group, group_sum of lanes_tree.wgsl
+
+@group(0) @binding(1) var<storage, read_write> z: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> small: array<u32>;
+@group(0) @binding(6) var<storage, read_write> work: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> grad: array<u32>;
+
+@compute @workgroup_size(WG)
+fn project(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let row = group.y * params.groups_x + group.x;
+    if (row >= params.groups) {
+        return;
+    }
+    let begin = params.sum_at + row * params.depth;
+    let unit = params.own_z + row * params.depth;
+    var along = 0.0;
+    if (params.normalize != 0u) {
+        for (var i = lane; i < params.depth; i += WG) {
+            along += dot(work[begin + i], z[unit + i]);
+        }
+    }
+    along = group_sum(Lane(lane), Group(group), vec2<f32>(along, 0.0)).x;
+    let inverse = bitcast<f32>(small[params.norms + params.first_row + row]);
+    let unsound = small[params.totals] != 0u;
+    for (var d = lane; d < params.dims; d += WG) {
+        let g = work[begin + d / 4u][d & 3u] - along * z[unit + d / 4u][d & 3u];
+        let value = bitcast<u32>(g * params.inv_temperature * inverse);
+        grad[params.grad_at + row * params.grad_stride + d] = select(value, params.nan, unsound);
+    }
+}

@@ -1,0 +1,448 @@
+//! The contrastive family, anchor by anchor, with the whole matrix of similarities in memory.
+//!
+//! Sim-Dis: arXiv 2410.13439. SupCon: Khosla et al., arXiv 2004.11362. `MulSupCon`: Zhang and Wu, AAAI 2024.
+
+use super::rows::check_len;
+use super::{Real, sum};
+use crate::losses::contrastive::{ContrastiveReduction, Normalizer, Placement, Weighting};
+use crate::{Contrastive, Error};
+
+/// The least norm that a row is divided by; a row of this norm or less has gradient 0.
+const NORM_FLOOR: f64 = 1e-12;
+/// How far below its threshold a Jaccard similarity still counts, so that 3 of 10 is 0.3 in any precision.
+pub(crate) const JACCARD_SLACK: f32 = 1e-6;
+
+/// Keys of their own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ContrastiveKeys<'a, T> {
+    /// Number of keys `M`.
+    pub rows: usize,
+    /// `M * D` values.
+    pub embeddings: &'a [T],
+    /// `M * L` flags.
+    pub sets: &'a [bool],
+}
+
+/// The tensors of a contrastive loss; matrices are row-major.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ContrastiveInputs<'a, T> {
+    /// Number of anchors `N`.
+    pub rows: usize,
+    /// Dimensions `D`.
+    pub dims: usize,
+    /// Labels `L`.
+    pub labels: usize,
+    /// `N * D` values.
+    pub embeddings: &'a [T],
+    /// `N * L` flags.
+    pub sets: &'a [bool],
+    /// Absent: the anchors are the keys, and each is left out of its own row.
+    pub keys: Option<ContrastiveKeys<'a, T>>,
+    /// With keys: for each anchor the key that is the anchor itself, if any.
+    pub self_index: Option<&'a [Option<usize>]>,
+    /// The gradient that arrives from above: one value, or (without a reduction) one or `N`. Absent: 1.
+    pub grad_loss: Option<&'a [T]>,
+}
+
+/// What a contrastive loss gives: the result and the gradient of `sum(grad_loss * result)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContrastiveOutputs<T> {
+    /// One value, or `N` without a reduction.
+    pub loss: Vec<T>,
+    /// `N` values: each anchor's own loss, 0 where it is inactive.
+    pub loss_rows: Vec<T>,
+    /// `N * D` values.
+    pub grad_embeddings: Vec<T>,
+    /// `M * D` values; none without keys of their own.
+    pub grad_keys: Vec<T>,
+    /// One value.
+    pub grad_temperature: Vec<T>,
+}
+
+/// Some rows as the loss sees them.
+struct Side<T> {
+    /// The rows, divided by their norms if that is wanted.
+    z: Vec<Vec<T>>,
+    /// Their norms; none where there is no gradient through the row.
+    norm: Vec<Option<T>>,
+    /// Their labels, rising.
+    labels: Vec<Vec<usize>>,
+}
+
+impl<T: Real> Side<T> {
+    fn new(
+        normalize: bool,
+        dims: usize,
+        embeddings: &[T],
+        labels: usize,
+        sets: &[bool],
+        rows: usize,
+    ) -> Self {
+        let mut side = Side {
+            z: Vec::new(),
+            norm: Vec::new(),
+            labels: Vec::new(),
+        };
+        let floor = T::from_f64(NORM_FLOOR);
+        for row in 0..rows {
+            let x = &embeddings[row * dims..(row + 1) * dims];
+            let set = &sets[row * labels..(row + 1) * labels];
+            // Scaled, so that no square overflows.
+            let largest = x.iter().fold(T::zero(), |most, x| most.max(x.abs()));
+            let scale = if largest > T::zero() {
+                largest
+            } else {
+                T::one()
+            };
+            let norm = scale * sum(x.iter().map(|x| (*x / scale) * (*x / scale))).sqrt();
+            let divisor = if normalize { norm.max(floor) } else { T::one() };
+            let finite = x.iter().all(|x| x.is_finite());
+            let unit = |x: &T| if finite { *x / divisor } else { T::nan() };
+            side.z.push(x.iter().map(unit).collect());
+            side.norm
+                .push((!normalize || norm > floor).then_some(divisor));
+            side.labels.push((0..labels).filter(|l| set[*l]).collect());
+        }
+        side
+    }
+
+    /// The gradient to the rows as they were given, from the gradient to `z`.
+    fn through_norm(&self, normalize: bool, g: &[Vec<T>]) -> Vec<T> {
+        let mut out = Vec::new();
+        for ((g, z), norm) in g.iter().zip(&self.z).zip(&self.norm) {
+            let along = sum(g.iter().zip(z).map(|(g, z)| *g * *z));
+            out.extend(g.iter().zip(z).map(|(g, z)| match norm {
+                None => T::zero(),
+                Some(_) if !normalize => *g,
+                Some(norm) => (*g - along * *z) / *norm,
+            }));
+        }
+        out
+    }
+}
+
+/// What an anchor makes of a key: its weight before the anchor's divisor, and what stands beside the similarity in the
+/// denominator and in the numerator.
+struct Pair<T> {
+    weight: T,
+    bias: T,
+    shift: T,
+}
+
+/// How many labels two rising lists share.
+fn shared(first: &[usize], second: &[usize]) -> usize {
+    first
+        .iter()
+        .filter(|l| second.binary_search(l).is_ok())
+        .count()
+}
+
+/// The contrastive losses and their gradients. The formulas stand in [`losses::contrastive`](crate::losses::contrastive).
+pub fn contrastive<T: Real>(
+    config: &Contrastive,
+    inputs: &ContrastiveInputs<'_, T>,
+) -> Result<ContrastiveOutputs<T>, Error> {
+    config.check()?;
+    let (n, dims) = (inputs.rows, inputs.dims);
+    inputs.check(config.reduction)?;
+    let side = |rows, embeddings, sets| {
+        Side::new(
+            config.normalize,
+            dims,
+            embeddings,
+            inputs.labels,
+            sets,
+            rows,
+        )
+    };
+    let anchors = side(n, inputs.embeddings, inputs.sets);
+    let own_keys = inputs
+        .keys
+        .map(|keys| side(keys.rows, keys.embeddings, keys.sets));
+    let keys = own_keys.as_ref().unwrap_or(&anchors);
+    let m = keys.z.len();
+    let tau = T::from_f64(f64::from(config.temperature));
+    let own = |i: usize| match (inputs.keys, inputs.self_index) {
+        (None, _) => Some(i),
+        (Some(_), None) => None,
+        (Some(_), Some(index)) => index[i],
+    };
+    let paired = config.weighting == Weighting::Paired;
+    if paired && inputs.self_index.is_none() {
+        return Err(Error::value("self_index", "each anchor's pair", "none"));
+    }
+    let counts = |i: usize, a: usize| paired || own(i) != Some(a);
+
+    let mut out = ContrastiveOutputs {
+        loss: Vec::new(),
+        loss_rows: vec![T::zero(); n],
+        grad_embeddings: Vec::new(),
+        grad_keys: Vec::new(),
+        grad_temperature: vec![T::zero()],
+    };
+    // dl_i / ds_ia, and sum over a of it times s_ia, of each active anchor.
+    let mut slopes: Vec<Option<(Vec<T>, T)>> = Vec::new();
+    for i in 0..n {
+        let s: Vec<T> = keys
+            .z
+            .iter()
+            .map(|z| sum(anchors.z[i].iter().zip(z).map(|(x, y)| *x * *y)) / tau)
+            .collect();
+        let mut pairs: Vec<Pair<T>> = Vec::new();
+        let label_counts: Vec<usize> = match config.weighting {
+            Weighting::MulSupCon { .. } => anchors.labels[i]
+                .iter()
+                .map(|l| {
+                    (0..m)
+                        .filter(|&p| counts(i, p) && keys.labels[p].contains(l))
+                        .count()
+                })
+                .collect(),
+            _ => Vec::new(),
+        };
+        for p in 0..m {
+            let itself = own(i) == Some(p);
+            let both = (&anchors.labels[i][..], &keys.labels[p][..]);
+            pairs.push(pair(config.weighting, both, &label_counts, itself));
+        }
+        let members: Vec<usize> = (0..m).filter(|&a| counts(i, a)).collect();
+        let positives = members
+            .iter()
+            .filter(|&&p| pairs[p].weight > T::zero())
+            .count();
+        if positives == 0 {
+            slopes.push(None);
+            continue;
+        }
+        let total = sum(members.iter().map(|&p| pairs[p].weight));
+        let divisor = match config.weighting {
+            Weighting::SimDis {
+                normalizer: Normalizer::KSum,
+                ..
+            } => total,
+            Weighting::MulSupCon { per_label: true } => T::from_f64(anchors.labels[i].len() as f64),
+            Weighting::MulSupCon { per_label: false } | Weighting::Paired => T::one(),
+            _ => T::from_f64(positives as f64),
+        };
+        let c = |p: usize| pairs[p].weight / divisor;
+        let logit = |a: usize| s[a] + pairs[a].bias;
+        let largest = members
+            .iter()
+            .fold(T::neg_infinity(), |most, &a| most.max(logit(a)));
+        let e = |a: usize| (logit(a) - largest).exp();
+        let denominator = sum(members.iter().map(|&a| e(a)));
+        let lse = largest + denominator.ln();
+        out.loss_rows[i] = sum(members
+            .iter()
+            .filter(|&&p| pairs[p].weight > T::zero())
+            .map(|&p| c(p) * (lse - s[p] - pairs[p].shift)));
+        // NaN similarities may hide behind a maximum.
+        if members.iter().any(|&a| !s[a].is_finite()) {
+            out.loss_rows[i] = T::nan();
+        }
+        let all = total / divisor;
+        let mut slope = vec![T::zero(); m];
+        for &a in &members {
+            slope[a] = all * e(a) / denominator - c(a);
+        }
+        let along = sum(members.iter().map(|&a| slope[a] * s[a]));
+        slopes.push(Some((slope, along)));
+    }
+
+    let active = slopes.iter().flatten().count();
+    let labels: usize = anchors.labels.iter().map(Vec::len).sum();
+    let over = |count: usize| match count {
+        0 => T::zero(),
+        count => T::one() / T::from_f64(count as f64),
+    };
+    let kappa = match config.reduction {
+        ContrastiveReduction::MeanActive => over(active),
+        ContrastiveReduction::MeanAll => over(n),
+        ContrastiveReduction::MeanLabels => over(labels),
+        ContrastiveReduction::Sum | ContrastiveReduction::None => T::one(),
+    };
+    out.loss = match config.reduction {
+        ContrastiveReduction::None => out.loss_rows.clone(),
+        _ => vec![kappa * sum(out.loss_rows.iter().copied())],
+    };
+
+    let mut to_anchors = vec![vec![T::zero(); dims]; n];
+    let mut to_keys = vec![vec![T::zero(); dims]; m];
+    for (i, row) in slopes.iter().enumerate() {
+        let Some((slope, along)) = row else { continue };
+        let upstream = match inputs.grad_loss {
+            None => T::one(),
+            Some(&[one]) => one,
+            Some(each) => each[i],
+        };
+        let factor = kappa * upstream / tau;
+        for (a, slope) in slope.iter().enumerate().filter(|(a, _)| counts(i, *a)) {
+            for d in 0..dims {
+                to_anchors[i][d] = to_anchors[i][d] + factor * *slope * keys.z[a][d];
+                to_keys[a][d] = to_keys[a][d] + factor * *slope * anchors.z[i][d];
+            }
+        }
+        out.grad_temperature[0] = out.grad_temperature[0] - factor * *along;
+    }
+    if own_keys.is_none() {
+        for (to, from) in to_anchors.iter_mut().zip(&to_keys) {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = *to + *from;
+            }
+        }
+    }
+    out.grad_embeddings = anchors.through_norm(config.normalize, &to_anchors);
+    if let Some(keys) = &own_keys {
+        out.grad_keys = keys.through_norm(config.normalize, &to_keys);
+    }
+    if out.loss_rows.iter().any(|l| l.is_nan()) {
+        let all = [
+            &mut out.grad_embeddings,
+            &mut out.grad_keys,
+            &mut out.grad_temperature,
+        ];
+        all.into_iter().flatten().for_each(|g| *g = T::nan());
+    }
+    Ok(out)
+}
+
+/// One anchor and one key. `label_counts` has, for each label of the anchor, the number of keys with it.
+fn pair<T: Real>(
+    weighting: Weighting,
+    (anchor, key): (&[usize], &[usize]),
+    label_counts: &[usize],
+    itself: bool,
+) -> Pair<T> {
+    let number = |n: usize| T::from_f64(n as f64);
+    let both = shared(anchor, key);
+    let mut pair = Pair {
+        weight: T::zero(),
+        bias: T::zero(),
+        shift: T::zero(),
+    };
+    if weighting == Weighting::Paired {
+        pair.weight = number(usize::from(itself));
+        return pair;
+    }
+    if both == 0 {
+        return pair;
+    }
+    match weighting {
+        Weighting::SimDis { placement, .. } => {
+            let similar = number(both) / number(anchor.len());
+            let k = similar / number(1 + key.len() - both);
+            pair.weight = if placement == Placement::Outside {
+                k
+            } else {
+                T::one()
+            };
+            if placement != Placement::Outside {
+                pair.shift = k.ln();
+            }
+            if placement == Placement::Both {
+                pair.bias = k.ln();
+            }
+        }
+        Weighting::Any => pair.weight = T::one(),
+        Weighting::All => pair.weight = number(usize::from(anchor == key)),
+        Weighting::MulSupCon { .. } => {
+            let of = |(l, count): (&usize, &usize)| match key.contains(l) {
+                true => T::one() / number(*count),
+                false => T::zero(),
+            };
+            // A label of the anchor itself alone has no keys.
+            let labels = anchor
+                .iter()
+                .zip(label_counts)
+                .filter(|(_, count)| **count > 0);
+            pair.weight = sum(labels.map(of));
+        }
+        Weighting::Jaccard { threshold } => {
+            let union = number(anchor.len() + key.len() - both);
+            if number(both) >= T::from_f64(f64::from(threshold - JACCARD_SLACK)) * union {
+                pair.weight = number(both) / union;
+            }
+        }
+        Weighting::Paired => {}
+    }
+    pair
+}
+
+/// How often each of the five relations occurs among an anchor's keys; the columns stand in
+/// [`Relations`](crate::Relations). `N * 5` values; embeddings are not looked at.
+pub fn relations<T: Real>(inputs: &ContrastiveInputs<'_, T>) -> Result<Vec<u32>, Error> {
+    let lists = |rows: usize, sets: &[bool]| -> Vec<Vec<usize>> {
+        let row = |r: usize| &sets[r * inputs.labels..(r + 1) * inputs.labels];
+        let list = |r: usize| (0..inputs.labels).filter(|l| row(r)[*l]).collect();
+        (0..rows).map(list).collect()
+    };
+    inputs.check_sets()?;
+    let anchors = lists(inputs.rows, inputs.sets);
+    let keys = match inputs.keys {
+        Some(keys) => lists(keys.rows, keys.sets),
+        None => anchors.clone(),
+    };
+    let mut counts = vec![0; 5 * inputs.rows];
+    for (i, s) in anchors.iter().enumerate() {
+        for (p, t) in keys.iter().enumerate() {
+            let itself = match (inputs.keys, inputs.self_index) {
+                (None, _) => i == p,
+                (Some(_), index) => index.is_some_and(|index| index[i] == Some(p)),
+            };
+            if itself {
+                continue;
+            }
+            let both = shared(s, t);
+            let relation = match (both == s.len(), both == t.len()) {
+                _ if both == 0 => 0,
+                (true, true) => 1,
+                (false, false) => 2,
+                (false, true) => 3,
+                (true, false) => 4,
+            };
+            counts[5 * i + relation] += 1;
+        }
+    }
+    Ok(counts)
+}
+
+impl<T> ContrastiveInputs<'_, T> {
+    fn check(&self, reduction: ContrastiveReduction) -> Result<(), Error> {
+        self.check_sets()?;
+        let values = |rows: usize| rows.saturating_mul(self.dims);
+        check_len("embeddings", values(self.rows), self.embeddings.len())?;
+        if let Some(keys) = &self.keys {
+            check_len("keys", values(keys.rows), keys.embeddings.len())?;
+        }
+        match self.grad_loss.map_or(1, <[T]>::len) {
+            1 => Ok(()),
+            found if reduction == ContrastiveReduction::None => {
+                check_len("grad_loss", self.rows, found)
+            }
+            found => check_len("grad_loss", 1, found),
+        }
+    }
+
+    fn check_sets(&self) -> Result<(), Error> {
+        let flags = |rows: usize| rows.saturating_mul(self.labels);
+        check_len("labels", flags(self.rows), self.sets.len())?;
+        if let Some(keys) = &self.keys {
+            check_len("key_labels", flags(keys.rows), keys.sets.len())?;
+        }
+        let Some(index) = self.self_index else {
+            return Ok(());
+        };
+        let Some(keys) = &self.keys else {
+            return Err(Error::value("self_index", "keys beside it", "none"));
+        };
+        check_len("self_index", self.rows, index.len())?;
+        match index.iter().flatten().find(|key| **key >= keys.rows) {
+            Some(key) => Err(Error::value(
+                "self_index",
+                format!("keys below {}", keys.rows),
+                key,
+            )),
+            None => Ok(()),
+        }
+    }
+}

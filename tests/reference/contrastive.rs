@@ -1,0 +1,651 @@
+//! The contrastive family.
+
+use super::*;
+use wgloss::losses::contrastive::{Normalizer, Placement, Weighting};
+use wgloss::reference::{
+    ContrastiveInputs, ContrastiveKeys, ContrastiveOutputs, contrastive, relations,
+};
+use wgloss::{Contrastive, ContrastiveReduction};
+
+/// A problem that owns its numbers.
+#[derive(Clone, Default)]
+struct Samples {
+    dims: usize,
+    labels: usize,
+    x: Vec<f64>,
+    y: Vec<bool>,
+    /// Embeddings and flags of keys.
+    keys: Option<(Vec<f64>, Vec<bool>)>,
+    own: Option<Vec<Option<usize>>>,
+    grad: Option<Vec<f64>>,
+}
+
+impl Samples {
+    fn new(x: &[&[f64]], y: &[&[u8]]) -> Self {
+        Samples {
+            dims: x[0].len(),
+            labels: y[0].len(),
+            x: x.concat(),
+            y: y.concat().iter().map(|y| *y == 1).collect(),
+            ..Samples::default()
+        }
+    }
+
+    /// Normal-ish rows and sets of every relation; keys as well where `m` is not 0.
+    fn random(seed: u64, n: usize, m: usize) -> Self {
+        let rng = &mut Rng(seed);
+        let (dims, labels) = (3, 5);
+        let mut sets = |rows: usize| -> Vec<bool> {
+            let density: Vec<f64> = (0..rows).map(|row| [0.5, 0.3, 0.9, 0.0][row % 4]).collect();
+            let flag = |i: usize, u: f64| u < density[i / labels];
+            let units = rng.many(rows * labels, 0.0, 1.0);
+            units.iter().enumerate().map(|(i, u)| flag(i, *u)).collect()
+        };
+        let (mut y, mut key_y) = (sets(n), sets(m));
+        // Two equal sets at least.
+        y.copy_within(..labels, (n / 2) * labels);
+        if m > 0 {
+            key_y[..labels].copy_from_slice(&y[..labels]);
+            key_y[labels..2 * labels].copy_from_slice(&y[labels..2 * labels]);
+        }
+        Samples {
+            dims,
+            labels,
+            x: rng.many(n * dims, -1.5, 1.5),
+            y,
+            keys: (m > 0).then(|| (rng.many(m * dims, -1.5, 1.5), key_y)),
+            own: (m > 0).then(|| (0..n).map(|i| (i % 3 > 0 && i < m).then_some(i)).collect()),
+            grad: None,
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.y.len() / self.labels
+    }
+
+    fn inputs<'a, T>(
+        &'a self,
+        x: &'a [T],
+        keys: &'a [T],
+        grad: Option<&'a [T]>,
+    ) -> ContrastiveInputs<'a, T> {
+        ContrastiveInputs {
+            rows: self.rows(),
+            dims: self.dims,
+            labels: self.labels,
+            embeddings: x,
+            sets: &self.y,
+            keys: self.keys.as_ref().map(|(_, y)| ContrastiveKeys {
+                rows: y.len() / self.labels,
+                embeddings: keys,
+                sets: y,
+            }),
+            self_index: self.own.as_deref(),
+            grad_loss: grad,
+        }
+    }
+
+    #[track_caller]
+    fn run(&self, config: &Contrastive) -> ContrastiveOutputs<f64> {
+        let keys = self.keys.as_ref().map_or(&[][..], |(x, _)| x);
+        contrastive(config, &self.inputs(&self.x, keys, self.grad.as_deref())).unwrap()
+    }
+
+    fn relations(&self) -> Vec<u32> {
+        relations(&self.inputs::<f64>(&[], &[], None)).unwrap()
+    }
+}
+
+const SUM: ContrastiveReduction = ContrastiveReduction::Sum;
+const NONE: ContrastiveReduction = ContrastiveReduction::None;
+
+/// Every member but the paired one, by the name of its golden values.
+fn family() -> Vec<(&'static str, Contrastive)> {
+    use {Normalizer::*, Placement::*};
+    let mul = |per_label| Contrastive::new(Weighting::MulSupCon { per_label }, 0.1);
+    vec![
+        ("outside/count", Contrastive::sim_dis()),
+        ("outside/ksum", Contrastive::sim_dis_at(Outside, KSum)),
+        ("num/count", Contrastive::sim_dis_at(Numerator, Count)),
+        ("numden/count", Contrastive::sim_dis_at(Both, Count)),
+        ("any/count", Contrastive::sup_con_any()),
+        ("all/count", Contrastive::sup_con_all()),
+        ("mulsupcon/count", mul(true)),
+        ("mulsupcon_sum/count", mul(false)),
+        ("jaccard/count", Contrastive::jaccard()),
+    ]
+}
+
+fn six() -> Samples {
+    let golden = &golden()["simdissim"];
+    let rows = |key: &str| -> Vec<f64> {
+        golden[key]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(numbers)
+            .collect()
+    };
+    Samples {
+        dims: 2,
+        labels: 3,
+        x: rows("X"),
+        y: rows("Y").iter().map(|y| *y == 1.0).collect(),
+        ..Samples::default()
+    }
+}
+
+// ---- golden and hand-worked values
+
+#[test]
+fn golden_contrastive() {
+    let all = golden();
+    let golden = &all["simdissim"]["cases"];
+    let samples = six();
+    for (name, config) in family() {
+        let want = &golden[name];
+        let config = config.with_temperature(0.5);
+        let mean = samples.run(&config);
+        close(name, &mean.loss, &numbers(&want["mean"]), 1e-12);
+        close(name, &mean.loss_rows, &numbers(&want["per_anchor"]), 1e-12);
+        close(name, &mean.grad_temperature, &numbers(&want["dtau"]), 1e-12);
+        let rows = |key: &str| -> Vec<f64> {
+            want[key]
+                .as_array()
+                .unwrap()
+                .iter()
+                .flat_map(numbers)
+                .collect()
+        };
+        close(name, &mean.grad_embeddings, &rows("dX"), 1e-12);
+        let sum = samples.run(&config.with_reduction(SUM));
+        close(name, &sum.loss, &numbers(&want["sum"]), 1e-12);
+        // On rows that are unit rows already, without normalisation, it is the gradient to those.
+        let mut unit = samples.clone();
+        for x in unit.x.chunks_mut(2) {
+            let norm = x[0].hypot(x[1]);
+            x.iter_mut().for_each(|x| *x /= norm);
+        }
+        let plain = Contrastive {
+            normalize: false,
+            ..config
+        };
+        let out = unit.run(&plain);
+        close(name, &out.loss, &mean.loss, 1e-12);
+        close(name, &out.grad_embeddings, &rows("dZ"), 1e-12);
+    }
+}
+
+#[test]
+fn authors_mulsupcon_divides_by_all_labels() {
+    let config = Contrastive::mul_sup_con_sum().with_temperature(0.5);
+    let all = golden();
+    let sum = &all["simdissim"]["cases"]["mulsupcon_sum/count"]["sum"];
+    close(
+        "ten labels",
+        &six().run(&config).loss,
+        &[numbers(sum)[0] / 10.0],
+        1e-12,
+    );
+}
+
+#[test]
+fn factors_of_the_example() {
+    // S = {0, 1} and the six T of the table; all similarities are 0, so the loss is sum K / |P| log 6.
+    let sets: [&[u8]; 7] = [
+        &[1, 1, 0, 0],
+        &[1, 1, 0, 0],
+        &[0, 0, 1, 0],
+        &[1, 0, 1, 0],
+        &[1, 0, 0, 0],
+        &[1, 1, 1, 1],
+        &[0; 4],
+    ];
+    let factors = [1.0, 0.0, 0.25, 0.5, 1.0 / 3.0, 0.0];
+    for (key, factor) in (1..7).zip(factors) {
+        let pair = Samples::new(
+            &[&[1.0, 0.0], &[0.0, 1.0], &[0.0, -1.0]],
+            &[sets[0], sets[key], &[0; 4]],
+        );
+        let out = pair.run(&Contrastive::sim_dis().with_reduction(NONE));
+        close("K log 2", &out.loss[..1], &[factor * 2f64.ln()], 1e-15);
+    }
+    let x: &[&[f64]] = &[
+        &[1.0, 0.0],
+        &[0.0, 1.0],
+        &[0.0, 1.0],
+        &[0.0, 1.0],
+        &[0.0, 1.0],
+        &[0.0, 1.0],
+        &[0.0, 1.0],
+    ];
+    let all = Samples::new(x, &sets);
+    let out = all.run(&Contrastive::sim_dis().with_reduction(NONE));
+    let want = factors.iter().sum::<f64>() / 4.0 * 6f64.ln();
+    close("all", &out.loss[..1], &[want], 1e-15);
+    // Nothing shared: {2} and {}; equal; overlap {0,2}; inside {0}; around {0,1,2,3}.
+    assert_eq!(all.relations()[..5], [2, 1, 1, 1, 1]);
+    let sums: Vec<u32> = all
+        .relations()
+        .chunks(5)
+        .map(|row| row.iter().sum())
+        .collect();
+    assert_eq!(sums, [6; 7]);
+}
+
+#[test]
+fn info_nce_is_cross_entropy_over_the_keys() {
+    // Similarities 1 and 0 at temperature 0.5: log(1 + e^-2) both ways.
+    let samples = Samples {
+        keys: Some((vec![1.0, 0.0, 0.0, 3.0], vec![false; 2])),
+        own: Some(vec![Some(0), Some(1)]),
+        ..Samples::new(&[&[2.0, 0.0], &[0.0, 1.0]], &[&[0], &[0]])
+    };
+    let config = Contrastive::info_nce().with_temperature(0.5);
+    let out = samples.run(&config);
+    let want = (-2f64).exp().ln_1p();
+    close("loss", &out.loss, &[want], 1e-15);
+    close("rows", &out.loss_rows, &[want; 2], 1e-15);
+    // The same by labels: each its own, nothing left out.
+    let one_hot = vec![true, false, false, true];
+    let labelled = Samples {
+        labels: 2,
+        y: one_hot.clone(),
+        keys: samples.keys.clone().map(|(x, _)| (x, one_hot)),
+        own: None,
+        ..samples.clone()
+    };
+    let same = labelled.run(&Contrastive::sup_con_any().with_temperature(0.5));
+    close("by labels", &same.loss, &out.loss, 1e-15);
+    close("to keys", &same.grad_keys, &out.grad_keys, 1e-15);
+    // An anchor without a pair is inactive.
+    let half = Samples {
+        own: Some(vec![None, Some(1)]),
+        ..samples
+    };
+    close("half", &half.run(&config).loss_rows, &[0.0, want], 1e-15);
+    assert!(contrastive(&config, &half.inputs(&half.x, &[1.0; 4], None)).is_ok());
+    let without = Samples { own: None, ..half };
+    let error = contrastive(&config, &without.inputs(&without.x, &[1.0; 4], None)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "self_index: expected each anchor's pair, found none"
+    );
+}
+
+// ---- gradients
+
+#[test]
+fn gradients_are_those_of_finite_differences() {
+    let mut members = family();
+    members.push(("paired", Contrastive::info_nce()));
+    let reductions = [
+        ContrastiveReduction::MeanActive,
+        ContrastiveReduction::MeanAll,
+        ContrastiveReduction::MeanLabels,
+        SUM,
+        NONE,
+    ];
+    for (turn, (name, config)) in members.iter().enumerate().cycle().take(60) {
+        for (seed, m) in [(turn as u64, 0), (turn as u64 + 100, 6)] {
+            if m == 0 && *name == "paired" {
+                continue;
+            }
+            let config = Contrastive {
+                temperature: 0.5,
+                normalize: seed % 3 > 0,
+                reduction: reductions[(turn + seed as usize / 7) % 5],
+                ..*config
+            };
+            let mut samples = Samples::random(seed, 7, m);
+            let upstream = match config.reduction {
+                NONE => samples.rows(),
+                _ => 1,
+            };
+            let grad = Rng(seed + 5).many(upstream, -2.0, 2.0);
+            samples.grad = Some(grad.clone());
+            let what = format!("{name}, seed {seed}, {config:?}");
+            let out = samples.run(&config);
+            let value = |samples: &Samples, config: &Contrastive| -> f64 {
+                let out = samples.run(config);
+                out.loss.iter().zip(&grad).map(|(l, g)| l * g).sum()
+            };
+            let h = 1e-5;
+            let mut differences = Vec::new();
+            for i in 0..samples.x.len() {
+                let mut moved = [samples.clone(), samples.clone()];
+                moved[0].x[i] += h;
+                moved[1].x[i] -= h;
+                differences
+                    .push((value(&moved[0], &config) - value(&moved[1], &config)) / (2.0 * h));
+            }
+            close(&what, &out.grad_embeddings, &differences, 2e-8);
+            let mut differences = Vec::new();
+            for i in 0..out.grad_keys.len() {
+                let mut moved = [samples.clone(), samples.clone()];
+                moved[0].keys.as_mut().unwrap().0[i] += h;
+                moved[1].keys.as_mut().unwrap().0[i] -= h;
+                differences
+                    .push((value(&moved[0], &config) - value(&moved[1], &config)) / (2.0 * h));
+            }
+            close(&what, &out.grad_keys, &differences, 2e-8);
+            // The temperature is an f32.
+            let (low, high) = (0.498_046_88, 0.501_953_1);
+            let slope = (value(&samples, &config.with_temperature(high))
+                - value(&samples, &config.with_temperature(low)))
+                / f64::from(high - low);
+            close(&what, &out.grad_temperature, &[slope], 2e-4);
+            assert!(out.grad_embeddings.iter().any(|g| *g != 0.0), "{what}");
+        }
+    }
+}
+
+// ---- laws
+
+/// What the documentation says of the placements.
+#[test]
+fn the_numerator_alone_has_the_gradient_of_any() {
+    use {Normalizer::Count, Placement::*};
+    for seed in 0..20 {
+        let samples = Samples::random(seed, 9, if seed % 2 == 0 { 0 } else { 7 });
+        let at = |placement| samples.run(&Contrastive::sim_dis_at(placement, Count));
+        let any = samples.run(&Contrastive::sup_con_any());
+        let numerator = at(Numerator);
+        assert_eq!(
+            numerator.grad_embeddings, any.grad_embeddings,
+            "seed {seed}"
+        );
+        assert_eq!(numerator.grad_keys, any.grad_keys, "seed {seed}");
+        assert_eq!(
+            numerator.grad_temperature, any.grad_temperature,
+            "seed {seed}"
+        );
+        assert!(numerator.loss[0] > any.loss[0] + 1e-3, "seed {seed}");
+        assert_ne!(
+            at(Outside).grad_embeddings,
+            any.grad_embeddings,
+            "seed {seed}"
+        );
+        assert_ne!(at(Both).grad_embeddings, any.grad_embeddings, "seed {seed}");
+    }
+}
+
+#[test]
+fn with_one_label_each_all_are_supcon() {
+    let mut samples = Samples::random(3, 8, 0);
+    samples.y = (0..8 * 5).map(|i| i % 5 == (i / 5) % 3).collect();
+    let any = samples.run(&Contrastive::sup_con_any().with_temperature(0.2));
+    for (name, config) in family() {
+        let out = samples.run(&config.with_temperature(0.2));
+        close(name, &out.loss, &any.loss, 1e-12);
+        close(name, &out.grad_embeddings, &any.grad_embeddings, 1e-12);
+    }
+}
+
+#[test]
+fn losses_do_not_depend_on_the_order_or_the_length_of_rows() {
+    for (turn, (name, config)) in family().into_iter().enumerate() {
+        let samples = Samples::random(turn as u64, 8, 0);
+        let out = samples.run(&config);
+        let order = Rng(9).permutation(8);
+        let mut moved = samples.clone();
+        for (to, from) in order.iter().enumerate() {
+            for d in 0..3 {
+                moved.x[3 * to + d] = samples.x[3 * from + d] * (1.0 + to as f64);
+            }
+            for l in 0..5 {
+                moved.y[5 * to + l] = samples.y[5 * from + l];
+            }
+        }
+        let other = moved.run(&config);
+        close(name, &other.loss, &out.loss, 1e-12);
+        for (to, from) in order.iter().enumerate() {
+            close(
+                name,
+                &other.loss_rows[to..=to],
+                &out.loss_rows[*from..=*from],
+                1e-12,
+            );
+            let scaled: Vec<f64> = other.grad_embeddings[3 * to..3 * to + 3]
+                .iter()
+                .map(|g| g * (1.0 + to as f64))
+                .collect();
+            close(
+                name,
+                &scaled,
+                &out.grad_embeddings[3 * from..3 * from + 3],
+                1e-11,
+            );
+        }
+    }
+}
+
+/// A batch is the same as itself as keys with the self index, its gradient being the sum of both sides'.
+#[test]
+fn a_batch_is_its_own_keys() {
+    for (name, config) in family() {
+        let samples = Samples::random(11, 7, 0);
+        let twice = Samples {
+            keys: Some((samples.x.clone(), samples.y.clone())),
+            own: Some((0..7).map(Some).collect()),
+            ..samples.clone()
+        };
+        let (one, two) = (samples.run(&config), twice.run(&config));
+        close(name, &two.loss, &one.loss, 1e-13);
+        let both: Vec<f64> = two
+            .grad_embeddings
+            .iter()
+            .zip(&two.grad_keys)
+            .map(|(a, b)| a + b)
+            .collect();
+        close(name, &both, &one.grad_embeddings, 1e-12);
+        close(name, &two.grad_temperature, &one.grad_temperature, 1e-12);
+        assert_eq!(samples.relations(), twice.relations());
+    }
+}
+
+// ---- edges
+
+#[test]
+fn inactive_anchors_cost_nothing() {
+    for (name, config) in family() {
+        for samples in [
+            // Alone; no labels at all; nothing shared.
+            Samples::new(&[&[1.0, 2.0]], &[&[1, 0]]),
+            Samples::new(&[&[1.0, 2.0], &[0.5, 1.0]], &[&[0, 0], &[0, 0]]),
+            Samples::new(&[&[1.0, 2.0], &[0.5, 1.0]], &[&[1, 0], &[0, 1]]),
+        ] {
+            let out = samples.run(&config);
+            assert_eq!(out.loss, [0.0], "{name}");
+            assert!(
+                out.grad_embeddings
+                    .iter()
+                    .chain(&out.grad_temperature)
+                    .all(|g| *g == 0.0),
+                "{name}"
+            );
+        }
+        // An anchor with an empty set is a key for the others still, and gets their gradient.
+        let samples = Samples::new(
+            &[&[1.0, 0.2], &[0.8, 0.9], &[-0.1, 1.0]],
+            &[&[1, 0], &[1, 0], &[0, 0]],
+        );
+        let out = samples.run(&config);
+        assert!(out.loss_rows[2] == 0.0 && out.loss_rows[0] > 0.0, "{name}");
+        close(
+            name,
+            &out.loss,
+            &[(out.loss_rows[0] + out.loss_rows[1]) / 2.0],
+            1e-15,
+        );
+        let all = samples.run(&config.with_reduction(ContrastiveReduction::MeanAll));
+        close(name, &all.loss, &[out.loss[0] * 2.0 / 3.0], 1e-15);
+        assert!(out.grad_embeddings[4] != 0.0, "{name}");
+    }
+}
+
+#[test]
+fn no_rows_no_loss() {
+    let empty = Samples {
+        labels: 1,
+        dims: 2,
+        ..Samples::default()
+    };
+    for (name, config) in family() {
+        assert_eq!(empty.run(&config).loss, [0.0], "{name}");
+        assert_eq!(
+            empty.run(&config.with_reduction(NONE)).loss.len(),
+            0,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn rows_of_norm_zero_have_no_gradient() {
+    let x: &[&[f64]] = &[&[0.0, 0.0], &[1.0, 0.5], &[1e-13, 0.0], &[-1.0, 0.5]];
+    let samples = Samples::new(x, &[&[1], &[1], &[1], &[1]]);
+    for (name, config) in family() {
+        let out = samples.run(&config);
+        assert!(out.loss[0].is_finite() && out.loss[0] > 0.0, "{name}");
+        assert_eq!(out.grad_embeddings[..2], [0.0; 2], "{name}");
+        assert_eq!(out.grad_embeddings[4..6], [0.0; 2], "{name}");
+        assert!(out.grad_embeddings[2] != 0.0, "{name}");
+    }
+}
+
+/// Duplicates at a small temperature: the anchor itself, as near as they are, is left out before the maximum.
+#[test]
+fn sharp_temperatures_and_duplicates_stay_exact() {
+    let x: &[&[f64]] = &[&[1.0, 0.0], &[1.0, 0.0], &[-1.0, 0.0], &[-1.0, 0.0]];
+    let samples = Samples::new(x, &[&[1, 0], &[1, 0], &[0, 1], &[0, 1]]);
+    for (name, config) in family() {
+        let out = samples.run(&config.with_temperature(0.01));
+        close(name, &out.loss, &[0.0], 1e-15);
+        // The positive is the farthest: log(2 e^100 + e^-100) + 100.
+        let crossed = Samples::new(x, &[&[1, 0], &[0, 1], &[1, 0], &[0, 1]]);
+        let out = crossed.run(&config.with_temperature(0.01));
+        let tau = f64::from(0.01f32);
+        let want = 2.0 / tau + (2.0 * (-2.0 / tau).exp()).ln_1p();
+        relatively_close(name, &out.loss, &[want], 1e-12);
+        // Alone with a far key: were the anchor in its own denominator, this would be 200.
+        let two = Samples::new(&x[1..3], &[&[1], &[1]]);
+        close(
+            name,
+            &two.run(&config.with_temperature(0.01)).loss,
+            &[0.0],
+            1e-12,
+        );
+    }
+}
+
+#[test]
+fn what_is_not_finite_reaches_active_anchors_alone() {
+    let x: &[&[f64]] = &[&[1.0, 0.0], &[0.6, 0.8], &[0.0, f64::NAN], &[-1.0, 0.0]];
+    for bad in [f64::NAN, INF] {
+        let mut samples = Samples::new(x, &[&[1, 0], &[1, 0], &[0, 0], &[0, 1]]);
+        samples.x[5] = bad;
+        for (name, config) in family() {
+            let out = samples.run(&config);
+            assert!(out.loss[0].is_nan() && out.loss_rows[1].is_nan(), "{name}");
+            assert_eq!(out.loss_rows[2..], [0.0; 2], "{name}");
+            assert!(out.grad_embeddings.iter().all(|g| g.is_nan()), "{name}");
+        }
+    }
+}
+
+/// 3 of 10 is 0.3, in f32 too.
+#[test]
+fn jaccard_thresholds_are_met_by_equals() {
+    let mut sets = [[0u8; 10], [1; 10]];
+    sets[0][..3].fill(1);
+    let samples = Samples::new(&[&[1.0], &[1.0]], &[&sets[0], &sets[1]]);
+    for (threshold, active) in [(0.3, true), (0.30001, false), (0.0, true), (1.0, false)] {
+        let config = Contrastive::new(Weighting::Jaccard { threshold }, 0.5).with_reduction(NONE);
+        let x = [2.0f32, -1.0];
+        let out = contrastive(&config, &samples.inputs::<f32>(&x, &[], None)).unwrap();
+        assert_eq!(out.grad_temperature, [0.0], "one key alone has no slope");
+        // One key: loss 0 either way; what is left of the weight shows in relations of three.
+        let three = Samples::new(
+            &[&[1.0, 0.0], &[0.0, 1.0], &[1.0, 1.0]],
+            &[&sets[0], &sets[1], &[0; 10]],
+        );
+        assert_eq!(three.run(&config).loss[0] > 0.0, active, "{threshold}");
+    }
+}
+
+#[test]
+fn wrong_inputs_are_refused() {
+    let samples = Samples::random(1, 4, 3);
+    let good = samples.inputs(&samples.x, &samples.x[..9], None);
+    let config = Contrastive::sim_dis();
+    assert!(contrastive(&config, &good).is_ok());
+    let own = [Some(0), Some(3), None, None];
+    let refused = |config: Contrastive, inputs: ContrastiveInputs<'_, f64>, message: &str| {
+        let error = contrastive(&config, &inputs).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    };
+    for tau in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        let message = format!("temperature: expected a finite number above 0, found {tau}");
+        refused(config.with_temperature(tau), good, &message);
+    }
+    let inputs = ContrastiveInputs {
+        embeddings: &samples.x[1..],
+        ..good
+    };
+    refused(
+        config,
+        inputs,
+        "embeddings: expected 12 values, found 11 values",
+    );
+    let inputs = ContrastiveInputs {
+        sets: &samples.y[1..],
+        ..good
+    };
+    refused(
+        config,
+        inputs,
+        "labels: expected 20 values, found 19 values",
+    );
+    let inputs = ContrastiveInputs {
+        self_index: Some(&own),
+        ..good
+    };
+    refused(config, inputs, "self_index: expected keys below 3, found 3");
+    let inputs = ContrastiveInputs {
+        self_index: Some(&own[..2]),
+        ..good
+    };
+    refused(
+        config,
+        inputs,
+        "self_index: expected 4 values, found 2 values",
+    );
+    let inputs = ContrastiveInputs { keys: None, ..good };
+    refused(
+        config,
+        inputs,
+        "self_index: expected keys beside it, found none",
+    );
+    let inputs = ContrastiveInputs {
+        grad_loss: Some(&[1.0, 2.0]),
+        ..good
+    };
+    refused(
+        config,
+        inputs,
+        "grad_loss: expected 1 values, found 2 values",
+    );
+    let ksum = Contrastive::sim_dis_at(Placement::Both, Normalizer::KSum);
+    refused(
+        ksum,
+        good,
+        "normalizer: expected count, or the factor outside, found ksum",
+    );
+    let far = Contrastive::new(Weighting::Jaccard { threshold: 1.5 }, 0.1);
+    refused(
+        far,
+        good,
+        "threshold: expected a number from 0 to 1, found 1.5",
+    );
+}
