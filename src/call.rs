@@ -106,16 +106,16 @@ pub(crate) fn build(
         .flat_map(|draft| &draft.bindings)
         .map(reach)
         .max();
-    for (found, most) in [
+    for (reached, most) in [
         (widest.unwrap_or(0), caps.max_binding),
         (scratch_bytes, caps.max_buffer),
     ] {
-        if found > most {
+        if reached > most {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 "scratch",
                 format!("at most {most} bytes"),
-                format!("{found} bytes"),
+                format!("{scratch_bytes} bytes"),
             ));
         }
     }

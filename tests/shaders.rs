@@ -132,6 +132,7 @@ fn standalone_modules_pass_too() {
 // ---- structs
 
 const ROW_STEPS: &str = include_str!("../src/losses/row_steps.rs");
+const CONTRASTIVE_STEPS: &str = include_str!("../src/losses/contrastive_steps.rs");
 
 #[test]
 fn parameter_structs_mirror_the_rust_ones() {
@@ -143,6 +144,15 @@ fn parameter_structs_mirror_the_rust_ones() {
     let finish = find(|module| module.program == Program::Finish);
     let gather = find(|module| module.program == Program::Gather);
 
+    for part in ContrastivePart::ALL {
+        let module = Module {
+            program: Program::Contrastive(part),
+            reduce: Reduce::Tree,
+            workgroup: 64,
+        };
+        let params = reflect(&parse(&module.compose()).unwrap(), "PairParams");
+        assert_eq!(params, Ok(rust_struct("PairParams")));
+    }
     assert_eq!(reflect(&rows, "RowParams"), Ok(rust_struct("RowParams")));
     assert_eq!(reflect(&finish, "Job"), Ok(rust_struct("FinishJob")));
     assert_eq!(reflect(&gather, "Piece"), Ok(rust_struct("GatherPiece")));
@@ -169,9 +179,14 @@ struct Layout {
 }
 
 fn rust_struct(name: &str) -> Layout {
-    let (before, behind) = ROW_STEPS
-        .split_once(&format!("struct {name} {{\n"))
+    let (before, behind) = [ROW_STEPS, CONTRASTIVE_STEPS]
+        .iter()
+        .find_map(|source| source.split_once(&format!("struct {name} {{\n")))
         .unwrap();
+    layout_of(name, before, behind)
+}
+
+fn layout_of(name: &str, before: &str, behind: &str) -> Layout {
     let attributes = before.rsplit("\n\n").next().unwrap();
     assert!(attributes.contains("#[repr(C)]"), "{name}: {attributes}");
     let mut fields = Vec::new();

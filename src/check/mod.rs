@@ -11,7 +11,9 @@ mod contrastive;
 mod data;
 mod rows;
 
-pub use contrastive::{Asked, ContrastiveCase, Others, Points, contrastive_cases, run_contrastive};
+pub use contrastive::{
+    Asked, ContrastiveBench, ContrastiveCase, Others, Points, contrastive_cases, run_contrastive,
+};
 pub use rows::{Data, Depth, Extras, Form, Layout, Mode, RowCase, ThresholdCase, row_cases};
 
 use crate::Error;

@@ -2,11 +2,12 @@
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::fmt;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use wgloss::check::{self, Depth, Outcome, RowCase};
+use wgloss::check::{self, ContrastiveCase, Depth, Outcome, RowCase};
 use wgloss::host::{self, Gpu};
 use wgloss::{Error, ErrorKind, Variant, wgpu};
 
@@ -89,7 +90,7 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
 fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool, Error> {
     let default = gpu.context().variant();
     let variants = gpu.context().caps().variants();
-    let mut work: Vec<(usize, RowCase)> = Vec::new();
+    let mut work: Vec<(usize, Job)> = Vec::new();
     for (i, variant) in variants.iter().enumerate() {
         let cases = match (quick, *variant == default) {
             (false, true) => check::row_cases(Depth::Full),
@@ -101,7 +102,14 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
                 .step_by(if default { 3 } else { 36 })
                 .collect(),
         };
-        work.extend(cases.into_iter().map(|case| (i, case)));
+        work.extend(cases.into_iter().map(|case| (i, Job::Rows(case))));
+        let depth = match (quick, *variant == default) {
+            (false, true) => Depth::Full,
+            (true, true) => Depth::Every,
+            (_, false) => Depth::Sample,
+        };
+        let cases = check::contrastive_cases(depth);
+        work.extend(cases.into_iter().map(|case| (i, Job::Contrastive(case))));
     }
     let bar = ProgressBar::new(work.len() as u64).with_style(
         ProgressStyle::with_template("  {bar:40} {pos}/{len} cases, {msg}")
@@ -118,7 +126,7 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
                     let gpu = Gpu::from_adapter(adapter)?;
                     while let Some((i, case)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let began = Instant::now();
-                        let outcome = check::run(&gpu.with_variant(variants[*i])?, case);
+                        let outcome = case.run(&gpu.with_variant(variants[*i])?);
                         note(&tallies[*i], case, outcome, began.elapsed());
                         bar.set_message(variants[*i].to_string());
                         bar.inc(1);
@@ -144,7 +152,31 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
     report(&variants, default, tallies)
 }
 
-fn note(tally: &Mutex<Tally>, case: &RowCase, outcome: Result<Outcome, Error>, took: Duration) {
+/// A case of either table.
+enum Job {
+    Rows(RowCase),
+    Contrastive(ContrastiveCase),
+}
+
+impl Job {
+    fn run(&self, gpu: &Gpu) -> Result<Outcome, Error> {
+        match self {
+            Job::Rows(case) => check::run(gpu, case),
+            Job::Contrastive(case) => check::run_contrastive(gpu, case),
+        }
+    }
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Job::Rows(case) => case.fmt(f),
+            Job::Contrastive(case) => write!(f, "contrastive {case}"),
+        }
+    }
+}
+
+fn note(tally: &Mutex<Tally>, case: &Job, outcome: Result<Outcome, Error>, took: Duration) {
     let mut tally = tally
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -28,6 +28,9 @@ pub enum Loss {
     Hill,
     /// Soft dice over the labels of a row [--squared]
     Dice,
+    /// Contrastive losses of label sets [--weighting, --placement, --normalizer, --temperature, --threshold,
+    /// --no-normalize]
+    Contrastive,
 }
 
 impl fmt::Display for Loss {
@@ -40,10 +43,14 @@ impl fmt::Display for Loss {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Reduce {
-    /// Mean over the rows
+pub enum Reduce {
+    /// Mean over the rows; of contrastive: over the anchors that have a positive
     #[default]
     Mean,
+    /// contrastive: mean over all anchors
+    MeanAll,
+    /// contrastive: the sum divided by the number of all anchors' labels
+    MeanLabels,
     /// Sum over the rows
     Sum,
     /// One loss per row
@@ -70,9 +77,9 @@ enum Row {
 /// The settings of the losses. Each loss takes some; any other is an error.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// How the rows' losses become the result
-    #[arg(long, value_enum, default_value_t)]
-    reduction: Reduce,
+    /// How the rows' losses become the result [default: mean; contrastive with mulsupcon-sum: mean-labels]
+    #[arg(long, value_enum)]
+    reduction: Option<Reduce>,
     /// zlpr-kl: which divergence [default: symmetric]
     #[arg(long, value_enum)]
     kl: Option<Kl>,
@@ -133,6 +140,7 @@ impl Loss {
             ],
             Loss::Hill => &["--gamma", "--margin", "--smoothing", "--row"],
             Loss::Dice => &["--squared"],
+            Loss::Contrastive => &[],
         }
     }
 
@@ -143,8 +151,8 @@ impl Loss {
 }
 
 impl Settings {
-    /// The loss with these settings, which are checked.
-    pub fn configure(&self, loss: Loss) -> Result<AnyLoss, Error> {
+    /// Refuses what the loss does not take.
+    pub fn refuse_others(&self, loss: Loss) -> Result<(), Error> {
         let given = [
             ("--kl", self.kl.is_some()),
             ("--beta", self.beta.is_some()),
@@ -172,6 +180,12 @@ impl Settings {
                 "one of another loss",
             ));
         }
+        Ok(())
+    }
+
+    /// The loss of rows with these settings, which are checked.
+    pub fn configure(&self, loss: Loss) -> Result<AnyLoss, Error> {
+        self.refuse_others(loss)?;
         let smoothing = self.smoothing.unwrap_or(0.0);
         let row_mean = self.row == Some(Row::Mean);
         let config = match loss {
@@ -229,23 +243,37 @@ impl Settings {
                     ..plain
                 })
             }
+            Loss::Contrastive => {
+                return Err(Error::value("loss", "a loss of rows", loss));
+            }
             Loss::Dice => AnyLoss::Dice(Dice {
                 squared: self.squared,
                 ..Dice::default()
             }),
         };
-        let config = config.with_reduction(match self.reduction {
+        let config = config.with_reduction(match self.reduction.unwrap_or_default() {
             Reduce::Mean => Reduction::Mean,
             Reduce::Sum => Reduction::Sum,
             Reduce::None => Reduction::None,
+            Reduce::MeanAll | Reduce::MeanLabels => {
+                let found = self.reduction();
+                return Err(Error::value("--reduction", "mean, sum or none", found));
+            }
         });
         config.check()?;
         Ok(config)
     }
 
+    /// The reduction, where one is given.
+    pub fn reduce(&self) -> Option<Reduce> {
+        self.reduction
+    }
+
     /// The name of the reduction, as the option has it.
     pub fn reduction(&self) -> &'static str {
-        match self.reduction {
+        match self.reduction.unwrap_or_default() {
+            Reduce::MeanAll => "mean-all",
+            Reduce::MeanLabels => "mean-labels",
             Reduce::Mean => "mean",
             Reduce::Sum => "sum",
             Reduce::None => "none",

@@ -1,5 +1,6 @@
 //! `wgloss run`: a loss of the tensors in a file.
 
+use crate::contrastive::{self, ContrastiveArgs};
 use crate::engine::{self, EngineArgs};
 use crate::losses::{Loss, Settings};
 use crate::rows::RowTensors;
@@ -32,30 +33,37 @@ Tensors that are written with -o, all F32:
 
 One line of JSON goes to stdout: loss (null with --reduction none; as JSON has no such numbers, also
 the strings \"NaN\", \"Infinity\" and \"-Infinity\"), backend, adapter, driver, variant, rows, cols,
-dtype, targets, reduction.
+dtype, targets, reduction.";
 
+const EXIT: &str = "\
 Exit code 2, one line on stderr and nothing written where arguments or tensors are wrong; 1 where the
 machine cannot.";
 
 #[derive(Args, Debug)]
-#[command(after_long_help = TENSORS)]
+#[command(after_long_help = [TENSORS, contrastive::TENSORS, EXIT].join("\n\n"))]
 pub struct RunArgs {
     /// The loss
     #[arg(value_enum)]
-    loss: Loss,
+    pub loss: Loss,
     /// File with the tensors
     #[arg(value_name = "IN.safetensors")]
-    input: PathBuf,
+    pub input: PathBuf,
     /// File for loss and gradients; without it the loss alone is computed
     #[arg(short, value_name = "OUT.safetensors")]
-    output: Option<PathBuf>,
+    pub output: Option<PathBuf>,
     #[command(flatten)]
-    engine: EngineArgs,
+    pub engine: EngineArgs,
     #[command(flatten)]
-    settings: Settings,
+    pub settings: Settings,
+    #[command(flatten)]
+    pub contrastive: ContrastiveArgs,
 }
 
 pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
+    if args.loss == Loss::Contrastive {
+        return contrastive::run(args);
+    }
+    args.contrastive.refuse(args.loss)?;
     let config = args.settings.configure(args.loss)?;
     let output = args.output.as_deref().map(tensors::output).transpose()?;
     let file = TensorFile::open(&args.input)?;
@@ -109,7 +117,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
 }
 
 /// A JSON number, or its name where JSON has none.
-fn number(value: f32) -> Value {
+pub fn number(value: f32) -> Value {
     if value.is_finite() {
         json!(value)
     } else if value.is_nan() {
