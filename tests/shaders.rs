@@ -142,6 +142,7 @@ const HOSTS: &str = concat!(
     include_str!("../src/losses/mcm_steps.rs"),
     include_str!("../src/losses/hcal_steps.rs"),
     include_str!("../src/losses/balance_steps.rs"),
+    include_str!("../src/losses/contrastive_steps.rs"),
 );
 
 #[test]
@@ -154,33 +155,26 @@ fn parameter_structs_mirror_the_rust_ones() {
     let finish = find(|module| module.program == Program::Finish);
     let gather = find(|module| module.program == Program::Gather);
 
-    for (ir, name) in [
-        (find(|module| module.program == Program::Mcm), "McmParams"),
-        (
-            find(|module| module.program == Program::HcalIndex),
-            "IndexParams",
-        ),
-        (find(|module| module.program == Program::Hcal), "HcalParams"),
-        (
-            find(|module| module.program == Program::Balance),
-            "BalanceParams",
-        ),
-    ] {
-        assert_eq!(reflect(&ir, name), Ok(rust_struct(name)));
-    }
     assert_eq!(reflect(&rows, "RowParams"), Ok(rust_struct("RowParams")));
     assert_eq!(reflect(&finish, "Job"), Ok(rust_struct("FinishJob")));
     assert_eq!(reflect(&gather, "Piece"), Ok(rust_struct("GatherPiece")));
-    for (program, name) in [
+    let others = [
         (Program::WdlTheta, "ThetaParams"),
         (Program::Permutation, "PermutationParams"),
-    ] {
-        let all = Module::all(64);
-        let module = all.iter().find(|module| module.program == program).unwrap();
-        assert_eq!(
-            reflect(&parse(&module.compose()).unwrap(), name),
-            Ok(rust_struct(name))
-        );
+        (Program::Mcm, "McmParams"),
+        (Program::HcalIndex, "IndexParams"),
+        (Program::Hcal, "HcalParams"),
+        (Program::Balance, "BalanceParams"),
+    ];
+    let parts = ContrastivePart::ALL.map(|part| (Program::Contrastive(part), "PairParams"));
+    for (program, name) in others.into_iter().chain(parts) {
+        let module = Module {
+            program,
+            reduce: Reduce::Tree,
+            workgroup: 64,
+        };
+        let ir = parse(&module.compose()).unwrap();
+        assert_eq!(reflect(&ir, name), Ok(rust_struct(name)));
     }
     for (ir, name, element) in [
         (&finish, "FinishParams", "FinishJob"),

@@ -17,9 +17,9 @@ fn record_at(field: u32, anchor: u32) -> u32 {
     return params.record + field * params.record_stride + anchor;
 }
 
-fn partial_sum(chunk: u32, field: u32, anchor: u32) -> f32 {
-    let place = params.partial_at + (8u * chunk + field) * params.partial_stride + anchor / 4u;
-    return work[place][anchor & 3u];
+fn partial_sum(chunk: u32, field: u32, row: u32) -> f32 {
+    let place = params.partial_at + (8u * chunk + field) * params.partial_stride + row / 4u;
+    return work[place][row & 3u];
 }
 
 @compute @workgroup_size(WG)
@@ -27,13 +27,14 @@ fn merge(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    let anchor = (group.y * params.groups_x + group.x) * WG + lane;
-    if (anchor >= params.rows) {
+    let row = (group.y * params.groups_x + group.x) * WG + lane;
+    if (row >= params.rows) {
         return;
     }
+    let anchor = params.first_row + row;
     var largest = FAR;
     for (var chunk = 0u; chunk < params.all_chunks; chunk++) {
-        largest = max(largest, partial_sum(chunk, 0u, anchor));
+        largest = max(largest, partial_sum(chunk, 0u, row));
     }
     var sum = 0.0;
     var weight = 0.0;
@@ -43,17 +44,17 @@ fn merge(
     var count = 0.0;
     var unsound = 0.0;
     for (var chunk = 0u; chunk < params.all_chunks; chunk++) {
-        let grown = largest - partial_sum(chunk, 0u, anchor);
+        let grown = largest - partial_sum(chunk, 0u, row);
         let keep = exp(max(-grown, -110.0));
-        let exponentials = partial_sum(chunk, 1u, anchor);
-        let own = partial_sum(chunk, 2u, anchor);
+        let exponentials = partial_sum(chunk, 1u, row);
+        let own = partial_sum(chunk, 2u, row);
         sum += exponentials * keep;
         weight += own;
-        value += partial_sum(chunk, 3u, anchor) + own * grown;
-        lead += partial_sum(chunk, 4u, anchor) + own * grown;
-        tilt += (partial_sum(chunk, 5u, anchor) + exponentials * grown) * keep;
-        count += partial_sum(chunk, 6u, anchor);
-        unsound += partial_sum(chunk, 7u, anchor);
+        value += partial_sum(chunk, 3u, row) + own * grown;
+        lead += partial_sum(chunk, 4u, row) + own * grown;
+        tilt += (partial_sum(chunk, 5u, row) + exponentials * grown) * keep;
+        count += partial_sum(chunk, 6u, row);
+        unsound += partial_sum(chunk, 7u, row);
     }
     let labels = small[params.own_sizes + anchor] & ~UNSOUND;
     var divisor = 1.0;

@@ -153,7 +153,7 @@ fn pairs(
     acc.unsound = over_columns(lane, acc.unsound);
     if (lane < ROW_LANES && row < params.rows) {
         let stride = params.partial_stride;
-        let place = params.partial_at + (params.first_chunk + chunk) * 8u * stride + (params.first_row + row) / 4u;
+        let place = params.partial_at + (params.first_chunk + chunk) * 8u * stride + row / 4u;
         work[place] = acc.largest;
         work[place + stride] = acc.sum;
         work[place + 2u * stride] = acc.weight;

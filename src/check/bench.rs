@@ -445,6 +445,17 @@ impl RowReference {
 }
 
 impl Work {
+    /// A prepared call that moves `bytes` bytes and took `prepare` to make.
+    pub(super) fn new(call: Prepared, bytes: u64, prepare: Duration, loss: wgpu::Buffer) -> Self {
+        Work {
+            call,
+            bytes,
+            prepare,
+            loss: Some(loss),
+            restore: None,
+        }
+    }
+
     /// The dispatches and the scratch size.
     pub fn plan(&self) -> &Plan {
         self.call.plan()

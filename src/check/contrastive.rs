@@ -1,7 +1,8 @@
 //! Cases of the contrastive losses: every weighting, with element type, form of the label sets, keys, reduction, outputs,
 //! layout, shape and kinds of data running through all their values beside it.
 
-use super::arena::{Arena, Place, rounded};
+use super::arena::{Arena, Place, encode, rounded};
+use super::bench::Work;
 use super::compare::compare;
 use super::data::Rng;
 use super::{Depth, Form, Layout, Outcome};
@@ -10,8 +11,10 @@ use crate::losses::contrastive::{
     Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, Keys, LabelSets,
     Normalizer, Placement, RelationInputs, Relations, Weighting,
 };
-use crate::{DType, Error, reference};
+use crate::{DType, Error, Tensor, reference};
 use std::fmt;
+use std::hint::black_box;
+use std::time::Instant;
 
 /// Whom the anchors are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,6 +241,118 @@ pub fn contrastive_cases(depth: Depth) -> Vec<ContrastiveCase> {
         }
     }
     cases
+}
+
+/// A contrastive loss at a shape, to be measured: normal embeddings in f32, sets of up to eight labels as bits, the anchors
+/// among themselves, loss and gradient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ContrastiveBench {
+    /// The loss, with its reduction.
+    pub loss: Contrastive,
+    /// Element type of the embeddings.
+    pub dtype: DType,
+    /// Whether the gradient is computed.
+    pub gradient: bool,
+    /// Anchors.
+    pub rows: usize,
+    /// Dimensions.
+    pub dims: usize,
+    /// Labels.
+    pub labels: usize,
+}
+
+impl ContrastiveBench {
+    /// The embeddings, rounded to their type, and the labels of each row.
+    fn data(&self) -> (Vec<f64>, Vec<Vec<usize>>) {
+        let mut rng = Rng::new(1);
+        let values = (0..self.rows * self.dims).map(|_| rounded(self.dtype, rng.normal()));
+        let values = values.collect();
+        let mut sets = Vec::new();
+        for row in 0..self.rows {
+            let few = (1 + row % 8).min(self.labels);
+            let label = |_| rng.uniform(0.0, self.labels as f64) as usize;
+            sets.push((0..few).map(label).collect());
+        }
+        (values, sets)
+    }
+
+    /// Prepares the call and brings the data to the device.
+    ///
+    /// # Errors
+    /// As [`Contrastive::prepare`]; device errors.
+    pub fn on_gpu(&self, gpu: &Gpu) -> Result<Work, Error> {
+        let (rows, dims) = (self.rows, self.dims);
+        let words = self.labels.div_ceil(32);
+        let (values, sets) = self.data();
+        let mut bits = vec![0_u32; rows * words];
+        for (row, set) in sets.iter().enumerate() {
+            for label in set {
+                bits[row * words + label / 32] |= 1 << (label % 32);
+            }
+        }
+        let size = self.dtype.size() as usize;
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|v| encode(self.dtype, *v).into_iter().take(size))
+            .collect();
+        let (x, bits) = (
+            gpu.upload(&bytes)?,
+            gpu.upload(bytemuck::cast_slice(&bits))?,
+        );
+        let (loss, grad) = (gpu.zeros(4)?, gpu.zeros(4 * (rows * dims) as u64)?);
+        let inputs = ContrastiveInputs::new(
+            Tensor::matrix(&x, self.dtype, rows, dims),
+            LabelSets::Bits(Tensor::matrix(&bits, DType::U32, rows, words)),
+        );
+        let outputs = ContrastiveOutputs {
+            loss: Some(Tensor::vector(&loss, DType::F32, 1)),
+            grad_embeddings: self
+                .gradient
+                .then(|| Tensor::matrix(&grad, DType::F32, rows, dims)),
+            ..ContrastiveOutputs::default()
+        };
+        let began = Instant::now();
+        let call = self.loss.prepare(gpu.context(), &inputs, &outputs)?;
+        let took = began.elapsed();
+        // What a caller has: embeddings and sets read once, the gradient and the loss written.
+        let written = if self.gradient {
+            4 * rows * dims + 4
+        } else {
+            4
+        };
+        let moved = x.size() + bits.size() + written as u64;
+        Ok(Work::new(call, moved, took, loss))
+    }
+
+    /// Computes loss and gradient of the same data on the reference, in f64, each time it is called, and returns the loss.
+    ///
+    /// # Errors
+    /// Bad settings.
+    pub fn on_host(&self) -> Result<impl Fn() -> Result<f64, Error> + use<>, Error> {
+        self.loss.check()?;
+        let bench = *self;
+        let (values, lists) = self.data();
+        let mut sets = vec![false; self.rows * self.labels];
+        for (row, set) in lists.iter().enumerate() {
+            for label in set {
+                sets[row * self.labels + label] = true;
+            }
+        }
+        Ok(move || {
+            let out = reference::contrastive(
+                &bench.loss,
+                &reference::ContrastiveInputs {
+                    rows: bench.rows,
+                    dims: bench.dims,
+                    labels: bench.labels,
+                    embeddings: &values,
+                    sets: &sets,
+                    ..reference::ContrastiveInputs::default()
+                },
+            )?;
+            Ok(black_box(out).loss.first().copied().unwrap_or(0.0))
+        })
+    }
 }
 
 /// The numbers of a case, as they are after rounding to their element types.

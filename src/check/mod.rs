@@ -13,7 +13,9 @@ mod hcal;
 mod mcm;
 mod rows;
 
-pub use contrastive::{Asked, ContrastiveCase, Others, Points, contrastive_cases};
+pub use contrastive::{
+    Asked, ContrastiveBench, ContrastiveCase, Others, Points, contrastive_cases,
+};
 pub use hcal::{HcalCase, HcalMode, NoiseCase, hcal_cases};
 pub use mcm::{Graph, McmCase, McmMode, mcm_cases};
 pub use rows::{

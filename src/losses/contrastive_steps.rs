@@ -506,6 +506,9 @@ pub(super) fn build(
     let keys = own_keys.as_ref().unwrap_or(&anchors);
     let one_side = own_keys.is_none();
 
+    // Half of a binding, since a tile shares one with the gradient to its rows.
+    let room = (caps.max_binding / 2).min(u64::from(u32::MAX));
+
     // The forward pass: chunks of keys, the same for all anchors.
     let row_blocks = n.div_ceil(block.0 as usize) as u64;
     let wanted = (PAIR_GROUPS / row_blocks.max(1)).max(1);
@@ -518,11 +521,15 @@ pub(super) fn build(
         chunks.push((all_chunks, count as u32, each as u32));
         all_chunks += count as u32;
     }
-    let stride = n.div_ceil(4) as u64;
-    let partial_words = 4 * SUM_FIELDS * u64::from(all_chunks) * stride;
+    // The anchors whose chunks' sums are there at a time.
+    let anchor_bytes = 4 * SUM_FIELDS * u64::from(all_chunks.max(1));
+    let sums = usize::try_from(room / anchor_bytes).unwrap_or(usize::MAX);
+    let sums = (sums / block.0 as usize).max(1) * block.0 as usize;
+    let most_rows = anchors.windows.iter().map(|window| window.rows).max();
+    let stride = most_rows.unwrap_or(0).min(sums).div_ceil(4) as u64;
+    let partial_words = SUM_FIELDS * u64::from(all_chunks) * 4 * stride;
 
     // The backward pass: a tile and, behind it, the gradient to its own rows.
-    let room = (caps.max_binding / 2).min(u64::from(u32::MAX));
     let gradient_rows = room / (4 * anchors.z_words).max(1);
     let shape = |rows: usize, cols: usize| {
         let (tile_rows, tile_cols) = tile_shape(rows, cols, block, config.tile_bytes.min(room));
@@ -609,26 +616,43 @@ pub(super) fn build(
     if by_label && n > 0 {
         steps.count(&anchors, keys, base)?;
     }
+    let ends = Ends::new(config, inputs, outputs, base, [steps.small, work], caps)?;
     for own in &anchors.windows {
-        for (other, (first_chunk, count, each)) in keys.windows.iter().zip(&chunks) {
-            let (params, [z, z2, sets, sets2]) = pair_of(
-                (&anchors, *own, *own),
-                (keys, *other, *other),
-                one_side,
-                base,
-            );
+        for rows in pieces(own.first, own.rows, sums) {
+            for (other, (first_chunk, count, each)) in keys.windows.iter().zip(&chunks) {
+                let from = (&anchors, *own, rows);
+                let (params, [z, z2, sets, sets2]) =
+                    pair_of(from, (keys, *other, *other), one_side, base);
+                let params = PairParams {
+                    chunks: *count,
+                    chunk_tiles: *each,
+                    first_chunk: *first_chunk,
+                    ..params
+                };
+                let blocks = rows.rows.div_ceil(block.0 as usize) as u64;
+                let groups = blocks * u64::from(*count);
+                let bindings = [z, z2, sets, sets2, steps.small, work, index];
+                steps.push(ContrastivePart::Pairs, "pairs", groups, params, bindings)?;
+            }
             let params = PairParams {
-                chunks: *count,
-                chunk_tiles: *each,
-                first_chunk: *first_chunk,
-                ..params
+                rows: rows.rows as u32,
+                first_row: rows.first as u32,
+                ..ends.params
             };
-            let groups = own.rows.div_ceil(block.0 as usize) as u64 * u64::from(*count);
-            let bindings = [z, z2, sets, sets2, steps.small, work, index];
-            steps.push(ContrastivePart::Pairs, "pairs", groups, params, bindings)?;
+            let groups = rows.rows.div_ceil(workgroup as usize) as u64;
+            let part = ContrastivePart::Ends;
+            steps.push(part, "merge", groups, params, ends.bindings)?;
         }
     }
-    steps.ends(config, inputs, outputs, n, base, work)?;
+    if ends.total {
+        steps.push(
+            ContrastivePart::Ends,
+            "total",
+            1,
+            ends.params,
+            ends.bindings,
+        )?;
+    }
     for (name, grad, own, other, direction) in sides.into_iter().flatten() {
         let (tile_rows, tile_cols) = shape(own.rows, other.rows);
         let base = PairParams {
@@ -710,49 +734,51 @@ pub(super) fn build(
     call::build(steps.cx, steps.drafts, scratch.words * 4, windows)
 }
 
-impl<'a> Steps<'a, '_> {
-    /// From the sums to each anchor's record, and from the records to the loss, the scale and the temperature's gradient.
-    fn ends(
-        &mut self,
+/// From the sums to each anchor's record, and from the records to the loss, the scale and the temperature's gradient.
+struct Ends<'a> {
+    params: PairParams,
+    bindings: [Bind<'a>; STORAGE_BINDINGS],
+    /// Whether anything needs more than each anchor's own loss.
+    total: bool,
+}
+
+impl<'a> Ends<'a> {
+    fn new(
         config: &Contrastive,
         inputs: &ContrastiveInputs<'a>,
         outputs: &ContrastiveOutputs<'a>,
-        n: usize,
         base: PairParams,
-        work: Bind<'a>,
-    ) -> Result<(), Error> {
+        [small, work]: [Bind<'a>; 2],
+        caps: &Caps,
+    ) -> Result<Self, Error> {
         let mut bindings = [Bind::Nothing; STORAGE_BINDINGS];
         let mut params = base;
         let per_anchor = config.reduction == ContrastiveReduction::None;
         if let Some(t) = &outputs.loss_rows {
-            (bindings[1], params.each_at) = bind_whole("loss_rows", t, self.caps)?;
+            (bindings[1], params.each_at) = bind_whole("loss_rows", t, caps)?;
             params.want_each = 1;
         }
         if let Some(t) = &outputs.loss {
-            (bindings[2], params.loss_at) = bind_whole("loss", t, self.caps)?;
+            (bindings[2], params.loss_at) = bind_whole("loss", t, caps)?;
             params.want_loss = if per_anchor { 2 } else { 1 };
         }
         if let Some(t) = &inputs.grad_loss {
-            (bindings[3], params.upstream_at) = bind_whole("grad_loss", t, self.caps)?;
+            (bindings[3], params.upstream_at) = bind_whole("grad_loss", t, caps)?;
             params.want_upstream = if per_anchor && t.cols() > 1 { 2 } else { 1 };
         }
-        if let Some(t) = &outputs.grad_temperature {
-            (bindings[6], params.grad_at) = bind_whole("grad_temperature", t, self.caps)?;
-            params.want_temperature = 1;
-        }
-        bindings[4] = self.small;
+        bindings[4] = small;
         bindings[5] = work;
-        let part = ContrastivePart::Ends;
-        if n > 0 {
-            let groups = n.div_ceil(self.workgroup as usize) as u64;
-            self.push(part, "merge", groups, params, bindings)?;
+        if let Some(t) = &outputs.grad_temperature {
+            (bindings[6], params.grad_at) = bind_whole("grad_temperature", t, caps)?;
+            params.want_temperature = 1;
         }
         let reduced = outputs.loss.is_some() && !per_anchor;
         let gradient = outputs.grad_embeddings.is_some() || outputs.grad_keys.is_some();
-        if reduced || gradient || outputs.grad_temperature.is_some() {
-            self.push(part, "total", 1, params, bindings)?;
-        }
-        Ok(())
+        Ok(Ends {
+            params,
+            bindings,
+            total: reduced || gradient || outputs.grad_temperature.is_some(),
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The contrastive family, anchor by anchor, with the whole matrix of similarities in memory.
+//! The contrastive family, anchor by anchor, each with the whole row of its similarities.
 //!
 //! Sim-Dis: arXiv 2410.13439. SupCon: Khosla et al., arXiv 2004.11362. `MulSupCon`: Zhang and Wu, AAAI 2024.
 
@@ -180,8 +180,9 @@ pub fn contrastive<T: Real>(
         grad_keys: Vec::new(),
         grad_temperature: vec![T::zero()],
     };
-    // dl_i / ds_ia, and sum over a of it times s_ia, of each active anchor.
-    let mut slopes: Vec<Option<(Vec<T>, T)>> = Vec::new();
+    let mut active = 0;
+    let mut to_anchors = vec![vec![T::zero(); dims]; n];
+    let mut to_keys = vec![vec![T::zero(); dims]; m];
     for i in 0..n {
         let s: Vec<T> = keys
             .z
@@ -211,7 +212,6 @@ pub fn contrastive<T: Real>(
             .filter(|&&p| pairs[p].weight > T::zero())
             .count();
         if positives == 0 {
-            slopes.push(None);
             continue;
         }
         let total = sum(members.iter().map(|&p| pairs[p].weight));
@@ -245,11 +245,23 @@ pub fn contrastive<T: Real>(
         for &a in &members {
             slope[a] = all * e(a) / denominator - c(a);
         }
+        active += 1;
+        let upstream = match inputs.grad_loss {
+            None => T::one(),
+            Some(&[one]) => one,
+            Some(each) => each[i],
+        };
+        let factor = upstream / tau;
+        for &a in &members {
+            for d in 0..dims {
+                to_anchors[i][d] = to_anchors[i][d] + factor * slope[a] * keys.z[a][d];
+                to_keys[a][d] = to_keys[a][d] + factor * slope[a] * anchors.z[i][d];
+            }
+        }
         let along = sum(members.iter().map(|&a| slope[a] * s[a]));
-        slopes.push(Some((slope, along)));
+        out.grad_temperature[0] = out.grad_temperature[0] - factor * along;
     }
 
-    let active = slopes.iter().flatten().count();
     let labels: usize = anchors.labels.iter().map(Vec::len).sum();
     let over = |count: usize| match count {
         0 => T::zero(),
@@ -266,24 +278,6 @@ pub fn contrastive<T: Real>(
         _ => vec![kappa * sum(out.loss_rows.iter().copied())],
     };
 
-    let mut to_anchors = vec![vec![T::zero(); dims]; n];
-    let mut to_keys = vec![vec![T::zero(); dims]; m];
-    for (i, row) in slopes.iter().enumerate() {
-        let Some((slope, along)) = row else { continue };
-        let upstream = match inputs.grad_loss {
-            None => T::one(),
-            Some(&[one]) => one,
-            Some(each) => each[i],
-        };
-        let factor = kappa * upstream / tau;
-        for (a, slope) in slope.iter().enumerate().filter(|(a, _)| counts(i, *a)) {
-            for d in 0..dims {
-                to_anchors[i][d] = to_anchors[i][d] + factor * *slope * keys.z[a][d];
-                to_keys[a][d] = to_keys[a][d] + factor * *slope * anchors.z[i][d];
-            }
-        }
-        out.grad_temperature[0] = out.grad_temperature[0] - factor * *along;
-    }
     if own_keys.is_none() {
         for (to, from) in to_anchors.iter_mut().zip(&to_keys) {
             for (to, from) in to.iter_mut().zip(from) {
@@ -295,13 +289,17 @@ pub fn contrastive<T: Real>(
     if let Some(keys) = &own_keys {
         out.grad_keys = keys.through_norm(config.normalize, &to_keys);
     }
-    if out.loss_rows.iter().any(|l| l.is_nan()) {
+    let gradients = |out: &mut ContrastiveOutputs<T>, change: &dyn Fn(&mut T)| {
         let all = [
             &mut out.grad_embeddings,
             &mut out.grad_keys,
             &mut out.grad_temperature,
         ];
-        all.into_iter().flatten().for_each(|g| *g = T::nan());
+        all.into_iter().flatten().for_each(change);
+    };
+    gradients(&mut out, &|g| *g = kappa * *g);
+    if out.loss_rows.iter().any(|l| l.is_nan()) {
+        gradients(&mut out, &|g| *g = T::nan());
     }
     Ok(out)
 }

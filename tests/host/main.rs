@@ -3,6 +3,7 @@
 
 mod call;
 mod context;
+mod contrastive;
 mod edges;
 mod errors;
 mod overlap;

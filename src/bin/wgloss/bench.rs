@@ -1,5 +1,6 @@
 //! `wgloss bench`: how long a loss takes.
 
+use crate::contrastive::ContrastiveArgs;
 use crate::engine::{self, EngineArgs};
 use crate::losses::{Given, Loss, Settings};
 use clap::{Args, ValueEnum};
@@ -11,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
-use wgloss::check::bench::{RowBench, Spread, Timer};
-use wgloss::check::{Form, Mode, ThresholdCase};
+use wgloss::check::bench::{RowBench, Spread, Timer, Work};
+use wgloss::check::{ContrastiveBench, Form, Mode, ThresholdCase};
 use wgloss::host::Gpu;
-use wgloss::{AnyLoss, DType, Error, ErrorKind, Rowwise, TargetKind};
+use wgloss::losses::contrastive::Weighting;
+use wgloss::{AnyLoss, ContrastiveReduction, DType, Error, ErrorKind, Rowwise, TargetKind};
 
 /// Beside a GPU the reference is timed up to this many elements.
 const MOST_BESIDE: u64 = 1 << 21;
@@ -23,7 +25,7 @@ const MOST_ALONE: u64 = 1 << 26;
 const WARM_UP: Duration = Duration::from_millis(250);
 
 const NOTES: &str = "\
-Data are made once, on the device, from a seed: normal logits times 3, up to 16 positives a row. The call is
+Data are made once, on the device, from a seed: normal logits times 3, up to 16 positives a row; for contrastive, whose\n--shape is embeddings x dimensions, normal rows and up to 8 labels each. The call is
 prepared once; then each clock runs for --time seconds, after a warm-up:
   gpu        one call between two GPU timestamps, in a compute pass of its own
   wall       one call recorded, submitted and waited for
@@ -126,8 +128,23 @@ pub struct BenchArgs {
     csv: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineArgs,
+    /// contrastive, whose shape is embeddings and dimensions: labels [default: 64]
+    #[arg(long, value_name = "L")]
+    labels: Option<usize>,
     #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    contrastive: ContrastiveArgs,
+}
+
+/// What is measured: the way to the device's work and to the reference.
+struct Subject {
+    /// All settings of the loss.
+    settings: String,
+    /// How much the reference has to do, in elements of a loss of rows.
+    elements: u64,
+    on_gpu: Box<dyn Fn(&Gpu) -> Result<Work, Error>>,
+    on_host: Box<dyn Fn() -> Result<Box<dyn Fn() -> Result<f64, Error>>, Error>>,
 }
 
 /// What was measured.
@@ -150,8 +167,7 @@ struct OnDevice {
 type Field = (&'static str, Value);
 
 pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
-    let config = args.settings.configure(args.loss, Given::default())?;
-    let work = row_bench(args, &config)?;
+    let work = subject(args)?;
     if !(args.time > 0.0 && args.time <= 3600.0) {
         return Err(Error::value(
             "--time",
@@ -165,7 +181,7 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
         csv_header(path, &fields(args, &work, &Measured::default(), &[]))?;
     }
     let engine = args.engine.open()?;
-    let elements = work.rows as u64 * work.cols as u64;
+    let elements = work.elements;
     if engine.gpu().is_none() && elements > MOST_ALONE {
         return Err(Error::shape(
             "--shape",
@@ -204,6 +220,83 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
 }
 
 /// What the arguments ask for.
+fn subject(args: &BenchArgs) -> Result<Subject, Error> {
+    if args.loss == Loss::Contrastive {
+        let bench = contrastive_bench(args)?;
+        let (n, dims) = (bench.rows as u64, bench.dims as u64);
+        return Ok(Subject {
+            settings: format!("{:?}, {} labels", bench.loss, bench.labels),
+            // A pair and dimension costs the reference about a fiftieth of a label.
+            elements: n.saturating_mul(n).saturating_mul(dims) / 50,
+            on_gpu: Box::new(move |gpu| bench.on_gpu(gpu)),
+            on_host: Box::new(move || Ok(Box::new(bench.on_host()?))),
+        });
+    }
+    args.contrastive.refuse(args.loss)?;
+    if args.labels.is_some() {
+        return Err(Error::value(
+            "--labels",
+            format!("none with {}", args.loss),
+            "one",
+        ));
+    }
+    let config = args.settings.configure(args.loss, Given::default())?;
+    let bench = row_bench(args, &config)?;
+    Ok(Subject {
+        settings: format!("{:?}", bench.loss),
+        elements: bench.rows as u64 * bench.cols as u64,
+        on_gpu: Box::new(move |gpu| bench.on_gpu(gpu)),
+        on_host: Box::new(move || {
+            let data = bench.on_host()?;
+            Ok(Box::new(move || data.run()))
+        }),
+    })
+}
+
+fn contrastive_bench(args: &BenchArgs) -> Result<ContrastiveBench, Error> {
+    args.settings.refuse_others(args.loss)?;
+    let loss = args.contrastive.configure(&args.settings)?;
+    if loss.weighting == Weighting::Paired || loss.reduction == ContrastiveReduction::None {
+        let found = "infonce, or --reduction none";
+        return Err(Error::value(
+            "contrastive",
+            "a loss of labels and one number",
+            found,
+        ));
+    }
+    if args.targets.is_some() {
+        return Err(Error::value("--targets", "none with contrastive", "one"));
+    }
+    let Shape { rows, cols } = args.shape;
+    let labels = args.labels.unwrap_or(64);
+    let fits = |n: Option<usize>| n.is_some_and(|n| n > 0 && u32::try_from(n).is_ok());
+    if !fits(rows.checked_mul(cols)) || !fits(rows.checked_mul(labels)) {
+        return Err(Error::value(
+            "--shape",
+            "at least one element and fewer than 2^32, of labels too",
+            format!("{rows}x{cols} with {labels} labels"),
+        ));
+    }
+    Ok(ContrastiveBench {
+        loss,
+        dtype: args.dtype.element(),
+        gradient: match args.outputs {
+            Outputs::Both => true,
+            Outputs::Loss => false,
+            other => {
+                return Err(Error::value(
+                    "--outputs",
+                    "both or loss with contrastive",
+                    name(other),
+                ));
+            }
+        },
+        rows,
+        dims: cols,
+        labels,
+    })
+}
+
 fn row_bench(args: &BenchArgs, config: &AnyLoss) -> Result<RowBench, Error> {
     let loss = *config;
     let Shape { rows, cols } = args.shape;
@@ -215,11 +308,7 @@ fn row_bench(args: &BenchArgs, config: &AnyLoss) -> Result<RowBench, Error> {
             format!("{rows}x{cols}"),
         ));
     }
-    let dtype = match args.dtype {
-        Dtype::F32 => DType::F32,
-        Dtype::F16 => DType::F16,
-        Dtype::Bf16 => DType::Bf16,
-    };
+    let dtype = args.dtype.element();
     let form = match (args.targets(), config.target_kind()) {
         (Some(_), TargetKind::Logits) if args.targets.is_some() => {
             return Err(Error::value(
@@ -253,12 +342,12 @@ fn row_bench(args: &BenchArgs, config: &AnyLoss) -> Result<RowBench, Error> {
 
 fn on_device(
     gpu: &Gpu,
-    bench: &RowBench,
+    bench: &Subject,
     budget: Duration,
     progress: &Progress,
 ) -> Result<OnDevice, Error> {
     progress.say("data and kernels");
-    let work = bench.on_gpu(gpu)?;
+    let work = (bench.on_gpu)(gpu)?;
     progress.say("warm-up");
     let timer = Timer::new(gpu, &work, WARM_UP)?;
     let gpu = match timer.has_timestamps() {
@@ -282,16 +371,26 @@ fn on_device(
     })
 }
 
-fn on_host(bench: &RowBench, budget: Duration, progress: &Progress) -> Result<Spread, Error> {
+fn on_host(bench: &Subject, budget: Duration, progress: &Progress) -> Result<Spread, Error> {
     progress.say("reference");
-    let work = bench.on_host()?;
-    work.run()?;
+    let work = (bench.on_host)()?;
+    work()?;
     Spread::sample(budget, 3, || {
         progress.say("reference");
         let began = Instant::now();
-        work.run()?;
+        work()?;
         Ok(vec![began.elapsed()])
     })
+}
+
+impl Dtype {
+    fn element(self) -> DType {
+        match self {
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::Bf16 => DType::Bf16,
+        }
+    }
 }
 
 impl BenchArgs {
@@ -299,6 +398,7 @@ impl BenchArgs {
     fn targets(&self) -> Option<TargetForm> {
         self.targets.or(match self.loss {
             Loss::ZlprKl => None,
+            Loss::Contrastive => Some(TargetForm::Bits),
             Loss::ZlprSoft => Some(TargetForm::Float),
             _ => Some(TargetForm::U8),
         })
@@ -312,13 +412,8 @@ fn name(value: impl ValueEnum) -> String {
         .map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// All settings of the loss.
-fn settings(work: &RowBench) -> String {
-    format!("{:?}", work.loss)
-}
-
 /// All results. Without those of the machine, the names at least.
-fn fields(args: &BenchArgs, work: &RowBench, measured: &Measured, machine: &[Field]) -> Vec<Field> {
+fn fields(args: &BenchArgs, work: &Subject, measured: &Measured, machine: &[Field]) -> Vec<Field> {
     let targets = args.targets().map_or("other".into(), name);
     let mut fields = vec![
         ("loss", json!(args.loss.to_string())),
@@ -328,7 +423,7 @@ fn fields(args: &BenchArgs, work: &RowBench, measured: &Measured, machine: &[Fie
         ("targets", json!(targets)),
         ("outputs", json!(name(args.outputs))),
         ("reduction", json!(args.settings.reduction())),
-        ("settings", json!(settings(work))),
+        ("settings", json!(work.settings)),
     ];
     for name in ["backend", "adapter", "driver", "variant"] {
         let value = machine.iter().find(|(other, _)| *other == name);

@@ -9,9 +9,9 @@ use wgloss::host::{BalanceValues, HcalBatch, HcalNoise, Values, Wanted};
 use wgloss::{Error, Levels};
 
 pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
-    let (config, seed) = args.settings().hcal()?;
-    let output = args.output().map(tensors::output).transpose()?;
-    let file = TensorFile::open(args.input())?;
+    let (config, seed) = args.settings.hcal()?;
+    let output = args.output.as_deref().map(tensors::output).transpose()?;
+    let file = TensorFile::open(&args.input)?;
     let (samples, dim) = match *file.shape("features")? {
         [samples, dim] if dim > 0 => (samples, dim),
         ref shape => {
@@ -95,30 +95,21 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         None => Wanted::Loss,
     };
     let (engine, result) = args
-        .engine()
+        .engine
         .compute(|engine| engine.hcal(&config, &levels, &batch, wanted))?;
     let hvr = result.hvr();
     let loss = run::number(result.loss);
     if let Some(path) = output {
-        let one = |name: String, shape, values| Output {
-            name: name.into(),
-            shape,
-            values: Numbers::F32(values),
-        };
         let mut outputs = vec![
-            one("losses".into(), vec![m], result.losses),
-            one("weights".into(), vec![m], result.weights),
-            one("loss".into(), vec![], vec![result.loss]),
-            one(
-                "grad_features".into(),
-                vec![samples, dim],
-                result.grad_features,
-            ),
-            one("hvr".into(), vec![1], vec![hvr]),
+            Output::reals("losses", vec![m], result.losses),
+            Output::reals("weights", vec![m], result.weights),
+            Output::reals("loss", vec![], vec![result.loss]),
+            Output::reals("grad_features", vec![samples, dim], result.grad_features),
+            Output::reals("hvr", vec![1], vec![hvr]),
         ];
         for (k, grad) in result.grad_prototypes.into_iter().enumerate() {
             let name = format!("grad_prototypes_{}", k + 1);
-            outputs.push(one(name, vec![classes[k], dim], grad));
+            outputs.push(Output::reals(name, vec![classes[k], dim], grad));
         }
         for (k, predictions) in result.predictions.into_iter().enumerate() {
             outputs.push(Output {
@@ -140,7 +131,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         ("classes", json!(classes)),
         ("dtype", json!(batch.features.dtype().to_string())),
         ("hvr", json!(hvr)),
-        ("reduction", json!(args.settings().reduction())),
+        ("reduction", json!(args.settings.reduction())),
     ]))?;
     Ok(ExitCode::SUCCESS)
 }

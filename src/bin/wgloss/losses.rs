@@ -40,6 +40,9 @@ pub enum Loss {
     Mcm,
     /// HCAL [--temperature, --gamma, --aggregation, --attach, --epsilon, --seed]
     Hcal,
+    /// Contrastive losses of label sets [--weighting, --placement, --normalizer, --temperature, --threshold,
+    /// --no-normalize]
+    Contrastive,
 }
 
 impl fmt::Display for Loss {
@@ -52,10 +55,14 @@ impl fmt::Display for Loss {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Reduce {
-    /// Mean over the rows
+pub enum Reduce {
+    /// Mean over the rows; of contrastive: over the anchors that have a positive
     #[default]
     Mean,
+    /// contrastive: mean over all anchors
+    MeanAll,
+    /// contrastive: the sum divided by the number of all anchors' labels
+    MeanLabels,
     /// Sum over the rows
     Sum,
     /// One loss per row
@@ -119,9 +126,9 @@ enum Aggregate {
 /// The settings of the losses. Each loss takes some; any other is an error.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// How the rows' losses become the result
-    #[arg(long, value_enum, default_value_t)]
-    reduction: Reduce,
+    /// How the rows' losses become the result [default: mean; contrastive with mulsupcon-sum: mean-labels]
+    #[arg(long, value_enum)]
+    reduction: Option<Reduce>,
     /// zlpr-kl: which divergence [default: symmetric]
     #[arg(long, value_enum)]
     kl: Option<Kl>,
@@ -199,7 +206,7 @@ pub struct Settings {
     /// wdl, adjacent: with --seed, another permutation for each row
     #[arg(long)]
     seed_per_row: bool,
-    /// hcal: temperature [default: 0.1]
+    /// hcal: temperature [default: 0.1]; contrastive [default: 0.07, mulsupcon and jaccard 0.1]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     temperature: Option<f32>,
     /// hcal: what the classes of the levels beyond the first are compared by [default: sample-mean]
@@ -261,6 +268,7 @@ impl Loss {
                 "--epsilon",
                 "--seed",
             ],
+            Loss::Contrastive => &["--temperature"],
         }
     }
 
@@ -273,23 +281,23 @@ impl Loss {
 impl Settings {
     /// The loss with these settings, which are checked.
     pub fn configure(&self, loss: Loss, given: Given) -> Result<AnyLoss, Error> {
-        self.refuse_options_of_others(loss)?;
+        self.refuse_others(loss)?;
         self.rowwise(loss, given)
     }
 
     /// The constraint module with these settings.
     pub fn mcm(&self) -> Result<Mcm, Error> {
-        self.refuse_options_of_others(Loss::Mcm)?;
+        self.refuse_others(Loss::Mcm)?;
         Ok(Mcm {
             row_mean: self.row != Some(Row::Sum),
-            reduction: self.to_reduction(),
+            reduction: self.to_reduction()?,
         })
     }
 
     /// HCAL with these settings, and the seed of its perturbation.
     pub fn hcal(&self) -> Result<(Hcal, Option<u64>), Error> {
-        self.refuse_options_of_others(Loss::Hcal)?;
-        if self.reduction != Reduce::Mean {
+        self.refuse_others(Loss::Hcal)?;
+        if self.reduction.unwrap_or_default() != Reduce::Mean {
             return Err(Error::value(
                 "--reduction",
                 "mean (hcal's only one)",
@@ -317,15 +325,25 @@ impl Settings {
         Ok((config, self.seed))
     }
 
-    fn to_reduction(&self) -> Reduction {
-        match self.reduction {
-            Reduce::Mean => Reduction::Mean,
-            Reduce::Sum => Reduction::Sum,
-            Reduce::None => Reduction::None,
+    fn to_reduction(&self) -> Result<Reduction, Error> {
+        match self.reduction.unwrap_or_default() {
+            Reduce::Mean => Ok(Reduction::Mean),
+            Reduce::Sum => Ok(Reduction::Sum),
+            Reduce::None => Ok(Reduction::None),
+            Reduce::MeanAll | Reduce::MeanLabels => {
+                let found = self.reduction();
+                Err(Error::value("--reduction", "mean, sum or none", found))
+            }
         }
     }
 
-    fn refuse_options_of_others(&self, loss: Loss) -> Result<(), Error> {
+    /// The temperature, where one is given.
+    pub fn temperature(&self) -> Option<f32> {
+        self.temperature
+    }
+
+    /// Refuses what the loss does not take.
+    pub fn refuse_others(&self, loss: Loss) -> Result<(), Error> {
         let options = [
             ("--kl", self.kl.is_some()),
             ("--beta", self.beta.is_some()),
@@ -437,11 +455,11 @@ impl Settings {
                 ..Dice::default()
             }),
             Loss::Wdl => AnyLoss::Wdl(self.wdl(given)?),
-            Loss::Mcm | Loss::Hcal => {
+            Loss::Mcm | Loss::Hcal | Loss::Contrastive => {
                 return Err(Error::value("loss", "a loss of rows", loss));
             }
         };
-        let config = config.with_reduction(self.to_reduction());
+        let config = config.with_reduction(self.to_reduction()?);
         config.check()?;
         Ok(config)
     }
@@ -514,9 +532,16 @@ impl Settings {
         })
     }
 
+    /// The reduction, where one is given.
+    pub fn reduce(&self) -> Option<Reduce> {
+        self.reduction
+    }
+
     /// The name of the reduction, as the option has it.
     pub fn reduction(&self) -> &'static str {
-        match self.reduction {
+        match self.reduction.unwrap_or_default() {
+            Reduce::MeanAll => "mean-all",
+            Reduce::MeanLabels => "mean-labels",
             Reduce::Mean => "mean",
             Reduce::Sum => "sum",
             Reduce::None => "none",

@@ -6,6 +6,7 @@
 mod adapters;
 mod bench;
 mod check;
+mod contrastive;
 mod engine;
 mod hcal;
 mod losses;

@@ -2,16 +2,16 @@
 
 use crate::engine;
 use crate::run::{self, RunArgs};
-use crate::tensors::{self, Numbers, Output, TensorFile};
+use crate::tensors::{self, Output, TensorFile};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use wgloss::host::{McmRows, Wanted};
 use wgloss::{Error, Hierarchy, Reduction};
 
 pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
-    let config = args.settings().mcm()?;
-    let output = args.output().map(tensors::output).transpose()?;
-    let file = TensorFile::open(args.input())?;
+    let config = args.settings.mcm()?;
+    let output = args.output.as_deref().map(tensors::output).transpose()?;
+    let file = TensorFile::open(&args.input)?;
     let (rows, cols) = match *file.shape("logits")? {
         [rows, cols] => (rows, cols),
         ref shape => return Err(Error::shape("logits", "[B, L]", format!("{shape:?}"))),
@@ -33,24 +33,19 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         None => Wanted::Loss,
     };
     let (engine, result) = args
-        .engine()
+        .engine
         .compute(|engine| engine.mcm(&config, &hierarchy, &inputs, wanted))?;
     let (shape, loss) = match result.loss[..] {
         [loss] if !each => (vec![], run::number(loss)),
         _ => (vec![rows], Value::Null),
     };
     if let Some(path) = output {
-        let one = |name: &'static str, shape, values| Output {
-            name: name.into(),
-            shape,
-            values: Numbers::F32(values),
-        };
         tensors::write(
             &path,
             &[
-                one("loss", shape, result.loss),
-                one("grad_logits", vec![rows, cols], result.grad_logits),
-                one("probabilities", vec![rows, cols], result.probabilities),
+                Output::reals("loss", shape, result.loss),
+                Output::reals("grad_logits", vec![rows, cols], result.grad_logits),
+                Output::reals("probabilities", vec![rows, cols], result.probabilities),
             ],
         )?;
     }
@@ -66,7 +61,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         ("edges", json!(hierarchy.edges())),
         ("pairs", json!(hierarchy.pairs())),
         ("depth", json!(hierarchy.depth())),
-        ("reduction", json!(args.settings().reduction())),
+        ("reduction", json!(args.settings.reduction())),
     ]))?;
     Ok(ExitCode::SUCCESS)
 }

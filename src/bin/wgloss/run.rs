@@ -1,13 +1,14 @@
 //! `wgloss run`: a loss of the tensors in a file.
 
+use crate::contrastive::{self, ContrastiveArgs};
 use crate::engine::{self, EngineArgs};
 use crate::losses::{Given, Loss, Settings};
 use crate::rows::RowTensors;
-use crate::tensors::{self, Numbers, Output, TensorFile};
+use crate::tensors::{self, Output, TensorFile};
 use crate::{hcal, mcm};
 use clap::Args;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use wgloss::host::Wanted;
 use wgloss::{Error, Reduction, Rowwise};
@@ -49,48 +50,37 @@ hvr [1], the share of samples whose predictions break the hierarchy.
 
 One line of JSON goes to stdout: loss (null with --reduction none; as JSON has no such numbers, also
 the strings \"NaN\", \"Infinity\" and \"-Infinity\"), backend, adapter, driver, variant, rows, cols,
-dtype, targets, reduction.
+dtype, targets, reduction.";
 
+const EXIT: &str = "\
 Exit code 2, one line on stderr and nothing written where arguments or tensors are wrong; 1 where the
 machine cannot.";
 
 #[derive(Args, Debug)]
-#[command(after_long_help = TENSORS)]
+#[command(after_long_help = [TENSORS, contrastive::TENSORS, EXIT].join("\n\n"))]
 pub struct RunArgs {
     /// The loss
     #[arg(value_enum)]
-    loss: Loss,
+    pub loss: Loss,
     /// File with the tensors
     #[arg(value_name = "IN.safetensors")]
-    input: PathBuf,
+    pub input: PathBuf,
     /// File for loss and gradients; without it the loss alone is computed
     #[arg(short, value_name = "OUT.safetensors")]
-    output: Option<PathBuf>,
+    pub output: Option<PathBuf>,
     #[command(flatten)]
-    engine: EngineArgs,
+    pub engine: EngineArgs,
     #[command(flatten)]
-    settings: Settings,
-}
-
-impl RunArgs {
-    pub fn input(&self) -> &Path {
-        &self.input
-    }
-
-    pub fn output(&self) -> Option<&Path> {
-        self.output.as_deref()
-    }
-
-    pub fn engine(&self) -> &EngineArgs {
-        &self.engine
-    }
-
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
+    pub settings: Settings,
+    #[command(flatten)]
+    pub contrastive: ContrastiveArgs,
 }
 
 pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
+    if args.loss == Loss::Contrastive {
+        return contrastive::run(args);
+    }
+    args.contrastive.refuse(args.loss)?;
     match args.loss {
         Loss::Mcm => return mcm::run(args),
         Loss::Hcal => return hcal::run(args),
@@ -118,27 +108,30 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     };
     if let Some(path) = output {
         let matrix = vec![rows.rows, rows.cols];
-        let one = |name: &'static str, shape, values| Output {
-            name: name.into(),
-            shape,
-            values: Numbers::F32(values),
-        };
         let mut outputs = vec![
-            one("loss", shape, result.loss),
-            one("grad_logits", matrix.clone(), result.grad_logits),
+            Output::reals("loss", shape, result.loss),
+            Output::reals("grad_logits", matrix.clone(), result.grad_logits),
         ];
         if let Some(name) = tensors.grad_targets() {
-            outputs.push(one(name, matrix, result.grad_targets));
+            outputs.push(Output::reals(name, matrix, result.grad_targets));
         }
         if let Some(shape) = tensors.threshold_shape() {
             let shape = shape.to_vec();
-            outputs.push(one("grad_threshold", shape, result.grad_threshold));
+            outputs.push(Output::reals(
+                "grad_threshold",
+                shape,
+                result.grad_threshold,
+            ));
         }
         if let Some(shape) = tensors.theta_shape() {
-            outputs.push(one("grad_theta", shape.to_vec(), result.grad_theta));
+            outputs.push(Output::reals(
+                "grad_theta",
+                shape.to_vec(),
+                result.grad_theta,
+            ));
         }
         if !result.grad_theta0.is_empty() {
-            outputs.push(one("grad_theta0", vec![1], result.grad_theta0));
+            outputs.push(Output::reals("grad_theta0", vec![1], result.grad_theta0));
         }
         tensors::write(&path, &outputs)?;
     }

@@ -213,6 +213,25 @@ impl TensorFile {
         values.into_iter().enumerate().map(label).collect()
     }
 
+    /// Indices of which -1 is one.
+    pub fn signed(&self, tensor: &str) -> Result<Vec<i32>, Error> {
+        let info = self.info(tensor)?;
+        let wide: Vec<i64> = match info.dtype {
+            Dtype::I32 => return self.read(tensor, info, i32::from_le_bytes),
+            Dtype::U32 => self.read(tensor, info, |b| i64::from(u32::from_le_bytes(b)))?,
+            Dtype::I64 => self.read(tensor, info, i64::from_le_bytes)?,
+            found => return Err(wrong_type(tensor, INDICES, found)),
+        };
+        let narrow = |(at, value): (usize, i64)| {
+            i32::try_from(value).map_err(|_| {
+                let expected = format!("values up to {}", i32::MAX);
+                let found = format!("{value} at {:?}", place(at, &info.shape));
+                Error::value(tensor, expected, found)
+            })
+        };
+        wide.into_iter().enumerate().map(narrow).collect()
+    }
+
     /// Reads a tensor whose elements have `N` bytes.
     fn read<const N: usize, T>(
         &self,
@@ -269,6 +288,21 @@ pub struct Output {
     pub name: Cow<'static, str>,
     pub shape: Vec<usize>,
     pub values: Numbers,
+}
+
+impl Output {
+    /// A tensor of reals.
+    pub fn reals(
+        name: impl Into<Cow<'static, str>>,
+        shape: Vec<usize>,
+        values: Vec<f32>,
+    ) -> Output {
+        Output {
+            name: name.into(),
+            shape,
+            values: Numbers::F32(values),
+        }
+    }
 }
 
 /// The elements of a tensor to write.

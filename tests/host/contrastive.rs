@@ -1,0 +1,500 @@
+//! The contrastive losses: what `prepare` refuses, how many dispatches a call takes, what it keeps for itself.
+
+use crate::call::{Machine, USAGE, entries};
+use wgloss::losses::contrastive::{Normalizer, Placement, Weighting};
+use wgloss::{
+    Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, DType, Error,
+    ErrorKind, Keys, LabelSets, Prepared, RelationInputs, Relations, Tensor, wgpu,
+};
+
+/// One buffer for each tensor of a call.
+struct Memory<'m> {
+    machine: &'m Machine,
+    buffers: Vec<wgpu::Buffer>,
+}
+
+/// Sizes of a call.
+#[derive(Clone, Copy)]
+struct Size {
+    n: usize,
+    m: usize,
+    dims: usize,
+    labels: usize,
+}
+
+const SMALL: Size = Size {
+    n: 5,
+    m: 7,
+    dims: 3,
+    labels: 40,
+};
+
+impl<'m> Memory<'m> {
+    fn new(machine: &'m Machine, size: Size) -> Self {
+        let Size { n, m, dims, labels } = size;
+        let bytes = [
+            4 * n * dims,
+            n * labels,
+            4 * m * dims,
+            4 * m * labels.div_ceil(32),
+            4 * n,
+            4 * n,
+            4 * n,
+            4 * n,
+            4 * n * dims,
+            4 * m * dims,
+            4,
+            20 * n,
+        ];
+        let buffer =
+            |bytes: usize| machine.buffer((bytes as u64).next_multiple_of(4).max(4), USAGE);
+        Memory {
+            machine,
+            buffers: bytes.map(buffer).into(),
+        }
+    }
+
+    fn vector(&self, at: usize, dtype: DType, len: usize) -> Tensor<'_> {
+        Tensor::vector(&self.buffers[at], dtype, len)
+    }
+
+    fn matrix(&self, at: usize, dtype: DType, rows: usize, cols: usize) -> Tensor<'_> {
+        Tensor::matrix(&self.buffers[at], dtype, rows, cols)
+    }
+
+    /// Inputs with everything optional, the keys' sets as bits.
+    fn inputs(&self, size: Size) -> ContrastiveInputs<'_> {
+        let Size { n, m, dims, labels } = size;
+        ContrastiveInputs {
+            keys: Some(Keys {
+                embeddings: self.matrix(2, DType::F32, m, dims),
+                labels: LabelSets::Bits(self.matrix(3, DType::U32, m, labels.div_ceil(32))),
+            }),
+            self_index: Some(self.vector(4, DType::U32, n)),
+            grad_loss: Some(self.vector(5, DType::F32, 1)),
+            ..self.alone(size)
+        }
+    }
+
+    /// Embeddings and sets alone.
+    fn alone(&self, size: Size) -> ContrastiveInputs<'_> {
+        ContrastiveInputs::new(
+            self.matrix(0, DType::F32, size.n, size.dims),
+            LabelSets::Dense(self.matrix(1, DType::U8, size.n, size.labels)),
+        )
+    }
+
+    fn outputs(&self, size: Size, keys: bool) -> ContrastiveOutputs<'_> {
+        ContrastiveOutputs {
+            loss: Some(self.vector(6, DType::F32, 1)),
+            loss_rows: Some(self.vector(7, DType::F32, size.n)),
+            grad_embeddings: Some(self.matrix(8, DType::F32, size.n, size.dims)),
+            grad_keys: keys.then(|| self.matrix(9, DType::F32, size.m, size.dims)),
+            grad_temperature: Some(self.vector(10, DType::F32, 1)),
+        }
+    }
+
+    fn prepare(
+        &self,
+        config: Contrastive,
+        inputs: &ContrastiveInputs<'_>,
+        outputs: &ContrastiveOutputs<'_>,
+    ) -> Result<Prepared, Error> {
+        config.prepare(&self.machine.cx, inputs, outputs)
+    }
+}
+
+#[track_caller]
+fn refused(result: Result<Prepared, Error>, kind: ErrorKind, message: &str) {
+    let error = result.expect_err(message);
+    assert_eq!(
+        (error.kind(), error.to_string()),
+        (kind, message.to_owned())
+    );
+}
+
+#[test]
+fn a_bad_call_is_named() {
+    use ErrorKind::{Buffer, DType as Type, Shape, Value};
+    let machine = Machine::plain();
+    let memory = Memory::new(&machine, SMALL);
+    let config = Contrastive::sim_dis();
+    let good = memory.inputs(SMALL);
+    let outputs = memory.outputs(SMALL, true);
+    assert!(memory.prepare(config, &good, &outputs).is_ok());
+
+    for tau in [0.0, -0.5, f32::NAN, f32::INFINITY] {
+        let message = format!("temperature: expected a finite number above 0, found {tau}");
+        let config = config.with_temperature(tau);
+        refused(memory.prepare(config, &good, &outputs), Value, &message);
+    }
+    let ksum = Contrastive::sim_dis_at(Placement::Numerator, Normalizer::KSum);
+    let message = "normalizer: expected count, or the factor outside, found ksum";
+    refused(memory.prepare(ksum, &good, &outputs), Value, message);
+    let far = Contrastive::new(Weighting::Jaccard { threshold: -0.1 }, 0.1);
+    let message = "threshold: expected a number from 0 to 1, found -0.1";
+    refused(memory.prepare(far, &good, &outputs), Value, message);
+
+    let keys = good.keys.expect("keys");
+    let with_keys = |keys: Keys<'_>| {
+        let inputs = ContrastiveInputs {
+            keys: Some(keys),
+            ..good
+        };
+        memory.prepare(config, &inputs, &outputs)
+    };
+    let narrow = Keys {
+        embeddings: memory.matrix(2, DType::F32, 7, 2),
+        ..keys
+    };
+    refused(
+        with_keys(narrow),
+        Shape,
+        "keys: expected [7, 3], found [7, 2]",
+    );
+    let bytes = Keys {
+        embeddings: memory.matrix(2, DType::U8, 7, 3),
+        ..keys
+    };
+    refused(
+        with_keys(bytes),
+        Type,
+        "keys: expected f32 or f16 or bf16, found u8",
+    );
+    let one_word = Keys {
+        labels: LabelSets::Bits(memory.matrix(3, DType::U32, 7, 1)),
+        ..keys
+    };
+    let message =
+        "key_label_bits: expected sets of 2 words of 32 labels, found sets of 1 words of 32 labels";
+    refused(with_keys(one_word), Shape, message);
+    let few = Keys {
+        labels: LabelSets::Bits(memory.matrix(3, DType::U32, 6, 2)),
+        ..keys
+    };
+    refused(
+        with_keys(few),
+        Shape,
+        "key_label_bits: expected [7, 2], found [6, 2]",
+    );
+    let sparse = Keys {
+        labels: LabelSets::Sparse {
+            offsets: memory.vector(3, DType::U32, 7),
+            indices: memory.vector(3, DType::U32, 2),
+            labels: 40,
+        },
+        ..keys
+    };
+    refused(
+        with_keys(sparse),
+        Shape,
+        "key_label_offsets: expected [8], found [7]",
+    );
+
+    let inputs = ContrastiveInputs {
+        labels: LabelSets::Dense(memory.matrix(1, DType::U8, 4, 40)),
+        ..good
+    };
+    let message = "labels: expected [5, 40], found [4, 40]";
+    refused(memory.prepare(config, &inputs, &outputs), Shape, message);
+    let inputs = ContrastiveInputs {
+        self_index: Some(memory.vector(4, DType::U32, 4)),
+        ..good
+    };
+    let message = "self_index: expected [5], found [4]";
+    refused(memory.prepare(config, &inputs, &outputs), Shape, message);
+    let inputs = ContrastiveInputs {
+        self_index: Some(memory.vector(4, DType::F32, 5)),
+        ..good
+    };
+    let message = "self_index: expected u32, found f32";
+    refused(memory.prepare(config, &inputs, &outputs), Type, message);
+    let inputs = ContrastiveInputs { keys: None, ..good };
+    let message = "self_index: expected keys beside it, found none";
+    refused(memory.prepare(config, &inputs, &outputs), Value, message);
+    let inputs = ContrastiveInputs {
+        self_index: None,
+        ..good
+    };
+    let message = "self_index: expected each anchor's pair, found none";
+    refused(
+        memory.prepare(Contrastive::info_nce(), &inputs, &outputs),
+        Value,
+        message,
+    );
+    let inputs = ContrastiveInputs {
+        grad_loss: Some(memory.vector(5, DType::F32, 5)),
+        ..good
+    };
+    let message = "grad_loss: expected [1], found [5]";
+    refused(memory.prepare(config, &inputs, &outputs), Shape, message);
+
+    let alone = memory.alone(SMALL);
+    let message = "grad_keys: expected keys of their own, found none";
+    refused(memory.prepare(config, &alone, &outputs), Value, message);
+    let none = ContrastiveOutputs::default();
+    let message = "outputs: expected at least one, found none";
+    refused(memory.prepare(config, &good, &none), Value, message);
+    let wrong = ContrastiveOutputs {
+        loss: Some(memory.vector(6, DType::F32, 5)),
+        ..outputs
+    };
+    let message = "loss: expected [1], found [5]";
+    refused(memory.prepare(config, &good, &wrong), Shape, message);
+    let over = ContrastiveOutputs {
+        grad_embeddings: Some(memory.matrix(0, DType::F32, 5, 3)),
+        ..outputs
+    };
+    let message = "grad_embeddings: expected memory apart from embeddings, found an overlap";
+    refused(memory.prepare(config, &good, &over), Buffer, message);
+    let twice = ContrastiveOutputs {
+        loss_rows: Some(memory.vector(6, DType::F32, 5)),
+        ..outputs
+    };
+    let message = "loss_rows: expected memory apart from loss, found an overlap";
+    refused(memory.prepare(config, &good, &twice), Buffer, message);
+}
+
+#[test]
+fn bad_relations_are_named() {
+    use ErrorKind::{Buffer, Shape, Value};
+    let machine = Machine::plain();
+    let memory = Memory::new(&machine, SMALL);
+    let good = RelationInputs {
+        rows: 5,
+        labels: LabelSets::Dense(memory.matrix(1, DType::U8, 5, 40)),
+        keys: None,
+        self_index: None,
+    };
+    let counts = memory.matrix(11, DType::U32, 5, 5);
+    let prepare =
+        |inputs: &RelationInputs<'_>, counts| Relations.prepare(&machine.cx, inputs, counts);
+    let call = prepare(&good, &counts).expect("a good call");
+    assert_eq!(entries(&call), "pack relations");
+    let four = memory.matrix(11, DType::U32, 5, 4);
+    refused(
+        prepare(&good, &four),
+        Shape,
+        "relations: expected [5, 5], found [5, 4]",
+    );
+    let rows = RelationInputs { rows: 4, ..good };
+    refused(
+        prepare(&rows, &counts),
+        Shape,
+        "labels: expected [4, 40], found [5, 40]",
+    );
+    let index = RelationInputs {
+        self_index: Some(memory.vector(4, DType::U32, 5)),
+        ..good
+    };
+    refused(
+        prepare(&index, &counts),
+        Value,
+        "self_index: expected keys beside it, found none",
+    );
+    let over = memory.matrix(1, DType::U32, 5, 5);
+    let message = "relations: expected memory apart from labels, found an overlap";
+    refused(prepare(&good, &over), Buffer, message);
+}
+
+#[test]
+fn what_is_not_wanted_is_not_computed() {
+    let machine = Machine::plain();
+    let memory = Memory::new(&machine, SMALL);
+    let all = memory.outputs(SMALL, true);
+    let nothing = ContrastiveOutputs::default();
+    let mul = Contrastive::mul_sup_con();
+    let by_row = ContrastiveOutputs {
+        loss_rows: all.loss_rows,
+        ..nothing
+    };
+    let loss = ContrastiveOutputs {
+        loss: all.loss,
+        ..nothing
+    };
+    let slope = ContrastiveOutputs {
+        grad_temperature: all.grad_temperature,
+        ..nothing
+    };
+    let detached = ContrastiveOutputs {
+        grad_embeddings: all.grad_embeddings,
+        ..nothing
+    };
+    let keys = ContrastiveOutputs {
+        grad_keys: all.grad_keys,
+        ..nothing
+    };
+    for (config, outputs, expected) in [
+        (Contrastive::sim_dis(), by_row, "pack pack pairs merge"),
+        (Contrastive::sim_dis(), loss, "pack pack pairs merge total"),
+        (
+            Contrastive::sup_con_any(),
+            slope,
+            "pack pack pairs merge total",
+        ),
+        (
+            Contrastive::jaccard(),
+            detached,
+            "pack pack pairs merge total slopes spread project",
+        ),
+        (
+            Contrastive::jaccard(),
+            keys,
+            "pack pack pairs merge total slopes spread project",
+        ),
+        (
+            mul,
+            loss,
+            "pack pack count_labels leave_out pairs merge total",
+        ),
+        (
+            Contrastive::info_nce(),
+            all,
+            "pack pack pairs merge total slopes spread project slopes spread project",
+        ),
+    ] {
+        let call = memory
+            .prepare(config, &memory.inputs(SMALL), &outputs)
+            .expect("a good call");
+        assert_eq!(entries(&call), expected, "{config:?}");
+        assert_eq!(machine.submit(|encoder| call.encode(encoder)), Ok(()));
+    }
+    let alone = memory.outputs(SMALL, false);
+    let call = memory
+        .prepare(mul, &memory.alone(SMALL), &alone)
+        .expect("a good call");
+    let expected = "pack count_labels pairs merge total slopes spread project";
+    assert_eq!(entries(&call), expected);
+}
+
+#[test]
+fn nothing_is_dispatched_for_nothing() {
+    let machine = Machine::plain();
+    for (n, m, dims, labels, expected) in [
+        (0, 3, 2, 4, "pack total spread project"),
+        (3, 0, 2, 4, "pack merge total spread project"),
+        (0, 0, 2, 4, "total"),
+        (3, 2, 0, 4, "pack pack pairs merge total slopes slopes"),
+        (
+            3,
+            2,
+            2,
+            0,
+            "pack pack pairs merge total slopes spread project slopes spread project",
+        ),
+    ] {
+        let size = Size { n, m, dims, labels };
+        let memory = Memory::new(&machine, size);
+        let outputs = memory.outputs(size, true);
+        let call = memory
+            .prepare(Contrastive::sim_dis(), &memory.inputs(size), &outputs)
+            .expect("a good call");
+        assert_eq!(entries(&call), expected, "{n} {m} {dims} {labels}");
+        assert_eq!(machine.submit(|encoder| call.encode(encoder)), Ok(()));
+    }
+}
+
+/// The figure of the specification: 32,768 anchors of 128 dimensions in under 200 MB, whatever the weighting.
+#[test]
+fn large_batches_take_little_scratch() {
+    let machine = Machine::plain();
+    let size = Size {
+        n: 32_768,
+        m: 0,
+        dims: 128,
+        labels: 90,
+    };
+    let memory = Memory::new(&machine, size);
+    let outputs = memory.outputs(size, false);
+    let inputs = memory.alone(size);
+    for config in [
+        Contrastive::sim_dis(),
+        Contrastive::mul_sup_con(),
+        Contrastive::jaccard().with_reduction(ContrastiveReduction::MeanAll),
+    ] {
+        let call = memory
+            .prepare(config, &inputs, &outputs)
+            .expect("a good call");
+        let scratch = call.plan().scratch_bytes;
+        println!("{} bytes, {} steps", scratch, call.plan().steps.len());
+        assert!(scratch < 100_000_000, "{scratch}");
+        // A copy of the rows and a tile; no 32,768 x 32,768.
+        assert!(scratch > 16_777_216 + (32 << 20));
+        assert_eq!(call.plan().windows, 1);
+        let widest = call.plan().steps.iter().flat_map(|step| step.groups).max();
+        assert!(widest <= Some(65_535));
+        assert_eq!(machine.submit(|encoder| call.encode(encoder)), Ok(()));
+    }
+    // The tile is a setting.
+    let small = Contrastive {
+        tile_bytes: 1 << 20,
+        ..Contrastive::sim_dis()
+    };
+    let call = memory
+        .prepare(small, &inputs, &outputs)
+        .expect("a good call");
+    assert!(call.plan().scratch_bytes < 30_000_000);
+    // The loss alone needs none.
+    let loss = ContrastiveOutputs {
+        loss: outputs.loss,
+        ..ContrastiveOutputs::default()
+    };
+    let call = memory.prepare(small, &inputs, &loss).expect("a good call");
+    assert!(call.plan().scratch_bytes < 22_000_000);
+}
+
+#[test]
+fn batches_beyond_a_binding_are_cut_into_windows() {
+    let machine = Machine::narrow(1 << 18);
+    let size = Size {
+        n: 2000,
+        m: 1500,
+        dims: 100,
+        labels: 300,
+    };
+    let memory = Memory::new(&machine, size);
+    let outputs = memory.outputs(size, true);
+    let config = Contrastive {
+        tile_bytes: 1 << 16,
+        ..Contrastive::mul_sup_con()
+    };
+    let call = memory
+        .prepare(config, &memory.inputs(size), &outputs)
+        .expect("a good call");
+    // 448 bytes a row in f32, 585 rows a binding, 512 in whole windows.
+    assert_eq!(call.plan().windows, 4 * 3);
+    let pairs = entries(&call)
+        .split(' ')
+        .filter(|entry| *entry == "pairs")
+        .count();
+    // Of each window of anchors in 8 pieces, so that the sums of their chunks fit.
+    assert_eq!(pairs, 8 * 12);
+    assert_eq!(machine.submit(|encoder| call.encode(encoder)), Ok(()));
+
+    let wide = Size {
+        dims: 4096,
+        ..SMALL
+    };
+    let memory = Memory::new(&machine, wide);
+    let call = memory
+        .prepare(
+            Contrastive::sim_dis(),
+            &memory.inputs(wide),
+            &memory.outputs(wide, true),
+        )
+        .expect("few rows fit whatever their width");
+    assert_eq!(call.plan().windows, 1);
+    let many = Size {
+        n: 100,
+        dims: 4096,
+        ..SMALL
+    };
+    let memory = Memory::new(&machine, many);
+    let result = memory.prepare(
+        Contrastive::sim_dis(),
+        &memory.inputs(many),
+        &memory.outputs(many, true),
+    );
+    let message = "embeddings: expected rows of at most 2048 bytes in f32 and as label bits, found 16384 bytes";
+    refused(result, ErrorKind::Unsupported, message);
+}
