@@ -338,8 +338,10 @@ fn fit(
 
 /// Prints the scores after the last epoch.
 fn table(runs: &[Run]) {
+    let names = runs.iter().map(|run| run.name.len());
+    let width = names.max().unwrap_or(0).max(8);
     println!(
-        "\n{:<8} {:>15} {:>8} {:>8} {:>12} {:>17} {:>17}",
+        "\n{:<width$} {:>15} {:>8} {:>8} {:>12} {:>17} {:>17}",
         "loss",
         "subset accuracy",
         "micro F1",
@@ -351,7 +353,7 @@ fn table(runs: &[Run]) {
     for run in runs {
         let Some(s) = run.test.last() else { continue };
         println!(
-            "{:<8} {:>15.4} {:>8.4} {:>8.4} {:>12.4} {:>17.4} {:>17.3}",
+            "{:<width$} {:>15.4} {:>8.4} {:>8.4} {:>12.4} {:>17.4} {:>17.3}",
             run.name,
             s.subset_accuracy,
             s.micro_f1,
