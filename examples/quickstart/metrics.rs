@@ -1,5 +1,5 @@
-//! Scores of multi-label predictions, with scikit-learn's definitions. A label is predicted where its logit is
-//! positive; ranks come from the logits.
+//! Scores of multi-label predictions, with scikit-learn's definitions. A label is predicted where its logit is above a
+//! threshold; ranks come from the logits.
 
 /// Scores of a set of samples.
 #[derive(Clone, Copy, Debug)]
@@ -19,14 +19,14 @@ pub struct Scores {
 
 impl Scores {
     /// Scores of row-major logits against row-major labels, `cols` to a row.
-    pub fn of(logits: &[f32], labels: &[u8], cols: usize) -> Scores {
+    pub fn of(logits: &[f32], labels: &[u8], cols: usize, threshold: f32) -> Scores {
         let rows = (labels.len() / cols) as f64;
         let mut counts = vec![[0u32; 3]; cols]; // of each label: right, predicted, present
         let (mut exact, mut ranking, mut precision) = (0.0, 0.0, 0.0);
         for (s, y) in logits.chunks_exact(cols).zip(labels.chunks_exact(cols)) {
             let mut all_right = true;
             for ((s, y), count) in s.iter().zip(y).zip(&mut counts) {
-                let (predicted, present) = (*s > 0.0, *y != 0);
+                let (predicted, present) = (*s > threshold, *y != 0);
                 all_right &= predicted == present;
                 count[0] += u32::from(predicted && present);
                 count[1] += u32::from(predicted);
@@ -47,6 +47,27 @@ impl Scores {
             average_precision: precision / rows,
         }
     }
+}
+
+/// The threshold with the best micro F1 on these rows, halfway between two logits; 0 where nothing is to be found.
+pub fn best_threshold(logits: &[f32], labels: &[u8]) -> f32 {
+    let mut falling: Vec<(f32, bool)> = (logits.iter().zip(labels))
+        .map(|(s, y)| (*s, *y != 0))
+        .collect();
+    falling.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let present = falling.iter().filter(|(_, present)| *present).count() as u32;
+    let (mut right, mut best) = (0, (0.0, 0.0));
+    for (i, (s, is_present)) in falling.iter().enumerate() {
+        right += u32::from(*is_present);
+        let next = falling.get(i + 1).map_or(*s - 1.0, |(next, _)| *next);
+        let score = f1([right, i as u32 + 1, present]);
+        if next < *s && score > best.0 {
+            let middle = s.midpoint(next);
+            // Of neighbouring numbers the middle may be the upper one.
+            best = (score, if middle < *s { middle } else { next });
+        }
+    }
+    best.1
 }
 
 fn f1([right, predicted, present]: [u32; 3]) -> f64 {
@@ -93,7 +114,7 @@ fn row_average_precision(s: &[f32], y: &[u8]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::Scores;
+    use super::{Scores, best_threshold};
 
     fn close(found: f64, expected: f64) {
         assert!(
@@ -109,6 +130,7 @@ mod tests {
             &[2.0, -1.0, 1.0, -3.0, -0.5, -2.0, -1.0, 0.5],
             &[1, 1, 0, 0, 0, 0, 0, 1],
             4,
+            0.0,
         );
         close(scores.subset_accuracy, 0.5);
         close(scores.micro_f1, 2.0 * 2.0 / (3.0 + 3.0));
@@ -125,7 +147,7 @@ mod tests {
 
     #[test]
     fn level_labels_count_against_the_model() {
-        let scores = Scores::of(&[0.0, 0.0, 0.0, 0.0], &[1, 0, 0, 0], 4);
+        let scores = Scores::of(&[0.0, 0.0, 0.0, 0.0], &[1, 0, 0, 0], 4, 0.0);
         close(scores.ranking_loss, 1.0);
         close(scores.average_precision, 0.25);
         close(scores.micro_f1, 0.0); // 0 is not positive: nothing is predicted
@@ -133,14 +155,39 @@ mod tests {
 
     #[test]
     fn rows_with_no_label_or_all() {
-        let scores = Scores::of(&[-1.0, -2.0, 3.0, 1.0], &[0, 0, 1, 1], 2);
+        let scores = Scores::of(&[-1.0, -2.0, 3.0, 1.0], &[0, 0, 1, 1], 2, 0.0);
         close(scores.subset_accuracy, 1.0);
         close(scores.ranking_loss, 0.0);
         close(scores.average_precision, 1.0);
         close(scores.micro_f1, 1.0);
         close(scores.macro_f1, 1.0);
-        let none = Scores::of(&[-1.0, -2.0], &[0, 0], 2);
+        let none = Scores::of(&[-1.0, -2.0], &[0, 0], 2, 0.0);
         close(none.micro_f1, 0.0);
         close(none.macro_f1, 0.0);
+    }
+    #[test]
+    fn threshold_decides_and_does_not_rank() {
+        let (logits, labels) = ([5.0, 3.0, 4.0, 2.0], [1, 0, 1, 0]);
+        let scores = Scores::of(&logits, &labels, 2, 3.5);
+        close(scores.subset_accuracy, 1.0);
+        close(scores.ranking_loss, 0.0);
+        let scores = Scores::of(&logits, &labels, 2, 4.0); // 4 is not above 4
+        close(scores.subset_accuracy, 0.5);
+        close(scores.ranking_loss, 0.0);
+    }
+
+    #[test]
+    fn best_threshold_by_hand() {
+        // F1 by how many of the largest logits are predicted: 2/4, 4/5, 4/6, 6/7, 6/8.
+        let (logits, labels) = ([1.0, 9.0, 3.0, 7.0, 5.0], [0, 1, 1, 1, 0]);
+        assert_eq!(best_threshold(&logits, &labels), 2.0);
+        // Level logits are predicted together or not at all: 2/3 beats the 1/2 of the first alone.
+        assert_eq!(best_threshold(&[4.0, 0.0, 2.0, 2.0], &[0, 0, 1, 1]), 1.0);
+        // All predicted.
+        assert_eq!(best_threshold(&[-2.0, -3.0], &[1, 1]), -3.5);
+        let above = 1.0_f32.next_up();
+        assert_eq!(best_threshold(&[above, 1.0], &[1, 0]), 1.0);
+        assert_eq!(best_threshold(&[], &[]), 0.0);
+        assert_eq!(best_threshold(&[1.0, 2.0], &[0, 0]), 0.0);
     }
 }

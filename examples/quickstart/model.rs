@@ -1,6 +1,5 @@
 //! A network with one hidden layer, its backward pass and its optimiser, in plain loops: the sets here are small.
 
-const RATE: f32 = 1e-3;
 // Dropout and decay of the weights: without them a thousand samples are soon learnt by heart.
 const KEEP: f32 = 0.5;
 const DECAY: f32 = 0.5;
@@ -37,15 +36,17 @@ impl Rng {
 }
 
 /// Numbers that are learnt, by `AdamW`.
-struct Parameter {
-    value: Vec<f32>,
+pub struct Parameter {
+    /// As they are now.
+    pub value: Vec<f32>,
     mean: Vec<f32>,
     square: Vec<f32>,
     steps: i32,
 }
 
 impl Parameter {
-    fn new(value: Vec<f32>) -> Self {
+    /// Begins with these.
+    pub fn new(value: Vec<f32>) -> Self {
         Parameter {
             mean: vec![0.0; value.len()],
             square: vec![0.0; value.len()],
@@ -54,7 +55,8 @@ impl Parameter {
         }
     }
 
-    fn learn(&mut self, gradient: &[f32], decay: f32) {
+    /// One step down the gradient.
+    pub fn learn(&mut self, gradient: &[f32], rate: f32, decay: f32) {
         const MEAN: f32 = 0.9;
         const SQUARE: f32 = 0.999;
         self.steps += 1;
@@ -64,7 +66,7 @@ impl Parameter {
             self.mean[i] = MEAN * self.mean[i] + (1.0 - MEAN) * g;
             self.square[i] = SQUARE * self.square[i] + (1.0 - SQUARE) * g * g;
             let step = self.mean[i] * mean_scale / ((self.square[i] * square_scale).sqrt() + 1e-8);
-            self.value[i] -= RATE * (step + decay * self.value[i]);
+            self.value[i] -= rate * (step + decay * self.value[i]);
         }
     }
 }
@@ -114,7 +116,7 @@ impl Linear {
     }
 
     /// One step down the gradient to the output.
-    fn learn(&mut self, x: &[f32], gradient: &[f32]) {
+    fn learn(&mut self, x: &[f32], gradient: &[f32], rate: f32) {
         let mut to_weight = vec![0.0; self.weight.value.len()];
         let mut to_bias = vec![0.0; self.outputs];
         let rows = x.chunks_exact(self.inputs());
@@ -124,8 +126,8 @@ impl Linear {
                 add_scaled(to_weight, *x, gradient);
             }
         }
-        self.weight.learn(&to_weight, DECAY);
-        self.bias.learn(&to_bias, 0.0);
+        self.weight.learn(&to_weight, rate, DECAY);
+        self.bias.learn(&to_bias, rate, 0.0);
     }
 }
 
@@ -179,13 +181,13 @@ impl Mlp {
     }
 
     /// One step of the optimiser from the loss's gradient to the logits.
-    pub fn learn(&mut self, x: &[f32], activations: &Activations, grad_logits: &[f32]) {
+    pub fn learn(&mut self, x: &[f32], activations: &Activations, grad_logits: &[f32], rate: f32) {
         let mut gradient = self.second.backward(grad_logits);
         for (gradient, unit) in gradient.iter_mut().zip(&activations.hidden) {
             // 0 where the unit was negative or dropped.
             *gradient = if *unit > 0.0 { *gradient / KEEP } else { 0.0 };
         }
-        self.second.learn(&activations.hidden, grad_logits);
-        self.first.learn(x, &gradient);
+        self.second.learn(&activations.hidden, grad_logits, rate);
+        self.first.learn(x, &gradient, rate);
     }
 }
