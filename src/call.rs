@@ -102,16 +102,16 @@ pub(crate) fn build(
         Bind::Scratch { size, .. } => size,
         Bind::Nothing | Bind::Region { .. } => 0,
     });
-    for (bytes, most) in [
+    for (reached, most) in [
         (reach.max().unwrap_or(0), caps.max_binding),
         (scratch_bytes, caps.max_buffer),
     ] {
-        if bytes > most {
+        if reached > most {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 "scratch",
                 format!("at most {most} bytes"),
-                format!("{bytes} bytes"),
+                format!("{scratch_bytes} bytes"),
             ));
         }
     }
