@@ -12,6 +12,9 @@ use std::process::Command;
 use wgloss::reference::{self, RowInputs, RowOutputs, Threshold};
 use wgloss::{Bce, Reduction, Zlpr};
 
+#[path = "cli/hierarchy.rs"]
+mod hierarchy;
+
 const DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
 
 // ---- files
