@@ -4,6 +4,8 @@
 //! Without an adapter all of them show as ignored; with `WGLOSS_REQUIRE_GPU=1` that is a failure instead.
 
 mod embed;
+mod hcal;
+mod mcm;
 mod per_label;
 mod regimes;
 mod table;
@@ -30,7 +32,15 @@ fn devices() -> Result<[Gpu; 2], Error> {
 fn main() {
     let args = Arguments::from_args();
     let required = std::env::var("WGLOSS_REQUIRE_GPU").is_ok_and(|v| v == "1");
-    let tests: Vec<Test> = [regimes::TESTS, embed::TESTS, zlpr::TESTS, per_label::TESTS].concat();
+    let tests: Vec<Test> = [
+        regimes::TESTS,
+        embed::TESTS,
+        zlpr::TESTS,
+        per_label::TESTS,
+        mcm::TESTS,
+        hcal::TESTS,
+    ]
+    .concat();
     let trials = match devices() {
         Ok(devices) => {
             let info = devices[0].info();

@@ -5,6 +5,7 @@ mod call;
 mod context;
 mod edges;
 mod errors;
+mod hierarchy;
 mod overlap;
 mod pipelines;
 mod plans;
