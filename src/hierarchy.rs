@@ -5,12 +5,12 @@
 //! is what [`Hcal`](crate::Hcal) needs; [`Hierarchy::from_levels`] makes the one of the other.
 //!
 //! Nodes are numbered, and errors name them by number. Building takes time and memory in proportion to nodes, edges and
-//! pairs of a node and a descendant of it: WordNet's nouns (82,192 nodes, depth 19) have under a million such pairs.
+//! pairs of a node and a descendant of it: WordNet's nouns (82,192 nodes, 84,505 edges, 20 deep) have 825,938 of them.
 
 use crate::{Error, ErrorKind};
 
 /// Most pairs of a node and a descendant.
-const MOST_PAIRS: usize = 1 << 30;
+const MOST_PAIRS: usize = 1 << 27;
 
 /// A directed acyclic graph of classes, with the descendants and the ancestors of every node, itself among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Hierarchy {
     /// # Errors
     /// [`ErrorKind::Value`] names the nodes of an edge out of range, of a self-loop, of an edge that is there twice, and
     /// of a cycle; [`ErrorKind::Shape`] where there is no node or there are 2^31 or more;
-    /// [`ErrorKind::Unsupported`] from 2^30 pairs of a node and a descendant on.
+    /// [`ErrorKind::Unsupported`] from 2^27 pairs of a node and a descendant on.
     pub fn from_edges(nodes: usize, edges: &[[u32; 2]]) -> Result<Hierarchy, Error> {
         if nodes == 0 || nodes >= 1 << 31 || edges.len() >= 1 << 31 {
             return Err(Error::shape(

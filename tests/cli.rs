@@ -14,6 +14,8 @@ use wgloss::{Bce, Reduction, Zlpr};
 
 #[path = "cli/contrastive.rs"]
 mod contrastive;
+#[path = "cli/hierarchy.rs"]
+mod hierarchy;
 
 const DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
 

@@ -5,6 +5,8 @@
 
 mod contrastive;
 mod embed;
+mod hcal;
+mod mcm;
 mod per_label;
 mod regimes;
 mod table;
@@ -39,6 +41,8 @@ fn main() {
         per_label::TESTS,
         wdl::TESTS,
         contrastive::TESTS,
+        mcm::TESTS,
+        hcal::TESTS,
     ]
     .concat();
     let trials = match devices() {

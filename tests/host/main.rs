@@ -6,6 +6,7 @@ mod context;
 mod contrastive;
 mod edges;
 mod errors;
+mod hierarchy;
 mod overlap;
 mod pipelines;
 mod plans;

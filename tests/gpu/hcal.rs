@@ -1,0 +1,336 @@
+//! HCAL and balance beyond the case table.
+
+use crate::mcm::narrow;
+use crate::{Test, table};
+use libtest_mimic::Failed;
+use wgloss::check::{Case, HcalCase, HcalMode, Layout, NoiseCase};
+use wgloss::host::{BalanceValues, Engine, Gpu, HcalBatch, HcalNoise, Values, Wanted};
+use wgloss::losses::hcal::{Aggregation, HcalInputs, HcalOutputs, Noise};
+use wgloss::reference;
+use wgloss::{Balance, BalanceInputs, BalanceOutputs, BalanceState, DType, Hcal, Levels, Tensor};
+
+pub const TESTS: &[Test] = &[
+    ("hcal/golden_values", golden),
+    ("hcal/windows_of_small_bindings", windows),
+    ("hcal/a_hundred_thousand_classes", many_classes),
+    (
+        "hcal/more_elements_than_groups_in_a_dimension",
+        many_samples,
+    ),
+    ("hcal/empty_batch_and_bit_identical_repeats", repeats),
+    ("hcal/an_epoch_counts_without_reading_back", epoch),
+    ("balance/each_kind_is_the_reference", balances),
+];
+
+const PLAIN: HcalCase = HcalCase {
+    config: Hcal {
+        temperature: 0.1,
+        aggregation: Aggregation::Tree,
+        balance: Balance::Adaptive {
+            gamma: 0.5,
+            attach: false,
+        },
+        epsilon: 0.05,
+        scores: 1 << 24,
+    },
+    noise: NoiseCase::Seeded,
+    dtypes: (DType::F32, DType::F32),
+    mode: HcalMode::All,
+    missing: 0.1,
+    layout: Layout::Apart,
+    size: 1.0,
+    samples: 20,
+    dim: 12,
+    classes: &[30, 7, 3],
+    seed: 1,
+};
+
+fn golden(gpu: &Gpu) -> Result<(), Failed> {
+    let levels = Levels::new(&[3, 2], &[&[0, 0, 1]])?;
+    let first = [1.0, 2.0, 2.0, 2.0, -1.0, 2.0, 2.0, 2.0, -1.0];
+    let second = [1.0, 0.0, 1.0, 0.0, 2.0, -1.0];
+    let features = [3.0, 4.0, 0.0, 0.0, 3.0, 4.0, 4.0, 0.0, 3.0, -3.0, 0.0, 4.0];
+    let batch = HcalBatch {
+        samples: 4,
+        dim: 3,
+        features: Values::F32(&features),
+        prototypes: &[Values::F32(&first), Values::F32(&second)],
+        labels: &[0, 1, 2, 2, 0, 0, 1, 1],
+        noise: HcalNoise::None,
+        balance: BalanceValues::None,
+        grad_loss: None,
+    };
+    let engine = Engine::on(gpu.clone());
+    let result = engine.hcal(&Hcal::default(), &levels, &batch, Wanted::Gradients)?;
+    for (what, found, expected) in [
+        ("l_1", result.losses[0], 6.081623126648),
+        ("l_2", result.losses[1], 4.635045305294),
+        ("lambda_1", result.weights[0], 0.947507056964),
+        ("L", result.loss, 6.005687999474),
+    ] {
+        let good = (f64::from(found) - expected).abs() <= 3e-6 * expected;
+        if !good {
+            return Err(format!("{what} is {found}, expected {expected}").into());
+        }
+    }
+    Ok(())
+}
+
+/// Prototypes, scores and gradients in several windows, by bindings of 64 KiB.
+fn windows(gpu: &Gpu) -> Result<(), Failed> {
+    let small = narrow(gpu, 64 << 10)?;
+    let mut cases = Vec::new();
+    for (noise, dtype, scores) in [
+        (NoiseCase::Given, DType::F32, 1 << 24),
+        (NoiseCase::Seeded, DType::F16, 9000),
+        (NoiseCase::None, DType::Bf16, 1),
+    ] {
+        cases.push(Case::Hcal(HcalCase {
+            config: Hcal {
+                scores,
+                ..PLAIN.config
+            },
+            noise,
+            dtypes: (dtype, dtype),
+            samples: 50,
+            dim: 40,
+            classes: &[1700, 900, 9],
+            ..PLAIN
+        }));
+    }
+    table::run_cases(&small, &cases)
+}
+
+fn many_classes(gpu: &Gpu) -> Result<(), Failed> {
+    let case = HcalCase {
+        samples: 6,
+        dim: 8,
+        classes: &[100_000, 700, 20],
+        ..PLAIN
+    };
+    table::run_cases(gpu, &[Case::Hcal(case)])
+}
+
+/// 66,000 workgroups of one sample each.
+fn many_samples(gpu: &Gpu) -> Result<(), Failed> {
+    let levels = Levels::new(&[2], &[])?;
+    let samples = 66_000;
+    let features: Vec<f32> = (0..samples)
+        .map(|i| if i % 3 == 0 { 1.0 } else { -2.0 })
+        .collect();
+    let feature_buffer = gpu.upload(bytemuck::cast_slice(&features))?;
+    let prototypes = gpu.upload(bytemuck::cast_slice(&[-1.0_f32, 0.5]))?;
+    let predictions = gpu.zeros(4 * samples as u64)?;
+    let violations = gpu.zeros(8)?;
+    let inputs = HcalInputs {
+        features: Tensor::matrix(&feature_buffer, DType::F32, samples, 1),
+        prototypes: &[Tensor::matrix(&prototypes, DType::F32, 2, 1)],
+        labels: None,
+        levels: None,
+        noise: Noise::None,
+        balance: BalanceState::None,
+        grad_loss: None,
+    };
+    let outputs = HcalOutputs {
+        predictions: Some(Tensor::matrix(&predictions, DType::U32, 1, samples)),
+        violations: Some(Tensor::vector(&violations, DType::U32, 2)),
+        ..HcalOutputs::default()
+    };
+    let call = Hcal::default().prepare(gpu.context(), &levels, &inputs, &outputs)?;
+    gpu.run(&[&call])?;
+    let found: Vec<u32> =
+        bytemuck::pod_collect_to_vec(&gpu.download(&predictions, 4 * samples as u64)?);
+    let expected: Vec<u32> = (0..samples).map(|i| u32::from(i % 3 == 0)).collect();
+    let counts: Vec<u32> = bytemuck::pod_collect_to_vec(&gpu.download(&violations, 8)?);
+    if found != expected || counts != [66_000, 0] {
+        return Err(format!("wrong predictions; counts {counts:?}").into());
+    }
+    Ok(())
+}
+
+fn repeats(gpu: &Gpu) -> Result<(), Failed> {
+    let engine = Engine::on(gpu.clone());
+    let levels = Levels::new(&[40, 5], &[&(0..40).map(|c| c % 5).collect::<Vec<u32>>()])?;
+    let numbers = |n: usize, salt: usize| -> Vec<f32> {
+        (0..n)
+            .map(|i| ((i * 7919 + salt) % 1009) as f32 / 500.0 - 1.0)
+            .collect()
+    };
+    let (first, second) = (numbers(40 * 9, 3), numbers(5 * 9, 4));
+    let prototypes = [Values::F32(&first), Values::F32(&second)];
+    let features = numbers(70 * 9, 5);
+    let fine: Vec<u32> = (0..70).map(|i| i * 13 % 40).collect();
+    let labels: Vec<u32> = fine
+        .iter()
+        .copied()
+        .chain(fine.iter().map(|c| c % 5))
+        .collect();
+    let batch = HcalBatch {
+        samples: 70,
+        dim: 9,
+        features: Values::F32(&features),
+        prototypes: &prototypes,
+        labels: &labels,
+        noise: HcalNoise::Seeded(5),
+        balance: BalanceValues::None,
+        grad_loss: Some(0.5),
+    };
+    let first = engine.hcal(&Hcal::default(), &levels, &batch, Wanted::Gradients)?;
+    for _ in 0..10 {
+        if engine.hcal(&Hcal::default(), &levels, &batch, Wanted::Gradients)? != first {
+            return Err("the results differ".into());
+        }
+    }
+    let empty = HcalBatch {
+        samples: 0,
+        features: Values::F32(&[]),
+        labels: &[],
+        ..batch
+    };
+    let result = engine.hcal(&Hcal::default(), &levels, &empty, Wanted::Gradients)?;
+    let zero = result.grad_prototypes.iter().flatten().all(|g| *g == 0.0);
+    if result.loss != 0.0 || result.losses != [0.0; 2] || !zero {
+        return Err(format!("an empty batch gives {result:?}").into());
+    }
+    Ok(())
+}
+
+/// One recorded call, submitted three times: counts add up, and each time the seed is another.
+fn epoch(gpu: &Gpu) -> Result<(), Failed> {
+    let levels = Levels::new(&[3, 2], &[&[0, 0, 1]])?;
+    let floats = |values: &[f32]| gpu.upload(bytemuck::cast_slice(values));
+    let words = |values: &[u32]| gpu.upload(bytemuck::cast_slice(values));
+    // Predictions [0, 1, 2, 2] and [0, 1, 1, 0].
+    let features = floats(&[1.0, 0.0, 0.0, 1.0, -1.0, 0.1, -1.0, -0.2])?;
+    let first = floats(&[1.0, 0.0, 0.0, 1.0, -1.0, 0.0])?;
+    let second = floats(&[0.1, -0.99, -0.1, 0.99])?;
+    let labels = words(&[0, 1, 2, 2, 0, 0, 1, 1])?;
+    let parents = words(&levels.words())?;
+    let seed = words(&[u32::MAX, 6])?;
+    let counts = gpu.zeros(12)?;
+    let loss = gpu.zeros(4)?;
+    let matrix = |buffer, rows| Tensor::matrix(buffer, DType::F32, rows, 2);
+    let inputs = HcalInputs {
+        features: matrix(&features, 4),
+        prototypes: &[matrix(&first, 3), matrix(&second, 2)],
+        labels: Some(Tensor::matrix(&labels, DType::U32, 2, 4)),
+        levels: Some(Tensor::vector(&parents, DType::U32, 3)),
+        noise: Noise::Seeded {
+            seed: Tensor::vector(&seed, DType::U32, 2),
+            advance: true,
+        },
+        balance: BalanceState::None,
+        grad_loss: None,
+    };
+    let outputs = HcalOutputs {
+        loss: Some(Tensor::vector(&loss, DType::F32, 1)),
+        violations: Some(Tensor::vector(&counts, DType::U32, 3)),
+        ..HcalOutputs::default()
+    };
+    let call = Hcal::default().prepare(gpu.context(), &levels, &inputs, &outputs)?;
+    let mut losses = Vec::new();
+    for _ in 0..3 {
+        gpu.run(&[&call])?;
+        losses.push(gpu.download(&loss, 4)?);
+    }
+    let counts: Vec<u32> = bytemuck::pod_collect_to_vec(&gpu.download(&counts, 12)?);
+    let seed: Vec<u32> = bytemuck::pod_collect_to_vec(&gpu.download(&seed, 8)?);
+    let differ = losses[0] != losses[1] && losses[1] != losses[2];
+    if counts != [12, 6, 6] || seed != [2, 7] || !differ {
+        return Err(format!("counts {counts:?}, seed {seed:?}, losses {losses:?}").into());
+    }
+    Ok(())
+}
+
+fn balances(gpu: &Gpu) -> Result<(), Failed> {
+    let losses = [2.5_f32, 0.5, 7.0, 3.25, 0.0];
+    let history = [1.0_f32, 2.0, 3.0, 4.0, 5.0, 2.0, 1.0, 3.0, 0.0, 7.0];
+    let thetas = [0.5_f32, -1.0, 0.0, 2.0, 0.25];
+    let seed = 0xffff_ffff_u64;
+    for config in [
+        Balance::default(),
+        Balance::Adaptive {
+            gamma: 2.0,
+            attach: true,
+        },
+        Balance::Dwa { temperature: 2.0 },
+        Balance::Uncertainty,
+        Balance::Random,
+    ] {
+        let wide = |v: &[f32]| -> Vec<f64> { v.iter().map(|x| f64::from(*x)).collect() };
+        let truth = reference::balance(
+            &config,
+            &reference::BalanceInputs {
+                losses: &wide(&losses),
+                history: &wide(&history),
+                log_variances: &wide(&thetas),
+                seed,
+                grad_loss: Some(-1.5),
+                ..reference::BalanceInputs::default()
+            },
+        )?;
+        let floats = |values: &[f32]| gpu.upload(bytemuck::cast_slice(values));
+        let loss_buffer = floats(&losses)?;
+        let upstream = floats(&[-1.5])?;
+        let state = match config {
+            Balance::Random => gpu.upload(bytemuck::cast_slice(&[seed as u32, 0]))?,
+            Balance::Uncertainty => floats(&thetas)?,
+            _ => floats(&history)?,
+        };
+        let nan = [f32::NAN; 5];
+        let (weights, sum, slopes, to_state) =
+            (floats(&nan)?, floats(&nan)?, floats(&nan)?, floats(&nan)?);
+        let five = |buffer| Tensor::vector(buffer, DType::F32, 5);
+        let inputs = BalanceInputs {
+            losses: five(&loss_buffer),
+            state: match config {
+                Balance::Adaptive { .. } => BalanceState::None,
+                Balance::Dwa { .. } => {
+                    BalanceState::History(Tensor::vector(&state, DType::F32, 10))
+                }
+                Balance::Uncertainty => BalanceState::LogVariances(five(&state)),
+                Balance::Random => BalanceState::Seed(Tensor::vector(&state, DType::U32, 2)),
+            },
+            grad_loss: Some(Tensor::vector(&upstream, DType::F32, 1)),
+        };
+        let uncertain = config == Balance::Uncertainty;
+        let outputs = BalanceOutputs {
+            weights: Some(five(&weights)),
+            loss: Some(Tensor::vector(&sum, DType::F32, 1)),
+            grad_losses: Some(five(&slopes)),
+            grad_log_variances: uncertain.then(|| five(&to_state)),
+        };
+        gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;
+        let read = |buffer, n: u64| -> Result<Vec<f32>, Failed> {
+            Ok(bytemuck::pod_collect_to_vec(&gpu.download(buffer, 4 * n)?))
+        };
+        let mut pairs = vec![
+            ("weights", read(&weights, 5)?, truth.weights),
+            ("loss", read(&sum, 1)?, vec![truth.loss]),
+            ("grad_losses", read(&slopes, 5)?, truth.grad_losses),
+        ];
+        if uncertain {
+            pairs.push((
+                "grad_log_variances",
+                read(&to_state, 5)?,
+                truth.grad_log_variances,
+            ));
+        }
+        if let Balance::Dwa { .. } = config {
+            pairs.push(("history", read(&state, 10)?, truth.history));
+        }
+        for (name, found, expected) in pairs {
+            let near = |(f, e): (&f32, &f64)| (f64::from(*f) - e).abs() <= 3e-5 * e.abs().max(0.01);
+            if found.len() != expected.len() || !found.iter().zip(&expected).all(near) {
+                return Err(format!("{config:?} {name}: {found:?}, expected {expected:?}").into());
+            }
+        }
+        if config == Balance::Random {
+            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&gpu.download(&state, 8)?);
+            if words != [0, 1] {
+                return Err(format!("the seed is {words:?}").into());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,488 @@
+//! What the constraint module, HCAL and balance refuse, and their plans.
+
+use crate::call::{Machine, USAGE};
+use wgloss::losses::hcal::{Aggregation, HcalInputs, HcalOutputs, Noise};
+use wgloss::{
+    Balance, BalanceInputs, BalanceOutputs, BalanceState, DType, ErrorKind, Hcal, Hierarchy,
+    Levels, Mcm, McmInputs, McmOutputs, McmTargets, Reduction, Tensor, wgpu,
+};
+
+/// A buffer for everything, with a place for each tensor.
+struct Memory {
+    machine: Machine,
+    buffer: wgpu::Buffer,
+}
+
+impl Memory {
+    fn new(machine: Machine) -> Self {
+        let buffer = machine.buffer(1 << 22, USAGE);
+        Memory { machine, buffer }
+    }
+
+    /// The tensor in place `at`.
+    fn at(&self, at: u64, dtype: DType, rows: usize, cols: usize) -> Tensor<'_> {
+        Tensor::matrix(&self.buffer, dtype, rows, cols).offset(at * 65_536 / dtype.size())
+    }
+}
+
+#[test]
+fn bad_calls_of_the_constraint_module_are_named() {
+    let memory = Memory::new(Machine::plain());
+    let cx = &memory.machine.cx;
+    let hierarchy = Hierarchy::from_edges(5, &[[1, 0], [2, 0]]).unwrap();
+    let config = Mcm::default();
+    let inputs = McmInputs {
+        logits: memory.at(0, DType::F16, 3, 5),
+        targets: Some(McmTargets::Dense(memory.at(1, DType::U8, 3, 5))),
+        hierarchy: memory.at(2, DType::U32, 1, hierarchy.words_len()),
+        grad_loss: Some(memory.at(3, DType::F32, 1, 1)),
+    };
+    let outputs = McmOutputs {
+        loss: Some(memory.at(4, DType::F32, 1, 1)),
+        grad_logits: Some(memory.at(5, DType::F16, 3, 5)),
+        probabilities: Some(memory.at(6, DType::F32, 3, 5)),
+    };
+    let prepared = config.prepare(cx, &hierarchy, &inputs, &outputs).unwrap();
+    let entries: Vec<&str> = prepared
+        .plan()
+        .steps
+        .iter()
+        .map(|s| s.kernel.entry)
+        .collect();
+    assert_eq!(entries, ["small", "rows", "gradient", "total"]);
+    memory
+        .machine
+        .submit(|encoder| prepared.encode(encoder))
+        .unwrap();
+
+    let refuse = |config: Mcm, inputs: McmInputs<'_>, outputs: McmOutputs<'_>, wanted: &str| {
+        let error = config
+            .prepare(cx, &hierarchy, &inputs, &outputs)
+            .unwrap_err();
+        assert!(
+            error.to_string().starts_with(wanted),
+            "{error}\nexpected {wanted}"
+        );
+    };
+    let logits = |logits| McmInputs { logits, ..inputs };
+    refuse(
+        config,
+        logits(memory.at(0, DType::U8, 3, 5)),
+        outputs,
+        "logits: expected f32 or f16 or bf16, found u8",
+    );
+    refuse(
+        config,
+        logits(memory.at(0, DType::F16, 3, 6)),
+        outputs,
+        "logits: expected [3, 5], found [3, 6]",
+    );
+    let targets = |targets| McmInputs { targets, ..inputs };
+    refuse(
+        config,
+        targets(None),
+        outputs,
+        "targets: expected targets beside a loss or a gradient, found none",
+    );
+    let bits = memory.at(1, DType::U32, 3, 2);
+    refuse(
+        config,
+        targets(Some(McmTargets::Bits(bits))),
+        outputs,
+        "target_bits: expected [3, 1], found [3, 2]",
+    );
+    let short = McmInputs {
+        hierarchy: memory.at(2, DType::U32, 1, 7),
+        ..inputs
+    };
+    refuse(config, short, outputs, "hierarchy: expected [");
+    let two = McmInputs {
+        grad_loss: Some(memory.at(3, DType::F32, 1, 2)),
+        ..inputs
+    };
+    refuse(config, two, outputs, "grad_loss: expected [1], found [2]");
+    let over = McmOutputs {
+        probabilities: Some(memory.at(0, DType::F32, 3, 5)),
+        ..outputs
+    };
+    refuse(
+        config,
+        inputs,
+        over,
+        "probabilities: expected memory apart from logits, found an overlap",
+    );
+    let bf16 = McmOutputs {
+        grad_logits: Some(memory.at(5, DType::Bf16, 3, 5)),
+        ..outputs
+    };
+    refuse(
+        config,
+        inputs,
+        bf16,
+        "grad_logits: expected f32 or f16, found bf16",
+    );
+    let each = config.with_reduction(Reduction::None);
+    refuse(each, inputs, outputs, "loss: expected [3], found [1]");
+    refuse(
+        config,
+        inputs,
+        McmOutputs::default(),
+        "outputs: expected at least one, found none",
+    );
+    let bad = config.with_reduction(Reduction::MeanOver(0.0));
+    refuse(bad, inputs, outputs, "reduction: expected a finite number");
+}
+
+/// For 4,130 classes and some ten ancestors each, as in Gene Ontology data: what the documentation says.
+#[test]
+fn memory_of_the_constraint_module() {
+    let memory = Memory::new(Machine::plain());
+    let edges: Vec<[u32; 2]> = (1..4130)
+        .map(|i: u32| [i, i - 1 - (i - 1) % 413])
+        .filter(|[c, p]| c != p)
+        .collect();
+    let hierarchy = Hierarchy::from_edges(4130, &edges).unwrap();
+    assert_eq!(
+        4 * hierarchy.words_len(),
+        8 * (4131 + hierarchy.pairs()) + 4 * 10
+    );
+    let rows = 3;
+    let inputs = McmInputs {
+        logits: memory.at(0, DType::F32, rows, 4130),
+        targets: Some(McmTargets::Dense(memory.at(10, DType::U8, rows, 4130))),
+        hierarchy: memory.at(20, DType::U32, 1, hierarchy.words_len()),
+        grad_loss: None,
+    };
+    let outputs = McmOutputs {
+        grad_logits: Some(memory.at(30, DType::F32, rows, 4130)),
+        ..McmOutputs::default()
+    };
+    let call = Mcm::default().prepare(&memory.machine.cx, &hierarchy, &inputs, &outputs);
+    let scratch = call.unwrap().plan().scratch_bytes;
+    // The winners, and two words a row, in regions of 256 bytes.
+    assert!(scratch <= 4 * 4130 * rows as u64 + 3 * 256, "{scratch}");
+}
+
+#[test]
+fn bad_calls_of_hcal_are_named() {
+    let memory = Memory::new(Machine::plain());
+    let cx = &memory.machine.cx;
+    let levels = Levels::new(&[4, 2], &[&[0, 0, 1, 1]]).unwrap();
+    let config = Hcal {
+        aggregation: Aggregation::Tree,
+        ..Hcal::default()
+    };
+    let prototypes = [
+        memory.at(1, DType::F32, 4, 6),
+        memory.at(2, DType::F32, 2, 6),
+    ];
+    let noise = [
+        memory.at(3, DType::F32, 4, 6),
+        memory.at(4, DType::F32, 2, 6),
+    ];
+    let grads = [
+        memory.at(5, DType::F32, 4, 6),
+        memory.at(6, DType::F32, 2, 6),
+    ];
+    let inputs = HcalInputs {
+        features: memory.at(0, DType::Bf16, 3, 6),
+        prototypes: &prototypes,
+        labels: Some(memory.at(7, DType::U32, 2, 3)),
+        levels: Some(memory.at(8, DType::U32, 1, 4)),
+        noise: Noise::Given(&noise),
+        balance: BalanceState::None,
+        grad_loss: Some(memory.at(9, DType::F32, 1, 1)),
+    };
+    let outputs = HcalOutputs {
+        losses: Some(memory.at(10, DType::F32, 1, 2)),
+        weights: Some(memory.at(11, DType::F32, 1, 2)),
+        loss: Some(memory.at(12, DType::F32, 1, 1)),
+        grad_features: Some(memory.at(13, DType::F32, 3, 6)),
+        grad_prototypes: Some(&grads),
+        grad_log_variances: None,
+        predictions: Some(memory.at(14, DType::U32, 2, 3)),
+        violations: Some(memory.at(15, DType::U32, 1, 3)),
+    };
+    let prepared = config.prepare(cx, &levels, &inputs, &outputs).unwrap();
+    memory
+        .machine
+        .submit(|encoder| prepared.encode(encoder))
+        .unwrap();
+    // Without gradients there are none of their dispatches; predictions alone need no labels.
+    let predictions = HcalOutputs {
+        predictions: outputs.predictions,
+        ..HcalOutputs::default()
+    };
+    let alone = HcalInputs {
+        labels: None,
+        levels: None,
+        ..inputs
+    };
+    let call = config.prepare(cx, &levels, &alone, &predictions).unwrap();
+    let entries: Vec<&str> = call.plan().steps.iter().map(|s| s.kernel.entry).collect();
+    let lengths = ["feature_lengths", "prototype_lengths", "prototype_lengths"];
+    assert_eq!(
+        entries,
+        [&lengths[..], &["product", "argmax", "product", "argmax"]].concat()
+    );
+
+    let refuse = |config: Hcal, inputs: HcalInputs<'_>, outputs: HcalOutputs<'_>, wanted: &str| {
+        let error = config.prepare(cx, &levels, &inputs, &outputs).unwrap_err();
+        assert!(
+            error.to_string().starts_with(wanted),
+            "{error}\nexpected {wanted}"
+        );
+    };
+    let features = |features| HcalInputs { features, ..inputs };
+    refuse(
+        config,
+        features(memory.at(0, DType::U32, 3, 6)),
+        outputs,
+        "features: expected f32 or f16 or bf16, found u32",
+    );
+    refuse(
+        config,
+        features(memory.at(0, DType::F32, 3, 0)),
+        outputs,
+        "features: expected at least one component, found [B, 0]",
+    );
+    refuse(
+        config,
+        features(memory.at(0, DType::F32, 3, 5)),
+        outputs,
+        "prototypes_1: expected [4, 5], found [4, 6]",
+    );
+    let one = HcalInputs {
+        prototypes: &prototypes[..1],
+        ..inputs
+    };
+    refuse(
+        config,
+        one,
+        outputs,
+        "prototypes: expected one tensor for each of 2 levels, found 1",
+    );
+    let swapped = [noise[0], noise[0]];
+    let wrong = HcalInputs {
+        noise: Noise::Given(&swapped),
+        ..inputs
+    };
+    refuse(
+        config,
+        wrong,
+        outputs,
+        "noise_2: expected [2, 6], found [4, 6]",
+    );
+    let labels = |labels| HcalInputs { labels, ..inputs };
+    refuse(
+        config,
+        labels(None),
+        outputs,
+        "labels: expected labels beside losses, found none",
+    );
+    refuse(
+        config,
+        labels(Some(memory.at(7, DType::U32, 1, 3))),
+        outputs,
+        "labels: expected [2, 3], found [1, 3]",
+    );
+    let bare = HcalInputs {
+        levels: None,
+        ..inputs
+    };
+    refuse(
+        config,
+        bare,
+        outputs,
+        "levels: expected the words of the levels, for trees and violations, found none",
+    );
+    let seeded = HcalInputs {
+        noise: Noise::Seeded {
+            seed: memory.at(3, DType::U32, 1, 1),
+            advance: true,
+        },
+        ..inputs
+    };
+    refuse(config, seeded, outputs, "seed: expected [2], found [1]");
+    let stateful = HcalInputs {
+        balance: BalanceState::LogVariances(memory.at(3, DType::F32, 1, 2)),
+        ..inputs
+    };
+    refuse(
+        config,
+        stateful,
+        outputs,
+        "balance: expected no state with adaptive weights, found log variances",
+    );
+    let uncertain = Hcal {
+        balance: Balance::Uncertainty,
+        ..config
+    };
+    refuse(
+        uncertain,
+        inputs,
+        outputs,
+        "log_variances: expected log variances with uncertainty weighting, found none",
+    );
+    let more = HcalOutputs {
+        grad_log_variances: Some(memory.at(16, DType::F32, 1, 2)),
+        ..outputs
+    };
+    refuse(
+        config,
+        inputs,
+        more,
+        "grad_log_variances: expected uncertainty weighting, found another balance",
+    );
+    let over = HcalOutputs {
+        violations: Some(memory.at(7, DType::U32, 1, 3)),
+        ..outputs
+    };
+    refuse(
+        config,
+        inputs,
+        over,
+        "violations: expected memory apart from labels, found an overlap",
+    );
+    refuse(
+        config,
+        inputs,
+        HcalOutputs::default(),
+        "outputs: expected at least one, found none",
+    );
+    let cold = Hcal {
+        temperature: 0.0,
+        ..config
+    };
+    refuse(
+        cold,
+        inputs,
+        outputs,
+        "temperature: expected a finite number",
+    );
+}
+
+#[test]
+fn bad_calls_of_the_balance_are_named() {
+    let memory = Memory::new(Machine::plain());
+    let cx = &memory.machine.cx;
+    let inputs = BalanceInputs {
+        losses: memory.at(0, DType::F32, 1, 3),
+        state: BalanceState::None,
+        grad_loss: None,
+    };
+    let outputs = BalanceOutputs {
+        weights: Some(memory.at(1, DType::F32, 1, 3)),
+        ..BalanceOutputs::default()
+    };
+    let adaptive = Balance::default();
+    let call = adaptive.prepare(cx, &inputs, &outputs).unwrap();
+    assert_eq!((call.plan().steps.len(), call.plan().scratch_bytes), (1, 0));
+    let refuse =
+        |config: Balance, inputs: BalanceInputs<'_>, outputs: BalanceOutputs<'_>, wanted: &str| {
+            let error = config.prepare(cx, &inputs, &outputs).unwrap_err();
+            assert!(
+                error.to_string().starts_with(wanted),
+                "{error}\nexpected {wanted}"
+            );
+        };
+    let none = BalanceInputs {
+        losses: memory.at(0, DType::F32, 1, 0),
+        ..inputs
+    };
+    refuse(
+        adaptive,
+        none,
+        outputs,
+        "losses: expected at least one, found 0",
+    );
+    let dwa = Balance::Dwa { temperature: 2.0 };
+    refuse(
+        dwa,
+        inputs,
+        outputs,
+        "history: expected a history with dynamic weight averaging, found none",
+    );
+    let short = BalanceInputs {
+        state: BalanceState::History(memory.at(2, DType::F32, 1, 3)),
+        ..inputs
+    };
+    refuse(dwa, short, outputs, "history: expected [6], found [3]");
+    refuse(
+        Balance::Random,
+        short,
+        outputs,
+        "seed: expected a seed with random weighting, found a history",
+    );
+    refuse(
+        adaptive,
+        inputs,
+        BalanceOutputs::default(),
+        "outputs: expected at least one, found none",
+    );
+    let over = BalanceOutputs {
+        weights: Some(inputs.losses),
+        ..outputs
+    };
+    refuse(
+        adaptive,
+        inputs,
+        over,
+        "weights: expected memory apart from losses, found an overlap",
+    );
+    let error = Balance::Adaptive {
+        gamma: -1.0,
+        attach: false,
+    }
+    .check()
+    .unwrap_err();
+    assert_eq!((error.kind(), error.subject()), (ErrorKind::Value, "gamma"));
+}
+
+/// Bindings of 64 KiB: windows of classes and of samples, within the limits of the device; and what does not fit is refused.
+#[test]
+fn hcal_on_narrow_bindings() {
+    let memory = Memory::new(Machine::narrow(64 << 10));
+    let classes = 2000;
+    let levels = Levels::new(&[classes], &[]).unwrap();
+    let prototypes = [memory.at(10, DType::F32, classes, 60)];
+    let grads = [memory.at(20, DType::F32, classes, 60)];
+    let inputs = HcalInputs {
+        features: memory.at(0, DType::F32, 100, 60),
+        prototypes: &prototypes,
+        labels: Some(memory.at(1, DType::U32, 1, 100)),
+        levels: None,
+        noise: Noise::None,
+        balance: BalanceState::None,
+        grad_loss: None,
+    };
+    let outputs = HcalOutputs {
+        grad_prototypes: Some(&grads),
+        ..HcalOutputs::default()
+    };
+    let call = Hcal::default()
+        .prepare(&memory.machine.cx, &levels, &inputs, &outputs)
+        .unwrap();
+    // 64 KiB hold the scores of 8 samples.
+    assert_eq!(call.plan().windows, 13);
+    memory
+        .machine
+        .submit(|encoder| call.encode(encoder))
+        .unwrap();
+    let many = Levels::new(&[20_000], &[]).unwrap();
+    let prototypes = [memory.at(10, DType::F32, 20_000, 1)];
+    let wide = HcalInputs {
+        features: memory.at(0, DType::F32, 100, 1),
+        prototypes: &prototypes,
+        ..inputs
+    };
+    let losses = HcalOutputs {
+        losses: Some(memory.at(3, DType::F32, 1, 1)),
+        ..HcalOutputs::default()
+    };
+    let error = Hcal::default()
+        .prepare(&memory.machine.cx, &many, &wide, &losses)
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert_eq!(error.subject(), "level 1");
+}
