@@ -109,7 +109,7 @@ fn golden_contrastive(backend: &str, tolerance: f64) {
             }
         }
     }
-    // Without a word on the reduction, MulSupCon's sum is its authors': by the ten labels of the batch.
+    // The authors of MulSupCon divide by the labels of the batch, of which there are ten.
     let options = [
         "--backend",
         backend,
@@ -117,6 +117,8 @@ fn golden_contrastive(backend: &str, tolerance: f64) {
         "mulsupcon-sum",
         "--temperature",
         "0.5",
+        "--reduction",
+        "mean-labels",
     ];
     let (json, _) = run(&folder, &six()[0], "contrastive", &options);
     let sum = numbers(&cases["mulsupcon_sum/count"]["sum"])[0];
@@ -299,7 +301,7 @@ fn bad_contrastive_input_is_refused_by_name() {
         (
             good.clone(),
             "--gamma 2",
-            "--gamma: expected an option of contrastive (none), found one of another loss",
+            "--gamma: expected an option of contrastive (--temperature), found one of another loss",
         ),
         (
             good.clone(),

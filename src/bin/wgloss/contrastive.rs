@@ -37,7 +37,7 @@ enum Weighting {
     All,
     /// MulSupCon, each anchor divided by its number of labels
     Mulsupcon,
-    /// MulSupCon as its authors have it, without; by default the batch's sum divided by the number of all labels
+    /// MulSupCon as its authors have it, without; with --reduction mean-labels that is their loss
     MulsupconSum,
     /// Jaccard similarity
     Jaccard,
@@ -144,15 +144,13 @@ impl ContrastiveArgs {
             config.temperature = temperature;
         }
         config.normalize = !self.no_normalize;
-        if let Some(reduction) = settings.reduce() {
-            config.reduction = match reduction {
-                Reduce::Mean => ContrastiveReduction::MeanActive,
-                Reduce::MeanAll => ContrastiveReduction::MeanAll,
-                Reduce::MeanLabels => ContrastiveReduction::MeanLabels,
-                Reduce::Sum => ContrastiveReduction::Sum,
-                Reduce::None => ContrastiveReduction::None,
-            };
-        }
+        config.reduction = match settings.reduce() {
+            Reduce::Mean => ContrastiveReduction::MeanActive,
+            Reduce::MeanAll => ContrastiveReduction::MeanAll,
+            Reduce::MeanLabels => ContrastiveReduction::MeanLabels,
+            Reduce::Sum => ContrastiveReduction::Sum,
+            Reduce::None => ContrastiveReduction::None,
+        };
         config.check()?;
         Ok(config)
     }

@@ -126,9 +126,9 @@ enum Aggregate {
 /// The settings of the losses. Each loss takes some; any other is an error.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// How the rows' losses become the result [default: mean; contrastive with mulsupcon-sum: mean-labels]
-    #[arg(long, value_enum)]
-    reduction: Option<Reduce>,
+    /// How the rows' losses become the result
+    #[arg(long, value_enum, default_value_t)]
+    reduction: Reduce,
     /// zlpr-kl: which divergence [default: symmetric]
     #[arg(long, value_enum)]
     kl: Option<Kl>,
@@ -297,7 +297,7 @@ impl Settings {
     /// HCAL with these settings, and the seed of its perturbation.
     pub fn hcal(&self) -> Result<(Hcal, Option<u64>), Error> {
         self.refuse_others(Loss::Hcal)?;
-        if self.reduction.unwrap_or_default() != Reduce::Mean {
+        if self.reduction != Reduce::Mean {
             return Err(Error::value(
                 "--reduction",
                 "mean (hcal's only one)",
@@ -326,7 +326,7 @@ impl Settings {
     }
 
     fn to_reduction(&self) -> Result<Reduction, Error> {
-        match self.reduction.unwrap_or_default() {
+        match self.reduction {
             Reduce::Mean => Ok(Reduction::Mean),
             Reduce::Sum => Ok(Reduction::Sum),
             Reduce::None => Ok(Reduction::None),
@@ -532,14 +532,14 @@ impl Settings {
         })
     }
 
-    /// The reduction, where one is given.
-    pub fn reduce(&self) -> Option<Reduce> {
+    /// The reduction.
+    pub fn reduce(&self) -> Reduce {
         self.reduction
     }
 
     /// The name of the reduction, as the option has it.
     pub fn reduction(&self) -> &'static str {
-        match self.reduction.unwrap_or_default() {
+        match self.reduction {
             Reduce::MeanAll => "mean-all",
             Reduce::MeanLabels => "mean-labels",
             Reduce::Mean => "mean",
