@@ -394,7 +394,7 @@ const SHAPES: &[(usize, usize)] = &[
 /// How much of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// Every loss with every element type, the target forms taking turns.
+    /// Every loss with every element type, the target forms taking turns (and with WDL the element types too).
     Sample,
     /// Every loss with every element type and target form.
     Every,
@@ -422,8 +422,14 @@ pub fn row_cases(depth: Depth) -> Vec<RowCase> {
     let mut cases = Vec::new();
     // Steps of the counter that are coprime to the lists' lengths make all of them meet all others.
     let mut turn = 0;
-    for (name, loss, threshold, wdl) in losses() {
-        for dtype in [DType::F32, DType::F16, DType::Bf16] {
+    for (i, (name, loss, threshold, wdl)) in losses().into_iter().enumerate() {
+        let all = [DType::F32, DType::F16, DType::Bf16];
+        // The kernels of WDL that know element types are the same in all of its forms, which take turns.
+        let dtypes = match depth {
+            Depth::Sample if loss.wdl().is_some() => &all[i % 3..=i % 3],
+            Depth::Sample | Depth::Every | Depth::Full => &all[..],
+        };
+        for &dtype in dtypes {
             let forms = match loss.target_kind() {
                 TargetKind::Logits => vec![Form::Float(dtype)],
                 TargetKind::Hard | TargetKind::Soft | TargetKind::Proportions => {

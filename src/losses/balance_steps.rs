@@ -1,8 +1,7 @@
 //! From a checked call of the balance to its dispatch.
 
 use super::balance::{Balance, BalanceInputs, BalanceOutputs, BalanceState};
-use super::row_steps::{bind_whole, word};
-use super::steps::{Steps, check_apart};
+use super::steps::{Steps, bind_whole, check_apart, word};
 use crate::call::{self, Bind, Prepared};
 use crate::shader::Program;
 use crate::{Context, DType, Error, Tensor};

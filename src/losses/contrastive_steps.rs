@@ -5,7 +5,7 @@ use super::contrastive::{
     Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, LabelSets,
     Normalizer, Placement, RelationInputs, Weighting,
 };
-use super::row_steps::{Scratch, bind_bytes, bind_rows, bind_whole, rows_per_binding, word};
+use super::steps::{Scratch, bind_bytes, bind_rows, bind_whole, rows_per_binding, word};
 use crate::call::{self, Bind, Draft, Prepared};
 use crate::context::STORAGE_BINDINGS;
 use crate::plan::{Step, fold};

@@ -2,8 +2,9 @@
 
 use super::balance_steps::{self, Bound, bound, check_state};
 use super::hcal::{Aggregation, Hcal, HcalInputs, HcalOutputs, Noise};
-use super::row_steps::{Scratch, bind_rows, bind_whole, rows_per_binding, word};
-use super::steps::{Steps, check_apart, real_kind};
+use super::steps::{
+    Scratch, Steps, bind_rows, bind_whole, check_apart, real_kind, rows_per_binding, word,
+};
 use crate::call::{self, Bind, Prepared};
 use crate::context::STORAGE_BINDINGS;
 use crate::shader::Program;

@@ -1,8 +1,9 @@
 //! From a checked call of the constraint module to its dispatches.
 
 use super::mcm::{Mcm, McmInputs, McmOutputs, McmTargets};
-use super::row_steps::{Scratch, bind_rows, bind_whole, rows_per_binding, word};
-use super::steps::{Steps, check_apart, real_kind};
+use super::steps::{
+    Scratch, Steps, bind_rows, bind_whole, check_apart, real_kind, rows_per_binding, word,
+};
 use crate::call::{self, Bind, Prepared};
 use crate::context::STORAGE_BINDINGS;
 use crate::hierarchy::SMALL;

@@ -2,7 +2,7 @@
 //!
 //! [`reference::permutation`](crate::reference::permutation) has the algorithm, and gives the same bit for bit.
 
-use super::row_steps::{bind_rows, bind_whole, word};
+use super::steps::{bind_rows, bind_whole, rows_per_binding, word};
 use crate::call::{self, Bind, Draft, Prepared};
 use crate::context::STORAGE_BINDINGS;
 use crate::plan::{Step, fold};
@@ -83,7 +83,7 @@ pub fn permutation(
     let cols = word(output.cols() as u64, "permutation")?;
     word(output.rows() as u64, "permutation")?;
     let mut drafts = Vec::new();
-    let window = super::row_steps::rows_per_binding("permutation", &output, caps)?;
+    let window = rows_per_binding("permutation", &output, caps)?;
     let rows = if cols == 0 { 0 } else { output.rows() };
     for first in (0..rows).step_by(window) {
         let count = window.min(rows - first);

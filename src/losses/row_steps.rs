@@ -2,6 +2,7 @@
 //! through scratch, and the parameters of every step.
 
 use super::rows::{Gradient, RowInputs, RowOutputs, RowSpec, Targets, Threshold};
+use super::steps::{ABSENT, Scratch, bind_bytes, bind_rows, bind_whole, rows_per_binding, word};
 use super::wdl_steps::Stages;
 use crate::call::{self, Bind, Draft, Prepared};
 use crate::context::STORAGE_BINDINGS;
@@ -110,7 +111,6 @@ struct GatherPiece {
     groups: u32,
 }
 
-pub(super) const ABSENT: u32 = u32::MAX;
 /// Most workgroups of the one-pass kernel; each takes several blocks of rows where there are more, so that its partial
 /// sums are few.
 const MAX_ROW_GROUPS: u32 = 4096;
@@ -127,8 +127,6 @@ const CHUNK_COLS: usize = 4096;
 const MOST_COLS: usize = 1 << 19;
 /// Rows that one lane of the column sums adds up; with sparse targets it looks through each row's positives.
 const COLUMN_ROWS_PER_LANE: u32 = 512;
-/// Regions of scratch begin at multiples of this many words.
-const REGION_WORDS: u64 = 64;
 
 /// How rows are laid over lanes and workgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,87 +186,6 @@ impl Shape {
         let words = bit_words(workgroup) / (workgroup / self.width);
         (words * 32 / (self.width * pack)).clamp(1, self.items.max(1))
     }
-}
-
-/// Hands out regions of scratch, in words.
-#[derive(Default)]
-pub(super) struct Scratch {
-    pub(super) words: u64,
-}
-
-impl Scratch {
-    pub(super) fn take(&mut self, wanted: bool, words: u64) -> Result<u32, Error> {
-        if !wanted {
-            return Ok(ABSENT);
-        }
-        let at = word(self.words, "scratch")?;
-        self.words = (self.words + words).next_multiple_of(REGION_WORDS);
-        Ok(at)
-    }
-}
-
-pub(super) fn word(value: u64, subject: &str) -> Result<u32, Error> {
-    match u32::try_from(value) {
-        Ok(value) if value != ABSENT => Ok(value),
-        _ => Err(Error::new(
-            ErrorKind::Unsupported,
-            subject,
-            "fewer than 2^32 elements",
-            value,
-        )),
-    }
-}
-
-/// How many rows of a tensor one storage binding reaches.
-pub(super) fn rows_per_binding(
-    name: &str,
-    tensor: &Tensor<'_>,
-    caps: &Caps,
-) -> Result<usize, Error> {
-    // The kernels count elements in 32 bits, and a binding begins before its tensor by up to the alignment.
-    let most = caps.max_binding.min(u64::from(u32::MAX));
-    let room = most.saturating_sub(caps.storage_align + 4);
-    let (first, end) = tensor.bytes(0, 1);
-    let row = end - first;
-    if row > room {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            name,
-            format!("rows of at most {room} bytes (one storage binding of this device)"),
-            format!("{row} bytes"),
-        ));
-    }
-    Ok(((room - row) / tensor.stride_bytes().max(1)) as usize + 1)
-}
-
-/// The binding that reaches rows of a tensor, and the element of it at which they begin.
-pub(super) fn bind_rows<'a>(
-    tensor: &Tensor<'a>,
-    first: usize,
-    rows: usize,
-    caps: &Caps,
-) -> (Bind<'a>, u32) {
-    let (from, end) = tensor.bytes(first, rows);
-    bind_bytes(tensor, from, end, caps)
-}
-
-pub(super) fn bind_bytes<'a>(
-    tensor: &Tensor<'a>,
-    from: u64,
-    end: u64,
-    caps: &Caps,
-) -> (Bind<'a>, u32) {
-    let (bind, before) = Bind::bytes(tensor.buffer(), from, end, caps.storage_align);
-    (bind, (before / tensor.dtype().size()) as u32)
-}
-
-pub(super) fn bind_whole<'a>(
-    name: &str,
-    tensor: &Tensor<'a>,
-    caps: &Caps,
-) -> Result<(Bind<'a>, u32), Error> {
-    rows_per_binding(name, tensor, caps)?;
-    Ok(bind_rows(tensor, 0, tensor.rows(), caps))
 }
 
 fn target_storage(targets: &Targets<'_>) -> TargetStorage {
@@ -892,17 +809,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn scratch_regions_are_aligned_and_apart() -> Result<(), Error> {
-        let mut scratch = Scratch::default();
-        assert_eq!(scratch.take(true, 3)?, 0);
-        assert_eq!(scratch.take(false, 3)?, ABSENT);
-        assert_eq!(scratch.take(true, 65)?, 64);
-        assert_eq!(scratch.words, 192);
-        assert!(scratch.take(true, u64::from(u32::MAX) * 2).is_ok());
-        assert!(scratch.take(true, 1).is_err());
-        Ok(())
     }
 }

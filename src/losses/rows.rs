@@ -4,6 +4,7 @@
 
 use super::permutation::{Permutation, check_seed};
 use super::row_steps;
+use super::steps::check_apart;
 use super::wdl::{Form, Wdl};
 use crate::shader::RowLoss;
 use crate::{Context, DType, Error, ErrorKind, Prepared, Reduction, Tensor, reference};
@@ -389,11 +390,11 @@ fn check_outputs(
         return Err(Error::value("outputs", "at least one", "none"));
     }
     // Nothing that is written may be read or written under another name.
-    let mut others = vec![("logits", logits)];
+    let mut others = vec![("logits", *logits)];
     match &inputs.targets {
-        Targets::Dense(t) | Targets::Bits(t) => others.push((inputs.targets.name(spec.loss), t)),
+        Targets::Dense(t) | Targets::Bits(t) => others.push((inputs.targets.name(spec.loss), *t)),
         Targets::Sparse { offsets, indices } => {
-            others.extend([("target_offsets", offsets), ("target_indices", indices)]);
+            others.extend([("target_offsets", *offsets), ("target_indices", *indices)]);
         }
     }
     let threshold = inputs.threshold.map(|t| t.tensor());
@@ -408,23 +409,9 @@ fn check_outputs(
         ("theta0", &inputs.theta0),
         ("grad_loss", &inputs.grad_loss),
     ] {
-        others.extend(tensor.as_ref().map(|t| (name, t)));
+        others.extend(tensor.map(|t| (name, t)));
     }
-    for (i, (name, tensor)) in written.iter().enumerate() {
-        let inputs = others.iter().map(|(other, t)| (*other, *t));
-        let outputs = written[..i].iter().map(|(other, t)| (*other, t));
-        for (other, t) in inputs.chain(outputs) {
-            if other != *name && tensor.overlaps(t) {
-                return Err(Error::new(
-                    ErrorKind::Buffer,
-                    name,
-                    format!("memory apart from {other}"),
-                    "an overlap",
-                ));
-            }
-        }
-    }
-    Ok(())
+    check_apart(&written, &others)
 }
 
 /// A loss of rows: what [`Zlpr`](crate::Zlpr), [`Bce`](crate::Bce) and their kin have in common, for code that takes any.

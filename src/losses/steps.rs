@@ -1,11 +1,96 @@
-//! What the plans of losses that are not over rows of labels share.
+//! What the plans of all losses share: regions of scratch, bindings of tensors, dispatches, the check for overlap.
 
-use super::row_steps::word;
 use crate::call::{Bind, Draft};
 use crate::context::STORAGE_BINDINGS;
 use crate::plan::{Step, fold};
 use crate::shader::{Kernel, Module, Program};
-use crate::{Context, DType, Error, ErrorKind, Reduce, Tensor};
+use crate::{Caps, Context, DType, Error, ErrorKind, Reduce, Tensor};
+
+/// A place in scratch, or an optional tensor's offset, that says there is none.
+pub(super) const ABSENT: u32 = u32::MAX;
+/// Regions of scratch begin at multiples of this many words.
+const REGION_WORDS: u64 = 64;
+
+/// Hands out regions of scratch, in words.
+#[derive(Default)]
+pub(super) struct Scratch {
+    pub(super) words: u64,
+}
+
+impl Scratch {
+    pub(super) fn take(&mut self, wanted: bool, words: u64) -> Result<u32, Error> {
+        if !wanted {
+            return Ok(ABSENT);
+        }
+        let at = word(self.words, "scratch")?;
+        self.words = (self.words + words).next_multiple_of(REGION_WORDS);
+        Ok(at)
+    }
+}
+
+pub(super) fn word(value: u64, subject: &str) -> Result<u32, Error> {
+    match u32::try_from(value) {
+        Ok(value) if value != ABSENT => Ok(value),
+        _ => Err(Error::new(
+            ErrorKind::Unsupported,
+            subject,
+            "fewer than 2^32 elements",
+            value,
+        )),
+    }
+}
+
+/// How many rows of a tensor one storage binding reaches.
+pub(super) fn rows_per_binding(
+    name: &str,
+    tensor: &Tensor<'_>,
+    caps: &Caps,
+) -> Result<usize, Error> {
+    // The kernels count elements in 32 bits, and a binding begins before its tensor by up to the alignment.
+    let most = caps.max_binding.min(u64::from(u32::MAX));
+    let room = most.saturating_sub(caps.storage_align + 4);
+    let (first, end) = tensor.bytes(0, 1);
+    let row = end - first;
+    if row > room {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            name,
+            format!("rows of at most {room} bytes (one storage binding of this device)"),
+            format!("{row} bytes"),
+        ));
+    }
+    Ok(((room - row) / tensor.stride_bytes().max(1)) as usize + 1)
+}
+
+/// The binding that reaches rows of a tensor, and the element of it at which they begin.
+pub(super) fn bind_rows<'a>(
+    tensor: &Tensor<'a>,
+    first: usize,
+    rows: usize,
+    caps: &Caps,
+) -> (Bind<'a>, u32) {
+    let (from, end) = tensor.bytes(first, rows);
+    bind_bytes(tensor, from, end, caps)
+}
+
+pub(super) fn bind_bytes<'a>(
+    tensor: &Tensor<'a>,
+    from: u64,
+    end: u64,
+    caps: &Caps,
+) -> (Bind<'a>, u32) {
+    let (bind, before) = Bind::bytes(tensor.buffer(), from, end, caps.storage_align);
+    (bind, (before / tensor.dtype().size()) as u32)
+}
+
+pub(super) fn bind_whole<'a>(
+    name: &str,
+    tensor: &Tensor<'a>,
+    caps: &Caps,
+) -> Result<(Bind<'a>, u32), Error> {
+    rows_per_binding(name, tensor, caps)?;
+    Ok(bind_rows(tensor, 0, tensor.rows(), caps))
+}
 
 /// Dispatches one after the other, of one module each and grids folded over x and y.
 pub(super) struct Steps<'a> {
@@ -62,14 +147,17 @@ pub(super) fn real_kind(dtype: DType) -> u32 {
     }
 }
 
-/// Refuses outputs that share memory with an input or with each other.
-pub(super) fn check_apart(
-    written: &[(String, Tensor<'_>)],
-    read: &[(String, Tensor<'_>)],
+/// Refuses outputs that share memory with an input of another name or with each other.
+pub(super) fn check_apart<N: AsRef<str>, M: AsRef<str>>(
+    written: &[(N, Tensor<'_>)],
+    read: &[(M, Tensor<'_>)],
 ) -> Result<(), Error> {
     for (i, (name, tensor)) in written.iter().enumerate() {
-        for (other, t) in read.iter().chain(&written[..i]) {
-            if tensor.overlaps(t) {
+        let name = name.as_ref();
+        let inputs = read.iter().map(|(other, t)| (other.as_ref(), t));
+        let outputs = written[..i].iter().map(|(other, t)| (other.as_ref(), t));
+        for (other, t) in inputs.chain(outputs) {
+            if other != name && tensor.overlaps(t) {
                 return Err(Error::new(
                     ErrorKind::Buffer,
                     name,
@@ -80,4 +168,21 @@ pub(super) fn check_apart(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scratch_regions_are_aligned_and_apart() -> Result<(), Error> {
+        let mut scratch = Scratch::default();
+        assert_eq!(scratch.take(true, 3)?, 0);
+        assert_eq!(scratch.take(false, 3)?, ABSENT);
+        assert_eq!(scratch.take(true, 65)?, 64);
+        assert_eq!(scratch.words, 192);
+        assert!(scratch.take(true, u64::from(u32::MAX) * 2).is_ok());
+        assert!(scratch.take(true, 1).is_err());
+        Ok(())
+    }
 }

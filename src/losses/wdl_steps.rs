@@ -6,10 +6,9 @@
 //! per weight).
 
 use super::permutation::{self, Permutation};
-use super::row_steps::{
-    ABSENT, RowParams, Scratch, bind_rows, bind_whole, folded, rows_per_binding, word,
-};
+use super::row_steps::{RowParams, folded};
 use super::rows::{RowInputs, RowOutputs};
+use super::steps::{ABSENT, Scratch, bind_rows, bind_whole, rows_per_binding, word};
 use super::wdl::{Form, PairWeights, Phi, Prediction, Wdl};
 use crate::call::{Bind, Draft};
 use crate::context::STORAGE_BINDINGS;

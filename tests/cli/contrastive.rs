@@ -419,7 +419,8 @@ fn bad_contrastive_input_is_refused_by_name() {
     // The options are those of contrastive alone.
     let rows = folder.write("in.safetensors", &super::good().bytes());
     let done = wgloss(&["run", "zlpr", &rows, "--temperature", "1"]);
-    let message = "--temperature: expected an option of zlpr (--smoothing), found one of another loss";
+    let message =
+        "--temperature: expected an option of zlpr (--smoothing), found one of another loss";
     assert_eq!(done.refusal(2), message);
     let done = wgloss(&["run", "zlpr", &rows, "--reduction", "mean-all"]);
     let message = "--reduction: expected mean, sum or none, found mean-all";

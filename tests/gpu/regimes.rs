@@ -67,7 +67,7 @@ fn many_rows(gpu: &Gpu) -> Result<(), Failed> {
 }
 
 /// The same adapter with bindings of 64 KiB, so that small tensors need several windows.
-fn windows(gpu: &Gpu) -> Result<(), Failed> {
+pub fn narrow(gpu: &Gpu) -> Result<Gpu, Failed> {
     let adapter = host::adapters()
         .into_iter()
         .find(|adapter| adapter.get_info() == *gpu.info())
@@ -76,7 +76,10 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
         max_storage_buffer_binding_size: 64 << 10,
         ..wgpu::Limits::default()
     };
-    let small = Gpu::with_limits(&adapter, wgpu::Features::empty(), limits)?;
+    Ok(Gpu::with_limits(&adapter, wgpu::Features::empty(), limits)?)
+}
+
+fn windows(gpu: &Gpu) -> Result<(), Failed> {
     let mut cases = Vec::new();
     for (rows, cols) in [(700, 100), (701, 33), (40, 3001), (9, 12_001)] {
         for (form, dtype, layout, mode) in [
@@ -94,7 +97,7 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
             });
         }
     }
-    table::run(&small, &cases)
+    table::run(&narrow(gpu)?, &cases)
 }
 
 /// More bytes than the software driver binds at once (128 MiB).

@@ -1,9 +1,9 @@
 //! The weighted difference and its permutations beyond the case table.
 
-use crate::{Test, table};
+use crate::{Test, regimes, table};
 use libtest_mimic::Failed;
 use wgloss::check::{Extras, Form, Layout, Mode, OrderCase, RowCase, WdlCase};
-use wgloss::host::{self, Engine, Gpu, Labels, Rows, Values, Wanted};
+use wgloss::host::{Engine, Gpu, Labels, Rows, Values, Wanted};
 use wgloss::losses::wdl::{PairWeights, Phi, Prediction};
 use wgloss::reference::Permutation;
 use wgloss::{DType, Reduction, Tensor, Wdl, permutation, reference, wgpu};
@@ -232,17 +232,7 @@ fn cases(rows: usize, cols: usize) -> Vec<RowCase> {
     .collect()
 }
 
-/// The same adapter with bindings of 64 KiB, so that small tensors need several windows.
 fn windows(gpu: &Gpu) -> Result<(), Failed> {
-    let adapter = host::adapters()
-        .into_iter()
-        .find(|adapter| adapter.get_info() == *gpu.info())
-        .ok_or("the adapter has gone")?;
-    let limits = wgpu::Limits {
-        max_storage_buffer_binding_size: 64 << 10,
-        ..wgpu::Limits::default()
-    };
-    let small = Gpu::with_limits(&adapter, wgpu::Features::empty(), limits)?;
     let mut all = Vec::new();
     for (rows, cols) in [(700, 100), (701, 33), (9, 1201)] {
         for case in cases(rows, cols) {
@@ -256,7 +246,7 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
             });
         }
     }
-    table::run(&small, &all)
+    table::run(&regimes::narrow(gpu)?, &all)
 }
 
 fn split_rows(gpu: &Gpu) -> Result<(), Failed> {
