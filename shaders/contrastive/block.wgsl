@@ -1,7 +1,7 @@
 // A product of two matrices in blocks: a workgroup has 4 ROW_LANES x 4 COL_LANES numbers of it, a lane 4 x 4, in
 // registers. Both factors go through workgroup memory, DEPTH of the inner dimension at a time.
 // provides: DEPTH, Block, wg_rows, wg_cols, block_step, block_column
-// expects:  ROW_LANES, COL_LANES
+// expects:  params, ROW_LANES, COL_LANES
 
 // Of the inner dimension, what is staged at a time.
 const DEPTH = 16u;
@@ -21,15 +21,15 @@ var<workgroup> wg_cols: array<vec4<f32>, DEPTH * COL_LANES>;
 // Adds what is staged.
 fn block_step(sum: Block, row_lane: u32, col_lane: u32) -> Block {
     var block = sum;
-    for (var k = 0u; k < DEPTH; k++) {
-        let rows = wg_rows[k * ROW_LANES + row_lane];
-        let cols = wg_cols[k * COL_LANES + col_lane];
-        block.a += rows * cols.x;
-        block.b += rows * cols.y;
-        block.c += rows * cols.z;
-        block.d += rows * cols.w;
+    for (var k = 0u; k < params.stage; k += 2u) {
+        block = block_add(block, wg_rows[k * ROW_LANES + row_lane], wg_cols[k * COL_LANES + col_lane]);
+        block = block_add(block, wg_rows[(k + 1u) * ROW_LANES + row_lane], wg_cols[(k + 1u) * COL_LANES + col_lane]);
     }
     return block;
+}
+
+fn block_add(sum: Block, rows: vec4<f32>, cols: vec4<f32>) -> Block {
+    return Block(sum.a + rows * cols.x, sum.b + rows * cols.y, sum.c + rows * cols.z, sum.d + rows * cols.w);
 }
 
 // Column `j` of a block.

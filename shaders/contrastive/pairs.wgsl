@@ -59,20 +59,31 @@ fn absorb(acc: Acc, product: vec4<f32>, pair: Weights, counts: vec4<bool>, unsou
     return next;
 }
 
-// The sum over the lanes of this lane's rows, in the lane of column 0. All lanes of the workgroup must call it.
-fn over_columns(lane: u32, value: vec4<f32>) -> vec4<f32> {
-    // The result before has been read.
-    workgroupBarrier();
-    wg_lanes[lane] = value;
-    // Every lane's value is there before they are added.
-    workgroupBarrier();
-    var sum = vec4<f32>(0.0);
-    if (lane < ROW_LANES) {
-        for (var i = lane; i < WG; i += ROW_LANES) {
-            sum += wg_lanes[i];
+// One of the sums, by its place in `work`.
+fn field(acc: Acc, i: u32) -> vec4<f32> {
+    switch i {
+        case 1u: {
+            return acc.sum;
+        }
+        case 2u: {
+            return acc.weight;
+        }
+        case 3u: {
+            return acc.loss;
+        }
+        case 4u: {
+            return acc.lead;
+        }
+        case 5u: {
+            return acc.tilt;
+        }
+        case 6u: {
+            return acc.count;
+        }
+        default: {
+            return acc.unsound;
         }
     }
-    return sum;
 }
 
 @compute @workgroup_size(WG)
@@ -112,21 +123,12 @@ fn pairs(
         let col = tile * tile_cols + 4u * (lane / ROW_LANES);
         let cols = min(vec4<u32>(col) + four, vec4<u32>(params.cols - 1u));
         let n = shared_labels(rows, cols);
-        for (var j = 0u; j < 4u; j++) {
+        for (var j = 0u; j < params.four; j++) {
             let key = params.first_col + min(col + j, params.cols - 1u);
             let size = small[params.other_sizes + key];
             let same = own == vec4<u32>(key);
             let counts = vec4<bool>(col + j < params.cols) & (!same | vec4<bool>(params.weighting == PAIRED));
-            var terms = vec4<f32>(0.0);
-            if (params.weighting == MUL_SUP_CON) {
-                let k = key - params.first_col;
-                terms = vec4<f32>(
-                    label_terms(OWN, rows.x, k),
-                    label_terms(OWN, rows.y, k),
-                    label_terms(OWN, rows.z, k),
-                    label_terms(OWN, rows.w, k),
-                );
-            }
+            let terms = label_terms(OWN, rows, key - params.first_col);
             let sizes = anchor_sizes & vec4<u32>(~UNSOUND);
             let pair = weights(shared_column(n, j), sizes, vec4<u32>(size & ~UNSOUND), same, terms);
             let unsound = ((anchor_sizes | vec4<u32>(size)) & vec4<u32>(UNSOUND)) != vec4<u32>(0u);
@@ -144,23 +146,24 @@ fn pairs(
         largest = max(largest, wg_lanes[i]);
     }
     acc = lifted(acc, largest);
-    acc.sum = over_columns(lane, acc.sum);
-    acc.weight = over_columns(lane, acc.weight);
-    acc.loss = over_columns(lane, acc.loss);
-    acc.lead = over_columns(lane, acc.lead);
-    acc.tilt = over_columns(lane, acc.tilt);
-    acc.count = over_columns(lane, acc.count);
-    acc.unsound = over_columns(lane, acc.unsound);
-    if (lane < ROW_LANES && row < params.rows) {
-        let stride = params.partial_stride;
-        let place = params.partial_at + (params.first_chunk + chunk) * 8u * stride + row / 4u;
-        work[place] = acc.largest;
-        work[place + stride] = acc.sum;
-        work[place + 2u * stride] = acc.weight;
-        work[place + 3u * stride] = acc.loss;
-        work[place + 4u * stride] = acc.lead;
-        work[place + 5u * stride] = acc.tilt;
-        work[place + 6u * stride] = acc.count;
-        work[place + 7u * stride] = acc.unsound;
+    let stride = params.partial_stride;
+    let place = params.partial_at + (params.first_chunk + chunk) * 8u * stride + row / 4u;
+    let writes = lane < ROW_LANES && row < params.rows;
+    if (writes) {
+        work[place] = largest;
+    }
+    for (var i = 1u; i < 2u * params.four; i++) {
+        // What was there has been read.
+        workgroupBarrier();
+        wg_lanes[lane] = field(acc, i);
+        // Every lane's value is there before they are added.
+        workgroupBarrier();
+        if (writes) {
+            var sum = vec4<f32>(0.0);
+            for (var at = lane; at < WG; at += ROW_LANES) {
+                sum += wg_lanes[at];
+            }
+            work[place + i * stride] = sum;
+        }
     }
 }

@@ -45,6 +45,8 @@ struct PairParams {
     dims: u32,              // of an embedding
     depth: u32,             // vectors of a row of `z`, zeros behind the embedding; a multiple of 4
     words: u32,             // of a label set
+    stage: u32,             // DEPTH of block.wgsl and, below, 4: where a compiler sees them, it unrolls for seconds
+    four: u32,
     own_z: u32,             // the first own row in `z`, and the first other one in `z` or, where split, in `z2`
     other_z: u32,
     split_z: u32,

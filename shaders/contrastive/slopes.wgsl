@@ -50,7 +50,7 @@ fn slopes(
     let n = shared_labels(rows, cols);
     let paired = vec4<bool>(params.weighting == PAIRED);
     let none = vec4<f32>(0.0);
-    for (var j = 0u; j < 4u; j++) {
+    for (var j = 0u; j < params.four; j++) {
         let other = min(col + j, params.cols - 1u);
         let other_number = vec4<u32>(params.first_col + other);
         let other_size = vec4<u32>(small[params.other_sizes + other_number.x] & ~UNSOUND);
@@ -66,29 +66,13 @@ fn slopes(
                 itself_of(own_numbers.w),
             );
             let same = own == other_number;
-            var terms = none;
-            if (params.weighting == MUL_SUP_CON) {
-                terms = vec4<f32>(
-                    label_terms(OWN, rows.x, other),
-                    label_terms(OWN, rows.y, other),
-                    label_terms(OWN, rows.z, other),
-                    label_terms(OWN, rows.w, other),
-                );
-            }
+            let terms = label_terms(OWN, rows, other);
             let pair = weights(both, own_sizes, other_size, same, terms);
             sum += select(none, slope(own_numbers, s, pair), inside & (!same | paired));
         }
         if ((params.direction & OTHER_ANCHORS) != 0u) {
             let same = vec4<u32>(itself_of(other_number.x)) == own_numbers;
-            var terms = none;
-            if (params.weighting == MUL_SUP_CON) {
-                terms = vec4<f32>(
-                    label_terms(OTHER, other, rows.x),
-                    label_terms(OTHER, other, rows.y),
-                    label_terms(OTHER, other, rows.z),
-                    label_terms(OTHER, other, rows.w),
-                );
-            }
+            let terms = label_terms(OTHER, rows, other);
             let pair = weights(both, other_size, own_sizes, same, terms);
             sum += select(none, slope(other_number, s, pair), inside & (!same | paired));
         }

@@ -40,8 +40,21 @@ fn shared_column(n: Shared, j: u32) -> vec4<u32> {
     return select(select(n.d, n.c, j == 2u), select(n.b, n.a, j == 0u), j < 2u);
 }
 
-// MulSupCon: the sum of 1 / |P_l(i)| over the labels l that the anchor shares with the key.
-fn label_terms(side: u32, anchor: u32, key: u32) -> f32 {
+// The terms of MulSupCon of four own rows with another row; the other row is the anchor where `side` says so.
+fn label_terms(side: u32, rows: vec4<u32>, other: u32) -> vec4<f32> {
+    var terms = vec4<f32>(0.0);
+    if (params.weighting == MUL_SUP_CON) {
+        for (var r = 0u; r < params.four; r++) {
+            let row = rows[r];
+            let sum = terms_of(side, select(row, other, side == OTHER), select(other, row, side == OTHER));
+            terms = select(terms, vec4<f32>(sum), vec4<u32>(r) == vec4<u32>(0u, 1u, 2u, 3u));
+        }
+    }
+    return terms;
+}
+
+// The sum of 1 / |P_l(i)| over the labels l that the anchor shares with the key.
+fn terms_of(side: u32, anchor: u32, key: u32) -> f32 {
     var sum = 0.0;
     for (var w = 0u; w < params.words; w++) {
         let labels = set_word(side, anchor, w);

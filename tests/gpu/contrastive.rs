@@ -1,12 +1,24 @@
 //! The contrastive losses beyond the case table.
 
-use crate::Test;
+use crate::{Test, table};
 use libtest_mimic::Failed;
-use wgloss::host::{Embeddings, Engine, Gpu, Labels, Values, Wanted};
+use wgloss::check::{ContrastiveCase, Form, Others};
+use wgloss::host::{self, Embeddings, Engine, Gpu, KeyEmbeddings, Labels, Values, Wanted};
 use wgloss::losses::contrastive::{Normalizer, Placement, Weighting};
-use wgloss::{Contrastive, ContrastiveReduction};
+use wgloss::{Contrastive, ContrastiveReduction, DType, wgpu};
 
-pub const TESTS: &[Test] = &[("contrastive/golden_values", golden)];
+pub const TESTS: &[Test] = &[
+    ("contrastive/golden_values", golden),
+    ("contrastive/many_labels_and_dimensions", large),
+    ("contrastive/windows_over_narrow_bindings", windows),
+    ("contrastive/what_is_not_finite", not_finite),
+    (
+        "contrastive/the_anchor_is_left_out_before_the_maximum",
+        left_out,
+    ),
+    ("contrastive/inactive_anchors_and_empty_batches", inactive),
+    ("contrastive/bit_identical_runs", bit_identical),
+];
 
 const X: [f32; 12] = [3.0, 4.0, 4.0, 3.0, 0.0, 5.0, -3.0, 4.0, 5.0, 0.0, 1.0, -1.0];
 const Y: [u8; 18] = [1, 1, 0, 1, 1, 0, 1, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0];
@@ -88,6 +100,212 @@ fn golden(gpu: &Gpu) -> Result<(), Failed> {
     let relations = Engine::on(gpu.clone()).relations(&rows)?;
     if relations != Engine::reference().relations(&rows)? {
         return Err(format!("relations {relations:?}").into());
+    }
+    Ok(())
+}
+
+/// The largest case of the specification: 900 rows of 768 dimensions, 9,000 labels; the path of a large batch with its
+/// chunks and tiles, reduced; 4,096 dimensions and 16,384 labels; more keys than a chunk has.
+fn large(gpu: &Gpu) -> Result<(), Failed> {
+    let large = ContrastiveCase::plain("simdis", Contrastive::sim_dis(), 900, 768, 9000);
+    let small_tile = Contrastive {
+        tile_bytes: 1 << 16,
+        ..Contrastive::mul_sup_con()
+    };
+    let deep = ContrastiveCase::plain("any", Contrastive::sup_con_any(), 40, 4096, 16_384);
+    let few = ContrastiveCase::plain("jaccard", Contrastive::jaccard(), 3, 8, 40);
+    table::run_contrastive(
+        gpu,
+        &[
+            ContrastiveCase {
+                form: Form::Csr,
+                dtype: DType::F16,
+                ..large
+            },
+            ContrastiveCase::plain("mulsupcon", small_tile, 700, 20, 90),
+            ContrastiveCase {
+                form: Form::Bits,
+                ..deep
+            },
+            ContrastiveCase {
+                others: Others::Keys(3000),
+                ..few
+            },
+        ],
+    )
+}
+
+/// Rows, sets and outputs over many bindings: with a device whose bindings reach 64 KiB.
+fn windows(gpu: &Gpu) -> Result<(), Failed> {
+    let adapter = host::adapters()
+        .into_iter()
+        .find(|adapter| adapter.get_info() == *gpu.info())
+        .ok_or("the adapter has gone")?;
+    let limits = wgpu::Limits {
+        max_storage_buffer_binding_size: 1 << 16,
+        ..wgpu::Limits::default()
+    };
+    let narrow = Gpu::with_limits(&adapter, wgpu::Features::empty(), limits)?;
+    let mut cases = Vec::new();
+    for (turn, (config, ..)) in family().into_iter().enumerate().step_by(3) {
+        let plain = ContrastiveCase::plain("windows", config.with_temperature(0.2), 300, 100, 70);
+        for others in [Others::Same, Others::Indexed(270)] {
+            cases.push(ContrastiveCase {
+                others,
+                form: [Form::U8, Form::Bits, Form::Csr][turn % 3],
+                seed: 70 + turn as u64,
+                ..plain
+            });
+        }
+    }
+    table::run_contrastive(&narrow, &cases)
+}
+
+fn not_finite(gpu: &Gpu) -> Result<(), Failed> {
+    let engine = Engine::on(gpu.clone());
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut x = X;
+        x[11] = bad;
+        let rows = Embeddings::new(6, 2, 3, Values::F32(&x), Labels::Flags(&Y));
+        let found = engine.contrastive(&Contrastive::sim_dis(), &rows, Wanted::Gradients)?;
+        // The last row has no labels, so it is no anchor, but it is everyone's key.
+        let each = &found.loss_rows;
+        let right = found.loss[0].is_nan()
+            && each[..5].iter().all(|l| l.is_nan())
+            && each[5] == 0.0
+            && found.grad_temperature[0].is_nan()
+            && found.grad_embeddings.iter().all(|g| g.is_nan());
+        if !right {
+            return Err(format!("{bad}: {found:?}").into());
+        }
+        // Without anyone to meet it there is nothing to tell.
+        let alone = Embeddings::new(2, 2, 1, Values::F32(&x[8..]), Labels::Flags(&[0, 0]));
+        let found = engine.contrastive(&Contrastive::sim_dis(), &alone, Wanted::Gradients)?;
+        if found.loss != [0.0] || found.grad_embeddings != [0.0; 4] {
+            return Err(format!("{bad}: {found:?}").into());
+        }
+    }
+    // Similarities beyond 1e30, which only rows as they are can have.
+    let rows = Embeddings::new(
+        2,
+        2,
+        1,
+        Values::F32(&[1e16, 0.0, 1e16, 1.0]),
+        Labels::Flags(&[1, 1]),
+    );
+    let raw = Contrastive {
+        normalize: false,
+        ..Contrastive::sim_dis()
+    };
+    let found = engine.contrastive(&raw, &rows, Wanted::Loss)?;
+    if !found.loss[0].is_nan() {
+        return Err(format!("beyond 1e30: {found:?}").into());
+    }
+    Ok(())
+}
+
+/// At temperature 0.01 an anchor in its own row would put 100 into the exponent, and hide everything else.
+fn left_out(gpu: &Gpu) -> Result<(), Failed> {
+    let engine = Engine::on(gpu.clone());
+    let config = Contrastive::sup_con_any().with_temperature(0.01);
+    let x = [1.0, 0.0, -1.0, 0.0, 0.0, 1.0];
+    let y = [1, 0, 1, 0, 0, 1];
+    let rows = Embeddings::new(3, 2, 2, Values::F32(&x), Labels::Flags(&y));
+    let found = engine.contrastive(&config, &rows, Wanted::Gradients)?;
+    // The positive at -100, the other key at 0.
+    if (found.loss[0] - 100.0).abs() > 1e-4 || found.loss_rows[2] != 0.0 {
+        return Err(format!("{found:?}").into());
+    }
+    // Without an index the anchor's copy is a key like any other; with one it is not.
+    let with = Embeddings {
+        keys: Some(KeyEmbeddings {
+            rows: 3,
+            embeddings: Values::F32(&x),
+            labels: Labels::Flags(&y),
+        }),
+        ..rows
+    };
+    let free = engine.contrastive(&config, &with, Wanted::Loss)?;
+    let indexed = Embeddings {
+        self_index: Some(&[0, 1, 2]),
+        ..with
+    };
+    let same = engine.contrastive(&config, &indexed, Wanted::Gradients)?;
+    let both: Vec<f32> = same
+        .grad_embeddings
+        .iter()
+        .zip(&same.grad_keys)
+        .map(|(a, b)| a + b)
+        .collect();
+    let mut pairs = both.iter().zip(&found.grad_embeddings);
+    let near = pairs.all(|(a, b)| (a - b).abs() < 1e-3);
+    // Positives at 100 and -100 against 100: half of 200 for two anchors, 0 for the third.
+    if (free.loss[0] - 200.0 / 3.0).abs() > 1e-3 || same.loss != found.loss || !near {
+        return Err(format!("{free:?}, {same:?}, {found:?}").into());
+    }
+    Ok(())
+}
+
+fn inactive(gpu: &Gpu) -> Result<(), Failed> {
+    let engine = Engine::on(gpu.clone());
+    let x = [1.0, 2.0, 3.0, 1.0];
+    let zero = |v: &[f32]| v.iter().all(|v| *v == 0.0);
+    let batches: [(usize, &[u8]); 4] = [(1, &[1, 1]), (2, &[0; 4]), (2, &[1, 0, 0, 1]), (0, &[])];
+    for (n, y) in batches {
+        let rows = Embeddings::new(n, 2, 2, Values::F32(&x[..2 * n]), Labels::Flags(y));
+        for (config, ..) in family() {
+            let found = engine.contrastive(&config, &rows, Wanted::Gradients)?;
+            let right = found.loss == [0.0]
+                && zero(&found.loss_rows)
+                && found.grad_embeddings.len() == 2 * n
+                && zero(&found.grad_embeddings)
+                && found.grad_temperature == [0.0];
+            if !right {
+                return Err(format!("{n}: {config:?}: {found:?}").into());
+            }
+        }
+    }
+    // No anchors for some keys, no keys for some anchors.
+    for (n, m) in [(0, 2), (2, 0)] {
+        let rows = Embeddings {
+            keys: Some(KeyEmbeddings {
+                rows: m,
+                embeddings: Values::F32(&x[..2 * m]),
+                labels: Labels::Flags(&[1, 1][..m]),
+            }),
+            ..Embeddings::new(
+                n,
+                2,
+                1,
+                Values::F32(&x[..2 * n]),
+                Labels::Flags(&[1, 1][..n]),
+            )
+        };
+        let found = engine.contrastive(&Contrastive::sim_dis(), &rows, Wanted::Gradients)?;
+        let all = [found.loss, found.grad_embeddings, found.grad_keys].concat();
+        if all != vec![0.0; 1 + 2 * (n + m)] {
+            return Err(format!("{n} anchors, {m} keys: {all:?}").into());
+        }
+    }
+    Ok(())
+}
+
+fn bit_identical(gpu: &Gpu) -> Result<(), Failed> {
+    let x: Vec<f32> = (0..200 * 24)
+        .map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0)
+        .collect();
+    let y: Vec<u8> = (0..200 * 20).map(|i| u8::from((i * 31) % 7 < 1)).collect();
+    let rows = Embeddings::new(200, 24, 20, Values::F32(&x), Labels::Flags(&y));
+    let engine = Engine::on(gpu.clone());
+    let first = engine.contrastive(&Contrastive::sim_dis(), &rows, Wanted::Gradients)?;
+    if !first.grad_embeddings.iter().any(|g| *g != 0.0) {
+        return Err("there is nothing to compare".into());
+    }
+    for run in 1..20 {
+        let again = engine.contrastive(&Contrastive::sim_dis(), &rows, Wanted::Gradients)?;
+        if again != first {
+            return Err(format!("run {run} differs").into());
+        }
     }
     Ok(())
 }
