@@ -407,6 +407,17 @@ impl RowReference {
 }
 
 impl Work {
+    /// A call that moves so many bytes, was prepared in this time, and writes its loss here.
+    pub(super) fn of(call: Prepared, bytes: u64, prepare: Duration, loss: wgpu::Buffer) -> Self {
+        Work {
+            call,
+            bytes,
+            prepare,
+            loss: Some(loss),
+            restore: None,
+        }
+    }
+
     /// The dispatches and the scratch size.
     pub fn plan(&self) -> &Plan {
         self.call.plan()

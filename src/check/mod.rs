@@ -9,6 +9,7 @@ pub mod bench;
 mod compare;
 mod data;
 mod hcal;
+pub mod hierarchy_bench;
 mod mcm;
 mod rows;
 

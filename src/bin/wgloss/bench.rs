@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
-use wgloss::check::bench::{RowBench, Spread, Timer};
+use wgloss::check::bench::{RowBench, Spread, Timer, Work};
+use wgloss::check::hierarchy_bench::{HcalBench, McmBench, Reference};
 use wgloss::check::{Form, Mode, ThresholdCase};
 use wgloss::host::Gpu;
 use wgloss::{AnyLoss, DType, Error, ErrorKind, Rowwise, TargetKind};
@@ -28,6 +29,9 @@ prepared once; then each clock runs for --time seconds, after a warm-up:
   gpu        one call between two GPU timestamps, in a compute pass of its own
   wall       one call recorded, submitted and waited for
   reference  the CPU reference in f64 (loss and all gradients), up to 2097152 elements
+
+Of mcm, the classes are a random tree, in each row a leaf and its ancestors positive. Of hcal, COLS are the classes of the
+finest of three levels, each of an eighth of the one before, with seeded noise; a call moves each vector and its gradient.
 
 Bytes that a call moves: logits and targets once for each sweep of the plan, the gradient and the loss written.
 One sweep gives the loss; the gradient is a second one, without what a workgroup has kept of its rows (all of
@@ -110,6 +114,9 @@ pub struct BenchArgs {
     /// What is computed
     #[arg(long, value_enum, default_value_t)]
     outputs: Outputs,
+    /// hcal: components of a feature vector [default: 128]
+    #[arg(long, value_name = "N")]
+    dim: Option<usize>,
     /// How long each clock runs
     #[arg(
         long,
@@ -150,8 +157,10 @@ struct OnDevice {
 type Field = (&'static str, Value);
 
 pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
-    let config = args.settings.configure(args.loss)?;
-    let work = row_bench(args, &config)?;
+    let work = match args.loss {
+        Loss::Mcm | Loss::Hcal => hierarchy_bench(args)?,
+        _ => Bench::Row(row_bench(args, &args.settings.configure(args.loss)?)?),
+    };
     if !(args.time > 0.0 && args.time <= 3600.0) {
         return Err(Error::value(
             "--time",
@@ -165,7 +174,7 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
         csv_header(path, &fields(args, &work, &Measured::default(), &[]))?;
     }
     let engine = args.engine.open()?;
-    let elements = work.rows as u64 * work.cols as u64;
+    let elements = work.elements();
     if engine.gpu().is_none() && elements > MOST_ALONE {
         return Err(Error::shape(
             "--shape",
@@ -203,6 +212,101 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What is measured.
+enum Bench {
+    Row(RowBench),
+    Mcm(McmBench),
+    Hcal(HcalBench),
+}
+
+impl Bench {
+    fn on_gpu(&self, gpu: &Gpu) -> Result<Work, Error> {
+        match self {
+            Bench::Row(bench) => bench.on_gpu(gpu),
+            Bench::Mcm(bench) => bench.on_gpu(gpu),
+            Bench::Hcal(bench) => bench.on_gpu(gpu),
+        }
+    }
+
+    fn on_host(&self) -> Result<Reference, Error> {
+        match self {
+            Bench::Row(bench) => {
+                let data = bench.on_host()?;
+                Ok(Box::new(move || data.run()))
+            }
+            Bench::Mcm(bench) => bench.on_host(),
+            Bench::Hcal(bench) => bench.on_host(),
+        }
+    }
+
+    /// What the time of the reference goes with.
+    fn elements(&self) -> u64 {
+        match self {
+            Bench::Row(bench) => bench.rows as u64 * bench.cols as u64,
+            Bench::Mcm(bench) => bench.rows as u64 * bench.cols as u64,
+            Bench::Hcal(bench) => {
+                (bench.rows as u64 * bench.cols as u64).saturating_mul(bench.dim as u64)
+            }
+        }
+    }
+
+    /// All settings of the loss.
+    fn settings(&self) -> String {
+        match self {
+            Bench::Row(bench) => format!("{:?}", bench.loss),
+            Bench::Mcm(bench) => format!("{:?}", bench.config),
+            Bench::Hcal(bench) => format!("{:?}, dim {}", bench.config, bench.dim),
+        }
+    }
+}
+
+/// What the arguments ask for, of a loss of hierarchies.
+fn hierarchy_bench(args: &BenchArgs) -> Result<Bench, Error> {
+    let gradient = match args.outputs {
+        Outputs::Both => true,
+        Outputs::Loss => false,
+        Outputs::BothSame | Outputs::InPlace | Outputs::Gradient => {
+            return Err(Error::value(
+                "--outputs",
+                format!("both or loss with {}", args.loss),
+                name(args.outputs),
+            ));
+        }
+    };
+    if let Some(targets) = args.targets {
+        let expected = format!("none with {}", args.loss);
+        return Err(Error::value("--targets", expected, name(targets)));
+    }
+    let Shape { rows, cols } = args.shape;
+    let dtype = args.dtype();
+    if args.loss == Loss::Mcm {
+        args.refuse_dim()?;
+        return Ok(Bench::Mcm(McmBench {
+            config: args.settings.mcm()?,
+            dtype,
+            gradient,
+            rows,
+            cols,
+        }));
+    }
+    let (config, seed) = args.settings.hcal()?;
+    if let Some(seed) = seed {
+        return Err(Error::value(
+            "--seed",
+            "none: a measurement has its own",
+            seed,
+        ));
+    }
+    Ok(Bench::Hcal(HcalBench {
+        config,
+        dtype,
+        gradient,
+        rows,
+        cols,
+        dim: args.dim.unwrap_or(128),
+    }))
+}
+
 /// What the arguments ask for.
 fn row_bench(args: &BenchArgs, config: &AnyLoss) -> Result<RowBench, Error> {
     let loss = *config;
@@ -215,11 +319,8 @@ fn row_bench(args: &BenchArgs, config: &AnyLoss) -> Result<RowBench, Error> {
             format!("{rows}x{cols}"),
         ));
     }
-    let dtype = match args.dtype {
-        Dtype::F32 => DType::F32,
-        Dtype::F16 => DType::F16,
-        Dtype::Bf16 => DType::Bf16,
-    };
+    args.refuse_dim()?;
+    let dtype = args.dtype();
     let form = match (args.targets(), config.target_kind()) {
         (Some(_), TargetKind::Logits) if args.targets.is_some() => {
             return Err(Error::value(
@@ -253,7 +354,7 @@ fn row_bench(args: &BenchArgs, config: &AnyLoss) -> Result<RowBench, Error> {
 
 fn on_device(
     gpu: &Gpu,
-    bench: &RowBench,
+    bench: &Bench,
     budget: Duration,
     progress: &Progress,
 ) -> Result<OnDevice, Error> {
@@ -282,23 +383,42 @@ fn on_device(
     })
 }
 
-fn on_host(bench: &RowBench, budget: Duration, progress: &Progress) -> Result<Spread, Error> {
+fn on_host(bench: &Bench, budget: Duration, progress: &Progress) -> Result<Spread, Error> {
     progress.say("reference");
     let work = bench.on_host()?;
-    work.run()?;
+    work()?;
     Spread::sample(budget, 3, || {
         progress.say("reference");
         let began = Instant::now();
-        work.run()?;
+        work()?;
         Ok(vec![began.elapsed()])
     })
 }
 
 impl BenchArgs {
+    fn dtype(&self) -> DType {
+        match self.dtype {
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::Bf16 => DType::Bf16,
+        }
+    }
+
+    fn refuse_dim(&self) -> Result<(), Error> {
+        match self.dim {
+            None => Ok(()),
+            Some(dim) => Err(Error::value(
+                "--dim",
+                format!("none with {}", self.loss),
+                dim,
+            )),
+        }
+    }
+
     /// The form of the targets, as the user has it or as the loss does; none where other logits stand there.
     fn targets(&self) -> Option<TargetForm> {
         self.targets.or(match self.loss {
-            Loss::ZlprKl => None,
+            Loss::ZlprKl | Loss::Hcal => None,
             Loss::ZlprSoft => Some(TargetForm::Float),
             _ => Some(TargetForm::U8),
         })
@@ -312,14 +432,12 @@ fn name(value: impl ValueEnum) -> String {
         .map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// All settings of the loss.
-fn settings(work: &RowBench) -> String {
-    format!("{:?}", work.loss)
-}
-
 /// All results. Without those of the machine, the names at least.
-fn fields(args: &BenchArgs, work: &RowBench, measured: &Measured, machine: &[Field]) -> Vec<Field> {
-    let targets = args.targets().map_or("other".into(), name);
+fn fields(args: &BenchArgs, work: &Bench, measured: &Measured, machine: &[Field]) -> Vec<Field> {
+    let targets = match args.loss {
+        Loss::Hcal => "classes".into(),
+        _ => args.targets().map_or("other".into(), name),
+    };
     let mut fields = vec![
         ("loss", json!(args.loss.to_string())),
         ("rows", json!(args.shape.rows)),
@@ -328,7 +446,7 @@ fn fields(args: &BenchArgs, work: &RowBench, measured: &Measured, machine: &[Fie
         ("targets", json!(targets)),
         ("outputs", json!(name(args.outputs))),
         ("reduction", json!(args.settings.reduction())),
-        ("settings", json!(settings(work))),
+        ("settings", json!(work.settings())),
     ];
     for name in ["backend", "adapter", "driver", "variant"] {
         let value = machine.iter().find(|(other, _)| *other == name);
@@ -407,7 +525,10 @@ fn table(args: &BenchArgs, measured: &Measured, machine: &[Field]) -> String {
             .into()
     };
     let Shape { rows, cols } = args.shape;
-    let targets = args.targets().map_or("other logits".into(), name);
+    let targets = match args.loss {
+        Loss::Hcal => "classes".into(),
+        _ => args.targets().map_or("other logits".into(), name),
+    };
     let mut lines = vec![
         format!(
             "{} {rows}x{cols} {}, targets {targets}, outputs {}, reduction {}",
