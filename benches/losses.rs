@@ -7,11 +7,13 @@ use criterion::{Criterion, Throughput};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use wgloss::check::bench::{RowBench, Timer, Work};
+use wgloss::check::hierarchy_bench::{HcalBench, McmBench};
 use wgloss::check::{Form, Mode, ThresholdCase};
 use wgloss::host::Gpu;
 use wgloss::losses::wdl::Phi;
 use wgloss::{
-    AnyLoss, Asl, Bce, DType, Dice, Error, ErrorKind, Focal, Half, Hill, Reduce, Wdl, Zlpr, wgpu,
+    AnyLoss, Asl, Bce, DType, Dice, Error, ErrorKind, Focal, Half, Hcal, Hill, Mcm, Reduce, Wdl,
+    Zlpr, wgpu,
 };
 
 /// Rows and labels.
@@ -72,7 +74,42 @@ fn table() -> Vec<Bench> {
             shapes: &SHAPES[..3],
             ..rows("wdl-sweep", sweep.into(), float, None)
         },
+        Bench {
+            name: "mcm",
+            shapes: &[(64, 499), (64, 4130), (4, 82_192)],
+            work: Box::new(|gpu, shape| mcm(shape).on_gpu(gpu)),
+            reference: Box::new(|shape| mcm(shape).on_host()),
+        },
+        Bench {
+            name: "hcal",
+            shapes: &[(128, 216), (256, 10_000)],
+            work: Box::new(|gpu, shape| hcal(shape).on_gpu(gpu)),
+            reference: Box::new(|shape| hcal(shape).on_host()),
+        },
     ]
+}
+
+/// The constraint module: gene functions (trees and DAGs), WordNet.
+fn mcm((rows, cols): Shape) -> McmBench {
+    McmBench {
+        config: Mcm::default(),
+        dtype: DType::F32,
+        gradient: true,
+        rows,
+        cols,
+    }
+}
+
+/// HCAL: samples and classes of the finest of three levels, of 128 components.
+fn hcal((rows, cols): Shape) -> HcalBench {
+    HcalBench {
+        config: Hcal::default(),
+        dtype: DType::F32,
+        gradient: true,
+        rows,
+        cols,
+        dim: 128,
+    }
 }
 
 /// A loss of f32 logits in rows.

@@ -2,14 +2,15 @@
 // of level 1 are the unit features; those of another level stand in `rows`, each at the first sample of its class, the rest 0.
 // Unit features and (perturbed) prototypes are never stored, but made of the caller's tensors and inverse lengths.
 //
-// `feature_lengths`, `prototype_lengths`: a workgroup a vector.    `means`: a lane for each component of a vector.
+// `feature_lengths`: a workgroup a vector.  `prototype_lengths`, `finish_prototypes`: the same, or a lane a vector.
+// `means`: a lane for each component of a vector.
 // `product`: a tile of 4 LANES_Y x 4 LANES_X results a workgroup; 0: scores = vectors . prototypes / tau, 1: the gradient
 // to vectors, 2: to prototypes.
 // `softmax`: a workgroup a vector; scores become their gradient.   `argmax`: a workgroup a sample.
 // `level_losses`: a workgroup a level.
 // `spread`: the gradient to a level's means, from the weight of its loss and the level above. `collect`: that to the unit
 // features. A lane for each component.
-// `finish_features`, `finish_prototypes`: through the normalisations, in place. A workgroup a vector.
+// `finish_features`, `finish_prototypes`: through the normalisations, in place. A workgroup a vector of features.
 // All grids are folded. Mirrors: `HcalParams` in src/losses/hcal_steps.rs.
 // provides: the entry points, HcalParams, features (binding 1), prototypes (binding 2), noise (binding 3, or the seed),
 //           scores (binding 4), rows (binding 5), state (binding 6, as index.wgsl has it), result (binding 7)
@@ -48,6 +49,7 @@ struct HcalParams {
     product: u32,
     add: u32,              // whether a product is added, or, in `collect`, a level's means after the features' own
     plain: u32,            // whether prototypes are not perturbed
+    alone: u32,            // whether a lane has a prototype to itself
     want_gradient: u32,
     want_result: u32,
     result_offset: u32,
@@ -174,6 +176,32 @@ fn feature_lengths(
     }
 }
 
+// What a lane does of a prototype: all of one, where there are many prototypes, else its share of the workgroup's one.
+struct Part {
+    own: u32,         // its number
+    start: u32,       // components from here on, in steps
+    step: u32,
+    leads: bool,      // whether it writes what is found
+}
+
+fn part_of(lane: u32, group: vec3<u32>) -> Part {
+    let alone = params.alone != 0u;
+    let number = select(group_number(group), group_number(group) * WG + lane, alone);
+    let here = number < params.class_count;
+    // A lane without a prototype does nothing, but reaches the barriers.
+    let start = select(params.dim, select(lane, 0u, alone), here);
+    let own = params.first_class + min(number, params.class_count - 1u);
+    return Part(own, start, select(WG, 1u, alone), here && (alone || lane == 0u));
+}
+
+// The sum over the lanes that share a prototype.
+fn part_sum(lane: u32, group: vec3<u32>, value: f32) -> f32 {
+    if (params.alone != 0u) {
+        return value;
+    }
+    return group_sum(Lane(lane), Group(group), vec2<f32>(value, 0.0)).x;
+}
+
 @compute @workgroup_size(WG)
 fn prototype_lengths(
     @builtin(local_invocation_index) lane: u32,
@@ -182,20 +210,24 @@ fn prototype_lengths(
     if (group_number(group) >= params.groups) {
         return;
     }
-    let c = params.first_class + group_number(group);
+    let part = part_of(lane, group);
+    let c = part.own;
     var best = best_none();
-    for (var d = lane; d < params.dim; d += WG) {
+    for (var d = part.start; d < params.dim; d += part.step) {
         best = best_of(best, Best(order_key(prototype_bits(c, d) & 0x7fffffffu), 0u));
     }
-    let largest = group_best(lane, best).key;
+    if (params.alone == 0u) {
+        best = group_best(lane, best);
+    }
+    let largest = best.key;
     var squares = 0.0;
-    for (var d = lane; d < params.dim; d += WG) {
+    for (var d = part.start; d < params.dim; d += part.step) {
         let x = share(prototype_bits(c, d), largest);
         squares += x * x;
     }
-    let sum = group_sum(Lane(lane), Group(group), vec2<f32>(squares, 0.0));
-    if (lane == 0u) {
-        state[length_place(c)] = inverse_length(largest, sum.x);
+    squares = part_sum(lane, group, squares);
+    if (part.leads) {
+        state[length_place(c)] = inverse_length(largest, squares);
         if (params.noise_kind == 2u) {
             let key = counter_key(noise[params.noise_offset], noise[params.noise_offset + 1u], params.level);
             state[length_place(c) + 2u] = counter_mix(key + c * 0x9e3779b9u);
@@ -205,14 +237,14 @@ fn prototype_lengths(
     storageBarrier();
     squares = 0.0;
     if (params.noise_kind != 0u) {
-        for (var d = lane; d < params.dim; d += WG) {
+        for (var d = part.start; d < params.dim; d += part.step) {
             let moved = unit_prototype(c, d) + perturbation(c, d);
             squares += moved * moved;
         }
     }
-    let moved = group_sum(Lane(lane), Group(group), vec2<f32>(squares, 0.0));
-    if (lane == 0u) {
-        state[length_place(c) + 1u] = bitcast<u32>(1.0 / max(sqrt(moved.x), 1e-12));
+    squares = part_sum(lane, group, squares);
+    if (part.leads) {
+        state[length_place(c) + 1u] = bitcast<u32>(1.0 / max(sqrt(squares), 1e-12));
     }
 }
 
@@ -580,6 +612,16 @@ fn finish_features(
     }
 }
 
+// The gradient to a unit prototype, of that to the perturbed one: `along` is the product of the latter with the prototype.
+fn through_move(c: u32, d: u32, place: u32, along: f32) -> f32 {
+    let value = bitcast<f32>(result[place]);
+    if (params.noise_kind == 0u) {
+        return value;
+    }
+    let inverse = bitcast<f32>(state[length_place(c) + 1u]);
+    return (value - along * moved_prototype(c, d)) * select(inverse, 0.0, inverse >= LONGEST);
+}
+
 @compute @workgroup_size(WG)
 fn finish_prototypes(
     @builtin(local_invocation_index) lane: u32,
@@ -588,42 +630,32 @@ fn finish_prototypes(
     if (group_number(group) >= params.groups) {
         return;
     }
-    let c = params.first_class + group_number(group);
-    let begin = params.result_offset + group_number(group) * params.result_stride;
-    // Without samples nothing has been written here yet.
-    let none = params.samples == 0u;
-    var factor = level_factor();
-    let moved_inverse = bitcast<f32>(state[length_place(c) + 1u]);
-    // g . pt, where it is perturbed.
+    let part = part_of(lane, group);
+    let c = part.own;
+    let begin = params.result_offset + (c - params.first_class) * params.result_stride;
+    if (params.samples == 0u) {
+        // Nothing has been written here yet.
+        for (var d = part.start; d < params.dim; d += part.step) {
+            result[begin + d] = 0u;
+        }
+        return;
+    }
     var along = 0.0;
-    if (params.noise_kind != 0u && !none) {
-        for (var d = lane; d < params.dim; d += WG) {
+    if (params.noise_kind != 0u) {
+        for (var d = part.start; d < params.dim; d += part.step) {
             along += bitcast<f32>(result[begin + d]) * moved_prototype(c, d);
         }
     }
-    along = group_sum(Lane(lane), Group(group), vec2<f32>(along, 0.0)).x;
-    // Through the second normalisation, and along the first.
+    along = part_sum(lane, group, along);
     var second = 0.0;
-    if (!none) {
-        for (var d = lane; d < params.dim; d += WG) {
-            var value = bitcast<f32>(result[begin + d]);
-            if (params.noise_kind != 0u) {
-                value = (value - along * moved_prototype(c, d)) * select(moved_inverse, 0.0, moved_inverse >= LONGEST);
-            }
-            second += value * unit_prototype(c, d);
-        }
+    for (var d = part.start; d < params.dim; d += part.step) {
+        second += through_move(c, d, begin + d, along) * unit_prototype(c, d);
     }
-    second = group_sum(Lane(lane), Group(group), vec2<f32>(second, 0.0)).x;
+    second = part_sum(lane, group, second);
     let inverse = bitcast<f32>(state[length_place(c)]);
-    for (var d = lane; d < params.dim; d += WG) {
-        var value = 0.0;
-        if (!none) {
-            value = bitcast<f32>(result[begin + d]);
-            if (params.noise_kind != 0u) {
-                value = (value - along * moved_prototype(c, d)) * select(moved_inverse, 0.0, moved_inverse >= LONGEST);
-            }
-            value = factor * (value - second * unit_prototype(c, d)) * inverse;
-        }
+    let factor = level_factor();
+    for (var d = part.start; d < params.dim; d += part.step) {
+        let value = factor * (through_move(c, d, begin + d, along) - second * unit_prototype(c, d)) * inverse;
         result[begin + d] = bitcast<u32>(select(value, 0.0, inverse >= LONGEST));
     }
 }

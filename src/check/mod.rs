@@ -10,6 +10,7 @@ mod compare;
 mod contrastive;
 mod data;
 mod hcal;
+pub mod hierarchy_bench;
 mod mcm;
 mod rows;
 

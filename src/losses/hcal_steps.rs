@@ -66,6 +66,7 @@ struct HcalParams {
     product: u32,
     add: u32,
     plain: u32,
+    alone: u32,
     want_gradient: u32,
     want_result: u32,
     result_offset: u32,
@@ -76,6 +77,8 @@ struct HcalParams {
 }
 
 const FLOATS: &[DType] = &[DType::F32, DType::F16, DType::Bf16];
+/// From so many classes on, a lane has a prototype to itself: enough lanes, and no barriers.
+const ALONE: usize = 4096;
 /// Words of a level's index for each sample.
 const INDEX_WORDS: u64 = 9;
 
@@ -303,6 +306,16 @@ fn tiles(workgroup: u32, rows: usize, cols: usize) -> u64 {
     rows.div_ceil(high as usize) as u64 * cols.div_ceil(wide as usize) as u64
 }
 
+/// Workgroups that go through the prototypes of a window.
+fn vectors(params: &HcalParams, lanes: u64) -> u64 {
+    let count = u64::from(params.class_count);
+    if params.alone != 0 {
+        count.div_ceil(lanes)
+    } else {
+        count
+    }
+}
+
 /// A region of scratch, in bytes.
 fn region<'a>(scratch: &mut Scratch, words: u64) -> Bind<'a> {
     let start = scratch.words * 4;
@@ -455,6 +468,7 @@ pub(super) fn prepare(
                 losses_at,
                 weights_at,
                 from_rows: u32::from(k > 0),
+                alone: u32::from(classes >= ALONE),
                 tree: u32::from(tree),
                 scale: 1.0 / config.temperature,
                 epsilon: config.epsilon,
@@ -494,7 +508,7 @@ pub(super) fn prepare(
             push(
                 &mut steps,
                 "prototype_lengths",
-                u64::from(params.class_count),
+                vectors(&params, lanes),
                 params,
                 bindings,
             )?;
@@ -705,7 +719,7 @@ pub(super) fn prepare(
             push(
                 &mut steps,
                 "finish_prototypes",
-                u64::from(params.class_count),
+                vectors(&params, lanes),
                 params,
                 bindings,
             )?;

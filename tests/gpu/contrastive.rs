@@ -1,11 +1,11 @@
 //! The contrastive losses beyond the case table.
 
-use crate::{Test, table};
+use crate::{Test, regimes, table};
 use libtest_mimic::Failed;
-use wgloss::check::{ContrastiveCase, Form, Others};
-use wgloss::host::{self, Embeddings, Engine, Gpu, KeyEmbeddings, Labels, Values, Wanted};
+use wgloss::check::{Case, ContrastiveCase, Form, Others};
+use wgloss::host::{Embeddings, Engine, Gpu, KeyEmbeddings, Labels, Values, Wanted};
 use wgloss::losses::contrastive::{Normalizer, Placement, Weighting};
-use wgloss::{Contrastive, ContrastiveReduction, DType, wgpu};
+use wgloss::{Contrastive, ContrastiveReduction, DType};
 
 pub const TESTS: &[Test] = &[
     ("contrastive/golden_values", golden),
@@ -114,7 +114,7 @@ fn large(gpu: &Gpu) -> Result<(), Failed> {
     };
     let deep = ContrastiveCase::plain("any", Contrastive::sup_con_any(), 40, 4096, 16_384);
     let few = ContrastiveCase::plain("jaccard", Contrastive::jaccard(), 3, 8, 40);
-    table::run_contrastive(
+    table::run_cases(
         gpu,
         &[
             ContrastiveCase {
@@ -131,34 +131,26 @@ fn large(gpu: &Gpu) -> Result<(), Failed> {
                 others: Others::Keys(3000),
                 ..few
             },
-        ],
+        ]
+        .map(Case::Contrastive),
     )
 }
 
 /// Rows, sets and outputs over many bindings: with a device whose bindings reach 64 KiB.
 fn windows(gpu: &Gpu) -> Result<(), Failed> {
-    let adapter = host::adapters()
-        .into_iter()
-        .find(|adapter| adapter.get_info() == *gpu.info())
-        .ok_or("the adapter has gone")?;
-    let limits = wgpu::Limits {
-        max_storage_buffer_binding_size: 1 << 16,
-        ..wgpu::Limits::default()
-    };
-    let narrow = Gpu::with_limits(&adapter, wgpu::Features::empty(), limits)?;
     let mut cases = Vec::new();
     for (turn, (config, ..)) in family().into_iter().enumerate().step_by(3) {
         let plain = ContrastiveCase::plain("windows", config.with_temperature(0.2), 300, 100, 70);
         for others in [Others::Same, Others::Indexed(270)] {
-            cases.push(ContrastiveCase {
+            cases.push(Case::Contrastive(ContrastiveCase {
                 others,
                 form: [Form::U8, Form::Bits, Form::Csr][turn % 3],
                 seed: 70 + turn as u64,
                 ..plain
-            });
+            }));
         }
     }
-    table::run_contrastive(&narrow, &cases)
+    table::run_cases(&regimes::narrow(gpu)?, &cases)
 }
 
 fn not_finite(gpu: &Gpu) -> Result<(), Failed> {

@@ -88,6 +88,7 @@ fn large(gpu: &Gpu) -> Result<(), Failed> {
     let case = McmCase {
         rows: 2,
         cols: 82_192,
+        graph: Graph::Tree,
         ..PLAIN
     };
     table::run_cases(gpu, &[Case::Mcm(case)])

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 use wgloss::check::bench::{RowBench, Spread, Timer, Work};
+use wgloss::check::hierarchy_bench::{HcalBench, McmBench};
 use wgloss::check::{ContrastiveBench, Form, Mode, ThresholdCase};
 use wgloss::host::Gpu;
 use wgloss::losses::contrastive::Weighting;
@@ -30,6 +31,9 @@ prepared once; then each clock runs for --time seconds, after a warm-up:
   gpu        one call between two GPU timestamps, in a compute pass of its own
   wall       one call recorded, submitted and waited for
   reference  the CPU reference in f64 (loss and all gradients), up to 2097152 elements
+
+Of mcm, the classes are a random tree, in each row a leaf and its ancestors positive. Of hcal, COLS are the classes of the
+finest of three levels, each of an eighth of the one before, with seeded noise; a call moves each vector and its gradient.
 
 Bytes that a call moves: logits and targets once for each sweep of the plan, the gradient and the loss written.
 One sweep gives the loss; the gradient is a second one, without what a workgroup has kept of its rows (all of
@@ -112,6 +116,9 @@ pub struct BenchArgs {
     /// What is computed
     #[arg(long, value_enum, default_value_t)]
     outputs: Outputs,
+    /// hcal: components of a feature vector [default: 128]
+    #[arg(long, value_name = "N")]
+    dim: Option<usize>,
     /// How long each clock runs
     #[arg(
         long,
@@ -219,6 +226,66 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What the arguments ask for, of a loss of hierarchies.
+fn hierarchy_bench(args: &BenchArgs) -> Result<Subject, Error> {
+    let gradient = match args.outputs {
+        Outputs::Both => true,
+        Outputs::Loss => false,
+        Outputs::BothSame | Outputs::InPlace | Outputs::Gradient => {
+            return Err(Error::value(
+                "--outputs",
+                format!("both or loss with {}", args.loss),
+                name(args.outputs),
+            ));
+        }
+    };
+    if let Some(targets) = args.targets {
+        let expected = format!("none with {}", args.loss);
+        return Err(Error::value("--targets", expected, name(targets)));
+    }
+    let Shape { rows, cols } = args.shape;
+    let elements = rows as u64 * cols as u64;
+    let dtype = args.dtype.element();
+    if args.loss == Loss::Mcm {
+        args.refuse_dim()?;
+        let bench = McmBench {
+            config: args.settings.mcm()?,
+            dtype,
+            gradient,
+            rows,
+            cols,
+        };
+        return Ok(Subject {
+            settings: format!("{:?}", bench.config),
+            elements,
+            on_gpu: Box::new(move |gpu| bench.on_gpu(gpu)),
+            on_host: Box::new(move || bench.on_host()),
+        });
+    }
+    let (config, seed) = args.settings.hcal()?;
+    if let Some(seed) = seed {
+        return Err(Error::value(
+            "--seed",
+            "none: a measurement has its own",
+            seed,
+        ));
+    }
+    let bench = HcalBench {
+        config,
+        dtype,
+        gradient,
+        rows,
+        cols,
+        dim: args.dim.unwrap_or(128),
+    };
+    Ok(Subject {
+        settings: format!("{:?}, dim {}", bench.config, bench.dim),
+        elements: elements.saturating_mul(bench.dim as u64),
+        on_gpu: Box::new(move |gpu| bench.on_gpu(gpu)),
+        on_host: Box::new(move || bench.on_host()),
+    })
+}
+
 /// What the arguments ask for.
 fn subject(args: &BenchArgs) -> Result<Subject, Error> {
     if args.loss == Loss::Contrastive {
@@ -240,6 +307,10 @@ fn subject(args: &BenchArgs) -> Result<Subject, Error> {
             "one",
         ));
     }
+    if matches!(args.loss, Loss::Mcm | Loss::Hcal) {
+        return hierarchy_bench(args);
+    }
+    args.refuse_dim()?;
     let config = args.settings.configure(args.loss, Given::default())?;
     let bench = row_bench(args, &config)?;
     Ok(Subject {
@@ -254,6 +325,7 @@ fn subject(args: &BenchArgs) -> Result<Subject, Error> {
 }
 
 fn contrastive_bench(args: &BenchArgs) -> Result<ContrastiveBench, Error> {
+    args.refuse_dim()?;
     args.settings.refuse_others(args.loss)?;
     let loss = args.contrastive.configure(&args.settings)?;
     if loss.weighting == Weighting::Paired || loss.reduction == ContrastiveReduction::None {
@@ -394,11 +466,22 @@ impl Dtype {
 }
 
 impl BenchArgs {
+    fn refuse_dim(&self) -> Result<(), Error> {
+        match self.dim {
+            None => Ok(()),
+            Some(dim) => Err(Error::value(
+                "--dim",
+                format!("none with {}", self.loss),
+                dim,
+            )),
+        }
+    }
+
     /// The form of the targets, as the user has it or as the loss does; none where other logits stand there.
     fn targets(&self) -> Option<TargetForm> {
         self.targets.or(match self.loss {
-            Loss::ZlprKl => None,
             Loss::Contrastive => Some(TargetForm::Bits),
+            Loss::ZlprKl | Loss::Hcal => None,
             Loss::ZlprSoft => Some(TargetForm::Float),
             _ => Some(TargetForm::U8),
         })
@@ -414,7 +497,10 @@ fn name(value: impl ValueEnum) -> String {
 
 /// All results. Without those of the machine, the names at least.
 fn fields(args: &BenchArgs, work: &Subject, measured: &Measured, machine: &[Field]) -> Vec<Field> {
-    let targets = args.targets().map_or("other".into(), name);
+    let targets = match args.loss {
+        Loss::Hcal => "classes".into(),
+        _ => args.targets().map_or("other".into(), name),
+    };
     let mut fields = vec![
         ("loss", json!(args.loss.to_string())),
         ("rows", json!(args.shape.rows)),
@@ -502,7 +588,10 @@ fn table(args: &BenchArgs, measured: &Measured, machine: &[Field]) -> String {
             .into()
     };
     let Shape { rows, cols } = args.shape;
-    let targets = args.targets().map_or("other logits".into(), name);
+    let targets = match args.loss {
+        Loss::Hcal => "classes".into(),
+        _ => args.targets().map_or("other logits".into(), name),
+    };
     let mut lines = vec![
         format!(
             "{} {rows}x{cols} {}, targets {targets}, outputs {}, reduction {}",
