@@ -7,10 +7,11 @@ use criterion::{Criterion, Throughput};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use wgloss::check::bench::{RowBench, Timer, Work};
-use wgloss::check::{Form, Mode, ThresholdCase};
+use wgloss::check::{ContrastiveBench, Form, Mode, ThresholdCase};
 use wgloss::host::Gpu;
 use wgloss::{
-    AnyLoss, Asl, Bce, DType, Dice, Error, ErrorKind, Focal, Half, Hill, Reduce, Zlpr, wgpu,
+    AnyLoss, Asl, Bce, Contrastive, DType, Dice, Error, ErrorKind, Focal, Half, Hill, Reduce, Zlpr,
+    wgpu,
 };
 
 /// Rows and labels.
@@ -24,6 +25,8 @@ const SHAPES: &[Shape] = &[
     (64, 65_536),   // GlobalPointer, 256 x 256 spans: few rows, each split over workgroups
     (512, 131_072), // extreme classification: more than any cache
 ];
+/// Batches of embeddings: a small head, the usual one, a large batch of a large model (GPUs alone).
+const EMBEDDINGS: &[Shape] = &[(256, 128), (1024, 256), (16_384, 768)];
 /// Most elements on a software driver, and for the reference.
 const MOST_SOFTWARE: usize = 1 << 23;
 const MOST_REFERENCE: usize = 1 << 18;
@@ -60,7 +63,27 @@ fn table() -> Vec<Bench> {
         rows("asl", AnyLoss::Asl(Asl::default()), Form::U8, None),
         rows("hill", AnyLoss::Hill(Hill::default()), Form::U8, None),
         rows("dice", AnyLoss::Dice(Dice::default()), Form::U8, None),
+        contrastive("contrastive-simdis", Contrastive::sim_dis()),
+        contrastive("contrastive-mulsupcon", Contrastive::mul_sup_con()),
     ]
+}
+
+/// A contrastive loss of f32 embeddings with 80 labels; its shapes are embeddings and dimensions.
+fn contrastive(name: &'static str, loss: Contrastive) -> Bench {
+    let at = move |(rows, dims): Shape| ContrastiveBench {
+        loss,
+        dtype: DType::F32,
+        gradient: true,
+        rows,
+        dims,
+        labels: 80,
+    };
+    Bench {
+        name,
+        shapes: EMBEDDINGS,
+        work: Box::new(move |gpu, shape| at(shape).on_gpu(gpu)),
+        reference: Box::new(move |shape| Ok(Box::new(at(shape).on_host()?))),
+    }
 }
 
 /// A loss of f32 logits in rows.
