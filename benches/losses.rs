@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use wgloss::check::bench::{RowBench, Timer, Work};
 use wgloss::check::hierarchy_bench::{HcalBench, McmBench};
-use wgloss::check::{Form, Mode, ThresholdCase};
+use wgloss::check::{ContrastiveBench, Form, Mode, ThresholdCase};
 use wgloss::host::Gpu;
 use wgloss::losses::wdl::Phi;
 use wgloss::{
-    AnyLoss, Asl, Bce, DType, Dice, Error, ErrorKind, Focal, Half, Hcal, Hill, Mcm, Reduce, Wdl,
-    Zlpr, wgpu,
+    AnyLoss, Asl, Bce, Contrastive, DType, Dice, Error, ErrorKind, Focal, Half, Hcal, Hill, Mcm,
+    Reduce, Wdl, Zlpr, wgpu,
 };
 
 /// Rows and labels.
@@ -27,6 +27,8 @@ const SHAPES: &[Shape] = &[
     (64, 65_536),   // GlobalPointer, 256 x 256 spans: few rows, each split over workgroups
     (512, 131_072), // extreme classification: more than any cache
 ];
+/// Batches of embeddings: a small head, the usual one, a large batch of a large model (GPUs alone).
+const EMBEDDINGS: &[Shape] = &[(256, 128), (1024, 256), (16_384, 768)];
 /// Most elements on a software driver, and for the reference.
 const MOST_SOFTWARE: usize = 1 << 23;
 const MOST_REFERENCE: usize = 1 << 18;
@@ -86,7 +88,27 @@ fn table() -> Vec<Bench> {
             work: Box::new(|gpu, shape| hcal(shape).on_gpu(gpu)),
             reference: Box::new(|shape| hcal(shape).on_host()),
         },
+        contrastive("contrastive-simdis", Contrastive::sim_dis()),
+        contrastive("contrastive-mulsupcon", Contrastive::mul_sup_con()),
     ]
+}
+
+/// A contrastive loss of f32 embeddings with 80 labels; its shapes are embeddings and dimensions.
+fn contrastive(name: &'static str, loss: Contrastive) -> Bench {
+    let at = move |(rows, dims): Shape| ContrastiveBench {
+        loss,
+        dtype: DType::F32,
+        gradient: true,
+        rows,
+        dims,
+        labels: 80,
+    };
+    Bench {
+        name,
+        shapes: EMBEDDINGS,
+        work: Box::new(move |gpu, shape| at(shape).on_gpu(gpu)),
+        reference: Box::new(move |shape| Ok(Box::new(at(shape).on_host()?))),
+    }
 }
 
 /// The constraint module: gene functions (trees and DAGs), WordNet.

@@ -19,8 +19,8 @@
 //! | [`Any`](Weighting::Any) | `1 / \|P(i)\|` on `P(i)` | 0 | 0 | SupCon, arXiv 2004.11362 |
 //! | [`All`](Weighting::All) | `[S = T, not empty] / ` their number | 0 | 0 | |
 //! | [`MulSupCon`](Weighting::MulSupCon) | `sum over l in S & T of 1 / \|P_l(i)\|`, divided by `\|S\|` or not | 0 | 0 | AAAI 2024 |
-//! | [`Jaccard`](Weighting::Jaccard) | `J [J >= c] / ` the number of those | 0 | 0 | `MultiSupCon` |
-//! | [`Paired`](Weighting::Paired) | 1 for the key that `self_index` names, no key left out | 0 | 0 | `InfoNCE`, arXiv 1807.03748; CLIP |
+//! | [`Jaccard`](Weighting::Jaccard) | `J [J >= c] / ` the number of those | 0 | 0 | MultiSupCon |
+//! | [`Paired`](Weighting::Paired) | 1 for the key that `self_index` names, no key left out | 0 | 0 | InfoNCE, arXiv 1807.03748; CLIP |
 //!
 //! With one label a sample, Sim-Dis in every placement, MulSupCon and Jaccard are SupCon.
 //!
@@ -87,7 +87,7 @@ pub enum Weighting {
         /// Least similarity, in `[0, 1]`, within 1e-6.
         threshold: f32,
     },
-    /// `InfoNCE`: the key that `self_index` names is the one positive, and nothing is left out of the denominator. Labels
+    /// InfoNCE: the key that `self_index` names is the one positive, and nothing is left out of the denominator. Labels
     /// are not looked at. CLIP is the mean of this in both directions.
     Paired,
 }
@@ -205,7 +205,7 @@ impl Contrastive {
         Contrastive::new(Weighting::Jaccard { threshold: 0.5 }, 0.1)
     }
 
-    /// `InfoNCE`; temperature 0.07.
+    /// InfoNCE; temperature 0.07.
     pub fn info_nce() -> Self {
         Contrastive::new(Weighting::Paired, 0.07)
     }

@@ -1,6 +1,6 @@
 //! The contrastive family, anchor by anchor, each with the whole row of its similarities.
 //!
-//! Sim-Dis: arXiv 2410.13439. SupCon: Khosla et al., arXiv 2004.11362. `MulSupCon`: Zhang and Wu, AAAI 2024.
+//! Sim-Dis: arXiv 2410.13439. SupCon: Khosla et al., arXiv 2004.11362. MulSupCon: Zhang and Wu, AAAI 2024.
 
 use super::rows::check_len;
 use super::{Real, sum};

@@ -150,9 +150,13 @@ struct Subject {
     settings: String,
     /// How much the reference has to do, in elements of a loss of rows.
     elements: u64,
-    on_gpu: Box<dyn Fn(&Gpu) -> Result<Work, Error>>,
-    on_host: Box<dyn Fn() -> Result<Box<dyn Fn() -> Result<f64, Error>>, Error>>,
+    on_gpu: Box<MakeWork>,
+    on_host: Box<MakeReference>,
 }
+
+type MakeWork = dyn Fn(&Gpu) -> Result<Work, Error>;
+type MakeReference = dyn Fn() -> Result<Box<Reference>, Error>;
+type Reference = dyn Fn() -> Result<f64, Error>;
 
 /// What was measured.
 #[derive(Default)]

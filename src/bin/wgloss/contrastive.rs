@@ -41,7 +41,7 @@ enum Weighting {
     MulsupconSum,
     /// Jaccard similarity
     Jaccard,
-    /// The key that self_index names
+    /// InfoNCE: the pair that a tensor of indices names
     Infonce,
 }
 
