@@ -64,7 +64,7 @@ pub fn wordnet(path: &Path) -> Result<Glosses, Box<dyn Error>> {
     let below: Vec<&[u32]> = parents.iter().map(Vec::as_slice).collect();
     let levels = Levels::new(&classes, &below[..below.len().saturating_sub(1)])?;
 
-    let is_test = |i: usize| i % TEST == 0;
+    let is_test = |i: usize| i.is_multiple_of(TEST);
     let mut counts: HashMap<&str, usize> = HashMap::new();
     for (_, gloss) in samples
         .iter()

@@ -230,12 +230,12 @@ pub fn hcal<T: Real>(
 /// that is so from each level to the next.
 fn violations(levels: &Levels, samples: usize, predictions: &[Vec<u32>]) -> Vec<u32> {
     let mut counts = vec![0; levels.len() + 1];
-    for i in 0..samples {
-        let broken = |&k: &usize| {
-            let child = predictions[k][i] as usize;
-            levels.parents(k)[child] != predictions[k + 1][i]
-        };
-        let links: Vec<usize> = (0..levels.len() - 1).filter(broken).collect();
+    let broken = |i: usize| -> Vec<usize> {
+        let at = |k: usize| predictions[k][i];
+        let is_broken = |&k: &usize| levels.parents(k)[at(k) as usize] != at(k + 1);
+        (0..levels.len() - 1).filter(is_broken).collect()
+    };
+    for links in (0..samples).map(broken) {
         counts[0] += 1;
         counts[1] += u32::from(!links.is_empty());
         for k in links {

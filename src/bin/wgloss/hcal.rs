@@ -46,9 +46,9 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         reals.push(file.reals(&name)?);
     }
     let mut parents = Vec::new();
-    for k in 0..m - 1 {
+    for (k, count) in classes.iter().enumerate().take(m - 1) {
         let name = format!("parents_{}", k + 1);
-        file.expect(&name, &[classes[k]])?;
+        file.expect(&name, &[*count])?;
         parents.push(file.indices(&name)?);
     }
     let parents: Vec<&[u32]> = parents.iter().map(Vec::as_slice).collect();
