@@ -32,6 +32,8 @@ const HIDDEN: usize = 256;
 const DIMS: usize = 32;
 const NEIGHBOURS: usize = 15;
 const TEMPERATURE: f32 = 0.1;
+/// Learning rate.
+const RATE: f32 = 1e-3;
 
 /// Rows in some space: those of the train and those of the test part.
 pub struct Space {
@@ -134,7 +136,7 @@ fn fit(
             let (values, sets) = (Values::F32(&activations.logits), Labels::Flags(&batch.y));
             let embeddings = Embeddings::new(batch.rows, DIMS, batch.classes, values, sets);
             let result = engine.contrastive(loss, &embeddings, Wanted::Gradients)?;
-            model.learn(&batch.x, &activations, &result.grad_embeddings);
+            model.learn(&batch.x, &activations, &result.grad_embeddings, RATE);
         }
         bar.inc(1);
     }
@@ -162,7 +164,7 @@ fn probe(space: &Space, train: &Set, test: &Set) -> Scores {
             votes.push(have.count() as f32 / NEIGHBOURS as f32 - 0.5);
         }
     }
-    Scores::of(&votes, &test.y, test.classes)
+    Scores::of(&votes, &test.y, test.classes, 0.0)
 }
 
 /// The rows divided by their norms.
