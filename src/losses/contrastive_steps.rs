@@ -551,7 +551,8 @@ pub(super) fn build(
     ];
     for (_, _, own, other, _) in sides.iter().flatten() {
         let (rows, cols) = shape(own.rows, other.rows);
-        let words = rows as u64 * (cols as u64 + own.z_words);
+        let sums = rows.min(own.rows) as u64 * own.z_words;
+        let words = rows as u64 * cols as u64 + sums;
         work_words = work_words.max(words);
     }
     let work_at = scratch.take(true, work_words)?;
