@@ -22,6 +22,7 @@
 //! | [`Bce`] | `sum w y softplus(-s) + (1-y) softplus(s)`, `w` the positive weight | |
 //! | [`Focal`], [`Asl`], [`Hill`] | the same sum with other terms: [`losses::per_label`] | arXiv 1708.02002, 2009.14119, 2112.07368 |
 //! | [`Dice`] | `1 - (2 sum p y + 1) / (sum p + sum y + 1)`, `p = sigma(s)` | arXiv 1606.04797 |
+//! | [`Contrastive`] | Similarity-Dissimilarity, SupCon, MulSupCon, Jaccard, InfoNCE of embeddings with label sets: [`losses::contrastive`] | arXiv 2410.13439, 2004.11362; AAAI 2024 |
 //! | [`Wdl`] | weighted differences of label distributions; on the reference alone so far: [`losses::wdl`] | a formulation of the idea of Sci Rep 15:25052 |
 //!
 //! ZLPR is exact: it is the first author's own text and code. [`losses::zlpr`] and [`losses::bce`] have the edge rules
