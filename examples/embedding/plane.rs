@@ -46,6 +46,7 @@ pub fn write(path: &Path, spaces: &[Space], test: &Set) -> Result<(), Box<dyn Er
         }
         chart
             .configure_series_labels()
+            .position(SeriesLabelPosition::LowerRight)
             .border_style(BLACK.mix(0.3))
             .background_style(WHITE.mix(0.8))
             .draw()?;

@@ -24,6 +24,28 @@
 //!
 //! With one label a sample, Sim-Dis in every placement, MulSupCon and Jaccard are SupCon.
 //!
+//! # Example
+//!
+//! Three samples on the reference, which has the same settings as the kernels:
+//!
+//! ```
+//! use wgloss::Contrastive;
+//! use wgloss::reference::{ContrastiveInputs, contrastive};
+//!
+//! let out = contrastive(&Contrastive::sim_dis(), &ContrastiveInputs {
+//!     rows: 3,
+//!     dims: 2,
+//!     labels: 2,
+//!     embeddings: &[3.0, 4.0, 4.0, 3.0, -3.0, 4.0],
+//!     sets: &[true, true, true, false, false, false],
+//!     ..ContrastiveInputs::default()
+//! })?;
+//! // The second has half of the first's labels; the third has none, and is only in the others' denominators.
+//! assert!(out.loss_rows[0] > 0.0 && out.loss_rows[2] == 0.0);
+//! assert_eq!(out.loss, [(out.loss_rows[0] + out.loss_rows[1]) / 2.0]);
+//! # Ok::<(), wgloss::Error>(())
+//! ```
+//!
 //! # Where the factor of Sim-Dis sits
 //!
 //! The two factors of `K` are established (arXiv 2410.13439, v1 to v5). Where `K` stands in the loss could not be
@@ -55,7 +77,7 @@
 //!
 //! `N` anchors, `M` keys (`M = N` where they are the same), `D` dimensions: `2 N M D` operations for the loss, three
 //! times that for the loss and the gradient to one side. No `N x M` buffer. Scratch: a copy of the rows in f32 (`D`
-//! rounded up to 16), the label sets as bits, some 50 bytes an anchor and 32 an anchor and chunk of keys; for gradients
+//! rounded up to 16), the label sets as bits, 32 bytes an anchor and 32 more for each chunk of its keys; for gradients
 //! a tile of [`Contrastive::tile_bytes`] at most. The exact figure is in the call's [`Plan`](crate::Plan).
 
 use super::contrastive_steps;
@@ -142,7 +164,7 @@ pub struct Contrastive {
     /// How the anchors' losses become the result.
     pub reduction: ContrastiveReduction,
     /// Most bytes of the tile of pair gradients that the gradient works through; a call for little takes less. A tile
-    /// has at least some ten thousand pairs, whatever is asked for.
+    /// has at least one block of pairs, up to 64 KiB, whatever is asked for.
     pub tile_bytes: u64,
 }
 
@@ -274,7 +296,7 @@ impl Contrastive {
 pub enum LabelSets<'a> {
     /// u8 `[N, L]`, not 0 where the row has the label.
     Dense(Tensor<'a>),
-    /// u32 `[N, ceil(L/32)]`: label `l` is bit `l % 32` of word `l / 32`.
+    /// u32 `[N, ceil(L/32)]`: label `l` is bit `l % 32` of word `l / 32`. Bits behind the last label are labels too.
     Bits(Tensor<'a>),
     /// The labels of row `r` are `indices[offsets[r]..offsets[r + 1]]`, in any order, repeats allowed. The values
     /// lie on the device and are not checked: indices beyond the last label are ignored, offsets are kept within
