@@ -23,6 +23,9 @@
 //! | [`Focal`], [`Asl`], [`Hill`] | the same sum with other terms: [`losses::per_label`] | arXiv 1708.02002, 2009.14119, 2112.07368 |
 //! | [`Dice`] | `1 - (2 sum p y + 1) / (sum p + sum y + 1)`, `p = sigma(s)` | arXiv 1606.04797 |
 //! | [`Wdl`] | weighted differences of label distributions; on the reference alone so far: [`losses::wdl`] | a formulation of the idea of Sci Rep 15:25052 |
+//! | [`Mcm`] | `BCE(v, y)`, `v_A = y_A max_D (y h) + (1 - y_A) max_D h` over the descendants D of A: [`losses::mcm`] | C-HMCNN, NeurIPS 2020 |
+//! | [`Hcal`] | `sum_k lambda_k l_k`, contrast of features and class means with prototypes: [`losses::hcal`] | arXiv 2508.13452 |
+//! | [`Balance`] | weights of any losses: [`losses::balance`] | arXiv 2508.13452, 1803.10704, 1705.07115, 2111.10603 |
 //!
 //! ZLPR is exact: it is the first author's own text and code. [`losses::zlpr`] and [`losses::bce`] have the edge rules
 //! and the cost; [`RowInputs`] and [`RowOutputs`] have shapes and types, masks, weights and the upstream gradient.

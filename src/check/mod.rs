@@ -59,8 +59,8 @@ impl fmt::Display for Case {
     }
 }
 
-/// The cases beside the losses of rows, for a variant. Their kernels know but one form of reduction and of f16: other variants than the
-/// default have them once for each size of workgroup.
+/// The cases beside the losses of rows, for a variant. Their kernels know but one form of reduction and of f16: other
+/// variants than the default have them once for each size of workgroup.
 pub fn other_cases(depth: Depth, variant: Variant, default: Variant) -> Vec<Case> {
     let plain = variant.reduce == Reduce::Tree && variant.half == Half::Packed;
     if variant != default && !(plain && variant.workgroup != default.workgroup) {

@@ -1,8 +1,8 @@
 //! From a checked call of the constraint module to its dispatches.
 
 use super::mcm::{Mcm, McmInputs, McmOutputs, McmTargets};
-use super::row_steps::{Scratch, bind_rows, bind_whole, rows_per_binding, word};
-use super::steps::{Steps, check_apart, real_kind};
+use super::row_steps::{Scratch, bind_rows, rows_per_binding, word};
+use super::steps::{Steps, bind_all, check_apart, real_kind};
 use crate::call::{self, Bind, Prepared};
 use crate::context::STORAGE_BINDINGS;
 use crate::hierarchy::SMALL;
@@ -169,9 +169,9 @@ pub(super) fn prepare(
         start: 0,
         size: (scratch.words * 4).max(4),
     };
-    let (hierarchy_bind, hierarchy_offset) = bind_whole("hierarchy", &inputs.hierarchy, caps)?;
+    let (hierarchy_bind, hierarchy_offset) = bind_all("hierarchy", &inputs.hierarchy, caps)?;
     let (sides_bind, sides_offset) = match &inputs.grad_loss {
-        Some(t) => bind_whole("grad_loss", t, caps)?,
+        Some(t) => bind_all("grad_loss", t, caps)?,
         None => (Bind::Nothing, 0),
     };
     let want_rows = outputs.loss.is_some() || outputs.grad_logits.is_some();
@@ -265,7 +265,7 @@ pub(super) fn prepare(
         }
     }
     if let Some(loss) = &outputs.loss {
-        let (bind, sides_offset) = bind_whole("loss", loss, caps)?;
+        let (bind, sides_offset) = bind_all("loss", loss, caps)?;
         let mut bindings = [Bind::Nothing; STORAGE_BINDINGS];
         bindings[4] = bind;
         bindings[5] = own_scratch;
