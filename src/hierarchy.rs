@@ -1,8 +1,8 @@
 //! Hierarchies of classes, validated once on the host.
 //!
 //! [`Hierarchy`] is a directed acyclic graph: any node may have several parents. It is what the constraint module
-//! ([`Mcm`](crate::Mcm)) needs. [`Levels`] has a class of every level for each sample and one parent for each class, which
-//! is what [`Hcal`](crate::Hcal) needs; [`Hierarchy::from_levels`] makes the one of the other.
+//! ([`Mcm`](crate::Mcm)) needs. [`Levels`] has a class of every level for each sample and one parent for each class,
+//! which is what [`Hcal`](crate::Hcal) needs; [`Hierarchy::from_levels`] makes the one of the other.
 //!
 //! Nodes are numbered, and errors name them by number. Building takes time and memory in proportion to nodes, edges and
 //! pairs of a node and a descendant of it: WordNet's nouns (82,192 nodes, 84,505 edges, 20 deep) have 825,938 of them.
@@ -76,8 +76,8 @@ impl Hierarchy {
     /// The hierarchy of `nodes` nodes with these edges, each a child and a parent of it.
     ///
     /// # Errors
-    /// [`ErrorKind::Value`] names the nodes of an edge out of range, of a self-loop, of an edge that is there twice, and
-    /// of a cycle; [`ErrorKind::Shape`] where there is no node or there are 2^31 or more;
+    /// [`ErrorKind::Value`] names the nodes of an edge out of range, of a self-loop, of an edge that is there
+    /// twice, and of a cycle; [`ErrorKind::Shape`] where there is no node or there are 2^31 or more;
     /// [`ErrorKind::Unsupported`] from 2^27 pairs of a node and a descendant on.
     pub fn from_edges(nodes: usize, edges: &[[u32; 2]]) -> Result<Hierarchy, Error> {
         if nodes == 0 || nodes >= 1 << 31 || edges.len() >= 1 << 31 {
@@ -323,8 +323,8 @@ pub struct Levels {
 }
 
 impl Levels {
-    /// Levels of `classes[0]` (the finest), `classes[1]`, .. classes; `parents[k][c]` is the parent, in level `k + 1`, of
-    /// class `c` of level `k`.
+    /// Levels of `classes[0]` (the finest), `classes[1]`, .. classes; `parents[k][c]` is the parent, in level `k + 1`,
+    /// of class `c` of level `k`.
     ///
     /// # Errors
     /// [`ErrorKind::Shape`] where there is no level, a level has no class, or the parents are not one for each class of
@@ -407,8 +407,8 @@ impl Levels {
         self.parents.iter().map(Vec::len).sum()
     }
 
-    /// Checks one label of each sample and level, `labels[k * samples + i]`, [`Levels::NONE`] where there is none: in range, and the label of a level
-    /// the parent of the one below.
+    /// Checks one label of each sample and level, `labels[k * samples + i]`, [`Levels::NONE`] where there is none: in
+    /// range, and the label of a level the parent of the one below.
     ///
     /// # Errors
     /// [`ErrorKind::Value`] names level, sample and label.

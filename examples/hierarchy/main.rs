@@ -8,9 +8,9 @@
 //! same words' vectors and see the same batches in the same order.
 //!
 //! What the rows of the table are: `levels apart` contrasts the samples themselves with the prototypes at every level;
-//! `means` and `tree` are HCAL's aggregation, over a class's samples and over its child classes; `balance` weighs the levels'
-//! losses by softmax(l / 0.5), without it they are equal. `BCE` and `MCM` have a logit for each of the 282 classes, and
-//! binary cross-entropy without and with the constraint.
+//! `means` and `tree` are HCAL's aggregation, over a class's samples and over its child classes; `balance` weighs the
+//! levels' losses by softmax(l / 0.5), without it they are equal. `BCE` and `MCM` have a logit for each of the 282
+//! classes, and binary cross-entropy without and with the constraint.
 //!
 //! Accuracy is that of the most probable class of each level. A violation by these is a class whose parent is not the
 //! one predicted at the next level. BCE and MCM also predict sets, all classes above one half, and are counted by these

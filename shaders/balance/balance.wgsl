@@ -1,6 +1,8 @@
-// Weights of a few losses and what follows from them, by one lane: L = sum_k lambda_k l_k.
-// kind 0: lambda = softmax(l / first). 1: n softmax(w / first), w the ratio of the two losses before. 2: e^-theta / 2, and
-// theta / 2 added. 3: softmax of normal numbers.
+// Weights of a few losses and what follows from them, by one lane: L = sum_k lambda_k l_k. By `kind`, lambda is
+// - 0: softmax(l / first);
+// - 1: n softmax(w / first), w the ratio of the two losses before;
+// - 2: e^-theta / 2, and theta / 2 is added;
+// - 3: the softmax of normal numbers.
 //
 // Grid: 1 workgroup. Mirrors: `BalanceParams` in src/losses/balance_steps.rs, reference::balance.
 // provides: balance, BalanceParams, losses (binding 1, with counts behind them), upstream (binding 2),

@@ -1,15 +1,16 @@
-// Contrast of a level's vectors with its prototypes: lengths, means, matrix products, softmax and the way back. The vectors
-// of level 1 are the unit features; those of another level stand in `rows`, each at the first sample of its class, the rest 0.
-// Unit features and (perturbed) prototypes are never stored, but made of the caller's tensors and inverse lengths.
+// Contrast of a level's vectors with its prototypes: lengths, means, matrix products, softmax and the way back. The
+// vectors of level 1 are the unit features; those of another level stand in `rows`, each at the first sample of its
+// class, the rest 0. Unit features and (perturbed) prototypes are never stored, but made of the caller's tensors and
+// inverse lengths.
 //
 // `feature_lengths`: a workgroup a vector.  `prototype_lengths`, `finish_prototypes`: the same, or a lane a vector.
 // `means`: a lane for each component of a vector.
-// `product`: a tile of 4 LANES_Y x 4 LANES_X results a workgroup; 0: scores = vectors . prototypes / tau, 1: the gradient
-// to vectors, 2: to prototypes.
+// `product`: a tile of 4 LANES_Y x 4 LANES_X results a workgroup; 0: scores = vectors . prototypes / tau, 1: the
+// gradient to vectors, 2: to prototypes.
 // `softmax`: a workgroup a vector; scores become their gradient.   `argmax`: a workgroup a sample.
 // `level_losses`: a workgroup a level.
-// `spread`: the gradient to a level's means, from the weight of its loss and the level above. `collect`: that to the unit
-// features. A lane for each component.
+// `spread`: the gradient to a level's means, from the weight of its loss and the level above. `collect`: that to the
+// unit features. A lane for each component.
 // `finish_features`, `finish_prototypes`: through the normalisations, in place. A workgroup a vector of features.
 // All grids are folded. Mirrors: `HcalParams` in src/losses/hcal_steps.rs.
 // provides: the entry points, HcalParams, features (binding 1), prototypes (binding 2), noise (binding 3, or the seed),
@@ -612,7 +613,8 @@ fn finish_features(
     }
 }
 
-// The gradient to a unit prototype, of that to the perturbed one: `along` is the product of the latter with the prototype.
+// The gradient to a unit prototype, of that to the perturbed one: `along` is the product of the latter with the
+// prototype.
 fn through_move(c: u32, d: u32, place: u32, along: f32) -> f32 {
     let value = bitcast<f32>(result[place]);
     if (params.noise_kind == 0u) {

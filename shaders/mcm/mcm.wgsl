@@ -1,5 +1,5 @@
-// The max constraint module: v_A = y_A max_{B in D_A} (y_B h_B) + (1 - y_A) max_{B in D_A} h_B with h = sigma(s) and D_A
-// the descendants of A, the loss BCE(v, y) of each row, and its gradient, which goes to the first of the largest.
+// The max constraint module: v_A = y_A max_{B in D_A} (y_B h_B) + (1 - y_A) max_{B in D_A} h_B with h = sigma(s) and
+// D_A the descendants of A, the loss BCE(v, y) of each row, and its gradient, which goes to the first of the largest.
 // sigma rises, so the largest logit is looked for, and the term of a class is softplus(+-s) of it.
 //
 // `small`:    the winner of each class with few descendants, a lane each.  Grid: rows x blocks of classes, folded.

@@ -1,5 +1,5 @@
-// The largest of many values with the first index that has it, in integers: NaN and infinities keep their place, and the
-// result does not depend on the order of comparing.
+// The largest of many values with the first index that has it, in integers: NaN and infinities keep their place, and
+// the result does not depend on the order of comparing.
 // provides: NAN_KEY, Best, order_key, key_bits, best_of, best_none, group_best
 // expects:  WG, is_nan of math.wgsl
 

@@ -7,16 +7,17 @@
 //! | `Uncertainty` | `e^-theta / 2`, and `theta / 2` added to the loss; `theta` is learnt | Kendall et al., arXiv 1705.07115 |
 //! | `Random` | `softmax(z)`, `z` normal, drawn anew at each call | Lin et al., arXiv 2111.10603 |
 //!
-//! All run in one dispatch of one workgroup, read their losses where the kernels before have left them, and keep their state on
-//! the device; nothing is read back. The gradient to loss `k` is `grad_losses[k] = grad_loss lambda_k`: weights are
-//! constants to it. Only `Adaptive` with `attach` differentiates them too, which multiplies it by `1 + (l_k - L) / gamma`.
+//! All run in one dispatch of one workgroup, read their losses where the kernels before have left them, and keep their
+//! state on the device; nothing is read back. The gradient to loss `k` is `grad_losses[k] = grad_loss lambda_k`:
+//! weights are constants to it. Only `Adaptive` with `attach` differentiates them too:
+//! `grad_loss lambda_k (1 + (l_k - L) / gamma)`.
 //!
-//! **Absent losses.** Within HCAL the loss of a level without a sample is in no softmax; its weight and gradient are 0, and
-//! its history stays. With none left the result is 0.
+//! **Absent losses.** Within HCAL the loss of a level without a sample is in no softmax; its weight and gradient are 0,
+//! and its history stays. With none left the result is 0.
 //!
-//! **Dwa** takes a history of `2 K` values, zeros at the start: losses of the call before and of the one before that. Each call
-//! weighs with it, then moves its own losses in. Where one of the two is 0 (the first two calls) `w_k = 1`. The paper's `t` are
-//! epochs: call it once for each epoch's mean losses to have that.
+//! **Dwa** takes a history of `2 K` values, zeros at the start: losses of the call before and of the one before that.
+//! Each call weighs with it, then moves its own losses in. Where one of the two is 0 (the first two calls) `w_k = 1`.
+//! The paper's `t` are epochs: call it once for each epoch's mean losses to have that.
 //!
 //! **Random** takes a seed of two words and adds 1 to it at each call, so that the call recorded once draws anew.
 //!

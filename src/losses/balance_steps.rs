@@ -1,7 +1,7 @@
 //! From a checked call of the balance to its dispatch.
 
 use super::balance::{Balance, BalanceInputs, BalanceOutputs, BalanceState};
-use super::steps::{Steps, bind_whole, check_apart, word};
+use super::steps::{Steps, bind_all, bind_any, check_apart, word};
 use crate::call::{self, Bind, Prepared};
 use crate::shader::Program;
 use crate::{Context, DType, Error, Tensor};
@@ -185,24 +185,15 @@ pub(super) fn prepare(
         config,
         &Bound {
             count,
-            losses: bind_whole("losses", &inputs.losses, caps)?,
+            losses: bind_all("losses", &inputs.losses, caps)?,
             counts: None,
-            upstream: bound("grad_loss", inputs.grad_loss, caps)?,
-            state: bound("state", state.map(|(_, tensor, _)| tensor), caps)?,
-            weights: bound("weights", outputs.weights, caps)?,
-            grad_losses: bound("grad_losses", outputs.grad_losses, caps)?,
-            loss: bound("loss", outputs.loss, caps)?,
-            grad_state: bound("grad_log_variances", outputs.grad_log_variances, caps)?,
+            upstream: bind_any("grad_loss", inputs.grad_loss, caps)?,
+            state: bind_any("state", state.map(|(_, tensor, _)| tensor), caps)?,
+            weights: bind_any("weights", outputs.weights, caps)?,
+            grad_losses: bind_any("grad_losses", outputs.grad_losses, caps)?,
+            loss: bind_any("loss", outputs.loss, caps)?,
+            grad_state: bind_any("grad_log_variances", outputs.grad_log_variances, caps)?,
         },
     )?;
     call::build(cx, steps.drafts, 0, 1)
-}
-
-/// The binding of a tensor that may be absent.
-pub(super) fn bound<'a>(
-    name: &str,
-    tensor: Option<Tensor<'a>>,
-    caps: &crate::Caps,
-) -> Result<Option<(Bind<'a>, u32)>, Error> {
-    tensor.map(|t| bind_whole(name, &t, caps)).transpose()
 }

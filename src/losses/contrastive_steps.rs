@@ -5,7 +5,7 @@ use super::contrastive::{
     Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, LabelSets,
     Normalizer, Placement, RelationInputs, Weighting,
 };
-use super::steps::{Scratch, bind_bytes, bind_rows, bind_whole, rows_per_binding, word};
+use super::steps::{Scratch, bind_all, bind_bytes, bind_rows, rows_per_binding, word};
 use crate::call::{self, Bind, Draft, Prepared};
 use crate::context::STORAGE_BINDINGS;
 use crate::plan::{Step, fold};
@@ -330,7 +330,7 @@ impl<'a> Steps<'a, '_> {
                         params.labels = word(*labels as u64, "labels")?;
                         params.labels_offset = at;
                         (indices_bind, params.indices_offset) =
-                            bind_whole(indices_name, indices, self.caps)?;
+                            bind_all(indices_name, indices, self.caps)?;
                         params.indices_len = indices.cols() as u32;
                         bind
                     }
@@ -566,7 +566,7 @@ pub(super) fn build(
     let work = scratch_region(u64::from(work_at), work_words);
 
     let (index, itself_at) = match &inputs.self_index {
-        Some(t) => bind_whole("self_index", t, caps)?,
+        Some(t) => bind_all("self_index", t, caps)?,
         None => (Bind::Nothing, 0),
     };
     let base = PairParams {
@@ -760,21 +760,21 @@ impl<'a> Ends<'a> {
         let mut params = base;
         let per_anchor = config.reduction == ContrastiveReduction::None;
         if let Some(t) = &outputs.loss_rows {
-            (bindings[1], params.each_at) = bind_whole("loss_rows", t, caps)?;
+            (bindings[1], params.each_at) = bind_all("loss_rows", t, caps)?;
             params.want_each = 1;
         }
         if let Some(t) = &outputs.loss {
-            (bindings[2], params.loss_at) = bind_whole("loss", t, caps)?;
+            (bindings[2], params.loss_at) = bind_all("loss", t, caps)?;
             params.want_loss = if per_anchor { 2 } else { 1 };
         }
         if let Some(t) = &inputs.grad_loss {
-            (bindings[3], params.upstream_at) = bind_whole("grad_loss", t, caps)?;
+            (bindings[3], params.upstream_at) = bind_all("grad_loss", t, caps)?;
             params.want_upstream = if per_anchor && t.cols() > 1 { 2 } else { 1 };
         }
         bindings[4] = small;
         bindings[5] = work;
         if let Some(t) = &outputs.grad_temperature {
-            (bindings[6], params.grad_at) = bind_whole("grad_temperature", t, caps)?;
+            (bindings[6], params.grad_at) = bind_all("grad_temperature", t, caps)?;
             params.want_temperature = 1;
         }
         let reduced = outputs.loss.is_some() && !per_anchor;
@@ -842,7 +842,7 @@ pub(super) fn build_relations(
     }
     scratch.take(true, small_words)?;
     let (index, itself_at) = match &inputs.self_index {
-        Some(t) => bind_whole("self_index", t, caps)?,
+        Some(t) => bind_all("self_index", t, caps)?,
         None => (Bind::Nothing, 0),
     };
     let one_side = own_keys.is_none();

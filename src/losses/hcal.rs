@@ -1,34 +1,36 @@
 //! HCAL: prototype contrast over the levels of a hierarchy, with child-to-parent aggregation, adaptive balance and
 //! perturbation.
 //!
-//! Exact against the authors' published code (`HaobingLiu/HCAL`), paper arXiv 2508.13452. A sample has one label at each level
-//! `k = 1` (finest) .. `m`, or none. `f = x / |x|` are the features, `ph = p / |p|` a level's prototypes, one for each class.
+//! Exact against the authors' published code (`HaobingLiu/HCAL`), paper arXiv 2508.13452. A sample has one label at
+//! each level `k = 1` (finest) .. `m`, or none. `f = x / |x|` are the features, `ph = p / |p|` a level's prototypes,
+//! one for each class.
 //!
-//! 1. Perturbation, for training: `pt = (ph + eta) / |ph + eta|`, `eta` uniform in `(-epsilon, epsilon)` by component, one draw
-//!    for the batch: a tensor, or from a seed on the device ([`Noise`]). Without, `pt = ph`.
+//! 1. Perturbation, for training: `pt = (ph + eta) / |ph + eta|`, `eta` uniform in `(-epsilon, epsilon)` by component,
+//!    one draw for the batch: a tensor, or from a seed on the device ([`Noise`]). Without, `pt = ph`.
 //! 2. Level 1: `l_1 = -mean_i [ f_i pt_y / tau - log sum_c e^(f_i pt_c / tau) ]`.
-//! 3. Level `k > 1`: the same over the classes `u` that occur in the batch, with `m_u` in the place of `f_i`: the mean of
-//!    `f` over the samples of `u` ([`Aggregation::SampleMean`]), or the mean of the means of its child classes
+//! 3. Level `k > 1`: the same over the classes `u` that occur in the batch, with `m_u` in the place of `f_i`: the mean
+//!    of `f` over the samples of `u` ([`Aggregation::SampleMean`]), or the mean of the means of its child classes
 //!    ([`Aggregation::Tree`]). It is not normalised again.
 //! 4. [`Balance`]: `lambda = softmax(l / gamma)`, `L = sum lambda_k l_k`.
-//! 5. Prediction at a level: the first of the largest `f ph_c`, without perturbation. A sample violates the hierarchy where
-//!    the parent of its prediction at one level is not its prediction at the next; HVR is the share of such samples.
+//! 5. Prediction at a level: the first of the largest `f ph_c`, without perturbation. A sample violates the hierarchy
+//!    where the parent of its prediction at one level is not its prediction at the next; HVR is the share of such
+//!    samples.
 //!
 //! **Gradients** go to features and prototypes, through both normalisations. The gradient to a vector shorter
 //! than 1e-12 (the floor of the norm) is 0.
 //!
-//! **Missing labels.** A sample without a label at a level is not in that level's means. In a tree, a class has as children those
-//! classes of the level below that occur in the batch; only where none does it is the mean of its own samples. A level at
-//! which no sample has a label has `l = 0` and is out of the balance.
+//! **Missing labels.** A sample without a label at a level is not in that level's means. In a tree, a class has as
+//! children those classes of the level below that occur in the batch; only where none does it is the mean of its own
+//! samples. A level at which no sample has a label has `l = 0` and is out of the balance.
 //!
-//! **On the device** nothing of size B x C is kept: scores are made for as many samples at a time as
-//! [`Hcal::scores`] numbers hold, for each window forward and backward at once, since the weights `lambda` only scale a level's
+//! **On the device** nothing of size B x C is kept: scores are made for as many samples at a time as [`Hcal::scores`]
+//! numbers hold, for each window forward and backward at once, since the weights `lambda` only scale a level's
 //! gradients and are applied at the end. Perturbed prototypes are never stored, but made from the prototypes and two
-//! norms wherever they are read. Scratch: `2 B D` words for each level with means, 14 B words for each level, 2 words
-//! for each class, and the scores.
+//! norms wherever they are read. Scratch: `2 B D` words for each level with means (`B D` without a gradient to the
+//! features), 9 B words for each level, 3 words for each class, and the scores.
 //!
-//! **Cost.** Time O(B C D) for each level, three matrix products; O(B^2) comparisons of labels at each level. Dispatches:
-//! about ten for each level and window.
+//! **Cost.** Time O(B C D) for each level, three matrix products; O(B^2) comparisons of labels at each level.
+//! Dispatches: about ten for each level and window.
 //!
 //! **Edges.** A NaN or an infinity in features or prototypes makes what depends on it NaN, which is the result
 //! and nearly all gradients. Labels beyond the classes of their level count as missing on the device; the
@@ -113,7 +115,8 @@ pub struct HcalInputs<'a> {
     pub grad_loss: Option<Tensor<'a>>,
 }
 
-/// What HCAL writes; what is absent is not computed. Predictions and violations alone: leave out all others, and labels.
+/// What HCAL writes; what is absent is not computed. Predictions and violations alone: leave out all others, and
+/// labels.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HcalOutputs<'a> {
     /// f32 `[m]`: the loss of each level.
@@ -130,9 +133,9 @@ pub struct HcalOutputs<'a> {
     pub grad_log_variances: Option<Tensor<'a>>,
     /// u32 `[m, B]`.
     pub predictions: Option<Tensor<'a>>,
-    /// u32 `[m + 1]`, added to, so that calls of an epoch go to one tensor that was zeros at its beginning: samples, samples with a violation, and violations
-    /// of each link from level `k` to `k + 1`. HVR by sample is the second through the first; by edge, the sum of the
-    /// rest through `m - 1` times the first.
+    /// u32 `[m + 1]`, added to, so that calls of an epoch go to one tensor that was zeros at its beginning: samples,
+    /// samples with a violation, and violations of each link from level `k` to `k + 1`. HVR by sample is the second
+    /// through the first; by edge, the sum of the rest through `m - 1` times the first.
     pub violations: Option<Tensor<'a>>,
 }
 

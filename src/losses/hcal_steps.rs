@@ -1,9 +1,9 @@
 //! From a checked call of HCAL to its dispatches.
 
-use super::balance_steps::{self, Bound, bound, check_state};
+use super::balance_steps::{self, Bound, check_state};
 use super::hcal::{Aggregation, Hcal, HcalInputs, HcalOutputs, Noise};
 use super::steps::{
-    Scratch, Steps, bind_rows, bind_whole, check_apart, real_kind, rows_per_binding, word,
+    Scratch, Steps, bind_all, bind_any, bind_rows, check_apart, real_kind, rows_per_binding, word,
 };
 use crate::call::{self, Bind, Prepared};
 use crate::context::STORAGE_BINDINGS;
@@ -375,7 +375,7 @@ pub(super) fn prepare(
     let tree = config.aggregation == Aggregation::Tree;
     let elements = samples as u64 * dim as u64;
     word(elements, "features")?;
-    let (features_bind, features_offset) = bind_whole("features", &features, caps)?;
+    let (features_bind, features_offset) = bind_all("features", &features, caps)?;
 
     // The state, which all kernels of a call reach.
     let mut scratch = Scratch::default();
@@ -479,7 +479,7 @@ pub(super) fn prepare(
     }
     let scores = region(&mut scratch, score_words);
     let seed = match inputs.noise {
-        Noise::Seeded { seed, .. } => Some(bind_whole("seed", &seed, caps)?),
+        Noise::Seeded { seed, .. } => Some(bind_all("seed", &seed, caps)?),
         Noise::None | Noise::Given(_) => None,
     };
     if let Some((_, offset)) = seed {
@@ -515,7 +515,7 @@ pub(super) fn prepare(
         }
     }
     let parents_bind = match &inputs.levels {
-        Some(tensor) if levels.words_len() > 0 => bind_whole("levels", tensor, caps)?,
+        Some(tensor) if levels.words_len() > 0 => bind_all("levels", tensor, caps)?,
         _ => (NONE, 0),
     };
     let parents_offset = |k: usize| {
@@ -568,7 +568,7 @@ pub(super) fn prepare(
         )?;
         below = means;
     }
-    let grad_features = bound("grad_features", outputs.grad_features, caps)?;
+    let grad_features = bind_any("grad_features", outputs.grad_features, caps)?;
     if wants.losses {
         for (k, level) in all.iter().enumerate() {
             let (rows_bind, own_grad, own_offset, own_stride) = match (k, level.means) {
@@ -640,7 +640,7 @@ pub(super) fn prepare(
                 }
             }
         }
-        let losses = bound("losses", outputs.losses, caps)?;
+        let losses = bind_any("losses", outputs.losses, caps)?;
         let params = HcalParams {
             want_result: u32::from(losses.is_some()),
             result_offset: losses.map_or(0, |(_, at)| at),
@@ -657,12 +657,12 @@ pub(super) fn prepare(
                 count: m,
                 losses: (part(losses_at, 2 * m), 0),
                 counts: Some(m as u32),
-                upstream: bound("grad_loss", inputs.grad_loss, caps)?,
-                state: bound("balance", kept.map(|(_, tensor, _)| tensor), caps)?,
-                weights: bound("weights", outputs.weights, caps)?,
+                upstream: bind_any("grad_loss", inputs.grad_loss, caps)?,
+                state: bind_any("balance", kept.map(|(_, tensor, _)| tensor), caps)?,
+                weights: bind_any("weights", outputs.weights, caps)?,
                 grad_losses: Some((part(weights_at, m), 0)),
-                loss: bound("loss", outputs.loss, caps)?,
-                grad_state: bound("grad_log_variances", outputs.grad_log_variances, caps)?,
+                loss: bind_any("loss", outputs.loss, caps)?,
+                grad_state: bind_any("grad_log_variances", outputs.grad_log_variances, caps)?,
             },
         )?;
     }
@@ -768,10 +768,10 @@ pub(super) fn prepare(
         }
     }
     if let (Some(violations), true) = (&outputs.violations, samples > 0) {
-        let (counters, counters_offset) = bind_whole("violations", violations, caps)?;
+        let (counters, counters_offset) = bind_all("violations", violations, caps)?;
         let (labels, own_offset, stride) = match &outputs.predictions {
             Some(tensor) => {
-                let (bind, offset) = bind_whole("predictions", tensor, caps)?;
+                let (bind, offset) = bind_all("predictions", tensor, caps)?;
                 (bind, offset, tensor.stride())
             }
             None => (part(predictions_at, m * samples), 0, samples),

@@ -2,7 +2,7 @@
 
 use super::mcm::{Mcm, McmInputs, McmOutputs, McmTargets};
 use super::steps::{
-    Scratch, Steps, bind_rows, bind_whole, check_apart, real_kind, rows_per_binding, word,
+    Scratch, Steps, bind_all, bind_rows, check_apart, real_kind, rows_per_binding, word,
 };
 use crate::call::{self, Bind, Prepared};
 use crate::context::STORAGE_BINDINGS;
@@ -170,9 +170,9 @@ pub(super) fn prepare(
         start: 0,
         size: (scratch.words * 4).max(4),
     };
-    let (hierarchy_bind, hierarchy_offset) = bind_whole("hierarchy", &inputs.hierarchy, caps)?;
+    let (hierarchy_bind, hierarchy_offset) = bind_all("hierarchy", &inputs.hierarchy, caps)?;
     let (sides_bind, sides_offset) = match &inputs.grad_loss {
-        Some(t) => bind_whole("grad_loss", t, caps)?,
+        Some(t) => bind_all("grad_loss", t, caps)?,
         None => (Bind::Nothing, 0),
     };
     let want_rows = outputs.loss.is_some() || outputs.grad_logits.is_some();
@@ -266,7 +266,7 @@ pub(super) fn prepare(
         }
     }
     if let Some(loss) = &outputs.loss {
-        let (bind, sides_offset) = bind_whole("loss", loss, caps)?;
+        let (bind, sides_offset) = bind_all("loss", loss, caps)?;
         let mut bindings = [Bind::Nothing; STORAGE_BINDINGS];
         bindings[4] = bind;
         bindings[5] = own_scratch;

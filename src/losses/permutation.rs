@@ -2,7 +2,7 @@
 //!
 //! [`reference::permutation`](crate::reference::permutation) has the algorithm, and gives the same bit for bit.
 
-use super::steps::{bind_rows, bind_whole, rows_per_binding, word};
+use super::steps::{bind_all, bind_rows, rows_per_binding, word};
 use crate::call::{self, Bind, Draft, Prepared};
 use crate::context::STORAGE_BINDINGS;
 use crate::plan::{Step, fold};
@@ -154,7 +154,7 @@ fn seeded<'a>(
     caps: &Caps,
 ) -> Result<Draft<'a>, Error> {
     let mut bindings = [Bind::Nothing; STORAGE_BINDINGS];
-    (bindings[0], params.seed_offset) = bind_whole("seed", &seed, caps)?;
+    (bindings[0], params.seed_offset) = bind_all("seed", &seed, caps)?;
     bindings[6] = images;
     Ok(Draft {
         step: Step { kernel, groups },

@@ -2,7 +2,7 @@
 //! through scratch, and the parameters of every step.
 
 use super::rows::{Gradient, RowInputs, RowOutputs, RowSpec, Targets, Threshold};
-use super::steps::{ABSENT, Scratch, bind_bytes, bind_rows, bind_whole, rows_per_binding, word};
+use super::steps::{ABSENT, Scratch, bind_all, bind_bytes, bind_rows, rows_per_binding, word};
 use super::wdl_steps::Stages;
 use crate::call::{self, Bind, Draft, Prepared};
 use crate::context::STORAGE_BINDINGS;
@@ -601,14 +601,14 @@ pub(super) fn build(
         };
         let (mut extra_bind, mut extra_offset) = (Bind::Nothing, 0);
         if let Some((_, indices)) = &sparse {
-            (extra_bind, extra_offset) = bind_whole("target_indices", indices, caps)?;
+            (extra_bind, extra_offset) = bind_all("target_indices", indices, caps)?;
         } else if let Some(t) = &outputs.grad_targets {
             (extra_bind, extra_offset) = bind_rows(t, first, count, caps);
         }
         let mask = inputs.mask.map(|t| bind_rows(&t, first, count, caps));
         let grad_at = grad.map(|t| bind_rows(&t, first, count, caps));
         let (scratch_bind, loss_at) = match &direct {
-            Some(loss) => bind_whole("loss", loss, caps)?,
+            Some(loss) => bind_all("loss", loss, caps)?,
             None => (own_scratch, loss_at),
         };
         let params = RowParams {
@@ -710,7 +710,7 @@ pub(super) fn build(
         len => len.div_ceil(workgroup).min(MAX_COPY_GROUPS),
     };
     if let Some(loss) = through {
-        let (bind, destination) = bind_whole("loss", &loss, caps)?;
+        let (bind, destination) = bind_all("loss", &loss, caps)?;
         bindings[0] = bind;
         let len = loss.cols() as u32;
         let (source, stride, count) = match (reduced, split) {
@@ -730,7 +730,7 @@ pub(super) fn build(
         };
     }
     if let Some(threshold) = &grad_threshold {
-        let (bind, destination) = bind_whole("grad_threshold", threshold, caps)?;
+        let (bind, destination) = bind_all("grad_threshold", threshold, caps)?;
         bindings[2] = bind;
         let len = threshold.cols() as u32;
         let (source, stride, count) = if per_label {

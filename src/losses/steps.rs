@@ -83,15 +83,6 @@ pub(super) fn bind_bytes<'a>(
     (bind, (before / tensor.dtype().size()) as u32)
 }
 
-pub(super) fn bind_whole<'a>(
-    name: &str,
-    tensor: &Tensor<'a>,
-    caps: &Caps,
-) -> Result<(Bind<'a>, u32), Error> {
-    rows_per_binding(name, tensor, caps)?;
-    Ok(bind_rows(tensor, 0, tensor.rows(), caps))
-}
-
 /// Dispatches one after the other, of one module each and grids folded over x and y.
 pub(super) struct Steps<'a> {
     pub(super) drafts: Vec<Draft<'a>>,
@@ -136,6 +127,33 @@ impl<'a> Steps<'a> {
         });
         Ok(())
     }
+}
+
+/// The binding that reaches all of a tensor, and the element of it at which it begins.
+pub(super) fn bind_all<'a>(
+    name: &str,
+    tensor: &Tensor<'a>,
+    caps: &Caps,
+) -> Result<(Bind<'a>, u32), Error> {
+    let most = rows_per_binding(name, tensor, caps)?;
+    if most < tensor.rows() {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            name,
+            format!("at most {most} rows (one storage binding of this device)"),
+            tensor.rows(),
+        ));
+    }
+    Ok(bind_rows(tensor, 0, tensor.rows(), caps))
+}
+
+/// The same of a tensor that may be absent.
+pub(super) fn bind_any<'a>(
+    name: &str,
+    tensor: Option<Tensor<'a>>,
+    caps: &Caps,
+) -> Result<Option<(Bind<'a>, u32)>, Error> {
+    tensor.map(|t| bind_all(name, &t, caps)).transpose()
 }
 
 /// How a kernel with `reals.wgsl` calls an element type.

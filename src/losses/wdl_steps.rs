@@ -8,7 +8,7 @@
 use super::permutation::{self, Permutation};
 use super::row_steps::{RowParams, folded};
 use super::rows::{RowInputs, RowOutputs};
-use super::steps::{ABSENT, Scratch, bind_rows, bind_whole, rows_per_binding, word};
+use super::steps::{ABSENT, Scratch, bind_all, bind_rows, word};
 use super::wdl::{Form, PairWeights, Phi, Prediction, Wdl};
 use crate::call::{Bind, Draft};
 use crate::context::STORAGE_BINDINGS;
@@ -173,10 +173,10 @@ impl<'a, 'k> Stages<'a, 'k> {
             sign: if self.config.ascent { -1.0 } else { 1.0 },
             ..ThetaParams::default()
         };
-        (bindings[0], params.theta_offset) = bind_matrix("theta", &theta, caps)?;
+        (bindings[0], params.theta_offset) = bind_all("theta", &theta, caps)?;
         bindings[5] = scratch;
         if let Some(grad) = self.grad_theta {
-            (bindings[6], params.grad_offset) = bind_matrix("grad_theta", &grad, caps)?;
+            (bindings[6], params.grad_offset) = bind_all("grad_theta", &grad, caps)?;
             params.grad_stride = grad.stride() as u32;
         }
         Ok(Draft {
@@ -278,7 +278,7 @@ impl<'a, 'k> Stages<'a, 'k> {
         let (mut order, mut order_offset, mut order_stride) = (Bind::Nothing, 0, 0);
         match self.order {
             Some(Permutation::Batch(t)) => {
-                (order, order_offset) = bind_whole("permutation", &t, caps)?;
+                (order, order_offset) = bind_all("permutation", &t, caps)?;
             }
             Some(Permutation::PerRow(t)) => {
                 (order, order_offset) = bind_rows(&t, first, rows, caps);
@@ -371,18 +371,4 @@ impl<'a, 'k> Stages<'a, 'k> {
         }
         Ok(())
     }
-}
-
-/// Binds all rows of a small matrix.
-fn bind_matrix<'a>(name: &str, t: &Tensor<'a>, caps: &Caps) -> Result<(Bind<'a>, u32), Error> {
-    let reach = rows_per_binding(name, t, caps)?;
-    if reach < t.rows() {
-        return Err(Error::new(
-            crate::ErrorKind::Unsupported,
-            name,
-            format!("at most {reach} rows (one storage binding of this device)"),
-            t.rows(),
-        ));
-    }
-    Ok(bind_rows(t, 0, t.rows(), caps))
 }

@@ -226,8 +226,8 @@ pub fn hcal<T: Real>(
     })
 }
 
-/// Samples, samples of which the predicted class of a level is not the parent of that of the level before, and how often
-/// that is so from each level to the next.
+/// Samples, samples of which the predicted class of a level is not the parent of that of the level before, and how
+/// often that is so from each level to the next.
 fn violations(levels: &Levels, samples: usize, predictions: &[Vec<u32>]) -> Vec<u32> {
     let mut counts = vec![0; levels.len() + 1];
     let broken = |i: usize| -> Vec<usize> {

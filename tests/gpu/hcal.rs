@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = &[
         many_samples,
     ),
     ("hcal/empty_batch_and_bit_identical_repeats", repeats),
+    ("hcal/nan_reaches_what_depends_on_it", not_numbers),
     ("hcal/an_epoch_counts_without_reading_back", epoch),
     ("balance/each_kind_is_the_reference", balances),
 ];
@@ -191,6 +192,54 @@ fn repeats(gpu: &Gpu) -> Result<(), Failed> {
     let zero = result.grad_prototypes.iter().flatten().all(|g| *g == 0.0);
     if result.loss != 0.0 || result.losses != [0.0; 2] || !zero {
         return Err(format!("an empty batch gives {result:?}").into());
+    }
+    Ok(())
+}
+
+/// Of a sample with labels all losses; of one without, its own gradient.
+fn not_numbers(gpu: &Gpu) -> Result<(), Failed> {
+    let engine = Engine::on(gpu.clone());
+    let levels = Levels::new(&[3, 2], &[&[0, 0, 1]])?;
+    let first = [1.0, 0.0, 0.0, 1.0, -1.0, 0.0];
+    let second = [0.1, -0.99, -0.1, 0.99];
+    let prototypes = [Values::F32(&first), Values::F32(&second)];
+    let run = |bad: f32, label: u32, parent: u32| {
+        let features = [1.0, 0.5, bad, 1.0, -1.0, 0.1];
+        engine.hcal(
+            &Hcal::default(),
+            &levels,
+            &HcalBatch {
+                samples: 3,
+                dim: 2,
+                features: Values::F32(&features),
+                prototypes: &prototypes,
+                labels: &[0, label, 2, 0, parent, 1],
+                noise: HcalNoise::None,
+                balance: BalanceValues::None,
+                grad_loss: None,
+            },
+            Wanted::Gradients,
+        )
+    };
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let labelled = run(bad, 1, 0)?;
+        let nan = labelled
+            .losses
+            .iter()
+            .chain(&labelled.weights)
+            .all(|v| v.is_nan());
+        let alone = run(bad, Levels::NONE, Levels::NONE)?;
+        let finite = alone
+            .losses
+            .iter()
+            .chain(alone.grad_prototypes.iter().flatten());
+        let finite = finite
+            .chain(&alone.grad_features[..2])
+            .all(|v| v.is_finite());
+        let own = alone.grad_features[2..4].iter().all(|v| v.is_nan());
+        if !(nan && labelled.loss.is_nan() && finite && own) {
+            return Err(format!("{bad}: {labelled:?} {alone:?}").into());
+        }
     }
     Ok(())
 }

@@ -439,7 +439,8 @@ fn bad_calls_of_the_balance_are_named() {
     assert_eq!((error.kind(), error.subject()), (ErrorKind::Value, "gamma"));
 }
 
-/// Bindings of 64 KiB: windows of classes and of samples, within the limits of the device; and what does not fit is refused.
+/// Bindings of 64 KiB: windows of classes and of samples, within the limits of the device; and what does not fit is
+/// refused.
 #[test]
 fn hcal_on_narrow_bindings() {
     let memory = Memory::new(Machine::narrow(64 << 10));

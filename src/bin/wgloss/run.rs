@@ -50,7 +50,8 @@ hvr [1], the share of samples whose predictions break the hierarchy.
 
 One line of JSON goes to stdout: loss (null with --reduction none; as JSON has no such numbers, also
 the strings \"NaN\", \"Infinity\" and \"-Infinity\"), backend, adapter, driver, variant, rows, cols,
-dtype, targets, reduction.";
+dtype, targets, reduction; of mcm instead of targets edges, pairs (of a class and a descendant), depth; of hcal instead
+of cols and targets dim, classes, hvr.";
 
 const EXIT: &str = "\
 Exit code 2, one line on stderr and nothing written where arguments or tensors are wrong; 1 where the
