@@ -16,7 +16,7 @@ fn sizes_beyond_the_device_are_refused() {
     let u8s = Form::Dense(DType::U8);
     let (wide, half) = (Form::Dense(f32s), Form::Dense(f16s));
     let row = "rows of at most 65276 bytes (one storage binding of this device), found 80000 bytes";
-    let copies = "expected at most 65536 bytes, found 80384 bytes";
+    let copies = "expected at most 65536 bytes, found 82944 bytes";
     let sides = "loss sample_weight class_weight";
     let per_row = "loss sample_weight row_threshold grad_threshold";
     let per_label = "label_threshold grad_threshold";
@@ -86,7 +86,7 @@ fn sizes_beyond_the_device_are_refused() {
             "threshold",
             row,
         ),
-        // Several side tensors are copied together; then what a step reaches besides is too large.
+        // Several side tensors are copied together; then the copy is too large.
         (many, 1, f16s, u8s, soft, sides, "scratch", copies),
         (many, 1, f16s, u8s, soft, per_row, "grad_threshold", row),
         // 4,000 rows of 20 bytes of coefficients.
