@@ -279,16 +279,11 @@ impl<'a> Level<'a> {
             let (prototypes, prototypes_offset) = part(&Some(self.prototypes));
             let (noise, noise_offset) = part(&self.noise);
             let (grad, result_offset) = part(&self.grad);
-            let seeded = self.params.noise_kind == 2;
             let params = HcalParams {
                 first_class: first as u32,
                 class_count: count as u32,
                 prototypes_offset,
-                noise_offset: if seeded {
-                    self.params.noise_offset
-                } else {
-                    noise_offset
-                },
+                noise_offset: noise_offset + self.params.noise_offset,
                 result_offset,
                 result_stride: self.grad.map_or(0, |t| t.stride() as u32),
                 ..self.params
@@ -358,6 +353,41 @@ fn push_index<'a>(
     steps.push(Program::HcalIndex, entry, groups, params, bindings)
 }
 
+/// A call while its dispatches are laid out.
+struct Call<'a, 'c> {
+    caps: &'c Caps,
+    workgroup: u32,
+    samples: usize,
+    dim: usize,
+    config: &'c Hcal,
+    classes: &'c Levels,
+    wants: Wants,
+    steps: Steps<'a>,
+    /// From the finest.
+    levels: Vec<Level<'a>>,
+    features: Bind<'a>,
+    /// The seed of the perturbation, and where in its binding it begins.
+    seed: Option<(Bind<'a>, u32)>,
+    parents: (Bind<'a>, u32),
+    grad_features: Option<(Bind<'a>, u32)>,
+    /// What all kernels reach: lengths, indices, losses.
+    state: Bind<'a>,
+    scores: Bind<'a>,
+    losses_at: u32,
+    weights_at: u32,
+    flags_at: u32,
+    predictions_at: u32,
+    words: u64,
+}
+
+/// A part of the state, in words.
+fn part<'a>(at: u32, words: usize) -> Bind<'a> {
+    Bind::Scratch {
+        start: 4 * u64::from(at),
+        size: 4 * words as u64,
+    }
+}
+
 /// Checks a call, plans it and makes what it needs.
 pub(super) fn prepare(
     cx: &Context,
@@ -367,371 +397,443 @@ pub(super) fn prepare(
     outputs: &HcalOutputs<'_>,
 ) -> Result<Prepared, Error> {
     check(config, levels, inputs, outputs)?;
-    let caps = cx.caps();
-    let workgroup = cx.variant().workgroup;
-    let features = inputs.features;
-    let (samples, dim, m) = (features.rows(), features.cols(), levels.len());
-    let wants = wants(outputs);
-    let tree = config.aggregation == Aggregation::Tree;
-    let elements = samples as u64 * dim as u64;
-    word(elements, "features")?;
-    let (features_bind, features_offset) = bind_all("features", &features, caps)?;
-
-    // The state, which all kernels of a call reach.
-    let mut scratch = Scratch::default();
-    let feature_lengths_at = scratch.take(true, samples as u64)?;
-    let mut prototype_lengths_at = Vec::new();
-    for classes in levels.classes() {
-        prototype_lengths_at.push(scratch.take(true, 3 * *classes as u64)?);
+    let mut call = Call::new(cx, config, levels, inputs, outputs)?;
+    call.lengths()?;
+    if call.wants.losses {
+        call.index(inputs)?;
+        call.contrast(outputs)?;
+        call.balance(inputs, outputs)?;
+        call.gradients(outputs)?;
     }
-    let index_at = scratch.take(true, INDEX_WORDS * samples as u64 * m as u64)?;
-    let at = |k: usize| index_at + (INDEX_WORDS * samples as u64) as u32 * k as u32;
-    let losses_at = scratch.take(true, 2 * m as u64)?;
-    let weights_at = scratch.take(true, m as u64)?;
-    let flags_at = scratch.take(true, samples as u64)?;
-    let predictions_at = scratch.take(
-        outputs.violations.is_some() && outputs.predictions.is_none(),
-        m as u64 * samples as u64,
-    )?;
-    let state = Bind::Scratch {
-        start: 0,
-        size: scratch.words * 4,
-    };
-    let part = |at: u32, words: usize| Bind::Scratch {
-        start: 4 * u64::from(at),
-        size: 4 * words as u64,
-    };
-    word(scratch.words, "scratch")?;
-
-    let most_scores = (config.scores as u64).min(caps.max_binding / 4);
-    let mut score_words = 0;
-    let mut all: Vec<Level<'_>> = Vec::new();
-    for (k, &classes) in levels.classes().iter().enumerate() {
-        let prototypes = inputs.prototypes[k];
-        let (noise, noise_kind) = match inputs.noise {
-            Noise::None => (None, 0),
-            Noise::Given(noise) => (Some(noise[k]), 1),
-            Noise::Seeded { .. } => (None, 2),
+    if call.wants.predictions && call.samples > 0 {
+        call.predictions(outputs)?;
+    }
+    if let (Noise::Seeded { advance: true, .. }, Some((bind, counters_offset))) =
+        (inputs.noise, call.seed)
+    {
+        let params = IndexParams {
+            counters_offset,
+            ..IndexParams::zeroed()
         };
-        let grad = outputs.grad_prototypes.map(|grads| grads[k]);
-        let mut window = classes;
-        for (name, tensor) in [
-            ("prototypes", Some(prototypes)),
-            ("noise", noise),
-            ("grad_prototypes", grad),
-        ] {
-            if let Some(tensor) = tensor {
-                let name = format!("{name}_{}", k + 1);
-                window = window.min(rows_per_binding(&name, &tensor, caps)?);
-            }
-        }
-        if classes as u64 * 4 > caps.max_binding {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("level {}", k + 1),
-                format!("at most {} classes on this device", caps.max_binding / 4),
-                classes,
-            ));
-        }
-        let rows = (most_scores / classes as u64).clamp(1, samples.max(1) as u64) as usize;
-        score_words = score_words.max(rows.min(samples) as u64 * classes as u64);
-        let has_means = wants.losses && samples > 0 && (k > 0 || tree && m > 1);
-        let means = has_means.then(|| {
-            let grad = if wants.to_features { elements } else { 0 };
-            (region(&mut scratch, elements), region(&mut scratch, grad))
-        });
-        all.push(Level {
-            prototypes,
-            noise,
-            grad,
-            classes,
-            window,
-            rows,
-            means,
-            params: HcalParams {
-                samples: samples as u32,
-                dim: dim as u32,
-                classes: classes as u32,
-                level: k as u32,
-                levels: m as u32,
-                features_offset,
-                features_stride: features.stride() as u32,
-                features_kind: real_kind(features.dtype()),
-                prototypes_stride: prototypes.stride() as u32,
-                prototypes_kind: real_kind(prototypes.dtype()),
-                noise_kind,
-                noise_stride: noise.map_or(0, |t| t.stride() as u32),
-                feature_lengths_at,
-                prototype_lengths_at: prototype_lengths_at[k],
-                at: at(k),
-                above_at: at((k + 1).min(m - 1)),
-                losses_at,
-                weights_at,
-                from_rows: u32::from(k > 0),
-                alone: u32::from(classes >= ALONE),
-                tree: u32::from(tree),
-                scale: 1.0 / config.temperature,
-                epsilon: config.epsilon,
-                nan: f32::NAN.to_bits(),
-                ..HcalParams::zeroed()
-            },
-        });
+        let bindings = [NONE, NONE, NONE, NONE, NONE, NONE, bind];
+        push_index(&mut call.steps, "advance", 1, params, bindings)?;
     }
-    let scores = region(&mut scratch, score_words);
-    let seed = match inputs.noise {
-        Noise::Seeded { seed, .. } => Some(bind_all("seed", &seed, caps)?),
-        Noise::None | Noise::Given(_) => None,
-    };
-    if let Some((_, offset)) = seed {
-        for level in &mut all {
-            level.params.noise_offset = offset;
-        }
-    }
-    let mut steps = Steps::new(cx);
-    let lanes = u64::from(workgroup);
+    let windows = call.levels.iter().map(|l| call.samples.div_ceil(l.rows));
+    let windows = windows.max().unwrap_or(1).max(1);
+    call::build(cx, call.steps.drafts, call.words * 4, windows)
+}
 
-    // Lengths, and who belongs to whom.
-    if samples > 0 {
-        let bindings = [features_bind, NONE, NONE, NONE, NONE, state, NONE];
-        push(
-            &mut steps,
-            "feature_lengths",
-            samples as u64,
-            all[0].params,
-            bindings,
+impl<'a, 'c> Call<'a, 'c> {
+    /// Binds what is shared, and lays out the scratch.
+    fn new(
+        cx: &'c Context,
+        config: &'c Hcal,
+        classes: &'c Levels,
+        inputs: &HcalInputs<'a>,
+        outputs: &HcalOutputs<'a>,
+    ) -> Result<Self, Error> {
+        let caps = cx.caps();
+        let features = inputs.features;
+        let (samples, dim, m) = (features.rows(), features.cols(), classes.len());
+        let elements = samples as u64 * dim as u64;
+        word(elements, "features")?;
+        let wants = wants(outputs);
+        let tree = config.aggregation == Aggregation::Tree;
+        let (features_bind, features_offset) = bind_all("features", &features, caps)?;
+        let seed = match inputs.noise {
+            Noise::Seeded { seed, .. } => Some(bind_all("seed", &seed, caps)?),
+            Noise::None | Noise::Given(_) => None,
+        };
+
+        let mut scratch = Scratch::default();
+        let feature_lengths_at = scratch.take(true, samples as u64)?;
+        let mut prototype_lengths_at = Vec::new();
+        for count in classes.classes() {
+            prototype_lengths_at.push(scratch.take(true, 3 * *count as u64)?);
+        }
+        let index_words = INDEX_WORDS * samples as u64;
+        let index_at = scratch.take(true, index_words * m as u64)?;
+        let at = |k: usize| index_at + index_words as u32 * k as u32;
+        let losses_at = scratch.take(true, 2 * m as u64)?;
+        let weights_at = scratch.take(true, m as u64)?;
+        let flags_at = scratch.take(true, samples as u64)?;
+        let predictions_at = scratch.take(
+            outputs.violations.is_some() && outputs.predictions.is_none(),
+            m as u64 * samples as u64,
         )?;
+        let state_words = u64::from(word(scratch.words, "scratch")?);
+
+        let most_scores = (config.scores as u64).min(caps.max_binding / 4);
+        let mut score_words = 0;
+        let mut levels: Vec<Level<'a>> = Vec::new();
+        for (k, &count) in classes.classes().iter().enumerate() {
+            let prototypes = inputs.prototypes[k];
+            let (noise, noise_kind) = match inputs.noise {
+                Noise::None => (None, 0),
+                Noise::Given(noise) => (Some(noise[k]), 1),
+                Noise::Seeded { .. } => (None, 2),
+            };
+            let grad = outputs.grad_prototypes.map(|grads| grads[k]);
+            let mut window = count;
+            for (name, tensor) in [
+                ("prototypes", Some(prototypes)),
+                ("noise", noise),
+                ("grad_prototypes", grad),
+            ] {
+                if let Some(tensor) = tensor {
+                    let name = format!("{name}_{}", k + 1);
+                    window = window.min(rows_per_binding(&name, &tensor, caps)?);
+                }
+            }
+            if count as u64 * 4 > caps.max_binding {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("level {}", k + 1),
+                    format!("at most {} classes on this device", caps.max_binding / 4),
+                    count,
+                ));
+            }
+            let rows = (most_scores / count as u64).clamp(1, samples.max(1) as u64) as usize;
+            score_words = score_words.max(rows.min(samples) as u64 * count as u64);
+            let has_means = wants.losses && samples > 0 && (k > 0 || tree && m > 1);
+            let means = has_means.then(|| {
+                let grad = if wants.to_features { elements } else { 0 };
+                (region(&mut scratch, elements), region(&mut scratch, grad))
+            });
+            levels.push(Level {
+                prototypes,
+                noise,
+                grad,
+                classes: count,
+                window,
+                rows,
+                means,
+                params: HcalParams {
+                    samples: samples as u32,
+                    dim: dim as u32,
+                    classes: count as u32,
+                    level: k as u32,
+                    levels: m as u32,
+                    features_offset,
+                    features_stride: features.stride() as u32,
+                    features_kind: real_kind(features.dtype()),
+                    prototypes_stride: prototypes.stride() as u32,
+                    prototypes_kind: real_kind(prototypes.dtype()),
+                    noise_kind,
+                    noise_offset: seed.map_or(0, |(_, offset)| offset),
+                    noise_stride: noise.map_or(0, |t| t.stride() as u32),
+                    feature_lengths_at,
+                    prototype_lengths_at: prototype_lengths_at[k],
+                    at: at(k),
+                    above_at: at((k + 1).min(m - 1)),
+                    losses_at,
+                    weights_at,
+                    from_rows: u32::from(k > 0),
+                    alone: u32::from(count >= ALONE),
+                    tree: u32::from(tree),
+                    scale: 1.0 / config.temperature,
+                    epsilon: config.epsilon,
+                    nan: f32::NAN.to_bits(),
+                    ..HcalParams::zeroed()
+                },
+            });
+        }
+        let scores = region(&mut scratch, score_words);
+        Ok(Call {
+            caps,
+            workgroup: cx.variant().workgroup,
+            samples,
+            dim,
+            config,
+            classes,
+            wants,
+            steps: Steps::new(cx),
+            levels,
+            features: features_bind,
+            seed,
+            parents: match &inputs.levels {
+                Some(tensor) if classes.words_len() > 0 => bind_all("levels", tensor, caps)?,
+                _ => (NONE, 0),
+            },
+            grad_features: bind_any("grad_features", outputs.grad_features, caps)?,
+            state: Bind::Scratch {
+                start: 0,
+                size: state_words * 4,
+            },
+            scores,
+            losses_at,
+            weights_at,
+            flags_at,
+            predictions_at,
+            words: scratch.words,
+        })
     }
-    for level in &all {
-        for (params, [prototypes, noise, _]) in level.windows(caps) {
-            let noise = seed.map_or(noise, |(bind, _)| bind);
-            let bindings = [NONE, prototypes, noise, NONE, NONE, state, NONE];
+
+    fn lanes(&self) -> u64 {
+        u64::from(self.workgroup)
+    }
+
+    /// Workgroups with a lane for each component of each sample.
+    fn element_groups(&self) -> u64 {
+        (self.samples as u64 * self.dim as u64).div_ceil(self.lanes())
+    }
+
+    /// The windows of a level, with the seed in the place of given noise.
+    fn windows(&self, level: &Level<'a>) -> Vec<(HcalParams, [Bind<'a>; 3])> {
+        let mut all = level.windows(self.caps);
+        for (_, [_, noise, _]) in &mut all {
+            *noise = self.seed.map_or(*noise, |(bind, _)| bind);
+        }
+        all
+    }
+
+    /// Where the parents of level `k` begin in their binding.
+    fn parents_offset(&self, k: usize) -> u32 {
+        let before: usize = self.classes.classes()[..k].iter().sum();
+        self.parents.1 + before as u32
+    }
+
+    /// The inverse lengths of all vectors.
+    fn lengths(&mut self) -> Result<(), Error> {
+        let samples = self.samples as u64;
+        if samples > 0 {
+            let bindings = [self.features, NONE, NONE, NONE, NONE, self.state, NONE];
+            let params = self.levels[0].params;
             push(
-                &mut steps,
-                "prototype_lengths",
-                vectors(&params, lanes),
+                &mut self.steps,
+                "feature_lengths",
+                samples,
                 params,
                 bindings,
             )?;
         }
-    }
-    let parents_bind = match &inputs.levels {
-        Some(tensor) if levels.words_len() > 0 => bind_all("levels", tensor, caps)?,
-        _ => (NONE, 0),
-    };
-    let parents_offset = |k: usize| {
-        let before: usize = levels.classes()[..k].iter().sum();
-        parents_bind.1 + before as u32
-    };
-    let blocks = (samples as u64).div_ceil(lanes);
-    let index = IndexParams {
-        samples: samples as u32,
-        flags_at,
-        ..IndexParams::zeroed()
-    };
-    if let (Some(labels), true, true) = (&inputs.labels, wants.losses, samples > 0) {
-        for k in 0..m {
-            let (labels_bind, labels_offset) = bind_rows(labels, k, 1, caps);
-            let params = IndexParams {
-                classes: levels.classes()[k] as u32,
-                labels_offset,
-                at: at(k),
-                ..index
-            };
-            let bindings = [NONE, NONE, labels_bind, NONE, NONE, state, NONE];
-            push_index(&mut steps, "members", blocks, params, bindings)?;
-        }
-        for k in (1..m).filter(|_| tree) {
-            let params = IndexParams {
-                at: at(k),
-                below_at: at(k - 1),
-                parents_offset: parents_offset(k - 1),
-                ..index
-            };
-            let bindings = [NONE, NONE, NONE, parents_bind.0, NONE, state, NONE];
-            push_index(&mut steps, "children", blocks, params, bindings)?;
-        }
-    }
-
-    // Each level forward, and backward up to the weight of its loss.
-    let mut below = NONE;
-    for level in all.iter().filter(|level| level.means.is_some()) {
-        let Some((means, _)) = level.means else {
-            continue;
-        };
-        let bindings = [features_bind, NONE, NONE, NONE, below, state, means];
-        push(
-            &mut steps,
-            "means",
-            elements.div_ceil(lanes),
-            level.params,
-            bindings,
-        )?;
-        below = means;
-    }
-    let grad_features = bind_any("grad_features", outputs.grad_features, caps)?;
-    if wants.losses {
-        for (k, level) in all.iter().enumerate() {
-            let (rows_bind, own_grad, own_offset, own_stride) = match (k, level.means) {
-                (1.., Some((means, grad))) => (means, grad, 0, dim as u32),
-                _ => (
-                    NONE,
-                    grad_features.map_or(NONE, |(bind, _)| bind),
-                    grad_features.map_or(0, |(_, at)| at),
-                    outputs.grad_features.map_or(0, |t| t.stride() as u32),
-                ),
-            };
-            let windows = level.windows(caps);
-            for first in (0..samples).step_by(level.rows) {
-                let count = level.rows.min(samples - first);
-                let window_of = |params: &HcalParams| HcalParams {
-                    first_row: first as u32,
-                    row_count: count as u32,
-                    ..*params
-                };
-                for (params, [prototypes, noise, _]) in &windows {
-                    let noise = seed.map_or(*noise, |(bind, _)| bind);
-                    let bindings = [
-                        features_bind,
-                        *prototypes,
-                        noise,
-                        scores,
-                        rows_bind,
-                        state,
-                        NONE,
-                    ];
-                    let groups = tiles(workgroup, count, params.class_count as usize);
-                    push(&mut steps, "product", groups, window_of(params), bindings)?;
-                }
-                let params = HcalParams {
-                    want_gradient: u32::from(wants.gradient()),
-                    ..window_of(&level.params)
-                };
-                let bindings = [NONE, NONE, NONE, scores, NONE, state, NONE];
-                push(&mut steps, "softmax", count as u64, params, bindings)?;
-                for (i, (params, [prototypes, noise, grad])) in windows.iter().enumerate() {
-                    let noise = seed.map_or(*noise, |(bind, _)| bind);
-                    if wants.to_features {
-                        let params = HcalParams {
-                            product: 1,
-                            add: u32::from(i > 0),
-                            result_offset: own_offset,
-                            result_stride: own_stride,
-                            ..window_of(params)
-                        };
-                        let bindings = [NONE, *prototypes, noise, scores, NONE, state, own_grad];
-                        push(
-                            &mut steps,
-                            "product",
-                            tiles(workgroup, count, dim),
-                            params,
-                            bindings,
-                        )?;
-                    }
-                    if wants.to_prototypes {
-                        let params = HcalParams {
-                            product: 2,
-                            add: u32::from(first > 0),
-                            ..window_of(params)
-                        };
-                        let bindings = [features_bind, NONE, NONE, scores, rows_bind, state, *grad];
-                        let groups = tiles(workgroup, params.class_count as usize, dim);
-                        push(&mut steps, "product", groups, params, bindings)?;
-                    }
-                }
+        for level in self.levels.clone() {
+            for (params, [prototypes, noise, _]) in self.windows(&level) {
+                let bindings = [NONE, prototypes, noise, NONE, NONE, self.state, NONE];
+                let groups = vectors(&params, self.lanes());
+                push(
+                    &mut self.steps,
+                    "prototype_lengths",
+                    groups,
+                    params,
+                    bindings,
+                )?;
             }
         }
-        let losses = bind_any("losses", outputs.losses, caps)?;
-        let params = HcalParams {
-            want_result: u32::from(losses.is_some()),
-            result_offset: losses.map_or(0, |(_, at)| at),
-            ..all[0].params
-        };
-        let result = losses.map_or(NONE, |(bind, _)| bind);
-        let bindings = [NONE, NONE, NONE, NONE, NONE, state, result];
-        push(&mut steps, "level_losses", m as u64, params, bindings)?;
-        let kept = check_state(&config.balance, m, &inputs.balance)?;
-        balance_steps::push(
-            &mut steps,
-            &config.balance,
-            &Bound {
-                count: m,
-                losses: (part(losses_at, 2 * m), 0),
-                counts: Some(m as u32),
-                upstream: bind_any("grad_loss", inputs.grad_loss, caps)?,
-                state: bind_any("balance", kept.map(|(_, tensor, _)| tensor), caps)?,
-                weights: bind_any("weights", outputs.weights, caps)?,
-                grad_losses: Some((part(weights_at, m), 0)),
-                loss: bind_any("loss", outputs.loss, caps)?,
-                grad_state: bind_any("grad_log_variances", outputs.grad_log_variances, caps)?,
-            },
-        )?;
+        Ok(())
     }
 
-    // With the weights, to the caller's gradients.
-    if let (Some(grad), Some((grad_bind, result_offset)), true) =
-        (outputs.grad_features, grad_features, samples > 0)
-    {
-        let to_features = |params: &HcalParams, add: bool| HcalParams {
-            add: u32::from(add),
-            result_offset,
-            result_stride: grad.stride() as u32,
+    /// Which samples share a class.
+    fn index(&mut self, inputs: &HcalInputs<'a>) -> Result<(), Error> {
+        let Some(labels) = inputs.labels.filter(|_| self.samples > 0) else {
+            return Ok(());
+        };
+        let blocks = (self.samples as u64).div_ceil(self.lanes());
+        let plain = IndexParams {
+            samples: self.samples as u32,
+            ..IndexParams::zeroed()
+        };
+        for (k, level) in self.levels.iter().enumerate() {
+            let (bind, labels_offset) = bind_rows(&labels, k, 1, self.caps);
+            let params = IndexParams {
+                classes: level.classes as u32,
+                labels_offset,
+                at: level.params.at,
+                ..plain
+            };
+            let bindings = [NONE, NONE, bind, NONE, NONE, self.state, NONE];
+            push_index(&mut self.steps, "members", blocks, params, bindings)?;
+        }
+        let tree = self.config.aggregation == Aggregation::Tree;
+        for k in (1..self.levels.len()).filter(|_| tree) {
+            let params = IndexParams {
+                at: self.levels[k].params.at,
+                below_at: self.levels[k - 1].params.at,
+                parents_offset: self.parents_offset(k - 1),
+                ..plain
+            };
+            let bindings = [NONE, NONE, NONE, self.parents.0, NONE, self.state, NONE];
+            push_index(&mut self.steps, "children", blocks, params, bindings)?;
+        }
+        Ok(())
+    }
+
+    /// Each level forward, and backward up to the weight of its loss.
+    fn contrast(&mut self, outputs: &HcalOutputs<'a>) -> Result<(), Error> {
+        let mut below = NONE;
+        for level in self.levels.clone() {
+            if let Some((means, _)) = level.means {
+                let bindings = [self.features, NONE, NONE, NONE, below, self.state, means];
+                let groups = self.element_groups();
+                push(&mut self.steps, "means", groups, level.params, bindings)?;
+                below = means;
+            }
+        }
+        for (k, level) in self.levels.clone().iter().enumerate() {
+            // The vectors, and where their gradient goes with which offset and stride.
+            let (rows, to_rows) = match (k, level.means) {
+                (1.., Some((means, grad))) => (means, (grad, 0, self.dim)),
+                _ => {
+                    let (bind, offset) = self.grad_features.unwrap_or((NONE, 0));
+                    let stride = outputs.grad_features.map_or(0, |t| t.stride());
+                    (NONE, (bind, offset, stride))
+                }
+            };
+            for first in (0..self.samples).step_by(level.rows) {
+                self.window(level, first, rows, to_rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A window of a level's vectors, from `first` on.
+    fn window(
+        &mut self,
+        level: &Level<'a>,
+        first: usize,
+        rows: Bind<'a>,
+        (grad_rows, result_offset, result_stride): (Bind<'a>, u32, usize),
+    ) -> Result<(), Error> {
+        let (state, scores, features) = (self.state, self.scores, self.features);
+        let (workgroup, dim, wants) = (self.workgroup, self.dim, self.wants);
+        let count = level.rows.min(self.samples - first);
+        let of_window = |params: &HcalParams| HcalParams {
+            first_row: first as u32,
+            row_count: count as u32,
+            want_gradient: u32::from(wants.gradient()),
             ..*params
         };
-        let groups = elements.div_ceil(lanes);
-        let bindings = [NONE, NONE, NONE, NONE, NONE, state, grad_bind];
-        push(
-            &mut steps,
-            "collect",
-            groups,
-            to_features(&all[0].params, false),
-            bindings,
-        )?;
-        let mut above = NONE;
-        for level in all.iter().rev() {
-            let Some((_, own)) = level.means else {
-                continue;
-            };
-            let bindings = [NONE, NONE, NONE, NONE, above, state, own];
-            push(&mut steps, "spread", groups, level.params, bindings)?;
-            let bindings = [NONE, NONE, NONE, NONE, own, state, grad_bind];
+        let windows = self.windows(level);
+        for (params, [prototypes, noise, _]) in &windows {
+            let bindings = [features, *prototypes, *noise, scores, rows, state, NONE];
+            let groups = tiles(workgroup, count, params.class_count as usize);
             push(
-                &mut steps,
-                "collect",
+                &mut self.steps,
+                "product",
                 groups,
-                to_features(&level.params, true),
-                bindings,
-            )?;
-            above = own;
-        }
-        let bindings = [features_bind, NONE, NONE, NONE, NONE, state, grad_bind];
-        push(
-            &mut steps,
-            "finish_features",
-            samples as u64,
-            to_features(&all[0].params, false),
-            bindings,
-        )?;
-    }
-    for level in all.iter().filter(|_| wants.to_prototypes) {
-        for (params, [prototypes, noise, grad]) in level.windows(caps) {
-            let noise = seed.map_or(noise, |(bind, _)| bind);
-            let bindings = [NONE, prototypes, noise, NONE, NONE, state, grad];
-            push(
-                &mut steps,
-                "finish_prototypes",
-                vectors(&params, lanes),
-                params,
+                of_window(params),
                 bindings,
             )?;
         }
+        let bindings = [NONE, NONE, NONE, scores, NONE, state, NONE];
+        let params = of_window(&level.params);
+        push(&mut self.steps, "softmax", count as u64, params, bindings)?;
+        for (i, (params, [prototypes, noise, grad])) in windows.iter().enumerate() {
+            if wants.to_features {
+                let params = HcalParams {
+                    product: 1,
+                    add: u32::from(i > 0),
+                    result_offset,
+                    result_stride: result_stride as u32,
+                    ..of_window(params)
+                };
+                let bindings = [NONE, *prototypes, *noise, scores, NONE, state, grad_rows];
+                let groups = tiles(workgroup, count, dim);
+                push(&mut self.steps, "product", groups, params, bindings)?;
+            }
+            if wants.to_prototypes {
+                let params = HcalParams {
+                    product: 2,
+                    add: u32::from(first > 0),
+                    ..of_window(params)
+                };
+                let bindings = [features, NONE, NONE, scores, rows, state, *grad];
+                let groups = tiles(workgroup, params.class_count as usize, dim);
+                push(&mut self.steps, "product", groups, params, bindings)?;
+            }
+        }
+        Ok(())
     }
 
-    // Predictions, without perturbation.
-    if wants.predictions && samples > 0 {
-        for (k, level) in all.iter().enumerate() {
-            let (result, result_offset) = match &outputs.predictions {
-                Some(tensor) => bind_rows(tensor, k, 1, caps),
-                None => (part(predictions_at, m * samples), (k * samples) as u32),
+    /// The levels' losses and their weights.
+    fn balance(&mut self, inputs: &HcalInputs<'a>, outputs: &HcalOutputs<'a>) -> Result<(), Error> {
+        let (caps, m) = (self.caps, self.levels.len());
+        let losses = bind_any("losses", outputs.losses, caps)?;
+        let (result, result_offset) = losses.unwrap_or((NONE, 0));
+        let params = HcalParams {
+            want_result: u32::from(losses.is_some()),
+            result_offset,
+            ..self.levels[0].params
+        };
+        let bindings = [NONE, NONE, NONE, NONE, NONE, self.state, result];
+        push(&mut self.steps, "level_losses", m as u64, params, bindings)?;
+        let kept = check_state(&self.config.balance, m, &inputs.balance)?;
+        let bound = Bound {
+            count: m,
+            losses: (part(self.losses_at, 2 * m), 0),
+            counts: Some(m as u32),
+            upstream: bind_any("grad_loss", inputs.grad_loss, caps)?,
+            state: bind_any("balance", kept.map(|(_, tensor, _)| tensor), caps)?,
+            weights: bind_any("weights", outputs.weights, caps)?,
+            grad_losses: Some((part(self.weights_at, m), 0)),
+            loss: bind_any("loss", outputs.loss, caps)?,
+            grad_state: bind_any("grad_log_variances", outputs.grad_log_variances, caps)?,
+        };
+        balance_steps::push(&mut self.steps, &self.config.balance, &bound)
+    }
+
+    /// With the weights, to the caller's gradients.
+    fn gradients(&mut self, outputs: &HcalOutputs<'a>) -> Result<(), Error> {
+        let (state, groups) = (self.state, self.element_groups());
+        let grad = outputs.grad_features.filter(|_| self.samples > 0);
+        if let (Some(grad), Some((bind, result_offset))) = (grad, self.grad_features) {
+            let params = |level: &Level<'a>, add: bool| HcalParams {
+                add: u32::from(add),
+                result_offset,
+                result_stride: grad.stride() as u32,
+                ..level.params
+            };
+            let steps = &mut self.steps;
+            let first = params(&self.levels[0], false);
+            let bindings = [NONE, NONE, NONE, NONE, NONE, state, bind];
+            push(steps, "collect", groups, first, bindings)?;
+            let mut above = NONE;
+            for level in self.levels.iter().rev() {
+                if let Some((_, own)) = level.means {
+                    let bindings = [NONE, NONE, NONE, NONE, above, state, own];
+                    push(steps, "spread", groups, level.params, bindings)?;
+                    let bindings = [NONE, NONE, NONE, NONE, own, state, bind];
+                    push(steps, "collect", groups, params(level, true), bindings)?;
+                    above = own;
+                }
+            }
+            let bindings = [self.features, NONE, NONE, NONE, NONE, state, bind];
+            push(
+                steps,
+                "finish_features",
+                self.samples as u64,
+                first,
+                bindings,
+            )?;
+        }
+        for level in self.levels.clone().iter().filter(|l| l.grad.is_some()) {
+            for (params, [prototypes, noise, grad]) in self.windows(level) {
+                let bindings = [NONE, prototypes, noise, NONE, NONE, state, grad];
+                let groups = vectors(&params, self.lanes());
+                push(
+                    &mut self.steps,
+                    "finish_prototypes",
+                    groups,
+                    params,
+                    bindings,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Predictions, without perturbation, and what they break.
+    fn predictions(&mut self, outputs: &HcalOutputs<'a>) -> Result<(), Error> {
+        let (samples, m) = (self.samples, self.levels.len());
+        let kept = part(self.predictions_at, m * samples);
+        for (k, level) in self.levels.clone().iter().enumerate() {
+            // Where they are kept in the state, that is not bound a second time: `argmax` has no use for it.
+            let (result, result_offset, state) = match &outputs.predictions {
+                Some(tensor) => {
+                    let (bind, offset) = bind_rows(tensor, k, 1, self.caps);
+                    (bind, offset, self.state)
+                }
+                None => (kept, (k * samples) as u32, NONE),
             };
             for first in (0..samples).step_by(level.rows) {
                 let count = level.rows.min(samples - first);
@@ -743,73 +845,45 @@ pub(super) fn prepare(
                     result_offset,
                     ..*params
                 };
-                for (params, [prototypes, ..]) in level.windows(caps) {
-                    let bindings = [features_bind, prototypes, NONE, scores, NONE, state, NONE];
-                    let groups = tiles(workgroup, count, params.class_count as usize);
-                    push(&mut steps, "product", groups, plain(&params), bindings)?;
+                for (params, [prototypes, ..]) in self.windows(level) {
+                    let (features, scores) = (self.features, self.scores);
+                    let bindings = [features, prototypes, NONE, scores, NONE, self.state, NONE];
+                    let groups = tiles(self.workgroup, count, params.class_count as usize);
+                    push(&mut self.steps, "product", groups, plain(&params), bindings)?;
                 }
-                let bindings = [NONE, NONE, NONE, scores, NONE, state, result];
-                // `state` holds the predictions where the caller has no tensor for them; `argmax` does not look at it.
-                let bindings = if outputs.predictions.is_none() {
-                    let mut bindings = bindings;
-                    bindings[5] = NONE;
-                    bindings
-                } else {
-                    bindings
-                };
-                push(
-                    &mut steps,
-                    "argmax",
-                    count as u64,
-                    plain(&level.params),
-                    bindings,
-                )?;
+                let bindings = [NONE, NONE, NONE, self.scores, NONE, state, result];
+                let params = plain(&level.params);
+                push(&mut self.steps, "argmax", count as u64, params, bindings)?;
             }
         }
-    }
-    if let (Some(violations), true) = (&outputs.violations, samples > 0) {
-        let (counters, counters_offset) = bind_all("violations", violations, caps)?;
-        let (labels, own_offset, stride) = match &outputs.predictions {
+        let Some(violations) = &outputs.violations else {
+            return Ok(());
+        };
+        let (counters, counters_offset) = bind_all("violations", violations, self.caps)?;
+        let (labels, offset, stride) = match &outputs.predictions {
             Some(tensor) => {
-                let (bind, offset) = bind_all("predictions", tensor, caps)?;
+                let (bind, offset) = bind_all("predictions", tensor, self.caps)?;
                 (bind, offset, tensor.stride())
             }
-            None => (part(predictions_at, m * samples), 0, samples),
+            None => (kept, 0, samples),
         };
         let links = (m - 1).max(1);
         for k in 0..links {
             let params = IndexParams {
-                labels_offset: own_offset + (k * stride) as u32,
-                above_offset: own_offset + ((k + 1) * stride) as u32,
-                parents_offset: parents_offset(k),
+                samples: samples as u32,
+                labels_offset: offset + (k * stride) as u32,
+                above_offset: offset + ((k + 1) * stride) as u32,
+                parents_offset: self.parents_offset(k),
                 link: if m > 1 { k as u32 } else { u32::MAX },
                 first: u32::from(k == 0),
                 last: u32::from(k + 1 == links),
-                flags_at: 0,
                 counters_offset,
-                ..index
+                ..IndexParams::zeroed()
             };
-            let flags = part(flags_at, samples);
-            let bindings = [NONE, NONE, labels, parents_bind.0, NONE, flags, counters];
-            push_index(&mut steps, "violations", 1, params, bindings)?;
+            let flags = part(self.flags_at, samples);
+            let bindings = [NONE, NONE, labels, self.parents.0, NONE, flags, counters];
+            push_index(&mut self.steps, "violations", 1, params, bindings)?;
         }
+        Ok(())
     }
-    if let Noise::Seeded { advance: true, .. } = inputs.noise {
-        if let Some((bind, counters_offset)) = seed {
-            let params = IndexParams {
-                counters_offset,
-                ..index
-            };
-            let mut bindings = [NONE; 7];
-            bindings[6] = bind;
-            push_index(&mut steps, "advance", 1, params, bindings)?;
-        }
-    }
-    let windows = all.iter().map(|level| samples.div_ceil(level.rows)).max();
-    call::build(
-        cx,
-        steps.drafts,
-        scratch.words * 4,
-        windows.unwrap_or(1).max(1),
-    )
 }
