@@ -10,7 +10,10 @@
 
 #[path = "../quickstart/data.rs"]
 mod data;
-#[allow(dead_code, reason = "the search for a threshold is the quickstart's alone")]
+#[allow(
+    dead_code,
+    reason = "the search for a threshold is the quickstart's alone"
+)]
 #[path = "../quickstart/metrics.rs"]
 mod metrics;
 #[path = "../quickstart/model.rs"]
