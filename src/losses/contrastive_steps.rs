@@ -92,6 +92,8 @@ const DEPTH: u64 = 16;
 const WINDOW_ROWS: u64 = 128;
 /// Workgroups of the forward pass that are aimed at by sharing the keys of an anchor.
 const PAIR_GROUPS: u64 = 1024;
+/// Most products of components in one dispatch of the forward pass: drivers stop what runs for seconds.
+const DISPATCH_PRODUCTS: u64 = 1 << 36;
 /// Vectors of an anchor's sums in a chunk; arrays of the record.
 const SUM_FIELDS: u64 = 8;
 const RECORD_FIELDS: u64 = 6;
@@ -525,7 +527,9 @@ pub(super) fn build(
     }
     // The anchors whose chunks' sums are there at a time.
     let anchor_bytes = 4 * SUM_FIELDS * u64::from(all_chunks.max(1));
-    let sums = usize::try_from(room / anchor_bytes).unwrap_or(usize::MAX);
+    let products = (m as u64 * anchors.z_words).max(1);
+    let sums = (room / anchor_bytes).min(DISPATCH_PRODUCTS / products);
+    let sums = usize::try_from(sums).unwrap_or(usize::MAX);
     let sums = (sums / block.0 as usize).max(1) * block.0 as usize;
     let most_rows = anchors.windows.iter().map(|window| window.rows).max();
     let stride = most_rows.unwrap_or(0).min(sums).div_ceil(4) as u64;

@@ -385,6 +385,14 @@ fn bad_contrastive_input_is_refused_by_name() {
             "key_label_offsets: expected values that do not fall, found 1 after 2",
         ),
         (
+            good.clone()
+                .without("labels")
+                .u32("label_offsets", &[0, 1, 1, 1, 1, 1, 1])
+                .i64("label_indices", &[1 << 31]),
+            "",
+            "label_indices: expected labels below 16777216, found 2147483648 at [0]",
+        ),
+        (
             one(3),
             "",
             "self_index: expected -1 or a key below 3, found 3 at [5]",

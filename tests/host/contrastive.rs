@@ -421,6 +421,9 @@ fn large_batches_take_little_scratch() {
         // A copy of the rows and a tile; no 32,768 x 32,768.
         assert!(scratch > 16_777_216 + (32 << 20));
         assert_eq!(call.plan().windows, 1);
+        // 2^37 products of components: no dispatch runs for seconds.
+        let pairs = entries(&call).matches("pairs merge").count();
+        assert_eq!(pairs, 2);
         let widest = call.plan().steps.iter().flat_map(|step| step.groups).max();
         assert!(widest <= Some(65_535));
         assert_eq!(machine.submit(|encoder| call.encode(encoder)), Ok(()));

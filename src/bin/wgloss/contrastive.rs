@@ -172,6 +172,9 @@ pub fn reduction(config: &Contrastive) -> &'static str {
     }
 }
 
+/// Most labels of sets that are lists of indices: no data of the file stands behind their number.
+const MOST_LABELS: u32 = 1 << 24;
+
 /// Label sets, as the file has them.
 enum Sets {
     None,
@@ -206,9 +209,20 @@ impl Sets {
         };
         if *form == offsets {
             file.expect(form, &[rows + 1])?;
-            return match *file.shape(&indices)? {
-                [_] => Ok(Sets::Sparse(file.indices(form)?, file.indices(&indices)?)),
-                ref shape => Err(Error::shape(indices, "one dimension", format!("{shape:?}"))),
+            let lists = match *file.shape(&indices)? {
+                [_] => file.indices(&indices)?,
+                ref shape => {
+                    return Err(Error::shape(indices, "one dimension", format!("{shape:?}")));
+                }
+            };
+            // The largest says how many labels there are, where nothing else does.
+            return match lists.iter().position(|label| *label >= MOST_LABELS) {
+                None => Ok(Sets::Sparse(file.indices(form)?, lists)),
+                Some(at) => Err(Error::value(
+                    indices,
+                    format!("labels below {MOST_LABELS}"),
+                    format!("{} at [{at}]", lists[at]),
+                )),
             };
         }
         let width = match *file.shape(form)? {
