@@ -416,6 +416,7 @@ impl Module {
                 "prototype_lengths",
                 "means",
                 "product",
+                "sum_chunks",
                 "softmax",
                 "argmax",
                 "level_losses",
