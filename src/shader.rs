@@ -584,6 +584,7 @@ impl Module {
                 "prototype_lengths",
                 "means",
                 "product",
+                "sum_chunks",
                 "softmax",
                 "argmax",
                 "level_losses",

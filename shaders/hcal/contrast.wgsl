@@ -6,7 +6,7 @@
 // `feature_lengths`: a workgroup a vector.  `prototype_lengths`, `finish_prototypes`: the same, or a lane a vector.
 // `means`: a lane for each component of a vector.
 // `product`: a tile of 4 LANES_Y x 4 LANES_X results a workgroup; 0: scores = vectors . prototypes / tau, 1: the
-// gradient to vectors, 2: to prototypes.
+// gradient to vectors, 2: to prototypes. `sum_chunks`: where the second is split by classes.
 // `softmax`: a workgroup a vector; scores become their gradient.   `argmax`: a workgroup a sample.
 // `level_losses`: a workgroup a level.
 // `spread`: the gradient to a level's means, from the weight of its loss and the level above. `collect`: that to the
@@ -48,6 +48,7 @@ struct HcalParams {
     from_rows: u32,        // whether the vectors stand in `rows`
     tree: u32,
     product: u32,
+    chunks: u32,           // of the classes, where a product over them is split among workgroups; else 1
     add: u32,              // whether a product is added, or, in `collect`, a level's means after the features' own
     plain: u32,            // whether prototypes are not perturbed
     alone: u32,            // whether a lane has a prototype to itself
@@ -338,8 +339,12 @@ fn right(j: u32, k: u32) -> f32 {
     }
 }
 
-fn put(i: u32, j: u32, size: vec3<u32>, value: f32) {
+fn put(i: u32, j: u32, size: vec3<u32>, chunk: u32, value: f32) {
     if (i >= size.x || j >= size.y) {
+        return;
+    }
+    if (params.chunks > 1u) {
+        rows[(chunk * size.x + i) * size.y + j] = value * params.scale;
         return;
     }
     if (params.product == 0u) {
@@ -358,11 +363,11 @@ fn put(i: u32, j: u32, size: vec3<u32>, value: f32) {
     result[place] = bitcast<u32>(sum);
 }
 
-fn put_row(i: u32, j: u32, size: vec3<u32>, value: vec4<f32>) {
-    put(i, j, size, value.x);
-    put(i, j + 1u, size, value.y);
-    put(i, j + 2u, size, value.z);
-    put(i, j + 3u, size, value.w);
+fn put_row(i: u32, j: u32, size: vec3<u32>, chunk: u32, value: vec4<f32>) {
+    put(i, j, size, chunk, value.x);
+    put(i, j + 1u, size, chunk, value.y);
+    put(i, j + 2u, size, chunk, value.z);
+    put(i, j + 3u, size, chunk, value.w);
 }
 
 @compute @workgroup_size(WG)
@@ -375,22 +380,27 @@ fn product(
     }
     let size = extents();
     let across = (size.y + 4u * LANES_X - 1u) / (4u * LANES_X);
-    let i0 = group_number(group) / across * (4u * LANES_Y);
-    let j0 = group_number(group) % across * (4u * LANES_X);
+    let all = params.groups / params.chunks;
+    let tile = group_number(group) % all;
+    let chunk = group_number(group) / all;
+    let i0 = tile / across * (4u * LANES_Y);
+    let j0 = tile % across * (4u * LANES_X);
+    let span = (size.z + params.chunks - 1u) / params.chunks;
+    let end = min(size.z, (chunk + 1u) * span);
     let y = 4u * (lane / LANES_X);
     let x = 4u * (lane % LANES_X);
     var first = vec4<f32>(0.0);
     var second = vec4<f32>(0.0);
     var third = vec4<f32>(0.0);
     var fourth = vec4<f32>(0.0);
-    for (var k0 = 0u; k0 < size.z; k0 += DEPTH) {
+    for (var k0 = chunk * span; k0 < end; k0 += DEPTH) {
         // The values before may still be being read.
         workgroupBarrier();
         for (var e = lane; e < 4u * LANES_Y * DEPTH; e += WG) {
             let i = i0 + e / DEPTH;
             let k = k0 + e % DEPTH;
             var value = 0.0;
-            if (i < size.x && k < size.z) {
+            if (i < size.x && k < end) {
                 value = left(i, k);
             }
             wg_left[e % DEPTH * (4u * LANES_Y) + e / DEPTH] = value;
@@ -399,7 +409,7 @@ fn product(
             let j = j0 + e / DEPTH;
             let k = k0 + e % DEPTH;
             var value = 0.0;
-            if (j < size.y && k < size.z) {
+            if (j < size.y && k < end) {
                 value = right(j, k);
             }
             wg_right[e % DEPTH * (4u * LANES_X) + e / DEPTH] = value;
@@ -415,10 +425,33 @@ fn product(
             fourth += wg_left[a + 3u] * row;
         }
     }
-    put_row(i0 + y, j0 + x, size, first);
-    put_row(i0 + y + 1u, j0 + x, size, second);
-    put_row(i0 + y + 2u, j0 + x, size, third);
-    put_row(i0 + y + 3u, j0 + x, size, fourth);
+    put_row(i0 + y, j0 + x, size, chunk, first);
+    put_row(i0 + y + 1u, j0 + x, size, chunk, second);
+    put_row(i0 + y + 2u, j0 + x, size, chunk, third);
+    put_row(i0 + y + 3u, j0 + x, size, chunk, fourth);
+}
+
+// The chunks of a product, added up. A lane for each result.
+@compute @workgroup_size(WG)
+fn sum_chunks(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let element = group_number(group) * WG + lane;
+    let all = params.row_count * params.dim;
+    if (group_number(group) >= params.groups || element >= all) {
+        return;
+    }
+    var sum = 0.0;
+    for (var chunk = 0u; chunk < params.chunks; chunk++) {
+        sum += rows[chunk * all + element];
+    }
+    let row = params.first_row + element / params.dim;
+    let place = params.result_offset + row * params.result_stride + element % params.dim;
+    if (params.add != 0u) {
+        sum += bitcast<f32>(result[place]);
+    }
+    result[place] = bitcast<u32>(sum);
 }
 
 // ---- losses

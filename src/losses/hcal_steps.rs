@@ -64,6 +64,7 @@ struct HcalParams {
     from_rows: u32,
     tree: u32,
     product: u32,
+    chunks: u32,
     add: u32,
     plain: u32,
     alone: u32,
@@ -79,6 +80,11 @@ struct HcalParams {
 const FLOATS: &[DType] = &[DType::F32, DType::F16, DType::Bf16];
 /// From so many classes on, a lane has a prototype to itself: enough lanes, and no barriers.
 const ALONE: usize = 4096;
+/// Fewest classes of a chunk, workgroups that are aimed at, and most numbers that the chunks keep, where the gradient to
+/// few vectors is a product over many classes.
+const CHUNK: usize = 1024;
+const CHUNK_GROUPS: u64 = 256;
+const CHUNK_WORDS: u64 = 1 << 22;
 /// Words of a level's index for each sample.
 const INDEX_WORDS: u64 = 9;
 
@@ -301,6 +307,13 @@ fn tiles(workgroup: u32, rows: usize, cols: usize) -> u64 {
     rows.div_ceil(high as usize) as u64 * cols.div_ceil(wide as usize) as u64
 }
 
+/// Chunks of the product over `classes` classes that gives the gradient to `rows` vectors.
+fn chunks(workgroup: u32, rows: usize, dim: usize, classes: usize) -> u64 {
+    let wanted = CHUNK_GROUPS / tiles(workgroup, rows, dim).max(1);
+    let most = CHUNK_WORDS / (rows as u64 * dim as u64).max(1);
+    wanted.min(most).clamp(1, (classes / CHUNK).max(1) as u64)
+}
+
 /// Workgroups that go through the prototypes of a window.
 fn vectors(params: &HcalParams, lanes: u64) -> u64 {
     let count = u64::from(params.class_count);
@@ -373,6 +386,8 @@ struct Call<'a, 'c> {
     /// What all kernels reach: lengths, indices, losses.
     state: Bind<'a>,
     scores: Bind<'a>,
+    /// Of products that are split by classes.
+    chunks: Bind<'a>,
     losses_at: u32,
     weights_at: u32,
     flags_at: u32,
@@ -465,6 +480,8 @@ impl<'a, 'c> Call<'a, 'c> {
 
         let most_scores = (config.scores as u64).min(caps.max_binding / 4);
         let mut score_words = 0;
+        let mut chunk_words = 0;
+        let workgroup = cx.variant().workgroup;
         let mut levels: Vec<Level<'a>> = Vec::new();
         for (k, &count) in classes.classes().iter().enumerate() {
             let prototypes = inputs.prototypes[k];
@@ -495,6 +512,13 @@ impl<'a, 'c> Call<'a, 'c> {
             }
             let rows = (most_scores / count as u64).clamp(1, samples.max(1) as u64) as usize;
             score_words = score_words.max(rows.min(samples) as u64 * count as u64);
+            // The last window has fewer samples, and perhaps more chunks.
+            for rows in [rows, samples % rows] {
+                let split = chunks(workgroup, rows, dim, window);
+                if wants.to_features && split > 1 {
+                    chunk_words = chunk_words.max(split * rows as u64 * dim as u64);
+                }
+            }
             let has_means = wants.losses && samples > 0 && (k > 0 || tree && m > 1);
             let means = has_means.then(|| {
                 let grad = if wants.to_features { elements } else { 0 };
@@ -531,6 +555,7 @@ impl<'a, 'c> Call<'a, 'c> {
                     from_rows: u32::from(k > 0),
                     alone: u32::from(count >= ALONE),
                     tree: u32::from(tree),
+                    chunks: 1,
                     scale: 1.0 / config.temperature,
                     epsilon: config.epsilon,
                     nan: f32::NAN.to_bits(),
@@ -539,9 +564,10 @@ impl<'a, 'c> Call<'a, 'c> {
             });
         }
         let scores = region(&mut scratch, score_words);
+        let chunks = region(&mut scratch, chunk_words);
         Ok(Call {
             caps,
-            workgroup: cx.variant().workgroup,
+            workgroup,
             samples,
             dim,
             config,
@@ -561,6 +587,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 size: state_words * 4,
             },
             scores,
+            chunks,
             losses_at,
             weights_at,
             flags_at,
@@ -720,16 +747,25 @@ impl<'a, 'c> Call<'a, 'c> {
         push(&mut self.steps, "softmax", count as u64, params, bindings)?;
         for (i, (params, [prototypes, noise, grad])) in windows.iter().enumerate() {
             if wants.to_features {
+                let split = chunks(workgroup, count, dim, params.class_count as usize);
                 let params = HcalParams {
                     product: 1,
+                    chunks: split as u32,
                     add: u32::from(i > 0),
                     result_offset,
                     result_stride: result_stride as u32,
                     ..of_window(params)
                 };
-                let bindings = [NONE, *prototypes, *noise, scores, NONE, state, grad_rows];
-                let groups = tiles(workgroup, count, dim);
+                let groups = split * tiles(workgroup, count, dim);
+                let whole = [NONE, *prototypes, *noise, scores, NONE, state, grad_rows];
+                let split_up = [NONE, *prototypes, *noise, scores, self.chunks, state, NONE];
+                let bindings = if split > 1 { split_up } else { whole };
                 push(&mut self.steps, "product", groups, params, bindings)?;
+                if split > 1 {
+                    let bindings = [NONE, NONE, NONE, NONE, self.chunks, NONE, grad_rows];
+                    let groups = (count as u64 * dim as u64).div_ceil(self.lanes());
+                    push(&mut self.steps, "sum_chunks", groups, params, bindings)?;
+                }
             }
             if wants.to_prototypes {
                 let params = HcalParams {

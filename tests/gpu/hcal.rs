@@ -109,7 +109,20 @@ fn many_classes(gpu: &Gpu) -> Result<(), Failed> {
         classes: &[100_000, 700, 20],
         ..PLAIN
     };
-    table::run_cases(gpu, &[Case::Hcal(case)])
+    // Products over the classes are split; windows of 33 samples and of 7.
+    let windows = HcalCase {
+        config: Hcal {
+            scores: 33 * 5000,
+            ..PLAIN.config
+        },
+        noise: NoiseCase::Given,
+        dtypes: (DType::F16, DType::Bf16),
+        samples: 40,
+        dim: 8,
+        classes: &[5000, 2100, 3],
+        ..PLAIN
+    };
+    table::run_cases(gpu, &[Case::Hcal(case), Case::Hcal(windows)])
 }
 
 /// 66,000 workgroups of one sample each.
