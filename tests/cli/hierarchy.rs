@@ -308,3 +308,46 @@ fn bad_hierarchies_are_refused_by_name() {
         assert!(!Path::new(&output).exists());
     }
 }
+
+#[test]
+fn hierarchies_are_measured() {
+    let bench = |loss: &str, options: &[&str]| {
+        let mut args = vec!["bench", loss, "--shape", "4x9", "--backend", "cpu"];
+        args.extend(["--time", "0.01", "--json"]);
+        args.extend(options);
+        wgloss(&args)
+    };
+    for (loss, options) in [("mcm", &[][..]), ("hcal", &["--dim", "3"])] {
+        let json = bench(loss, options).json();
+        assert_eq!((&json["loss"], &json["rows"]), (&loss.into(), &4.into()));
+        assert!(json["reference_us"].as_f64().unwrap() > 0.0);
+    }
+    for (loss, option, value, wanted) in [
+        (
+            "mcm",
+            "--dim",
+            "3",
+            "--dim: expected none with mcm, found 3",
+        ),
+        (
+            "hcal",
+            "--targets",
+            "bits",
+            "--targets: expected none with hcal, found bits",
+        ),
+        (
+            "hcal",
+            "--outputs",
+            "in-place",
+            "--outputs: expected both or loss with hcal, found in-place",
+        ),
+        (
+            "hcal",
+            "--seed",
+            "1",
+            "--seed: expected none: a measurement has its own, found 1",
+        ),
+    ] {
+        assert_eq!(bench(loss, &[option, value]).refusal(2), wanted);
+    }
+}
