@@ -232,7 +232,7 @@ impl HcalBench {
             levels: Some(Tensor::vector(&parents, DType::U32, levels.words_len())),
             noise: Noise::Seeded {
                 seed: Tensor::vector(&seed, DType::U32, 2),
-                advance: true,
+                advance: false,
             },
             balance: BalanceState::None,
             grad_loss: None,
