@@ -243,7 +243,7 @@ fn contrasted(
                 .count();
         }
         for (sum, count) in violations.iter_mut().zip(&result.violations) {
-            *sum += f64::from(*count) as usize;
+            *sum += *count as usize;
         }
     }
     Ok(scores(&hits, &violations))

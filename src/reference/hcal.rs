@@ -35,7 +35,7 @@ pub struct HcalInputs<'a, T> {
     pub labels: &'a [u32],
     /// The perturbation.
     pub noise: Noise<'a, T>,
-    /// History, log variances and seed of the balance.
+    /// History of [`crate::Balance::Dwa`].
     pub history: &'a [T],
     /// Log variances of [`crate::Balance::Uncertainty`].
     pub log_variances: &'a [T],
