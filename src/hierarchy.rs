@@ -407,12 +407,12 @@ impl Levels {
         self.parents.iter().map(Vec::len).sum()
     }
 
-    /// Checks one label of each sample and level, `labels[k * samples + i]`, [`Levels::NONE`] where there is none: in
-    /// range, and the label of a level the parent of the one below.
+    /// Checks one label of each sample and level, `labels[k * samples + i]`, [`Levels::NONE`] where there is none: that
+    /// it is in range, and with `paths` that it is the parent of the one below.
     ///
     /// # Errors
     /// [`ErrorKind::Value`] names level, sample and label.
-    pub fn check_labels(&self, samples: usize, labels: &[u32]) -> Result<(), Error> {
+    pub fn check_labels(&self, samples: usize, labels: &[u32], paths: bool) -> Result<(), Error> {
         if labels.len() != self.len().saturating_mul(samples) {
             return Err(Error::shape(
                 "labels",
@@ -438,7 +438,8 @@ impl Levels {
                     0 => Levels::NONE,
                     _ => labels[(k - 1) * samples + i],
                 };
-                if below != Levels::NONE && self.parents[k - 1][below as usize] != label {
+                let checked = paths && below != Levels::NONE;
+                if checked && self.parents[k - 1][below as usize] != label {
                     return Err(Error::value(
                         name,
                         format!(

@@ -2,7 +2,7 @@
 
 use super::rows::length;
 use super::{Engine, Gpu, Values, Wanted};
-use crate::losses::hcal::{HcalInputs, HcalOutputs, Noise};
+use crate::losses::hcal::{Aggregation, HcalInputs, HcalOutputs, Noise};
 use crate::{BalanceState, DType, Error, Hcal, Levels, Tensor, reference};
 
 /// The perturbation of the prototypes, as plain numbers.
@@ -84,7 +84,7 @@ impl HcalResult {
 }
 
 impl HcalBatch<'_> {
-    fn check(&self, levels: &Levels) -> Result<(), Error> {
+    fn check(&self, config: &Hcal, levels: &Levels) -> Result<(), Error> {
         let (samples, dim) = (self.samples, self.dim);
         let elements = samples.saturating_mul(dim);
         if elements > u32::MAX as usize || dim == 0 {
@@ -128,7 +128,7 @@ impl HcalBatch<'_> {
                 }
             }
         }
-        levels.check_labels(samples, self.labels)
+        levels.check_labels(samples, self.labels, config.aggregation == Aggregation::Tree)
     }
 
     fn on_gpu(
@@ -333,7 +333,7 @@ impl Engine {
     /// Computes HCAL: losses, weights, predictions and violations, and the gradients where they are wanted.
     ///
     /// # Errors
-    /// Wrong lengths or values (labels out of range or not each other's parents), device errors.
+    /// Wrong lengths or values (labels out of range or, in a tree, not each other's parents), device errors.
     pub fn hcal(
         &self,
         config: &Hcal,
@@ -342,7 +342,7 @@ impl Engine {
         wanted: Wanted,
     ) -> Result<HcalResult, Error> {
         config.check()?;
-        batch.check(levels)?;
+        batch.check(config, levels)?;
         match self.gpu() {
             Some(gpu) => batch.on_gpu(gpu, config, levels, wanted),
             None => batch.on_reference(config, levels, wanted),

@@ -34,7 +34,8 @@
 //!
 //! **Edges.** A NaN or an infinity in features or prototypes makes what depends on it NaN, which is the result
 //! and nearly all gradients. Labels beyond the classes of their level count as missing on the device; the
-//! slices of the module `host` and the reference refuse them.
+//! slices of the module `host` and the reference refuse them, and with [`Aggregation::Tree`] labels that are not the
+//! parents of those below.
 
 use super::hcal_steps;
 use super::rows::check_setting;

@@ -75,7 +75,7 @@ struct Row<T> {
 /// HCAL and its gradients; see [`crate::losses::hcal`] for the formulas.
 ///
 /// # Errors
-/// Settings out of range, wrong lengths, labels that are out of range or not each other's parents.
+/// Settings out of range, wrong lengths, labels that are out of range or, in a tree, not each other's parents.
 pub fn hcal<T: Real>(
     config: &Hcal,
     levels: &Levels,
@@ -98,7 +98,8 @@ pub fn hcal<T: Real>(
             check_len("noise", classes.saturating_mul(dim), noise.len())?;
         }
     }
-    levels.check_labels(samples, inputs.labels)?;
+    let paths = config.aggregation == Aggregation::Tree;
+    levels.check_labels(samples, inputs.labels, paths)?;
 
     let tau = T::from_f64(f64::from(config.temperature));
     let f: Vec<Unit<T>> = vectors(inputs.features, dim, samples).map(unit).collect();

@@ -279,7 +279,7 @@ fn bad_hierarchies_are_refused_by_name() {
         (hcal().without("parents_1"), "hcal", &[], "parents_1: expected a tensor of this name, found none"),
         (hcal().i64("labels_1", &[0, 3, 2, -1]), "hcal", &[], "labels_1: expected classes below 3, or -1, found 3 of sample 1"),
         (hcal().i64("labels_1", &[0, -2, 2, -1]), "hcal", &[], "labels_1: expected classes, or -1, found -2 at [1]"),
-        (hcal().i64("labels_2", &[0, 1, 1, 0]), "hcal", &[], "labels_2: expected 0, the parent of class 1 that the sample has at level 1, found 1 of sample 1"),
+        (hcal().i64("labels_2", &[0, 1, 1, 0]), "hcal", &["--aggregation", "tree"], "labels_2: expected 0, the parent of class 1 that the sample has at level 1, found 1 of sample 1"),
         (hcal().i64("labels_2", &[0, 0]), "hcal", &[], "labels_2: expected [4], found [2]"),
         (hcal().f32("labels_1", &[4], &[0.0; 4]), "hcal", &[], "labels_1: expected U32 or I32 or I64, found F32"),
         (hcal().without("prototypes_2"), "hcal", &[], "prototypes_2: expected a tensor of this name, found none"),
