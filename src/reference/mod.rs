@@ -46,6 +46,7 @@ pub use permutation::permutation;
 pub use rows::{
     Permutation, RowInputs, RowOutputs, Threshold, check_csr, dense_from_bits, dense_from_csr,
 };
+#[cfg(feature = "host")]
 pub(crate) use wdl::check_permutation;
 pub use wdl::wdl;
 pub use zlpr::zlpr;
