@@ -128,7 +128,11 @@ impl HcalBatch<'_> {
                 }
             }
         }
-        levels.check_labels(samples, self.labels, config.aggregation == Aggregation::Tree)
+        levels.check_labels(
+            samples,
+            self.labels,
+            config.aggregation == Aggregation::Tree,
+        )
     }
 
     fn on_gpu(
