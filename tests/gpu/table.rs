@@ -4,6 +4,7 @@ use libtest_mimic::{Failed, Trial};
 use std::collections::BTreeMap;
 use wgloss::check::{self, Case, Depth, Outcome, RowCase};
 use wgloss::host::Gpu;
+use wgloss::{Half, Reduce, Variant};
 
 /// The variant that users get sees every kernel; of the others, each sees every loss once, with the element types and
 /// target forms taking turns (a software driver needs a second to compile a kernel; `wgloss check` runs them all).
@@ -70,9 +71,15 @@ pub fn run_cases(gpu: &Gpu, cases: &[Case]) -> Result<(), Failed> {
 
 /// What the tests would be called on a device, before the variant.
 pub fn names() -> Vec<String> {
-    let mut names: Vec<String> = check::row_cases(Depth::Sample)
-        .iter()
-        .map(|case| format!("table/{}", case.name))
+    let any = Variant {
+        reduce: Reduce::Tree,
+        workgroup: 64,
+        half: Half::Packed,
+    };
+    let rows = check::row_cases(Depth::Sample).into_iter().map(Case::Row);
+    let mut names: Vec<String> = rows
+        .chain(check::other_cases(Depth::Sample, any, any))
+        .map(|case| format!("table/{}", case.name()))
         .collect();
     names.dedup();
     names
