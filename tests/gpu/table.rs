@@ -6,8 +6,9 @@ use wgloss::check::{self, Case, Depth, Outcome, RowCase};
 use wgloss::host::Gpu;
 use wgloss::{Half, Reduce, Variant};
 
-/// The variant that users get sees every kernel; of the others, each sees every loss once, with the element types and
-/// target forms taking turns (a software driver needs a second to compile a kernel; `wgloss check` runs them all).
+/// The variant that users get sees every kernel; of the others, each sees every second loss of rows once, with the losses,
+/// element types and target forms taking turns (a software driver needs a second to compile a kernel; `wgloss check`
+/// runs them all).
 /// The devices take turns too: a driver compiles for one device on one thread.
 pub fn trials(devices: &[Gpu]) -> Vec<Trial> {
     let Some(gpu) = devices.first() else {
@@ -23,7 +24,7 @@ pub fn trials(devices: &[Gpu]) -> Vec<Trial> {
         };
         let rows = check::row_cases(depth).into_iter().map(Case::Row);
         let (skip, step) = match depth {
-            Depth::Sample => (i % 3, 3),
+            Depth::Sample => (i % 6, 6),
             Depth::Every | Depth::Full => (0, 1),
         };
         let cases = rows.skip(skip).step_by(step);
