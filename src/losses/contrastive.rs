@@ -82,6 +82,7 @@
 
 use super::contrastive_steps;
 use super::rows::check_setting;
+use super::steps::check_apart;
 use crate::{Context, DType, Error, Prepared, Tensor};
 
 /// Which pairs attract one another, and how much. The [module](self) has the formulas.
@@ -342,6 +343,11 @@ impl<'a> LabelSets<'a> {
         }
     }
 
+    fn named(&self, keys: bool) -> impl Iterator<Item = (&'static str, Tensor<'a>)> + use<'a> {
+        let all = self.names(keys).into_iter().zip(self.tensors());
+        all.filter_map(|(name, tensor)| tensor.map(|t| (name, t)))
+    }
+
     pub(crate) fn check(&self, keys: bool, rows: usize) -> Result<(), Error> {
         let [name, second] = self.names(keys);
         match self {
@@ -445,14 +451,9 @@ impl<'a> ContrastiveInputs<'a> {
     /// Every tensor by the name that errors give it.
     fn named(&self) -> Vec<(&'static str, Tensor<'a>)> {
         let mut all = vec![("embeddings", self.embeddings)];
-        let mut sets = |sets: &LabelSets<'a>, keys| {
-            for (name, tensor) in sets.names(keys).into_iter().zip(sets.tensors()) {
-                all.extend(tensor.map(|t| (name, t)));
-            }
-        };
-        sets(&self.labels, false);
+        all.extend(self.labels.named(false));
         if let Some(keys) = &self.keys {
-            sets(&keys.labels, true);
+            all.extend(keys.labels.named(true));
             all.push(("keys", keys.embeddings));
         }
         all.extend(self.self_index.map(|t| ("self_index", t)));
@@ -519,26 +520,6 @@ impl<'a> ContrastiveOutputs<'a> {
     }
 }
 
-/// Checks that nothing that is written is read, or written under another name.
-fn check_apart(
-    written: &[(&'static str, Tensor<'_>)],
-    read: &[(&'static str, Tensor<'_>)],
-) -> Result<(), Error> {
-    for (i, (name, tensor)) in written.iter().enumerate() {
-        for (other, t) in read.iter().chain(&written[..i]) {
-            if tensor.overlaps(t) {
-                return Err(Error::new(
-                    crate::ErrorKind::Buffer,
-                    name,
-                    format!("memory apart from {other}"),
-                    "an overlap",
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// How often each relation of label sets occurs, for each anchor: a kernel of its own, to look at a batch with.
 ///
 /// The five columns, with `S` the anchor's labels and `T` the key's: R1 nothing shared (also where a set is empty), R2
@@ -573,20 +554,11 @@ impl Relations {
     ) -> Result<Prepared, Error> {
         inputs.labels.check(false, inputs.rows)?;
         let mut read = Vec::new();
-        let mut sets = |sets: &LabelSets<'_>, keys| {
-            for (name, tensor) in sets.names(keys).into_iter().zip(sets.tensors()) {
-                if let Some(t) = tensor {
-                    if counts.overlaps(&t) {
-                        read.push(name);
-                    }
-                }
-            }
-        };
-        sets(&inputs.labels, false);
+        read.extend(inputs.labels.named(false));
         if let Some((rows, labels)) = &inputs.keys {
             labels.check(true, *rows)?;
             check_widths(&inputs.labels, labels)?;
-            sets(labels, true);
+            read.extend(labels.named(true));
         }
         if let Some(index) = &inputs.self_index {
             if inputs.keys.is_none() {
@@ -594,20 +566,11 @@ impl Relations {
             }
             index.check("self_index", &[DType::U32])?;
             index.check_len("self_index", inputs.rows)?;
-            if counts.overlaps(index) {
-                read.push("self_index");
-            }
+            read.push(("self_index", *index));
         }
         counts.check("relations", &[DType::U32])?;
         counts.check_shape("relations", inputs.rows, 5)?;
-        if let Some(other) = read.first() {
-            return Err(Error::new(
-                crate::ErrorKind::Buffer,
-                "relations",
-                format!("memory apart from {other}"),
-                "an overlap",
-            ));
-        }
+        check_apart(&[("relations", *counts)], &read)?;
         contrastive_steps::build_relations(cx, inputs, counts)
     }
 }
