@@ -150,7 +150,7 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
             }));
         }
     }
-    table::run_cases(&regimes::narrow(gpu)?, &cases)
+    table::run_cases(&regimes::narrow(gpu, 64 << 10)?, &cases)
 }
 
 fn not_finite(gpu: &Gpu) -> Result<(), Failed> {

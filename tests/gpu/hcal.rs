@@ -1,6 +1,6 @@
 //! HCAL and balance beyond the case table.
 
-use crate::mcm::narrow;
+use crate::regimes::narrow;
 use crate::{Test, table};
 use libtest_mimic::Failed;
 use wgloss::check::{Case, HcalCase, HcalMode, Layout, NoiseCase};

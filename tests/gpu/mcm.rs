@@ -1,10 +1,11 @@
 //! The constraint module beyond the case table.
 
+use crate::regimes::narrow;
 use crate::{Test, table};
 use libtest_mimic::Failed;
 use wgloss::check::{Case, Data, Form, Graph, Layout, McmCase, McmMode};
-use wgloss::host::{self, Engine, Gpu, McmRows, Values, Wanted};
-use wgloss::{DType, Hierarchy, Mcm, Reduction, wgpu};
+use wgloss::host::{Engine, Gpu, McmRows, Values, Wanted};
+use wgloss::{DType, Hierarchy, Mcm, Reduction};
 
 pub const TESTS: &[Test] = &[
     ("mcm/golden_value", golden),
@@ -30,19 +31,6 @@ const PLAIN: McmCase = McmCase {
     cols: 100,
     seed: 1,
 };
-
-/// The same adapter with bindings of so many bytes.
-pub fn narrow(gpu: &Gpu, bytes: u64) -> Result<Gpu, Failed> {
-    let adapter = host::adapters()
-        .into_iter()
-        .find(|adapter| adapter.get_info() == *gpu.info())
-        .ok_or("the adapter has gone")?;
-    let limits = wgpu::Limits {
-        max_storage_buffer_binding_size: bytes,
-        ..wgpu::Limits::default()
-    };
-    Ok(Gpu::with_limits(&adapter, wgpu::Features::empty(), limits)?)
-}
 
 fn golden(gpu: &Gpu) -> Result<(), Failed> {
     let hierarchy = Hierarchy::from_edges(4, &[[1, 0], [2, 0]])?;

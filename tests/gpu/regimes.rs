@@ -66,14 +66,14 @@ fn many_rows(gpu: &Gpu) -> Result<(), Failed> {
     table::run(gpu, &cases)
 }
 
-/// The same adapter with bindings of 64 KiB, so that small tensors need several windows.
-pub fn narrow(gpu: &Gpu) -> Result<Gpu, Failed> {
+/// The same adapter with bindings of so many bytes, so that small tensors need several windows.
+pub fn narrow(gpu: &Gpu, bytes: u64) -> Result<Gpu, Failed> {
     let adapter = host::adapters()
         .into_iter()
         .find(|adapter| adapter.get_info() == *gpu.info())
         .ok_or("the adapter has gone")?;
     let limits = wgpu::Limits {
-        max_storage_buffer_binding_size: 64 << 10,
+        max_storage_buffer_binding_size: bytes,
         ..wgpu::Limits::default()
     };
     Ok(Gpu::with_limits(&adapter, wgpu::Features::empty(), limits)?)
@@ -97,7 +97,7 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
             });
         }
     }
-    table::run(&narrow(gpu)?, &cases)
+    table::run(&narrow(gpu, 64 << 10)?, &cases)
 }
 
 /// More bytes than the software driver binds at once (128 MiB).

@@ -246,7 +246,7 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
             });
         }
     }
-    table::run(&regimes::narrow(gpu)?, &all)
+    table::run(&regimes::narrow(gpu, 64 << 10)?, &all)
 }
 
 fn split_rows(gpu: &Gpu) -> Result<(), Failed> {
