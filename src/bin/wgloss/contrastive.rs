@@ -2,7 +2,7 @@
 
 use crate::engine;
 use crate::losses::{Loss, Reduce, Settings};
-use crate::run::{RunArgs, number, object};
+use crate::run::{RunArgs, grad_loss, number, object};
 use crate::tensors::{self, Output, Reals, TensorFile};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -342,22 +342,8 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
             Some(file.signed("self_index")?)
         }
     };
-    let grad_loss = match file.has("grad_loss") {
-        false => None,
-        true => match *file.shape("grad_loss")? {
-            [] | [1] => Some(file.floats("grad_loss")?),
-            [len] if config.reduction == ContrastiveReduction::None && len == rows => {
-                Some(file.floats("grad_loss")?)
-            }
-            ref shape => {
-                let expected = match config.reduction {
-                    ContrastiveReduction::None => format!("[1] or [{rows}]"),
-                    _ => "[1]".into(),
-                };
-                return Err(Error::shape("grad_loss", expected, format!("{shape:?}")));
-            }
-        },
-    };
+    let each_row = config.reduction == ContrastiveReduction::None;
+    let grad_loss = grad_loss(&file, each_row.then_some(rows))?;
     let problem = Embeddings {
         keys: keys.as_ref().map(|(m, reals, sets)| KeyEmbeddings {
             rows: *m,

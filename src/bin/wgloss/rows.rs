@@ -1,6 +1,7 @@
 //! What a loss of rows reads from a file.
 
 use crate::losses::{Given, Loss};
+use crate::run::grad_loss;
 use crate::tensors::{Reals, TensorFile, place};
 use wgloss::host::{Labels, Rows, Thresholds, Values};
 use wgloss::losses::wdl::Form;
@@ -104,19 +105,7 @@ impl RowTensors {
             file.flags(tensor).map(Some)
         };
         let each_row = config.reduction() == Reduction::None;
-        let grad_loss = match file.has("grad_loss") {
-            false => None,
-            true => match *file.shape("grad_loss")? {
-                [] | [1] => Some(file.floats("grad_loss")?),
-                [len] if each_row && len == rows => Some(file.floats("grad_loss")?),
-                ref shape => {
-                    let rows = format!("[1] or [{rows}]");
-                    let expected = if each_row { &rows } else { "[1]" };
-                    let found = format!("{shape:?}");
-                    return Err(Error::shape("grad_loss", expected, found));
-                }
-            },
-        };
+        let grad_loss = grad_loss(file, each_row.then_some(rows))?;
         Ok(RowTensors {
             rows,
             cols,

@@ -26,6 +26,7 @@ Tensors that are read (reals: F32, F16 or BF16; flags: U8 or BOOL; indices: U32,
   permutation    for wdl, adjacent: [L] or [B, L] indices, each row a permutation of the labels; or --seed
   theta          for wdl: reals, [L-1] adjacent, [L] pairs, [r, L] pairs of rank r; absent: zeros
   theta0         for wdl: [1] real, makes it the bounded form
+  grad_loss      [1], or with --reduction none [1] or [B]: the upstream gradient; absent: ones
   edges          for mcm: [E, 2] indices, child and parent
 For hcal instead, for each level k from 1 (finest) to m, of C_k classes:
   features       [B, D] reals
@@ -34,14 +35,13 @@ For hcal instead, for each level k from 1 (finest) to m, of C_k classes:
   parents_k      [C_k] indices into level k + 1, for all k but m
   noise_k        [C_k, D] reals, optional: what is added to the unit prototypes
   grad_loss      [1]
-  grad_loss      [1], or with --reduction none [1] or [B]: the upstream gradient; absent: ones
 Other tensors may lie in the file.
 
 Tensors that are written with -o, F32 but for the predictions:
   loss           [], or with --reduction none [B]
   grad_logits    [B, L]
-  grad_targets   [B, L], for zlpr-soft and bce where targets are reals; zlpr-kl: grad_other
-                 where targets are reals, and for wdl where they are flags
+  grad_targets   [B, L], where the loss takes soft targets and they are reals; for wdl flags will do;
+                 for zlpr-kl: grad_other
   grad_threshold the threshold's shape
   grad_theta     theta's shape, for wdl; grad_theta0 [1] where there is a theta0
   probabilities  for mcm: [B, L], the constrained ones
