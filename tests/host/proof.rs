@@ -1,0 +1,45 @@
+//! The plans of every case of the tables, for a comparison of before and after (`WGLOSS_PLAN_LOG`).
+
+use crate::call::now;
+use wgloss::check::{self, Case, Depth};
+use wgloss::host::Gpu;
+use wgloss::wgpu;
+
+#[test]
+#[ignore = "writes a file to compare"]
+fn plans() {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends: wgpu::Backends::NOOP,
+        backend_options: wgpu::BackendOptions {
+            noop: wgpu::NoopBackendOptions::enabled(),
+            ..Default::default()
+        },
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let adapter =
+        now(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).expect("noop");
+    let mut count = 0;
+    for max_binding in [128 << 20, 1 << 16] {
+        let gpu = Gpu::with_limits(
+            &adapter,
+            wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16,
+            wgpu::Limits {
+                max_storage_buffer_binding_size: max_binding,
+                ..wgpu::Limits::default()
+            },
+        )
+        .expect("a device");
+        let default = gpu.context().variant();
+        let all = gpu.context().caps().variants();
+        for variant in [default, all[all.len() / 2]] {
+            let gpu = gpu.with_variant(variant).expect("variant");
+            let rows = check::row_cases(Depth::Every).into_iter().map(Case::Row);
+            for case in rows.chain(check::other_cases(Depth::Every, variant, variant)) {
+                let _ = check::run_case(&gpu, &case);
+                count += 1;
+            }
+        }
+    }
+    println!("{count} cases");
+    assert!(count > 0);
+}
