@@ -138,44 +138,44 @@
 //! to qualify a device. `cli`: the command `wgloss`. wgpu's backends are your choice, by features of your own `wgpu`
 //! dependency; `host` turns on Vulkan, Metal and DirectX 12.
 
-mod call;
 #[cfg(feature = "check")]
 pub mod check;
-mod context;
+mod device;
 mod error;
-mod hierarchy;
 #[cfg(feature = "host")]
 pub mod host;
+mod kernels;
 pub mod losses;
-mod plan;
-mod reduction;
 pub mod reference;
-pub mod shader;
-mod tensor;
-mod variant;
+mod rowwise;
 
-pub use call::Prepared;
-pub use context::Context;
+pub use device::caps::{Caps, Half, Reduce, Variant};
+pub use device::context::Context;
+pub use device::plan::{Plan, Step};
+pub use device::prepared::Prepared;
+pub use device::tensor::{DType, Tensor};
 pub use error::{Error, ErrorKind};
-pub use hierarchy::{Hierarchy, Levels};
-pub use losses::any::AnyLoss;
-pub use losses::balance::{Balance, BalanceInputs, BalanceOutputs, BalanceState};
-pub use losses::bce::Bce;
-pub use losses::contrastive::{
-    Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, Keys, LabelSets,
-    RelationInputs, Relations,
+pub use kernels::balance::{BalanceInputs, BalanceOutputs, BalanceState};
+pub use kernels::contrastive::call::{
+    ContrastiveInputs, ContrastiveOutputs, Keys, LabelSets, RelationInputs, Relations,
 };
-pub use losses::hcal::{Hcal, HcalInputs, HcalOutputs};
-pub use losses::mcm::{Mcm, McmInputs, McmOutputs, McmTargets};
+pub use kernels::hcal::call::{HcalInputs, HcalOutputs, Noise};
+pub use kernels::mcm::{McmInputs, McmOutputs, McmTargets};
+pub use kernels::rows::call::{Gradient, RowInputs, RowOutputs, Targets, Threshold};
+pub use kernels::rows::permutation::{Permutation, permutation};
+pub use kernels::shader;
+pub use losses::balance::Balance;
+pub use losses::bce::Bce;
+pub use losses::contrastive::{Contrastive, ContrastiveReduction};
+pub use losses::hcal::Hcal;
+pub use losses::hierarchy::{Hierarchy, Levels};
+pub use losses::labels::TargetKind;
+pub use losses::mcm::Mcm;
 pub use losses::per_label::{Asl, Dice, Focal, Hill};
-pub use losses::permutation::{Permutation, permutation};
-pub use losses::rows::{Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold};
+pub use losses::reduction::Reduction;
 pub use losses::wdl::Wdl;
 pub use losses::zlpr::Zlpr;
-pub use plan::{Plan, Step};
-pub use reduction::Reduction;
-pub use tensor::{DType, Tensor};
-pub use variant::{Caps, Half, Reduce, Variant};
+pub use rowwise::{AnyLoss, Rowwise};
 pub use wgpu;
 
 /// Compiles the README's example.

@@ -133,16 +133,16 @@ fn standalone_modules_pass_too() {
 
 // ---- structs
 
-const ROW_STEPS: &str = include_str!("../src/losses/row_steps.rs");
+const ROW_STEPS: &str = include_str!("../src/kernels/rows/plan.rs");
 /// Where parameter structs are declared.
 const HOSTS: &str = concat!(
-    include_str!("../src/losses/row_steps.rs"),
-    include_str!("../src/losses/wdl_steps.rs"),
-    include_str!("../src/losses/permutation.rs"),
-    include_str!("../src/losses/mcm_steps.rs"),
-    include_str!("../src/losses/hcal_steps.rs"),
-    include_str!("../src/losses/balance_steps.rs"),
-    include_str!("../src/losses/contrastive_steps.rs"),
+    include_str!("../src/kernels/rows/plan.rs"),
+    include_str!("../src/kernels/rows/wdl.rs"),
+    include_str!("../src/kernels/rows/permutation.rs"),
+    include_str!("../src/kernels/mcm.rs"),
+    include_str!("../src/kernels/hcal/plan.rs"),
+    include_str!("../src/kernels/balance.rs"),
+    include_str!("../src/kernels/contrastive/plan.rs"),
 );
 
 #[test]

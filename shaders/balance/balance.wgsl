@@ -4,7 +4,7 @@
 // - 2: e^-theta / 2, and theta / 2 is added;
 // - 3: the softmax of normal numbers.
 //
-// Grid: 1 workgroup. Mirrors: `BalanceParams` in src/losses/balance_steps.rs, reference::balance.
+// Grid: 1 workgroup. Mirrors: `BalanceParams` in src/kernels/balance.rs, reference::balance.
 // provides: balance, BalanceParams, losses (binding 1, with counts behind them), upstream (binding 2),
 //           state (binding 3, history, log variances or seed), weights (binding 4), grad_losses (binding 5),
 //           loss (binding 6), grad_state (binding 7)

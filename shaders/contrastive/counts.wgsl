@@ -1,7 +1,7 @@
 // For MulSupCon: how many keys have each label, and which of an anchor's labels the key has that is the anchor itself.
 //
 // `count_labels` reads the own rows' sets, `leave_out` writes the second half of the own sets from the others'.
-// Grid: one workgroup a word of the sets; one workgroup an anchor; both folded. Mirrors: src/losses/contrastive_steps.rs.
+// Grid: one workgroup a word of the sets; one workgroup an anchor; both folded. Mirrors: src/kernels/contrastive/plan.rs.
 // provides: the entry points, sets (binding 3), sets2 (binding 4), small (binding 5), itself_index (binding 7)
 // expects:  params, WG
 

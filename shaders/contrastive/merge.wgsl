@@ -1,7 +1,7 @@
 // From the chunks' sums to each anchor's loss, and from the anchors to the loss, the scale and the temperature's gradient.
 //
 // Grid: `merge` one lane an anchor, folded; `total` one workgroup.
-// Mirrors: src/losses/contrastive_steps.rs; the sums of pairs.wgsl; the record in slopes.wgsl.
+// Mirrors: src/kernels/contrastive/plan.rs; the sums of pairs.wgsl; the record in slopes.wgsl.
 // provides: the entry points, each (binding 2, the anchors' losses), loss (binding 3), upstream (binding 4, the gradient
 //           to the loss)
 // expects:  params, WG, small, work, grad of project.wgsl, Lane, Group, group_sum of lanes_tree.wgsl

@@ -1,7 +1,7 @@
 // Brings rows into the form in which pairs are looked at: the embedding in f32, divided by its norm, with zeros up to
 // a multiple of 16 components; the label set as bits; its size.
 //
-// Grid: one workgroup a row, folded. Mirrors: src/losses/contrastive_steps.rs.
+// Grid: one workgroup a row, folded. Mirrors: src/kernels/contrastive/plan.rs.
 // provides: the entry points, labels (binding 2), indices (binding 3), z (binding 4), sets (binding 5), small (binding 6)
 // expects:  params, WG, source_bits, finite, Lane, Group, group_sum of lanes_tree.wgsl
 

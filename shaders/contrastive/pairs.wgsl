@@ -2,7 +2,7 @@
 //
 // Grid: blocks of 4 ROW_LANES anchors x chunks of keys, folded. The chunks of an anchor are added by merge.wgsl, in
 // order. A workgroup keeps its sums in registers, a lane those of four anchors and every COL_LANES-th four keys.
-// Mirrors: src/losses/contrastive_steps.rs; the sums in merge.wgsl.
+// Mirrors: src/kernels/contrastive/plan.rs; the sums in merge.wgsl.
 // provides: the entry points
 // expects:  params, WG, ROW_LANES, COL_LANES, the names of block.wgsl, sets.wgsl, similarity.wgsl, weights.wgsl
 

@@ -1,5 +1,5 @@
 // Sizes, places and settings of one dispatch of the contrastive losses; mirrored by `PairParams` in
-// src/losses/contrastive_steps.rs. A dispatch looks at pairs of an own row and another row: own rows are what it has a
+// src/kernels/contrastive/plan.rs. A dispatch looks at pairs of an own row and another row: own rows are what it has a
 // result for, the others what it sums over. Both are ranges of the anchors or of the keys.
 // provides: PairParams, params (binding 0), SIM_DIS, NUMERATOR, BOTH, ALL, MUL_SUP_CON, JACCARD, PAIRED, BY_COUNT, BY_SUM,
 //           BY_LABELS, SAME_NUMBER, FROM_INDEX, OWN_ANCHORS, OTHER_ANCHORS, FAR, UNSOUND

@@ -1,6 +1,6 @@
 // From the gradient to unit rows to that to the rows as they were given.
 //
-// Grid: one workgroup a row, folded. Mirrors: src/losses/contrastive_steps.rs.
+// Grid: one workgroup a row, folded. Mirrors: src/kernels/contrastive/plan.rs.
 // provides: the entry points, z (binding 1), small (binding 5), work (binding 6), grad (binding 7)
 // expects:  params, WG, Lane, Group, group_sum of lanes_tree.wgsl
 

@@ -1,6 +1,6 @@
 // Counts how often each of the five relations of label sets occurs among an anchor's keys.
 //
-// Grid: one workgroup an anchor, folded. Mirrors: src/losses/contrastive_steps.rs.
+// Grid: one workgroup an anchor, folded. Mirrors: src/kernels/contrastive/plan.rs.
 // provides: the entry points, sets (binding 3), sets2 (binding 4), small (binding 5), relation_counts (binding 6),
 //           itself_index (binding 7)
 // expects:  params, WG

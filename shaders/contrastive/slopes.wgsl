@@ -2,7 +2,7 @@
 //
 // Grid: `slopes` blocks of own rows x blocks of other rows, `spread` blocks of own rows x blocks of dimensions; both folded,
 // own rows first. The tile lies in `work`, other row by other row, four own rows to a vector, zeros around the pairs.
-// Mirrors: src/losses/contrastive_steps.rs; the record of merge.wgsl.
+// Mirrors: src/kernels/contrastive/plan.rs; the record of merge.wgsl.
 // provides: the entry points
 // expects:  params, WG, ROW_LANES, COL_LANES, the names of block.wgsl, sets.wgsl, similarity.wgsl, weights.wgsl
 

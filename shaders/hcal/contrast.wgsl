@@ -12,7 +12,7 @@
 // `spread`: the gradient to a level's means, from the weight of its loss and the level above. `collect`: that to the
 // unit features. A lane for each component.
 // `finish_features`, `finish_prototypes`: through the normalisations, in place. A workgroup a vector of features.
-// All grids are folded. Mirrors: `HcalParams` in src/losses/hcal_steps.rs.
+// All grids are folded. Mirrors: `HcalParams` in src/kernels/hcal/plan.rs.
 // provides: the entry points, HcalParams, features (binding 1), prototypes (binding 2), noise (binding 3, or the seed),
 //           scores (binding 4), rows (binding 5), state (binding 6, as index.wgsl has it), result (binding 7)
 // expects:  WG, NONE of hcal/none.wgsl, math, reals, best, counter_key, counter_mix and counter_uniform of hcal/noise.wgsl,

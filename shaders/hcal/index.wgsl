@@ -8,7 +8,7 @@
 //
 // `members` and `children`: a lane for each sample. Grid: blocks of samples, folded.
 // `violations`: one link from a level to the next. Grid: 1 workgroup. `advance`: 1 workgroup.
-// Mirrors: `IndexParams` in src/losses/hcal_steps.rs.
+// Mirrors: `IndexParams` in src/kernels/hcal/plan.rs.
 // provides: the entry points, IndexParams, labels (binding 3, or predictions), levels (binding 4), state (binding 6),
 //           counters (binding 7, or the seed)
 // expects:  WG, NONE of hcal/none.wgsl

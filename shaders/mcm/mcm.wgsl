@@ -7,7 +7,7 @@
 // `rows`:     the loss of a row, from the winners.                         Grid: rows, folded.
 // `gradient`: a class counts for how many ancestors it has won.            Grid: rows x blocks of words, folded.
 // `total`:    the losses of the rows, summed or copied.                    Grid: 1, or blocks of rows, folded.
-// Mirrors: `McmParams` in src/losses/mcm_steps.rs.
+// Mirrors: `McmParams` in src/kernels/mcm.rs.
 // provides: the entry points, McmParams, logits (binding 1), targets (binding 2), hierarchy (binding 3),
 //           probabilities (binding 4), sides (binding 5, upstream gradient or loss), scratch (binding 6), grad (binding 7)
 // expects:  WG, math, reals, best, Lane, Group, group_sum of lanes_tree.wgsl

@@ -1,4 +1,4 @@
-// Sizes, places and settings of one window of rows; mirrored by `RowParams` in src/losses/row_steps.rs.
+// Sizes, places and settings of one window of rows; mirrored by `RowParams` in src/kernels/rows/plan.rs.
 // provides: ABSENT, RowParams, params (binding 0)
 // expects:  nothing
 

@@ -10,7 +10,7 @@
 //       `columns` as shared/columns.wgsl.
 // Invariants: all lanes of a workgroup reach every barrier (what decides is in `params` or the workgroup's number); no
 //       workgroup reads what another of the same dispatch writes; nothing outside the rows is written.
-// Mirrors: src/losses/row_steps.rs (sizes, grid), src/reference/rows.rs (what is computed).
+// Mirrors: src/kernels/rows/plan.rs (sizes, grid), src/reference/rows.rs (what is computed).
 //
 // provides: run_rows, run_partial, run_combine, run_gradient, column_term
 // expects:  WG, CACHE, params, logits, grad, second, targets, sides, scratch, element, lanes, reduce, and from the loss:

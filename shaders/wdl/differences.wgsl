@@ -11,7 +11,7 @@
 //       shared/columns.wgsl.
 // Invariants: a label that does not count is in no difference, and its h and c are 0; a value of pi that is no label
 //       counts for none.
-// Mirrors: src/losses/wdl_steps.rs (sizes, grid), src/reference/wdl.rs (what is computed).
+// Mirrors: src/kernels/rows/wdl.rs (sizes, grid), src/reference/wdl.rs (what is computed).
 //
 // provides: order (binding 1), adjacent, squares, sweep, columns, column_term
 // expects:  WG, params, math, sides, lanes, spread, planes, run_columns

@@ -1,7 +1,8 @@
 //! Tensors in device buffers, with guard bytes around them and a memory of what every byte was.
 
+use crate::device::tensor::{DType, Tensor};
+use crate::error::{Error, ErrorKind};
 use crate::host::Gpu;
-use crate::{DType, Error, ErrorKind, Tensor};
 use half::{bf16, f16};
 
 const GUARD: u8 = 0xa5;

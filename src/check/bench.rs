@@ -3,19 +3,23 @@
 //! Data are made once, from a seed, and a call is prepared once; what is timed is the call. A family of losses brings a
 //! type like [`RowBench`] that makes a [`Work`] of itself, and everything else here takes any `Work`.
 
-use super::arena::{encode, rounded};
-use super::data::Rng;
-use super::{Form, Mode, ThresholdCase};
+use crate::check::arena::{encode, rounded};
+use crate::check::data::Rng;
+use crate::check::rows::{Form, Mode, ThresholdCase};
+use crate::device::context;
+use crate::device::plan::Plan;
+use crate::device::prepared::Prepared;
+use crate::device::tensor::{DType, Tensor};
+use crate::error::{Error, ErrorKind};
 use crate::host::Gpu;
-use crate::losses::rows::{
-    Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold,
-};
+use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs, Targets, Threshold};
+use crate::kernels::rows::permutation::Permutation;
+use crate::kernels::shader::cache_words;
+use crate::losses::labels::TargetKind;
+use crate::losses::reduction::Reduction;
 use crate::losses::wdl;
-use crate::shader::cache_words;
-use crate::{
-    AnyLoss, DType, Error, ErrorKind, Permutation, Plan, Prepared, Reduction, Tensor, context,
-    reference,
-};
+use crate::reference;
+use crate::rowwise::{AnyLoss, Rowwise};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -710,9 +714,11 @@ impl<'a> Fill<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Step;
-    use crate::shader::{Kernel, Module, Program};
-    use crate::{Bce, Reduce, Zlpr};
+    use crate::device::caps::Reduce;
+    use crate::device::plan::Step;
+    use crate::kernels::shader::{Kernel, Module, Program};
+    use crate::losses::bce::Bce;
+    use crate::losses::zlpr::Zlpr;
 
     fn plan(entries: &[&'static str]) -> Plan {
         let step = |entry: &&'static str| Step {

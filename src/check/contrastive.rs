@@ -1,17 +1,22 @@
 //! Cases of the contrastive losses: every weighting, with element type, form of the label sets, keys, reduction, outputs,
 //! layout, shape and kinds of data running through all their values beside it.
 
-use super::arena::{Arena, Place, encode, rounded};
-use super::bench::Work;
-use super::compare::compare;
-use super::data::Rng;
-use super::{Depth, Form, Layout, Outcome};
+use crate::check::Outcome;
+use crate::check::arena::{Arena, Place, encode, rounded};
+use crate::check::bench::Work;
+use crate::check::compare::compare;
+use crate::check::data::Rng;
+use crate::check::rows::{Depth, Form, Layout};
+use crate::device::tensor::{DType, Tensor};
+use crate::error::Error;
 use crate::host::Gpu;
-use crate::losses::contrastive::{
-    Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, Keys, LabelSets,
-    Normalizer, Placement, RelationInputs, Relations, Weighting,
+use crate::kernels::contrastive::call::{
+    ContrastiveInputs, ContrastiveOutputs, Keys, LabelSets, RelationInputs, Relations,
 };
-use crate::{DType, Error, Tensor, reference};
+use crate::losses::contrastive::{
+    Contrastive, ContrastiveReduction, Normalizer, Placement, Weighting,
+};
+use crate::reference;
 use std::fmt;
 use std::hint::black_box;
 use std::time::Instant;

@@ -1,13 +1,20 @@
 //! Cases of HCAL: shape x element types, with aggregation, perturbation, balance, outputs, layout and missing labels
 //! running through all their values beside them.
 
-use super::arena::{Arena, Place, rounded};
-use super::compare::compare;
-use super::data::Rng;
-use super::{Depth, Layout, Outcome};
+use crate::check::Outcome;
+use crate::check::arena::{Arena, Place, rounded};
+use crate::check::compare::compare;
+use crate::check::data::Rng;
+use crate::check::rows::{Depth, Layout};
+use crate::device::tensor::{DType, Tensor};
+use crate::error::Error;
 use crate::host::Gpu;
-use crate::losses::hcal::{Aggregation, HcalInputs, HcalOutputs, Noise};
-use crate::{Balance, BalanceState, DType, Error, Hcal, Levels, Tensor, reference};
+use crate::kernels::balance::BalanceState;
+use crate::kernels::hcal::call::{HcalInputs, HcalOutputs, Noise};
+use crate::losses::balance::Balance;
+use crate::losses::hcal::{Aggregation, Hcal};
+use crate::losses::hierarchy::Levels;
+use crate::reference;
 use std::fmt;
 
 /// The perturbation of a case.

@@ -1,14 +1,19 @@
 //! The constraint module and HCAL for measuring: data from a seed, a prepared call, the reference of the same.
 
-use super::arena::{encode, rounded};
-use super::bench::Work;
-use super::data::Rng;
+use crate::check::arena::{encode, rounded};
+use crate::check::bench::Work;
+use crate::check::data::Rng;
+use crate::device::tensor::{DType, Tensor};
+use crate::error::Error;
 use crate::host::Gpu;
-use crate::losses::hcal::{HcalInputs, HcalOutputs, Noise};
-use crate::{
-    BalanceState, DType, Error, Hcal, Hierarchy, Levels, Mcm, McmInputs, McmOutputs, McmTargets,
-    Reduction, Tensor, reference,
-};
+use crate::kernels::balance::BalanceState;
+use crate::kernels::hcal::call::{HcalInputs, HcalOutputs, Noise};
+use crate::kernels::mcm::{McmInputs, McmOutputs, McmTargets};
+use crate::losses::hcal::Hcal;
+use crate::losses::hierarchy::{Hierarchy, Levels};
+use crate::losses::mcm::Mcm;
+use crate::losses::reduction::Reduction;
+use crate::reference;
 use std::hint::black_box;
 use std::time::Instant;
 

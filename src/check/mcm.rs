@@ -1,13 +1,18 @@
 //! Cases of the constraint module: graph x element type x target form, the rest running through its values beside them.
 
-use super::arena::{Arena, Place, rounded};
-use super::compare::compare;
-use super::data::Rng;
-use super::{Data, Depth, Form, Layout, Outcome};
+use crate::check::Outcome;
+use crate::check::arena::{Arena, Place, rounded};
+use crate::check::compare::compare;
+use crate::check::data::Rng;
+use crate::check::rows::{Data, Depth, Form, Layout};
+use crate::device::tensor::DType;
+use crate::error::Error;
 use crate::host::Gpu;
-use crate::{
-    DType, Error, Hierarchy, Mcm, McmInputs, McmOutputs, McmTargets, Reduction, reference,
-};
+use crate::kernels::mcm::{McmInputs, McmOutputs, McmTargets};
+use crate::losses::hierarchy::Hierarchy;
+use crate::losses::mcm::Mcm;
+use crate::losses::reduction::Reduction;
+use crate::reference;
 use std::fmt;
 
 /// Shape of a case's hierarchy.

@@ -23,8 +23,9 @@ pub use rows::{
     Data, Depth, Extras, Form, Layout, Mode, OrderCase, RowCase, ThresholdCase, WdlCase, row_cases,
 };
 
+use crate::device::caps::{Half, Reduce, Variant};
+use crate::error::Error;
 use crate::host::Gpu;
-use crate::{Error, Half, Reduce, Variant};
 use std::fmt;
 
 /// What running a case found.

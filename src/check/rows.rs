@@ -1,20 +1,25 @@
 //! Cases of the row losses: loss x element type x target form, with reduction, outputs, shape, layout, options and
 //! kinds of data running through all their values beside them.
 
-use super::Outcome;
-use super::arena::{Arena, Place, rounded};
-use super::compare::compare;
-use super::data::Rng;
+use crate::check::Outcome;
+use crate::check::arena::{Arena, Place, rounded};
+use crate::check::compare::compare;
+use crate::check::data::Rng;
+use crate::device::prepared::Prepared;
+use crate::device::tensor::DType;
+use crate::error::Error;
 use crate::host::Gpu;
-use crate::losses::permutation::Permutation as Order;
-use crate::losses::rows::{
-    Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold,
-};
-use crate::losses::wdl::{self, PairWeights, Phi, Prediction, Wdl};
-use crate::losses::zlpr;
-use crate::{
-    AnyLoss, Asl, Bce, DType, Dice, Error, Focal, Hill, Prepared, Reduction, Zlpr, reference,
-};
+use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs, Targets, Threshold};
+use crate::kernels::rows::permutation::Permutation as Order;
+use crate::losses::bce::Bce;
+use crate::losses::labels::TargetKind;
+use crate::losses::per_label::{Asl, Dice, Focal, Hill};
+use crate::losses::reduction::Reduction;
+use crate::losses::wdl::{PairWeights, Phi, Prediction, Wdl};
+use crate::losses::zlpr::Zlpr;
+use crate::losses::{wdl, zlpr};
+use crate::reference;
+use crate::rowwise::{AnyLoss, Rowwise};
 use std::fmt;
 
 /// Target form of a case.

@@ -1,12 +1,14 @@
 //! Contrastive losses over plain slices.
 
-use super::rows::{every, length};
-use super::{Gpu, Labels, Values, Wanted};
-use crate::losses::contrastive::{
-    Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, Keys, LabelSets,
-    RelationInputs, Relations,
+use crate::device::tensor::{DType, Tensor};
+use crate::error::{Error, ErrorKind};
+use crate::host::Gpu;
+use crate::host::rows::{Labels, Values, Wanted, every, length};
+use crate::kernels::contrastive::call::{
+    ContrastiveInputs, ContrastiveOutputs, Keys, LabelSets, RelationInputs, Relations,
 };
-use crate::{DType, Error, ErrorKind, Tensor, reference};
+use crate::losses::contrastive::{Contrastive, ContrastiveReduction};
+use crate::reference;
 use std::borrow::Cow;
 
 /// Keys of their own: another view, another encoder, a queue.

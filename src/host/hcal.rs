@@ -1,9 +1,14 @@
 //! HCAL over plain slices.
 
-use super::rows::length;
-use super::{Engine, Gpu, Values, Wanted};
-use crate::losses::hcal::{Aggregation, HcalInputs, HcalOutputs, Noise};
-use crate::{BalanceState, DType, Error, Hcal, Levels, Tensor, reference};
+use crate::device::tensor::{DType, Tensor};
+use crate::error::Error;
+use crate::host::rows::{Values, Wanted, length};
+use crate::host::{Engine, Gpu};
+use crate::kernels::balance::BalanceState;
+use crate::kernels::hcal::call::{HcalInputs, HcalOutputs, Noise};
+use crate::losses::hcal::{Aggregation, Hcal};
+use crate::losses::hierarchy::Levels;
+use crate::reference;
 
 /// The perturbation of the prototypes, as plain numbers.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,10 +1,14 @@
 //! The constraint module over plain slices.
 
-use super::rows::{every, length};
-use super::{Engine, Gpu, Values, Wanted};
-use crate::{
-    DType, Error, Hierarchy, Mcm, McmInputs, McmOutputs, McmTargets, Reduction, Tensor, reference,
-};
+use crate::device::tensor::{DType, Tensor};
+use crate::error::Error;
+use crate::host::rows::{Values, Wanted, every, length};
+use crate::host::{Engine, Gpu};
+use crate::kernels::mcm::{McmInputs, McmOutputs, McmTargets};
+use crate::losses::hierarchy::Hierarchy;
+use crate::losses::mcm::Mcm;
+use crate::losses::reduction::Reduction;
+use crate::reference;
 
 /// What the constraint module takes, as plain slices, row-major, with as many columns as the hierarchy has nodes.
 #[derive(Clone, Copy, Debug)]

@@ -13,8 +13,13 @@ pub use mcm::{McmResult, McmRows};
 pub use rows::{Labels, Rows, RowsResult, Thresholds, Values, Wanted};
 pub use self_test::self_test;
 
-use crate::losses::rows::Rowwise;
-use crate::{Context, Contrastive, Error, ErrorKind, Prepared, Variant, context};
+use crate::device::caps::Variant;
+use crate::device::context;
+use crate::device::context::Context;
+use crate::device::prepared::Prepared;
+use crate::error::{Error, ErrorKind};
+use crate::losses::contrastive::Contrastive;
+use crate::rowwise::Rowwise;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 

@@ -1,13 +1,17 @@
 //! Losses of rows over plain slices.
 
-use super::Gpu;
-use crate::losses::permutation::Permutation as Order;
-use crate::losses::rows::{
-    Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold,
-};
+use crate::device::tensor::{DType, Tensor};
+use crate::error::{Error, ErrorKind};
+use crate::host::Gpu;
+use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs, Targets, Threshold};
+use crate::kernels::rows::permutation::Permutation as Order;
+use crate::losses::labels::TargetKind;
+use crate::losses::reduction::Reduction;
 use crate::losses::wdl;
+use crate::losses::wdl::Wdl;
+use crate::reference;
 use crate::reference::Permutation;
-use crate::{DType, Error, ErrorKind, Reduction, Tensor, Wdl, reference};
+use crate::rowwise::Rowwise;
 use half::{bf16, f16};
 
 /// Real numbers in one of the three element types.

@@ -1,7 +1,8 @@
 //! Whether a driver computes what it is told to.
 
-use super::Gpu;
-use crate::{Error, ErrorKind, context};
+use crate::device::context;
+use crate::error::{Error, ErrorKind};
+use crate::host::Gpu;
 
 const LANES: usize = 8;
 const EXPECTED: u32 = 196_608;

@@ -23,9 +23,8 @@
 //!
 //! **Edges.** Softmaxes are shifted. A NaN among the losses that count makes every weight, gradient and the result NaN.
 
-use super::balance_steps;
-use super::rows::check_setting;
-use crate::{Context, Error, Prepared, Tensor};
+use crate::error::Error;
+use crate::losses::reduction::check_setting;
 
 /// How losses are weighted. The [module](self) has the formulas.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,44 +57,6 @@ impl Default for Balance {
     }
 }
 
-/// What a [`Balance`] keeps or learns, on the device.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum BalanceState<'a> {
-    /// Nothing, with `Adaptive`.
-    #[default]
-    None,
-    /// With `Dwa`: f32 `[2 K]`, read and written.
-    History(Tensor<'a>),
-    /// With `Uncertainty`: f32 `[K]`, `theta`.
-    LogVariances(Tensor<'a>),
-    /// With `Random`: u32 `[2]`, low and high half, read and written.
-    Seed(Tensor<'a>),
-}
-
-/// What balancing reads.
-#[derive(Clone, Copy, Debug)]
-pub struct BalanceInputs<'a> {
-    /// f32 `[K]`.
-    pub losses: Tensor<'a>,
-    /// State or parameters.
-    pub state: BalanceState<'a>,
-    /// Upstream gradient, f32 `[1]`; absent: 1.
-    pub grad_loss: Option<Tensor<'a>>,
-}
-
-/// What balancing writes; what is absent is not written.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct BalanceOutputs<'a> {
-    /// f32 `[K]`.
-    pub weights: Option<Tensor<'a>>,
-    /// f32 `[1]`.
-    pub loss: Option<Tensor<'a>>,
-    /// f32 `[K]`: the gradient to the losses.
-    pub grad_losses: Option<Tensor<'a>>,
-    /// f32 `[K]`: the gradient to `theta` of `Uncertainty`.
-    pub grad_log_variances: Option<Tensor<'a>>,
-}
-
 impl Balance {
     /// Checks the settings alone.
     ///
@@ -109,20 +70,5 @@ impl Balance {
             }
             Balance::Uncertainty | Balance::Random => Ok(()),
         }
-    }
-
-    /// Checks the call and makes what it needs: one dispatch, no scratch.
-    ///
-    /// # Errors
-    /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs with other
-    /// tensors, limits of the device. Nothing has been written then.
-    pub fn prepare(
-        &self,
-        cx: &Context,
-        inputs: &BalanceInputs<'_>,
-        outputs: &BalanceOutputs<'_>,
-    ) -> Result<Prepared, Error> {
-        self.check()?;
-        balance_steps::prepare(cx, self, inputs, outputs)
     }
 }

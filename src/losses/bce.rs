@@ -9,9 +9,8 @@
 //!
 //! **Cost.** As [`zlpr`](super::zlpr).
 
-use super::rows::{RowSpec, TargetKind, check_reduction, check_setting, rowwise};
-use crate::shader::RowLoss;
-use crate::{Error, Reduction};
+use crate::error::Error;
+use crate::losses::reduction::{Reduction, check_reduction, check_setting, with_reduction};
 
 /// Binary cross-entropy with logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,20 +47,6 @@ impl Bce {
         check_setting("pos_weight", self.pos_weight, 0.0..=f32::MAX)?;
         check_reduction(self.reduction)
     }
-
-    fn spec(&self) -> RowSpec {
-        RowSpec {
-            loss: RowLoss::Bce,
-            first: self.pos_weight,
-            second: 0.0,
-            third: 0.0,
-            smoothing: self.smoothing,
-            row_mean: self.row_mean,
-            threshold: false,
-            wdl: None,
-            reduction: self.reduction,
-        }
-    }
 }
 
-rowwise!(Bce, |_| TargetKind::Soft, crate::reference::bce);
+with_reduction!(Bce);

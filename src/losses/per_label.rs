@@ -24,9 +24,8 @@
 //! `-(1-margin)^gamma_neg log(margin)`, with Hill `lambda - 1`, both with gradient 0. The gradient to the logits is
 //! finite always. A NaN makes its row's loss and gradient NaN, and no other row's.
 
-use super::rows::{RowSpec, TargetKind, check_reduction, check_setting, rowwise};
-use crate::shader::RowLoss;
-use crate::{Error, Reduction};
+use crate::error::Error;
+use crate::losses::reduction::{Reduction, check_reduction, check_setting, with_reduction};
 
 /// Focal loss: `alpha (1-p)^gamma sp(-s)` of a positive, `(1-alpha) p^gamma sp(s)` of a negative.
 ///
@@ -69,23 +68,7 @@ impl Focal {
         check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
         check_reduction(self.reduction)
     }
-
-    fn spec(&self) -> RowSpec {
-        RowSpec {
-            loss: RowLoss::Focal,
-            first: self.gamma,
-            second: self.alpha,
-            third: 0.0,
-            smoothing: self.smoothing,
-            row_mean: self.row_mean,
-            threshold: false,
-            wdl: None,
-            reduction: self.reduction,
-        }
-    }
 }
-
-rowwise!(Focal, |_| TargetKind::Soft, crate::reference::focal);
 
 /// Asymmetric loss (ASL): `(1-p)^gamma_pos sp(-s)` of a positive, `-pm^gamma_neg log(1-pm)` of a negative, with
 /// `pm = max(p - margin, 0)`: a negative with `p` up to the margin costs nothing and has gradient 0.
@@ -134,23 +117,7 @@ impl Asl {
         check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
         check_reduction(self.reduction)
     }
-
-    fn spec(&self) -> RowSpec {
-        RowSpec {
-            loss: RowLoss::Asl,
-            first: self.gamma_pos,
-            second: self.gamma_neg,
-            third: self.margin,
-            smoothing: self.smoothing,
-            row_mean: self.row_mean,
-            threshold: false,
-            wdl: None,
-            reduction: self.reduction,
-        }
-    }
 }
-
-rowwise!(Asl, |_| TargetKind::Soft, crate::reference::asl);
 
 /// Hill loss with the focal margin loss for the positives: `q^gamma sp(-(s-margin))` with `q = sigma(-(s-margin))` of a
 /// positive, `(lambda - p) p^2` of a negative.
@@ -199,23 +166,7 @@ impl Hill {
         check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
         check_reduction(self.reduction)
     }
-
-    fn spec(&self) -> RowSpec {
-        RowSpec {
-            loss: RowLoss::Hill,
-            first: self.lambda,
-            second: self.margin,
-            third: self.gamma,
-            smoothing: self.smoothing,
-            row_mean: self.row_mean,
-            threshold: false,
-            wdl: None,
-            reduction: self.reduction,
-        }
-    }
 }
-
-rowwise!(Hill, |_| TargetKind::Soft, crate::reference::hill);
 
 /// Soft dice over the labels of a row: `1 - (2 sum p y + smooth) / (D + smooth)`, `D = sum p + sum y`, or
 /// `sum p^2 + sum y^2`.
@@ -251,20 +202,6 @@ impl Dice {
         check_setting("smooth", self.smooth, 1e-6..=f32::MAX)?;
         check_reduction(self.reduction)
     }
-
-    fn spec(&self) -> RowSpec {
-        RowSpec {
-            loss: RowLoss::Dice,
-            first: self.smooth,
-            second: f32::from(u8::from(self.squared)),
-            third: 0.0,
-            smoothing: 0.0,
-            row_mean: false,
-            threshold: false,
-            wdl: None,
-            reduction: self.reduction,
-        }
-    }
 }
 
-rowwise!(Dice, |_| TargetKind::Soft, crate::reference::dice);
+with_reduction!(Focal Asl Hill Dice);

@@ -75,9 +75,8 @@
 //! weights, their gradient's sums (one for every 1,024 to 8,192 rows of a window) and, without a reduction, the rows'
 //! losses.
 
-use super::rows::{RowSpec, TargetKind, check_reduction, check_setting, rowwise};
-use crate::shader::RowLoss;
-use crate::{Error, Reduction};
+use crate::error::Error;
+use crate::losses::reduction::{Reduction, check_reduction, check_setting, with_reduction};
 
 /// Which differences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,20 +221,6 @@ impl Wdl {
         }
         check_reduction(self.reduction)
     }
-
-    fn spec(&self) -> RowSpec {
-        RowSpec {
-            loss: RowLoss::WdlGradient,
-            first: 1.0,
-            second: self.epsilon,
-            third: self.lambda_ratio,
-            smoothing: 0.0,
-            row_mean: false,
-            threshold: false,
-            wdl: Some(*self),
-            reduction: self.reduction,
-        }
-    }
 }
 
-rowwise!(Wdl, |_| TargetKind::Proportions, crate::reference::wdl);
+with_reduction!(Wdl);

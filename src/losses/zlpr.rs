@@ -26,9 +26,8 @@
 //! five for each row, and one for each label and started 512 * workgroup / 32 rows.
 //! [`Plan::scratch_bytes`](crate::Plan) has the number.
 
-use super::rows::{RowSpec, TargetKind, check_reduction, check_setting, rowwise};
-use crate::shader::RowLoss;
-use crate::{Error, Reduction};
+use crate::error::Error;
+use crate::losses::reduction::{Reduction, check_reduction, check_setting, with_reduction};
 
 /// Which member of the family.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -134,35 +133,6 @@ impl Zlpr {
         }
         check_reduction(self.reduction)
     }
-
-    fn spec(&self) -> RowSpec {
-        let (loss, first, second) = match self.form {
-            Form::Hard => (RowLoss::ZlprHard, 1.0, 1.0),
-            Form::Soft => (RowLoss::ZlprSoft, 1.0, 1.0),
-            Form::Joint { t_pos, t_neg } => (RowLoss::ZlprJoint, 1.0 / t_pos, 1.0 / t_neg),
-            Form::KlSymmetric { beta } => (RowLoss::KlSymmetric, beta, 0.0),
-            Form::KlExcess => (RowLoss::KlExcess, 0.0, 0.0),
-        };
-        RowSpec {
-            loss,
-            first,
-            second,
-            third: 0.0,
-            smoothing: self.smoothing,
-            row_mean: false,
-            threshold: matches!(self.form, Form::Hard | Form::Soft | Form::Joint { .. }),
-            wdl: None,
-            reduction: self.reduction,
-        }
-    }
 }
 
-rowwise!(
-    Zlpr,
-    |loss| match loss.form {
-        Form::Hard | Form::Joint { .. } => TargetKind::Hard,
-        Form::Soft => TargetKind::Soft,
-        Form::KlSymmetric { .. } | Form::KlExcess => TargetKind::Logits,
-    },
-    crate::reference::zlpr
-);
+with_reduction!(Zlpr);

@@ -1,9 +1,11 @@
 //! Weights for several losses.
 
-use super::noise::uniforms;
-use super::rows::check_len;
-use super::{Real, sum};
-use crate::{Balance, Error};
+use super::sum;
+use crate::error::Error;
+use crate::losses::balance::Balance;
+use crate::reference::Real;
+use crate::reference::noise::uniforms;
+use crate::reference::rows::check_len;
 
 /// What balancing takes.
 #[derive(Clone, Copy, Debug, Default)]

@@ -2,15 +2,16 @@
 //!
 //! Sim-Dis: arXiv 2410.13439. SupCon: Khosla et al., arXiv 2004.11362. MulSupCon: Zhang and Wu, AAAI 2024.
 
-use super::rows::check_len;
-use super::{Real, sum};
-use crate::losses::contrastive::{ContrastiveReduction, Normalizer, Placement, Weighting};
-use crate::{Contrastive, Error};
+use super::sum;
+use crate::error::Error;
+use crate::losses::contrastive::{
+    Contrastive, ContrastiveReduction, JACCARD_SLACK, Normalizer, Placement, Weighting,
+};
+use crate::reference::Real;
+use crate::reference::rows::check_len;
 
 /// The least norm that a row is divided by; a row of this norm or less has gradient 0.
 const NORM_FLOOR: f64 = 1e-12;
-/// How far below its threshold a Jaccard similarity still counts, so that 3 of 10 is 0.3 in any precision.
-pub(crate) const JACCARD_SLACK: f32 = 1e-6;
 
 /// Keys of their own.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,11 +1,13 @@
 //! HCAL.
 
-use super::balance::{BalanceInputs, balance};
-use super::noise::perturbation;
-use super::rows::check_len;
-use super::{Real, sum};
-use crate::losses::hcal::Aggregation;
-use crate::{Error, Hcal, Levels};
+use super::sum;
+use crate::error::Error;
+use crate::losses::hcal::{Aggregation, Hcal};
+use crate::losses::hierarchy::Levels;
+use crate::reference::Real;
+use crate::reference::balance::{BalanceInputs, balance};
+use crate::reference::noise::perturbation;
+use crate::reference::rows::check_len;
 use std::collections::BTreeMap;
 
 /// The perturbation of the prototypes.

@@ -1,8 +1,12 @@
 //! The max constraint module.
 
-use super::rows::check_len;
-use super::{Real, sigmoid, softplus, sum};
-use crate::{Error, Hierarchy, Mcm, Reduction};
+use super::{sigmoid, softplus, sum};
+use crate::error::Error;
+use crate::losses::hierarchy::Hierarchy;
+use crate::losses::mcm::Mcm;
+use crate::losses::reduction::Reduction;
+use crate::reference::Real;
+use crate::reference::rows::check_len;
 
 /// The tensors of the constraint module; matrices are row-major, with as many columns as the hierarchy has nodes.
 #[derive(Clone, Copy, Debug, Default)]

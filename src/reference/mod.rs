@@ -34,7 +34,6 @@ mod wdl;
 mod zlpr;
 
 pub use balance::{BalanceInputs, BalanceOutputs, balance};
-pub(crate) use contrastive::JACCARD_SLACK;
 pub use contrastive::{
     ContrastiveInputs, ContrastiveKeys, ContrastiveOutputs, contrastive, relations,
 };

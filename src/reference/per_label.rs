@@ -3,9 +3,13 @@
 //! Focal: Lin et al., arXiv 1708.02002. ASL: Ridnik et al., arXiv 2009.14119. Hill: Zhang et al., arXiv 2112.07368.
 //! Dice: Milletari et al., arXiv 1606.04797.
 
-use super::rows::{Label, RowLoss, Uses, over_rows};
-use super::{Real, RowInputs, RowOutputs, sigmoid, softplus, sum};
-use crate::{Asl, Bce, Dice, Error, Focal, Hill, Reduction};
+use super::{sigmoid, softplus, sum};
+use crate::error::Error;
+use crate::losses::bce::Bce;
+use crate::losses::per_label::{Asl, Dice, Focal, Hill};
+use crate::losses::reduction::Reduction;
+use crate::reference::Real;
+use crate::reference::rows::{Label, RowInputs, RowLoss, RowOutputs, Uses, over_rows};
 
 const SOFT_TARGETS: Uses = Uses {
     threshold: false,

@@ -1,7 +1,9 @@
 //! What every loss over rows of labels takes and gives, and the one loop over the rows.
 
-use super::{Real, sum};
-use crate::{Error, Reduction};
+use super::sum;
+use crate::error::Error;
+use crate::losses::reduction::Reduction;
+use crate::reference::Real;
 
 /// What is subtracted from the logits before anything else (TLPR: a learnable threshold).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 
-use super::per_label::{bce_sides, mixed};
-use super::permutation::permutation;
-use super::rows::{Label, Permutation, RowLoss, Uses, check_len, over_rows_with};
-use super::{Real, RowInputs, RowOutputs, sigmoid, softplus, sum};
-use crate::losses::wdl::{Form, PairWeights, Phi, Prediction};
-use crate::{Error, Wdl};
+use super::{sigmoid, softplus, sum};
+use crate::error::Error;
+use crate::losses::wdl::{Form, PairWeights, Phi, Prediction, Wdl};
+use crate::reference::Real;
+use crate::reference::per_label::{bce_sides, mixed};
+use crate::reference::permutation::permutation;
+use crate::reference::rows::{
+    Label, Permutation, RowInputs, RowLoss, RowOutputs, Uses, check_len, over_rows_with,
+};
 
 /// The weighted difference loss and its gradient. Per row, over the `n` labels that count, with `e = p - q`:
 ///

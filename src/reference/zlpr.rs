@@ -3,10 +3,11 @@
 //! ZLPR: Su et al., arXiv 2208.02955, and kexue.fm 7359 (hard), 9064 (soft), 9039 (KL).
 //! LSEP: Li et al. 2017, arXiv 1704.03135. Two-way: Kobayashi, CVPR 2023.
 
-use super::rows::{Label, RowLoss, Uses, over_rows};
-use super::{Real, RowInputs, RowOutputs, sigmoid, softplus, sum};
-use crate::losses::zlpr::Form;
-use crate::{Error, Zlpr};
+use super::{sigmoid, softplus, sum};
+use crate::error::Error;
+use crate::losses::zlpr::{Form, Zlpr};
+use crate::reference::Real;
+use crate::reference::rows::{Label, RowInputs, RowLoss, RowOutputs, Uses, over_rows};
 
 /// A loss of the ZLPR family and its gradient. Per row, over the labels that count, with class
 /// weights `w` (1 where not given) and `s` less the threshold:

@@ -5,9 +5,12 @@ use crate::{Test, table};
 use libtest_mimic::Failed;
 use wgloss::check::{Case, HcalCase, HcalMode, Layout, NoiseCase};
 use wgloss::host::{BalanceValues, Engine, Gpu, HcalBatch, HcalNoise, Values, Wanted};
-use wgloss::losses::hcal::{Aggregation, HcalInputs, HcalOutputs, Noise};
+use wgloss::losses::hcal::Aggregation;
 use wgloss::reference;
-use wgloss::{Balance, BalanceInputs, BalanceOutputs, BalanceState, DType, Hcal, Levels, Tensor};
+use wgloss::{
+    Balance, BalanceInputs, BalanceOutputs, BalanceState, DType, Hcal, HcalInputs, HcalOutputs,
+    Levels, Noise, Tensor,
+};
 
 pub const TESTS: &[Test] = &[
     ("hcal/golden_values", golden),

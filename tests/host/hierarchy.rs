@@ -1,10 +1,11 @@
 //! What the constraint module, HCAL and balance refuse, and their plans.
 
 use crate::call::{Machine, USAGE};
-use wgloss::losses::hcal::{Aggregation, HcalInputs, HcalOutputs, Noise};
+use wgloss::losses::hcal::Aggregation;
 use wgloss::{
-    Balance, BalanceInputs, BalanceOutputs, BalanceState, DType, ErrorKind, Hcal, Hierarchy,
-    Levels, Mcm, McmInputs, McmOutputs, McmTargets, Reduction, Tensor, wgpu,
+    Balance, BalanceInputs, BalanceOutputs, BalanceState, DType, ErrorKind, Hcal, HcalInputs,
+    HcalOutputs, Hierarchy, Levels, Mcm, McmInputs, McmOutputs, McmTargets, Noise, Reduction,
+    Tensor, wgpu,
 };
 
 /// A buffer for everything, with a place for each tensor.

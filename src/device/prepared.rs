@@ -1,8 +1,8 @@
 //! A prepared call: everything made and bound, ready to be recorded any number of times.
 
-use crate::context::{STORAGE_BINDINGS, scoped};
-use crate::plan::{Plan, Step};
-use crate::{Context, Error, ErrorKind};
+use crate::device::context::{Context, STORAGE_BINDINGS, scoped};
+use crate::device::plan::{Plan, Step};
+use crate::error::{Error, ErrorKind};
 
 /// A checked call with its pipelines, bind groups, parameters and scratch.
 ///

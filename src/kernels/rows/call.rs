@@ -2,12 +2,14 @@
 //!
 //! A row loss is computed by the driver `shaders/shared/rows.wgsl`; a loss brings a [`RowLoss`] and its settings.
 
-use super::permutation::{Permutation, check_seed};
-use super::row_steps;
-use super::steps::check_apart;
-use super::wdl::{Form, Wdl};
-use crate::shader::RowLoss;
-use crate::{Context, DType, Error, ErrorKind, Prepared, Reduction, Tensor, reference};
+use crate::device::tensor::{DType, Tensor};
+use crate::error::{Error, ErrorKind};
+use crate::kernels::rows::permutation::{Permutation, check_seed};
+use crate::kernels::rows::table::RowSpec;
+use crate::kernels::shader::RowLoss;
+use crate::kernels::steps::check_apart;
+use crate::losses::reduction::{Reduction, check_reduction};
+use crate::losses::wdl::Form;
 
 /// The targets of `[B, L]` logits. All forms give equal results for equal labels.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +88,7 @@ pub struct RowInputs<'a> {
     pub threshold: Option<Threshold<'a>>,
     /// WDL: the order of the labels in its adjacent form.
     pub permutation: Option<Permutation<'a>>,
-    /// WDL: f32, as [`Wdl::theta_shape`] says; absent: all weights are 1.
+    /// WDL: f32, as [`Wdl::theta_shape`](crate::Wdl::theta_shape) says; absent: all weights are 1.
     pub theta: Option<Tensor<'a>>,
     /// WDL: f32 `[1]`; makes it the bounded form.
     pub theta0: Option<Tensor<'a>>,
@@ -140,62 +142,9 @@ pub struct RowOutputs<'a> {
     pub grad_theta0: Option<Tensor<'a>>,
 }
 
-/// A row loss with its settings, as the kernels see them.
-pub(crate) struct RowSpec {
-    pub(crate) loss: RowLoss,
-    /// The loss's own settings, as its WGSL names them.
-    pub(crate) first: f32,
-    pub(crate) second: f32,
-    pub(crate) third: f32,
-    pub(crate) smoothing: f32,
-    pub(crate) row_mean: bool,
-    /// Whether a threshold input means something.
-    pub(crate) threshold: bool,
-    /// WDL, which has stages and inputs of its own.
-    pub(crate) wdl: Option<Wdl>,
-    pub(crate) reduction: Reduction,
-}
-
-/// Checks a call, plans it and makes what it needs.
-pub(crate) fn prepare(
-    cx: &Context,
-    spec: &RowSpec,
-    inputs: &RowInputs<'_>,
-    outputs: &RowOutputs<'_>,
-) -> Result<Prepared, Error> {
-    check_inputs(spec, inputs)?;
-    check_outputs(spec, inputs, outputs)?;
-    row_steps::build(cx, spec, inputs, outputs)
-}
-
-/// Checks a setting: finite and within `range`.
-pub(crate) fn check_setting(
-    name: &str,
-    value: f32,
-    range: std::ops::RangeInclusive<f32>,
-) -> Result<(), Error> {
-    if range.contains(&value) && value.is_finite() {
-        return Ok(());
-    }
-    let expected = if *range.end() == f32::MAX {
-        format!("a finite number of at least {:e}", range.start())
-    } else {
-        format!("a number from {} to {}", range.start(), range.end())
-    };
-    Err(Error::value(name, expected, value))
-}
-
-/// Checks the divisor of [`Reduction::MeanOver`].
-pub(crate) fn check_reduction(reduction: Reduction) -> Result<(), Error> {
-    match reduction {
-        Reduction::MeanOver(n) => check_setting("reduction", n, f32::MIN_POSITIVE..=f32::MAX),
-        Reduction::None | Reduction::Sum | Reduction::Mean => Ok(()),
-    }
-}
-
 const FLOATS: &[DType] = &[DType::F32, DType::F16, DType::Bf16];
 
-fn check_inputs(spec: &RowSpec, inputs: &RowInputs<'_>) -> Result<(), Error> {
+pub(crate) fn check_inputs(spec: &RowSpec, inputs: &RowInputs<'_>) -> Result<(), Error> {
     check_reduction(spec.reduction)?;
     let logits = &inputs.logits;
     let (rows, cols) = (logits.rows(), logits.cols());
@@ -301,7 +250,7 @@ fn check_wdl(spec: &RowSpec, inputs: &RowInputs<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_outputs(
+pub(crate) fn check_outputs(
     spec: &RowSpec,
     inputs: &RowInputs<'_>,
     outputs: &RowOutputs<'_>,
@@ -413,120 +362,3 @@ fn check_outputs(
     }
     check_apart(&written, &others)
 }
-
-/// A loss of rows: what [`Zlpr`](crate::Zlpr), [`Bce`](crate::Bce) and their kin have in common, for code that takes any.
-pub trait Rowwise {
-    /// Checks the settings alone.
-    ///
-    /// # Errors
-    /// Names the setting.
-    fn check(&self) -> Result<(), Error>;
-
-    /// How the rows' losses become the result.
-    fn reduction(&self) -> Reduction;
-
-    /// What the targets mean to this loss.
-    fn target_kind(&self) -> TargetKind;
-
-    /// The settings of WDL, the one loss that takes a permutation and weights to learn.
-    fn wdl(&self) -> Option<Wdl> {
-        None
-    }
-
-    /// Checks the call and makes what it needs.
-    ///
-    /// # Errors
-    /// Every error there can be.
-    fn prepare(
-        &self,
-        cx: &Context,
-        inputs: &RowInputs<'_>,
-        outputs: &RowOutputs<'_>,
-    ) -> Result<Prepared, Error>;
-
-    /// The same on the CPU.
-    ///
-    /// # Errors
-    /// Wrong lengths.
-    fn reference<T: reference::Real>(
-        &self,
-        inputs: &reference::RowInputs<'_, T>,
-    ) -> Result<reference::RowOutputs<T>, Error>;
-}
-
-/// What the targets mean to a loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetKind {
-    /// 0 or 1; there is no gradient to them.
-    Hard,
-    /// Values in `[0, 1]`, with a gradient to them where they are real numbers.
-    Soft,
-    /// Values that are not negative, with a gradient to them where they are real numbers.
-    Proportions,
-    /// Other logits, dense, with a gradient to them.
-    Logits,
-}
-
-/// Gives a loss with a `check`, a `spec` and a `reduction` its `prepare`, its builder and its [`Rowwise`].
-macro_rules! rowwise {
-    ($loss:ident, $kind:expr, $reference:path) => {
-        impl $loss {
-            /// The same with another reduction.
-            pub fn with_reduction(mut self, reduction: $crate::Reduction) -> Self {
-                self.reduction = reduction;
-                self
-            }
-
-            /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
-            ///
-            /// # Errors
-            /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs
-            /// with other tensors, limits of the device. Nothing has been written then.
-            pub fn prepare(
-                &self,
-                cx: &$crate::Context,
-                inputs: &$crate::RowInputs<'_>,
-                outputs: &$crate::RowOutputs<'_>,
-            ) -> Result<$crate::Prepared, $crate::Error> {
-                self.check()?;
-                $crate::losses::rows::prepare(cx, &self.spec(), inputs, outputs)
-            }
-        }
-
-        impl $crate::Rowwise for $loss {
-            fn check(&self) -> Result<(), $crate::Error> {
-                $loss::check(self)
-            }
-
-            fn reduction(&self) -> $crate::Reduction {
-                self.reduction
-            }
-
-            fn target_kind(&self) -> $crate::TargetKind {
-                let kind: fn(&$loss) -> $crate::TargetKind = $kind;
-                kind(self)
-            }
-
-            fn wdl(&self) -> Option<$crate::Wdl> {
-                self.spec().wdl
-            }
-
-            fn prepare(
-                &self,
-                cx: &$crate::Context,
-                inputs: &$crate::RowInputs<'_>,
-                outputs: &$crate::RowOutputs<'_>,
-            ) -> Result<$crate::Prepared, $crate::Error> {
-                $loss::prepare(self, cx, inputs, outputs)
-            }
-
-            fn reference<T: $crate::reference::Real>(
-                &self,
-                inputs: &$crate::reference::RowInputs<'_, T>,
-            ) -> Result<$crate::reference::RowOutputs<T>, $crate::Error> {
-                $reference(self, inputs)
-            }
-        }
-    };
-}
-pub(crate) use rowwise;

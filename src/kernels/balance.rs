@@ -1,11 +1,69 @@
 //! From a checked call of the balance to its dispatch.
 
-use super::balance::{Balance, BalanceInputs, BalanceOutputs, BalanceState};
-use super::steps::{Steps, bind_all, bind_any, check_apart, word};
-use crate::call::{self, Bind, Prepared};
-use crate::shader::Program;
-use crate::{Context, DType, Error, Tensor};
+use crate::device::context::Context;
+use crate::device::prepared as call;
+use crate::device::prepared::{Bind, Prepared};
+use crate::device::tensor::{DType, Tensor};
+use crate::error::Error;
+use crate::kernels::shader::Program;
+use crate::kernels::steps::{Steps, bind_all, bind_any, check_apart, word};
+use crate::losses::balance::Balance;
 use bytemuck::{Pod, Zeroable};
+
+/// What a [`Balance`] keeps or learns, on the device.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum BalanceState<'a> {
+    /// Nothing, with `Adaptive`.
+    #[default]
+    None,
+    /// With `Dwa`: f32 `[2 K]`, read and written.
+    History(Tensor<'a>),
+    /// With `Uncertainty`: f32 `[K]`, `theta`.
+    LogVariances(Tensor<'a>),
+    /// With `Random`: u32 `[2]`, low and high half, read and written.
+    Seed(Tensor<'a>),
+}
+
+/// What balancing reads.
+#[derive(Clone, Copy, Debug)]
+pub struct BalanceInputs<'a> {
+    /// f32 `[K]`.
+    pub losses: Tensor<'a>,
+    /// State or parameters.
+    pub state: BalanceState<'a>,
+    /// Upstream gradient, f32 `[1]`; absent: 1.
+    pub grad_loss: Option<Tensor<'a>>,
+}
+
+/// What balancing writes; what is absent is not written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BalanceOutputs<'a> {
+    /// f32 `[K]`.
+    pub weights: Option<Tensor<'a>>,
+    /// f32 `[1]`.
+    pub loss: Option<Tensor<'a>>,
+    /// f32 `[K]`: the gradient to the losses.
+    pub grad_losses: Option<Tensor<'a>>,
+    /// f32 `[K]`: the gradient to `theta` of `Uncertainty`.
+    pub grad_log_variances: Option<Tensor<'a>>,
+}
+
+impl Balance {
+    /// Checks the call and makes what it needs: one dispatch, no scratch.
+    ///
+    /// # Errors
+    /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs with other
+    /// tensors, limits of the device. Nothing has been written then.
+    pub fn prepare(
+        &self,
+        cx: &Context,
+        inputs: &BalanceInputs<'_>,
+        outputs: &BalanceOutputs<'_>,
+    ) -> Result<Prepared, Error> {
+        self.check()?;
+        prepare(cx, self, inputs, outputs)
+    }
+}
 
 /// Mirror of `BalanceParams` in shaders/balance/balance.wgsl, which says what each is.
 #[repr(C)]
@@ -34,21 +92,21 @@ struct BalanceParams {
 }
 
 /// What the kernel reads and writes.
-pub(super) struct Bound<'a> {
-    pub(super) count: usize,
+pub(crate) struct Bound<'a> {
+    pub(crate) count: usize,
     /// The losses, and where in that binding they and perhaps their counts begin.
-    pub(super) losses: (Bind<'a>, u32),
-    pub(super) counts: Option<u32>,
-    pub(super) upstream: Option<(Bind<'a>, u32)>,
-    pub(super) state: Option<(Bind<'a>, u32)>,
-    pub(super) weights: Option<(Bind<'a>, u32)>,
-    pub(super) grad_losses: Option<(Bind<'a>, u32)>,
-    pub(super) loss: Option<(Bind<'a>, u32)>,
-    pub(super) grad_state: Option<(Bind<'a>, u32)>,
+    pub(crate) losses: (Bind<'a>, u32),
+    pub(crate) counts: Option<u32>,
+    pub(crate) upstream: Option<(Bind<'a>, u32)>,
+    pub(crate) state: Option<(Bind<'a>, u32)>,
+    pub(crate) weights: Option<(Bind<'a>, u32)>,
+    pub(crate) grad_losses: Option<(Bind<'a>, u32)>,
+    pub(crate) loss: Option<(Bind<'a>, u32)>,
+    pub(crate) grad_state: Option<(Bind<'a>, u32)>,
 }
 
 /// Adds the dispatch.
-pub(super) fn push<'a>(
+pub(crate) fn push<'a>(
     steps: &mut Steps<'a>,
     config: &Balance,
     bound: &Bound<'a>,
@@ -97,7 +155,7 @@ pub(super) fn push<'a>(
 }
 
 /// Checks the state that a balance of `count` losses takes. Whether it is written comes with it.
-pub(super) fn check_state<'a>(
+pub(crate) fn check_state<'a>(
     config: &Balance,
     count: usize,
     state: &BalanceState<'a>,
@@ -129,7 +187,7 @@ pub(super) fn check_state<'a>(
 }
 
 /// Checks a call, plans it and makes what it needs.
-pub(super) fn prepare(
+fn prepare(
     cx: &Context,
     config: &Balance,
     inputs: &BalanceInputs<'_>,

@@ -1,17 +1,22 @@
 //! From a checked contrastive loss to its dispatches: windows of rows over bindings, blocks and chunks of pairs, tiles of
 //! pair gradients, what goes through scratch, and the parameters of every step.
 
-use super::contrastive::{
-    Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, LabelSets,
-    Normalizer, Placement, RelationInputs, Weighting,
+use crate::device::caps::{Caps, Reduce};
+use crate::device::context::{Context, STORAGE_BINDINGS};
+use crate::device::plan::{Step, fold};
+use crate::device::prepared as call;
+use crate::device::prepared::{Bind, Draft, Prepared};
+use crate::device::tensor::{DType, Tensor};
+use crate::error::{Error, ErrorKind};
+use crate::kernels::contrastive::call::{
+    ContrastiveInputs, ContrastiveOutputs, LabelSets, RelationInputs,
 };
-use super::steps::{Scratch, bind_all, bind_bytes, bind_rows, rows_per_binding, word};
-use crate::call::{self, Bind, Draft, Prepared};
-use crate::context::STORAGE_BINDINGS;
-use crate::plan::{Step, fold};
-use crate::reference::JACCARD_SLACK;
-use crate::shader::{ContrastivePart, Kernel, Module, Program, block_lanes};
-use crate::{Caps, Context, DType, Error, ErrorKind, Reduce, Tensor};
+use crate::kernels::shader::{ContrastivePart, Kernel, Module, Program, block_lanes};
+use crate::kernels::steps::{Scratch, bind_all, bind_bytes, bind_rows, rows_per_binding, word};
+use crate::losses::contrastive::JACCARD_SLACK;
+use crate::losses::contrastive::{
+    Contrastive, ContrastiveReduction, Normalizer, Placement, Weighting,
+};
 use bytemuck::{Pod, Zeroable};
 
 /// Mirror of `PairParams` in shaders/contrastive/params.wgsl, which says what each is.

@@ -1,24 +1,26 @@
 //! What the plans of all losses share: regions of scratch, bindings of tensors, dispatches, the check for overlap.
 
-use crate::call::{Bind, Draft};
-use crate::context::STORAGE_BINDINGS;
-use crate::plan::{Step, fold};
-use crate::shader::{Kernel, Module, Program};
-use crate::{Caps, Context, DType, Error, ErrorKind, Reduce, Tensor};
+use crate::device::caps::{Caps, Reduce};
+use crate::device::context::{Context, STORAGE_BINDINGS};
+use crate::device::plan::{Step, fold};
+use crate::device::prepared::{Bind, Draft};
+use crate::device::tensor::{DType, Tensor};
+use crate::error::{Error, ErrorKind};
+use crate::kernels::shader::{Kernel, Module, Program};
 
 /// A place in scratch, or an optional tensor's offset, that says there is none.
-pub(super) const ABSENT: u32 = u32::MAX;
+pub(crate) const ABSENT: u32 = u32::MAX;
 /// Regions of scratch begin at multiples of this many words.
 const REGION_WORDS: u64 = 64;
 
 /// Hands out regions of scratch, in words.
 #[derive(Default)]
-pub(super) struct Scratch {
-    pub(super) words: u64,
+pub(crate) struct Scratch {
+    pub(crate) words: u64,
 }
 
 impl Scratch {
-    pub(super) fn take(&mut self, wanted: bool, words: u64) -> Result<u32, Error> {
+    pub(crate) fn take(&mut self, wanted: bool, words: u64) -> Result<u32, Error> {
         if !wanted {
             return Ok(ABSENT);
         }
@@ -28,7 +30,7 @@ impl Scratch {
     }
 }
 
-pub(super) fn word(value: u64, subject: &str) -> Result<u32, Error> {
+pub(crate) fn word(value: u64, subject: &str) -> Result<u32, Error> {
     match u32::try_from(value) {
         Ok(value) if value != ABSENT => Ok(value),
         _ => Err(Error::new(
@@ -41,7 +43,7 @@ pub(super) fn word(value: u64, subject: &str) -> Result<u32, Error> {
 }
 
 /// How many rows of a tensor one storage binding reaches.
-pub(super) fn rows_per_binding(
+pub(crate) fn rows_per_binding(
     name: &str,
     tensor: &Tensor<'_>,
     caps: &Caps,
@@ -63,7 +65,7 @@ pub(super) fn rows_per_binding(
 }
 
 /// The binding that reaches rows of a tensor, and the element of it at which they begin.
-pub(super) fn bind_rows<'a>(
+pub(crate) fn bind_rows<'a>(
     tensor: &Tensor<'a>,
     first: usize,
     rows: usize,
@@ -73,7 +75,7 @@ pub(super) fn bind_rows<'a>(
     bind_bytes(tensor, from, end, caps)
 }
 
-pub(super) fn bind_bytes<'a>(
+pub(crate) fn bind_bytes<'a>(
     tensor: &Tensor<'a>,
     from: u64,
     end: u64,
@@ -84,14 +86,14 @@ pub(super) fn bind_bytes<'a>(
 }
 
 /// Dispatches one after the other, of one module each and grids folded over x and y.
-pub(super) struct Steps<'a> {
-    pub(super) drafts: Vec<Draft<'a>>,
+pub(crate) struct Steps<'a> {
+    pub(crate) drafts: Vec<Draft<'a>>,
     workgroup: u32,
     max_groups: u32,
 }
 
 impl<'a> Steps<'a> {
-    pub(super) fn new(cx: &Context) -> Self {
+    pub(crate) fn new(cx: &Context) -> Self {
         Steps {
             drafts: Vec::new(),
             workgroup: cx.variant().workgroup,
@@ -100,7 +102,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Adds a dispatch of `groups` workgroups; `params` gets their number and how many of them there are in x.
-    pub(super) fn push<P: bytemuck::Pod>(
+    pub(crate) fn push<P: bytemuck::Pod>(
         &mut self,
         program: Program,
         entry: &'static str,
@@ -130,7 +132,7 @@ impl<'a> Steps<'a> {
 }
 
 /// The binding that reaches all of a tensor, and the element of it at which it begins.
-pub(super) fn bind_all<'a>(
+pub(crate) fn bind_all<'a>(
     name: &str,
     tensor: &Tensor<'a>,
     caps: &Caps,
@@ -148,7 +150,7 @@ pub(super) fn bind_all<'a>(
 }
 
 /// The same of a tensor that may be absent.
-pub(super) fn bind_any<'a>(
+pub(crate) fn bind_any<'a>(
     name: &str,
     tensor: Option<Tensor<'a>>,
     caps: &Caps,
@@ -157,7 +159,7 @@ pub(super) fn bind_any<'a>(
 }
 
 /// How a kernel with `reals.wgsl` calls an element type.
-pub(super) fn real_kind(dtype: DType) -> u32 {
+pub(crate) fn real_kind(dtype: DType) -> u32 {
     match dtype {
         DType::F16 => 1,
         DType::Bf16 => 2,
@@ -166,7 +168,7 @@ pub(super) fn real_kind(dtype: DType) -> u32 {
 }
 
 /// Refuses outputs that share memory with an input of another name or with each other.
-pub(super) fn check_apart<N: AsRef<str>, M: AsRef<str>>(
+pub(crate) fn check_apart<N: AsRef<str>, M: AsRef<str>>(
     written: &[(N, Tensor<'_>)],
     read: &[(M, Tensor<'_>)],
 ) -> Result<(), Error> {

@@ -1,15 +1,70 @@
 //! From a checked call of the constraint module to its dispatches.
 
-use super::mcm::{Mcm, McmInputs, McmOutputs, McmTargets};
-use super::steps::{
+use crate::device::context::{Context, STORAGE_BINDINGS};
+use crate::device::prepared as call;
+use crate::device::prepared::{Bind, Prepared};
+use crate::device::tensor::{DType, Tensor};
+use crate::error::Error;
+use crate::kernels::shader::Program;
+use crate::kernels::steps::{
     Scratch, Steps, bind_all, bind_rows, check_apart, real_kind, rows_per_binding, word,
 };
-use crate::call::{self, Bind, Prepared};
-use crate::context::STORAGE_BINDINGS;
-use crate::hierarchy::SMALL;
-use crate::shader::Program;
-use crate::{Context, DType, Error, Hierarchy, Reduction};
+use crate::losses::hierarchy::{Hierarchy, SMALL};
+use crate::losses::mcm::Mcm;
+use crate::losses::reduction::Reduction;
 use bytemuck::{Pod, Zeroable};
+
+/// What the constraint module reads. Everything lies on the device; no value of it is read back.
+#[derive(Clone, Copy, Debug)]
+pub struct McmInputs<'a> {
+    /// `[B, L]`, f32, f16 or bf16.
+    pub logits: Tensor<'a>,
+    /// The targets; needed for loss and gradient, not for probabilities.
+    pub targets: Option<McmTargets<'a>>,
+    /// u32 `[words_len]`: what [`Hierarchy::words`] gave.
+    pub hierarchy: Tensor<'a>,
+    /// Upstream gradient, f32 `[1]`, or `[B]` without a reduction; absent: ones.
+    pub grad_loss: Option<Tensor<'a>>,
+}
+
+/// The targets of the constraint module, hard.
+#[derive(Clone, Copy, Debug)]
+pub enum McmTargets<'a> {
+    /// `[B, L]`: u8 (0 or 1), or f32, f16, bf16 (positive above 0.5).
+    Dense(Tensor<'a>),
+    /// u32 `[B, ceil(L/32)]`: label `l` is bit `l % 32` of word `l / 32`.
+    Bits(Tensor<'a>),
+}
+
+/// What the constraint module writes; what is absent is not computed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct McmOutputs<'a> {
+    /// f32 `[1]`, or `[B]` without a reduction.
+    pub loss: Option<Tensor<'a>>,
+    /// `[B, L]`, f32 or the logits' type: the gradient to the logits.
+    pub grad_logits: Option<Tensor<'a>>,
+    /// f32 `[B, L]`: the constrained probabilities.
+    pub probabilities: Option<Tensor<'a>>,
+}
+
+impl Mcm {
+    /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
+    ///
+    /// # Errors
+    /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs with other
+    /// tensors, limits of the device. Nothing has been written then. That `inputs.hierarchy` holds the words of
+    /// `hierarchy` is not checked.
+    pub fn prepare(
+        &self,
+        cx: &Context,
+        hierarchy: &Hierarchy,
+        inputs: &McmInputs<'_>,
+        outputs: &McmOutputs<'_>,
+    ) -> Result<Prepared, Error> {
+        self.check()?;
+        prepare(cx, self, hierarchy, inputs, outputs)
+    }
+}
 
 /// Mirror of `McmParams` in shaders/mcm/mcm.wgsl, which says what each is.
 #[repr(C)]
@@ -123,7 +178,7 @@ fn check(
 }
 
 /// Checks a call, plans it and makes what it needs.
-pub(super) fn prepare(
+fn prepare(
     cx: &Context,
     config: &Mcm,
     hierarchy: &Hierarchy,

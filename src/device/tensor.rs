@@ -1,6 +1,6 @@
 //! Typed views of the caller's buffers.
 
-use crate::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use std::fmt;
 
 /// Element type of a tensor.

@@ -1,6 +1,6 @@
 //! What a device allows, and which form of the kernels is used on it.
 
-use crate::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use std::fmt;
 use std::str::FromStr;
 
@@ -200,7 +200,7 @@ impl Caps {
                 format!("at most {}", self.max_workgroup),
             );
         }
-        let bytes = crate::shader::workgroup_bytes(variant);
+        let bytes = crate::kernels::shader::workgroup_bytes(variant);
         if bytes > self.max_workgroup_bytes {
             return lacks(
                 format!("{bytes} bytes of workgroup memory"),

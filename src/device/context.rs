@@ -1,8 +1,8 @@
 //! The caller's device and what the crate keeps for it.
 
-use crate::shader::{Kernel, Module};
-use crate::variant::{Caps, Variant};
-use crate::{Error, ErrorKind};
+use crate::device::caps::{Caps, Variant};
+use crate::error::{Error, ErrorKind};
+use crate::kernels::shader::{Kernel, Module};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;

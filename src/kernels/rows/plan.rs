@@ -1,90 +1,97 @@
 //! From a checked row loss to its dispatches: windows of rows, how a row is laid over lanes and workgroups, what goes
 //! through scratch, and the parameters of every step.
 
-use super::rows::{Gradient, RowInputs, RowOutputs, RowSpec, Targets, Threshold};
-use super::steps::{ABSENT, Scratch, bind_all, bind_bytes, bind_rows, rows_per_binding, word};
-use super::wdl_steps::Stages;
-use crate::call::{self, Bind, Draft, Prepared};
-use crate::context::STORAGE_BINDINGS;
-use crate::plan::{Step, fold};
-use crate::shader::{
+use crate::device::caps::{Caps, Reduce};
+use crate::device::context::{Context, STORAGE_BINDINGS};
+use crate::device::plan::{Step, fold};
+use crate::device::prepared as call;
+use crate::device::prepared::{Bind, Draft, Prepared};
+use crate::device::tensor::{DType, Tensor};
+use crate::error::{Error, ErrorKind};
+use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs, Targets, Threshold};
+use crate::kernels::rows::table::RowSpec;
+use crate::kernels::rows::wdl::Stages;
+use crate::kernels::shader::{
     GradStorage, Kernel, Module, Program, RowLoss, Storage, TargetStorage, bit_words, cache_words,
 };
-use crate::{Caps, Context, DType, Error, ErrorKind, Reduce, Reduction, Tensor};
+use crate::kernels::steps::{
+    ABSENT, Scratch, bind_all, bind_bytes, bind_rows, rows_per_binding, word,
+};
+use crate::losses::reduction::Reduction;
 use bytemuck::{Pod, Zeroable};
 
 /// Mirror of `RowParams` in shaders/shared/params.wgsl, which says what each is.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
-pub(super) struct RowParams {
-    pub(super) rows: u32,
-    pub(super) cols: u32,
-    pub(super) width: u32,
-    pub(super) shift: u32,
-    pub(super) blocks: u32,
-    pub(super) groups: u32,
-    pub(super) groups_x: u32,
-    pub(super) chunks: u32,
-    pub(super) items: u32,
-    pub(super) tile: u32,
-    pub(super) cached: u32,
-    pub(super) first_row: u32,
-    pub(super) first_group: u32,
-    pub(super) logits_offset: u32,
-    pub(super) logits_stride: u32,
-    pub(super) targets_offset: u32,
-    pub(super) targets_stride: u32,
-    pub(super) indices_offset: u32,
-    pub(super) indices_len: u32,
-    pub(super) mask_offset: u32,
-    pub(super) mask_stride: u32,
-    pub(super) grad_offset: u32,
-    pub(super) grad_stride: u32,
-    pub(super) grad2_offset: u32,
-    pub(super) grad2_stride: u32,
-    pub(super) class_mask: u32,
-    pub(super) class_weight: u32,
-    pub(super) sample_weight: u32,
-    pub(super) threshold: u32,
-    pub(super) threshold_row: u32,
-    pub(super) threshold_col: u32,
-    pub(super) grad_loss: u32,
-    pub(super) grad_loss_row: u32,
-    pub(super) loss_at: u32,
-    pub(super) threshold_at: u32,
-    pub(super) coef_at: u32,
-    pub(super) partial_at: u32,
-    pub(super) chunk_at: u32,
-    pub(super) column_at: u32,
-    pub(super) want_grad: u32,
-    pub(super) want_grad2: u32,
-    pub(super) scale: f32,
-    pub(super) smoothing: f32,
-    pub(super) first: f32,
-    pub(super) second: f32,
-    pub(super) third: f32,
-    pub(super) nan: u32,
-    pub(super) infinity: u32,
-    pub(super) row_mean: u32,
-    pub(super) column_rows: u32,
-    pub(super) columns: u32,
-    pub(super) prediction: u32,
-    pub(super) phi: u32,
-    pub(super) additive: u32,
-    pub(super) sets: u32,
-    pub(super) weights: u32,
-    pub(super) huber_delta: f32,
-    pub(super) lambda_presence: f32,
-    pub(super) lambda_difference: f32,
-    pub(super) per_pair: f32,
-    pub(super) degree: f32,
-    pub(super) spread_at: u32,
-    pub(super) e_at: u32,
-    pub(super) h_at: u32,
-    pub(super) c_at: u32,
-    pub(super) weights_at: u32,
-    pub(super) order_offset: u32,
-    pub(super) order_stride: u32,
+pub(crate) struct RowParams {
+    pub(crate) rows: u32,
+    pub(crate) cols: u32,
+    pub(crate) width: u32,
+    pub(crate) shift: u32,
+    pub(crate) blocks: u32,
+    pub(crate) groups: u32,
+    pub(crate) groups_x: u32,
+    pub(crate) chunks: u32,
+    pub(crate) items: u32,
+    pub(crate) tile: u32,
+    pub(crate) cached: u32,
+    pub(crate) first_row: u32,
+    pub(crate) first_group: u32,
+    pub(crate) logits_offset: u32,
+    pub(crate) logits_stride: u32,
+    pub(crate) targets_offset: u32,
+    pub(crate) targets_stride: u32,
+    pub(crate) indices_offset: u32,
+    pub(crate) indices_len: u32,
+    pub(crate) mask_offset: u32,
+    pub(crate) mask_stride: u32,
+    pub(crate) grad_offset: u32,
+    pub(crate) grad_stride: u32,
+    pub(crate) grad2_offset: u32,
+    pub(crate) grad2_stride: u32,
+    pub(crate) class_mask: u32,
+    pub(crate) class_weight: u32,
+    pub(crate) sample_weight: u32,
+    pub(crate) threshold: u32,
+    pub(crate) threshold_row: u32,
+    pub(crate) threshold_col: u32,
+    pub(crate) grad_loss: u32,
+    pub(crate) grad_loss_row: u32,
+    pub(crate) loss_at: u32,
+    pub(crate) threshold_at: u32,
+    pub(crate) coef_at: u32,
+    pub(crate) partial_at: u32,
+    pub(crate) chunk_at: u32,
+    pub(crate) column_at: u32,
+    pub(crate) want_grad: u32,
+    pub(crate) want_grad2: u32,
+    pub(crate) scale: f32,
+    pub(crate) smoothing: f32,
+    pub(crate) first: f32,
+    pub(crate) second: f32,
+    pub(crate) third: f32,
+    pub(crate) nan: u32,
+    pub(crate) infinity: u32,
+    pub(crate) row_mean: u32,
+    pub(crate) column_rows: u32,
+    pub(crate) columns: u32,
+    pub(crate) prediction: u32,
+    pub(crate) phi: u32,
+    pub(crate) additive: u32,
+    pub(crate) sets: u32,
+    pub(crate) weights: u32,
+    pub(crate) huber_delta: f32,
+    pub(crate) lambda_presence: f32,
+    pub(crate) lambda_difference: f32,
+    pub(crate) per_pair: f32,
+    pub(crate) degree: f32,
+    pub(crate) spread_at: u32,
+    pub(crate) e_at: u32,
+    pub(crate) h_at: u32,
+    pub(crate) c_at: u32,
+    pub(crate) weights_at: u32,
+    pub(crate) order_offset: u32,
+    pub(crate) order_stride: u32,
 }
 
 /// Mirror of `Job` in shaders/shared/finish.wgsl.
@@ -383,7 +390,7 @@ impl Sweeps<'_> {
 }
 
 /// A grid over `groups` workgroups, folded over x and y.
-pub(super) fn folded(
+pub(crate) fn folded(
     params: RowParams,
     groups: u32,
     z: u32,
@@ -405,7 +412,7 @@ fn row_groups(rows: usize, per_group: u32) -> (u32, u32) {
 }
 
 /// Plans a checked call and makes what it needs.
-pub(super) fn build(
+pub(crate) fn build(
     cx: &Context,
     spec: &RowSpec,
     inputs: &RowInputs<'_>,

@@ -1,6 +1,6 @@
 //! What a prepared call will do, as plain data.
 
-use crate::shader::Kernel;
+use crate::kernels::shader::Kernel;
 
 /// One dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

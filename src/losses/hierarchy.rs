@@ -7,7 +7,7 @@
 //! Nodes are numbered, and errors name them by number. Building takes time and memory in proportion to nodes, edges and
 //! pairs of a node and a descendant of it: WordNet's nouns (82,192 nodes, 84,505 edges, 20 deep) have 825,938 of them.
 
-use crate::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 
 /// Most pairs of a node and a descendant.
 const MOST_PAIRS: usize = 1 << 27;

@@ -5,16 +5,18 @@
 //! What the stages hand on lies in scratch, for one window at a time: the planes e, h (a value per label) and c (a value
 //! per weight).
 
-use super::permutation::{self, Permutation};
-use super::row_steps::{RowParams, folded};
-use super::rows::{RowInputs, RowOutputs};
-use super::steps::{ABSENT, Scratch, bind_all, bind_rows, word};
-use super::wdl::{Form, PairWeights, Phi, Prediction, Wdl};
-use crate::call::{Bind, Draft};
-use crate::context::STORAGE_BINDINGS;
-use crate::plan::{Step, fold};
-use crate::shader::{Kernel, Program, RowLoss};
-use crate::{Caps, Error, Tensor};
+use crate::device::caps::Caps;
+use crate::device::context::STORAGE_BINDINGS;
+use crate::device::plan::{Step, fold};
+use crate::device::prepared::{Bind, Draft};
+use crate::device::tensor::Tensor;
+use crate::error::Error;
+use crate::kernels::rows::call::{RowInputs, RowOutputs};
+use crate::kernels::rows::permutation::{self, Permutation};
+use crate::kernels::rows::plan::{RowParams, folded};
+use crate::kernels::shader::{Kernel, Program, RowLoss};
+use crate::kernels::steps::{ABSENT, Scratch, bind_all, bind_rows, word};
+use crate::losses::wdl::{Form, PairWeights, Phi, Prediction, Wdl};
 use bytemuck::{Pod, Zeroable};
 
 /// Mirror of `ThetaParams` in shaders/wdl/theta.wgsl.
@@ -39,7 +41,7 @@ struct ThetaParams {
 const PLANE_WORDS: u64 = 1 << 24;
 
 /// A WDL call: its settings, its own tensors, its regions of scratch.
-pub(super) struct Stages<'a, 'k> {
+pub(crate) struct Stages<'a, 'k> {
     config: Wdl,
     cols: usize,
     sets: usize,
@@ -64,9 +66,9 @@ pub(super) struct Stages<'a, 'k> {
 
 impl<'a, 'k> Stages<'a, 'k> {
     /// The row loss of the first stage; that of the last is the call's own.
-    pub(super) const FIRST: RowLoss = RowLoss::WdlDistribution;
+    pub(crate) const FIRST: RowLoss = RowLoss::WdlDistribution;
 
-    pub(super) fn new(
+    pub(crate) fn new(
         config: Wdl,
         inputs: &RowInputs<'a>,
         outputs: &RowOutputs<'a>,
@@ -103,7 +105,7 @@ impl<'a, 'k> Stages<'a, 'k> {
     }
 
     /// The most rows of a window.
-    pub(super) fn most_rows(&self, caps: &Caps) -> usize {
+    pub(crate) fn most_rows(&self, caps: &Caps) -> usize {
         let budget = PLANE_WORDS.min(caps.max_binding / 8);
         let planes = 1 + usize::from(self.gradient) + usize::from(self.seeded_rows());
         let words = (planes * self.cols + self.sets * self.len) as u64;
@@ -111,7 +113,7 @@ impl<'a, 'k> Stages<'a, 'k> {
     }
 
     /// The tensors that have rows.
-    pub(super) fn by_rows(&self) -> Option<(&'static str, Tensor<'a>)> {
+    pub(crate) fn by_rows(&self) -> Option<(&'static str, Tensor<'a>)> {
         match self.order {
             Some(Permutation::PerRow(t)) => Some(("permutation", t)),
             _ => None,
@@ -119,7 +121,7 @@ impl<'a, 'k> Stages<'a, 'k> {
     }
 
     /// Takes room for the distributions of a window of `rows` rows, the weights, and the sums over all rows.
-    pub(super) fn take_sums(
+    pub(crate) fn take_sums(
         &mut self,
         scratch: &mut Scratch,
         rows: usize,
@@ -134,7 +136,7 @@ impl<'a, 'k> Stages<'a, 'k> {
     }
 
     /// Takes the planes of a window of `rows` rows.
-    pub(super) fn take_planes(&mut self, scratch: &mut Scratch, rows: usize) -> Result<(), Error> {
+    pub(crate) fn take_planes(&mut self, scratch: &mut Scratch, rows: usize) -> Result<(), Error> {
         self.e_words = (rows * self.cols) as u64;
         self.e_at = scratch.take(true, self.e_words)?;
         self.h_at = scratch.take(self.gradient, self.e_words)?;
@@ -143,7 +145,7 @@ impl<'a, 'k> Stages<'a, 'k> {
     }
 
     /// Takes room for seeded permutations, apart from the planes: they are bound beside them.
-    pub(super) fn take_order(&mut self, scratch: &mut Scratch, rows: usize) -> Result<(), Error> {
+    pub(crate) fn take_order(&mut self, scratch: &mut Scratch, rows: usize) -> Result<(), Error> {
         if let Some(Permutation::Seeded { per_row, .. }) = self.order {
             let rows = if per_row { rows } else { 1 };
             self.order_words = (rows * self.cols) as u64;
@@ -190,7 +192,7 @@ impl<'a, 'k> Stages<'a, 'k> {
     }
 
     /// Before the first window: the weights, from theta.
-    pub(super) fn weights(
+    pub(crate) fn weights(
         &self,
         drafts: &mut Vec<Draft<'a>>,
         scratch: Bind<'a>,
@@ -203,7 +205,7 @@ impl<'a, 'k> Stages<'a, 'k> {
     }
 
     /// The parameters of every stage.
-    pub(super) fn params(&self, params: RowParams) -> RowParams {
+    pub(crate) fn params(&self, params: RowParams) -> RowParams {
         let (phi, huber_delta) = match self.config.phi {
             Phi::Square => (0, 0.0),
             Phi::Abs => (1, 0.0),
@@ -237,7 +239,7 @@ impl<'a, 'k> Stages<'a, 'k> {
     }
 
     /// The first stage in the driver's terms: coefficients and "gradient" go to scratch, and no loss anywhere.
-    pub(super) fn first(&self, params: RowParams) -> (RowParams, Bind<'a>) {
+    pub(crate) fn first(&self, params: RowParams) -> (RowParams, Bind<'a>) {
         let plane = match self.e_words {
             0 => Bind::Nothing,
             words => Bind::Scratch {
@@ -263,7 +265,7 @@ impl<'a, 'k> Stages<'a, 'k> {
 
     /// The differences of a window, and their sums over its rows in `parts` parts.
     /// `bindings` are those of the last stage.
-    pub(super) fn differences(
+    pub(crate) fn differences(
         &self,
         drafts: &mut Vec<Draft<'a>>,
         params: RowParams,
@@ -350,7 +352,7 @@ impl<'a, 'k> Stages<'a, 'k> {
     }
 
     /// Behind the last window: the gradient to theta, and the next seed.
-    pub(super) fn finish(
+    pub(crate) fn finish(
         &self,
         drafts: &mut Vec<Draft<'a>>,
         scratch: Bind<'a>,

@@ -1,14 +1,21 @@
 //! From a checked call of HCAL to its dispatches.
 
-use super::balance_steps::{self, Bound, check_state};
-use super::hcal::{Aggregation, Hcal, HcalInputs, HcalOutputs, Noise};
-use super::steps::{
+use crate::device::caps::Caps;
+use crate::device::context::{Context, STORAGE_BINDINGS};
+use crate::device::prepared as call;
+use crate::device::prepared::{Bind, Prepared};
+use crate::device::tensor::{DType, Tensor};
+use crate::error::{Error, ErrorKind};
+use crate::kernels::balance as balance_steps;
+use crate::kernels::balance::{Bound, check_state};
+use crate::kernels::hcal::call::{HcalInputs, HcalOutputs, Noise};
+use crate::kernels::shader::Program;
+use crate::kernels::steps::{
     Scratch, Steps, bind_all, bind_any, bind_rows, check_apart, real_kind, rows_per_binding, word,
 };
-use crate::call::{self, Bind, Prepared};
-use crate::context::STORAGE_BINDINGS;
-use crate::shader::Program;
-use crate::{Balance, Caps, Context, DType, Error, ErrorKind, Levels, Tensor};
+use crate::losses::balance::Balance;
+use crate::losses::hcal::{Aggregation, Hcal};
+use crate::losses::hierarchy::Levels;
 use bytemuck::{Pod, Zeroable};
 
 /// Mirror of `IndexParams` in shaders/hcal/index.wgsl, which says what each is.

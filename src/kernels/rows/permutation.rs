@@ -2,15 +2,18 @@
 //!
 //! [`reference::permutation`](crate::reference::permutation) has the algorithm, and gives the same bit for bit.
 
-use super::steps::{bind_all, bind_rows, rows_per_binding, word};
-use crate::call::{self, Bind, Draft, Prepared};
-use crate::context::STORAGE_BINDINGS;
-use crate::plan::{Step, fold};
-use crate::shader::{Kernel, Module, Program};
-use crate::{Caps, Context, DType, Error, ErrorKind, Reduce, Tensor};
+use crate::device::caps::{Caps, Reduce};
+use crate::device::context::{Context, STORAGE_BINDINGS};
+use crate::device::plan::{Step, fold};
+use crate::device::prepared as call;
+use crate::device::prepared::{Bind, Draft, Prepared};
+use crate::device::tensor::{DType, Tensor};
+use crate::error::{Error, ErrorKind};
+use crate::kernels::shader::{Kernel, Module, Program};
+use crate::kernels::steps::{bind_all, bind_rows, rows_per_binding, word};
 use bytemuck::{Pod, Zeroable};
 
-/// The order of the labels in the adjacent form of [WDL](super::wdl).
+/// The order of the labels in the adjacent form of [WDL](crate::losses::wdl).
 #[derive(Clone, Copy, Debug)]
 pub enum Permutation<'a> {
     /// u32 `[L]`: one permutation of `0..L` for all rows. The values lie on the device and are not checked: one that is
@@ -104,13 +107,13 @@ pub fn permutation(
     call::build(cx, drafts, 0, windows)
 }
 
-pub(super) fn check_seed(seed: &Tensor<'_>) -> Result<(), Error> {
+pub(crate) fn check_seed(seed: &Tensor<'_>) -> Result<(), Error> {
     seed.check("seed", &[DType::U32])?;
     seed.check_len("seed", 2)
 }
 
 /// The step that writes the permutations of `(first, count)` rows: where they go, from which element on, row stride.
-pub(super) fn draft<'a>(
+pub(crate) fn draft<'a>(
     kernel: Kernel,
     seed: Tensor<'a>,
     (images, offset, stride): (Bind<'a>, u32, u32),
@@ -136,7 +139,7 @@ pub(super) fn draft<'a>(
 }
 
 /// The step that adds 1 to the seed.
-pub(super) fn advance<'a>(
+pub(crate) fn advance<'a>(
     kernel: Kernel,
     seed: Tensor<'a>,
     caps: &Caps,

@@ -4,13 +4,14 @@
 //! header what it provides and what it expects, and parts that provide the same names can stand for one another.
 //! `cargo run --example dump_shaders` writes every composed module for reading.
 
-use crate::variant::{Half, Reduce, Variant};
+use crate::device::caps::{Half, Reduce, Variant};
+use crate::device::tensor::DType;
 use std::fmt;
 
 macro_rules! sources {
     ($($path:literal)*) => {
         /// Every WGSL file of the crate, by its path under `shaders/`.
-        pub const FILES: &[(&str, &str)] = &[$(($path, include_str!(concat!("../shaders/", $path)))),*];
+        pub const FILES: &[(&str, &str)] = &[$(($path, include_str!(concat!("../../shaders/", $path)))),*];
     };
 }
 
@@ -841,13 +842,13 @@ fn targets_for(loss: RowLoss, logits: Storage) -> Vec<TargetStorage> {
 
 impl Storage {
     /// How logits of an element type are stored under a variant; `None` for a type that is not real.
-    pub(crate) fn of(dtype: crate::DType, half: Half) -> Option<Storage> {
+    pub(crate) fn of(dtype: DType, half: Half) -> Option<Storage> {
         match (dtype, half) {
-            (crate::DType::F32, _) => Some(Storage::F32),
-            (crate::DType::F16, Half::Native) => Some(Storage::F16),
-            (crate::DType::F16, Half::Packed) => Some(Storage::F16Packed),
-            (crate::DType::Bf16, _) => Some(Storage::Bf16),
-            (crate::DType::U8 | crate::DType::U32, _) => None,
+            (DType::F32, _) => Some(Storage::F32),
+            (DType::F16, Half::Native) => Some(Storage::F16),
+            (DType::F16, Half::Packed) => Some(Storage::F16Packed),
+            (DType::Bf16, _) => Some(Storage::Bf16),
+            (DType::U8 | DType::U32, _) => None,
         }
     }
 

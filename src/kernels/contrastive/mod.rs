@@ -1,0 +1,4 @@
+//! The contrastive losses of label sets.
+
+pub(crate) mod call;
+mod plan;

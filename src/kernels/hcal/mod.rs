@@ -1,0 +1,4 @@
+//! HCAL.
+
+pub(crate) mod call;
+mod plan;
