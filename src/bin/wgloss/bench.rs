@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
-use wgloss::check::bench::{RowBench, Spread, Timer, Work};
-use wgloss::check::hierarchy_bench::{HcalBench, McmBench};
-use wgloss::check::{ContrastiveBench, Form, Mode, ThresholdCase};
+use wgloss::check::{
+    ContrastiveWorkload, HcalWorkload, McmWorkload, Mode, Quantiles, RowWorkload, SPARSE, Targets,
+    Threshold, Timer, Workload,
+};
 use wgloss::host::Gpu;
 use wgloss::losses::contrastive::Weighting;
 use wgloss::{AnyLoss, ContrastiveReduction, DType, Error, ErrorKind, Rowwise, TargetKind};
@@ -144,31 +145,17 @@ pub struct BenchArgs {
     contrastive: ContrastiveArgs,
 }
 
-/// What is measured: the way to the device's work and to the reference.
-struct Subject {
-    /// All settings of the loss.
-    settings: String,
-    /// How much the reference has to do, in elements of a loss of rows.
-    elements: u64,
-    on_gpu: Box<MakeWork>,
-    on_host: Box<MakeReference>,
-}
-
-type MakeWork = dyn Fn(&Gpu) -> Result<Work, Error>;
-type MakeReference = dyn Fn() -> Result<Box<Reference>, Error>;
-type Reference = dyn Fn() -> Result<f64, Error>;
-
 /// What was measured.
 #[derive(Default)]
 struct Measured {
     device: Option<OnDevice>,
-    reference: Option<Spread>,
+    reference: Option<Quantiles>,
 }
 
 struct OnDevice {
     prepare: Duration,
-    gpu: Option<Spread>,
-    wall: Spread,
+    gpu: Option<Quantiles>,
+    wall: Quantiles,
     dispatches: usize,
     scratch: u64,
     bytes: u64,
@@ -189,10 +176,13 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
     let budget = Duration::from_secs_f64(args.time);
     // A table that cannot take the row costs no measurement.
     if let Some(path) = &args.csv {
-        csv_header(path, &fields(args, &work, &Measured::default(), &[]))?;
+        csv_header(
+            path,
+            &fields(args, work.as_ref(), &Measured::default(), &[]),
+        )?;
     }
     let engine = args.engine.open()?;
-    let elements = work.elements;
+    let elements = work.elements();
     if engine.gpu().is_none() && elements > MOST_ALONE {
         return Err(Error::shape(
             "--shape",
@@ -203,11 +193,11 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
     let progress = Progress::new();
     let measured = Measured {
         device: match engine.gpu() {
-            Some(gpu) => Some(on_device(gpu, &work, budget, &progress)?),
+            Some(gpu) => Some(on_device(gpu, work.as_ref(), budget, &progress)?),
             None => None,
         },
         reference: match engine.gpu().is_none() || elements <= MOST_BESIDE {
-            true => Some(on_host(&work, budget, &progress)?),
+            true => Some(on_host(work.as_ref(), budget, &progress)?),
             false => None,
         },
     };
@@ -221,7 +211,7 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
         ("driver", json!(engine.driver())),
         ("variant", json!(engine::variant(&engine))),
     ];
-    let fields = fields(args, &work, &measured, &machine);
+    let fields = fields(args, work.as_ref(), &measured, &machine);
     match &args.csv {
         Some(path) => csv_append(path, &fields)?,
         None if args.json => crate::print(&crate::run::object(&fields))?,
@@ -231,7 +221,7 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
 }
 
 /// What the arguments ask for, of a loss of hierarchies.
-fn hierarchy_bench(args: &BenchArgs) -> Result<Subject, Error> {
+fn hierarchy_bench(args: &BenchArgs) -> Result<Box<dyn Workload>, Error> {
     let gradient = match args.outputs {
         Outputs::Both => true,
         Outputs::Loss => false,
@@ -248,23 +238,17 @@ fn hierarchy_bench(args: &BenchArgs) -> Result<Subject, Error> {
         return Err(Error::value("--targets", expected, name(targets)));
     }
     let Shape { rows, cols } = args.shape;
-    let elements = rows as u64 * cols as u64;
     let dtype = args.dtype.element();
     if args.loss == Loss::Mcm {
         args.refuse_dim()?;
-        let bench = McmBench {
+        let bench = McmWorkload {
             config: args.settings.mcm()?,
             dtype,
             gradient,
             rows,
             cols,
         };
-        return Ok(Subject {
-            settings: format!("{:?}", bench.config),
-            elements,
-            on_gpu: Box::new(move |gpu| bench.on_gpu(gpu)),
-            on_host: Box::new(move || bench.on_host()),
-        });
+        return Ok(Box::new(bench));
     }
     let (config, seed) = args.settings.hcal()?;
     if let Some(seed) = seed {
@@ -274,7 +258,7 @@ fn hierarchy_bench(args: &BenchArgs) -> Result<Subject, Error> {
             seed,
         ));
     }
-    let bench = HcalBench {
+    let bench = HcalWorkload {
         config,
         dtype,
         gradient,
@@ -282,26 +266,13 @@ fn hierarchy_bench(args: &BenchArgs) -> Result<Subject, Error> {
         cols,
         dim: args.dim.unwrap_or(128),
     };
-    Ok(Subject {
-        settings: format!("{:?}, dim {}", bench.config, bench.dim),
-        elements: elements.saturating_mul(bench.dim as u64),
-        on_gpu: Box::new(move |gpu| bench.on_gpu(gpu)),
-        on_host: Box::new(move || bench.on_host()),
-    })
+    Ok(Box::new(bench))
 }
 
 /// What the arguments ask for.
-fn subject(args: &BenchArgs) -> Result<Subject, Error> {
+fn subject(args: &BenchArgs) -> Result<Box<dyn Workload>, Error> {
     if args.loss == Loss::Contrastive {
-        let bench = contrastive_bench(args)?;
-        let (n, dims) = (bench.rows as u64, bench.dims as u64);
-        return Ok(Subject {
-            settings: format!("{:?}, {} labels", bench.loss, bench.labels),
-            // A pair and dimension costs the reference about a fiftieth of a label.
-            elements: n.saturating_mul(n).saturating_mul(dims) / 50,
-            on_gpu: Box::new(move |gpu| bench.on_gpu(gpu)),
-            on_host: Box::new(move || Ok(Box::new(bench.on_host()?))),
-        });
+        return Ok(Box::new(contrastive_bench(args)?));
     }
     args.contrastive.refuse(args.loss)?;
     if args.labels.is_some() {
@@ -316,19 +287,10 @@ fn subject(args: &BenchArgs) -> Result<Subject, Error> {
     }
     args.refuse_dim()?;
     let config = args.settings.configure(args.loss, Given::default())?;
-    let bench = row_bench(args, &config)?;
-    Ok(Subject {
-        settings: format!("{:?}", bench.loss),
-        elements: bench.rows as u64 * bench.cols as u64,
-        on_gpu: Box::new(move |gpu| bench.on_gpu(gpu)),
-        on_host: Box::new(move || {
-            let data = bench.on_host()?;
-            Ok(Box::new(move || data.run()))
-        }),
-    })
+    Ok(Box::new(row_bench(args, &config)?))
 }
 
-fn contrastive_bench(args: &BenchArgs) -> Result<ContrastiveBench, Error> {
+fn contrastive_bench(args: &BenchArgs) -> Result<ContrastiveWorkload, Error> {
     args.refuse_dim()?;
     args.settings.refuse_others(args.loss)?;
     let loss = args.contrastive.configure(&args.settings)?;
@@ -353,7 +315,7 @@ fn contrastive_bench(args: &BenchArgs) -> Result<ContrastiveBench, Error> {
             format!("{rows}x{cols} with {labels} labels"),
         ));
     }
-    Ok(ContrastiveBench {
+    Ok(ContrastiveWorkload {
         loss,
         dtype: args.dtype.element(),
         gradient: match args.outputs {
@@ -373,7 +335,7 @@ fn contrastive_bench(args: &BenchArgs) -> Result<ContrastiveBench, Error> {
     })
 }
 
-fn row_bench(args: &BenchArgs, config: &AnyLoss) -> Result<RowBench, Error> {
+fn row_bench(args: &BenchArgs, config: &AnyLoss) -> Result<RowWorkload, Error> {
     let loss = *config;
     let Shape { rows, cols } = args.shape;
     let all = rows.checked_mul(cols);
@@ -393,15 +355,15 @@ fn row_bench(args: &BenchArgs, config: &AnyLoss) -> Result<RowBench, Error> {
                 "one",
             ));
         }
-        (_, TargetKind::Logits) | (Some(TargetForm::Float) | None, _) => Form::Float(dtype),
-        (Some(TargetForm::U8), _) => Form::U8,
-        (Some(TargetForm::Bits), _) => Form::Bits,
-        (Some(TargetForm::Sparse), _) => Form::Csr,
+        (_, TargetKind::Logits) | (Some(TargetForm::Float) | None, _) => Targets::Dense(dtype),
+        (Some(TargetForm::U8), _) => Targets::Dense(DType::U8),
+        (Some(TargetForm::Bits), _) => Targets::Bits(()),
+        (Some(TargetForm::Sparse), _) => SPARSE,
     };
-    Ok(RowBench {
+    Ok(RowWorkload {
         threshold: match args.loss {
-            Loss::Tlpr => ThresholdCase::Batch,
-            _ => ThresholdCase::None,
+            Loss::Tlpr => Some(Threshold::Batch(())),
+            _ => None,
         },
         dtype,
         form,
@@ -412,28 +374,28 @@ fn row_bench(args: &BenchArgs, config: &AnyLoss) -> Result<RowBench, Error> {
             Outputs::Loss => Mode::Loss,
             Outputs::Gradient => Mode::Gradient,
         },
-        ..RowBench::plain(loss, rows, cols)
+        ..RowWorkload::plain(loss, rows, cols)
     })
 }
 
 fn on_device(
     gpu: &Gpu,
-    bench: &Subject,
+    bench: &dyn Workload,
     budget: Duration,
     progress: &Progress,
 ) -> Result<OnDevice, Error> {
     progress.say("data and kernels");
-    let work = (bench.on_gpu)(gpu)?;
+    let work = bench.on_gpu(gpu)?;
     progress.say("warm-up");
     let timer = Timer::new(gpu, &work, WARM_UP)?;
     let gpu = match timer.has_timestamps() {
-        true => Some(Spread::sample(budget, 5, || {
+        true => Some(Quantiles::sample(budget, 5, || {
             progress.say("gpu");
             timer.gpu(u64::MAX)
         })?),
         false => None,
     };
-    let wall = Spread::sample(budget, 5, || {
+    let wall = Quantiles::sample(budget, 5, || {
         progress.say("wall");
         Ok(vec![timer.wall()?])
     })?;
@@ -447,11 +409,15 @@ fn on_device(
     })
 }
 
-fn on_host(bench: &Subject, budget: Duration, progress: &Progress) -> Result<Spread, Error> {
+fn on_host(
+    bench: &dyn Workload,
+    budget: Duration,
+    progress: &Progress,
+) -> Result<Quantiles, Error> {
     progress.say("reference");
-    let work = (bench.on_host)()?;
+    let work = bench.on_host()?;
     work()?;
-    Spread::sample(budget, 3, || {
+    Quantiles::sample(budget, 3, || {
         progress.say("reference");
         let began = Instant::now();
         work()?;
@@ -500,7 +466,12 @@ fn name(value: impl ValueEnum) -> String {
 }
 
 /// All results. Without those of the machine, the names at least.
-fn fields(args: &BenchArgs, work: &Subject, measured: &Measured, machine: &[Field]) -> Vec<Field> {
+fn fields(
+    args: &BenchArgs,
+    work: &dyn Workload,
+    measured: &Measured,
+    machine: &[Field],
+) -> Vec<Field> {
     let targets = match args.loss {
         Loss::Hcal => "classes".into(),
         _ => args.targets().map_or("other".into(), name),
@@ -513,7 +484,7 @@ fn fields(args: &BenchArgs, work: &Subject, measured: &Measured, machine: &[Fiel
         ("targets", json!(targets)),
         ("outputs", json!(name(args.outputs))),
         ("reduction", json!(args.settings.reduction())),
-        ("settings", json!(work.settings)),
+        ("settings", json!(work.settings())),
     ];
     for name in ["backend", "adapter", "driver", "variant"] {
         let value = machine.iter().find(|(other, _)| *other == name);
