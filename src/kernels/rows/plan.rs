@@ -8,7 +8,7 @@ use crate::device::prepared as call;
 use crate::device::prepared::{Bind, Draft, Prepared};
 use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, ErrorKind};
-use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs, Targets, Threshold};
+use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
 use crate::kernels::rows::table::RowSpec;
 use crate::kernels::rows::wdl::Stages;
 use crate::kernels::shader::{
@@ -17,6 +17,7 @@ use crate::kernels::shader::{
 use crate::kernels::steps::{
     ABSENT, Scratch, bind_all, bind_bytes, bind_rows, rows_per_binding, word,
 };
+use crate::losses::labels::{TargetNames, Targets, Threshold};
 use crate::losses::reduction::Reduction;
 use bytemuck::{Pod, Zeroable};
 
@@ -195,7 +196,7 @@ impl Shape {
     }
 }
 
-fn target_storage(targets: &Targets<'_>) -> TargetStorage {
+fn target_storage(targets: &Targets<Tensor<'_>>) -> TargetStorage {
     match targets {
         Targets::Bits(_) => TargetStorage::Bits,
         Targets::Sparse { .. } => TargetStorage::Csr,
@@ -474,7 +475,11 @@ pub(crate) fn build(
     let mut by_rows = vec![("logits", logits)];
     let sparse = match inputs.targets {
         Targets::Dense(t) | Targets::Bits(t) => {
-            by_rows.push((inputs.targets.name(spec.loss), t));
+            let names = match parts.targets_are_logits {
+                true => TargetNames::OTHER,
+                false => TargetNames::TARGETS,
+            };
+            by_rows.push((inputs.targets.name(names), t));
             None
         }
         Targets::Sparse { offsets, indices } => Some((offsets, indices)),
@@ -576,7 +581,7 @@ pub(crate) fn build(
             inputs.class_mask,
             inputs.class_weight,
             inputs.sample_weight,
-            threshold.map(|t| t.tensor()),
+            threshold.map(Threshold::values),
             inputs.grad_loss,
         ],
         caps,
