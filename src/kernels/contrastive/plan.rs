@@ -316,7 +316,7 @@ impl<'a> Steps<'a, '_> {
                     own_sizes: side.sizes,
                     norms: side.norms,
                     source_offset,
-                    source_stride: side.embeddings.map_or(0, |t| t.stride() as u32),
+                    source_stride: side.embeddings.map_or(0, |t| t.row_stride() as u32),
                     ..base
                 };
                 let mut indices_bind = Bind::Nothing;
@@ -326,7 +326,7 @@ impl<'a> Steps<'a, '_> {
                         params.form = u32::from(t.dtype() == DType::U8);
                         params.labels = t.cols() as u32;
                         params.labels_offset = at;
-                        params.labels_stride = t.stride() as u32;
+                        params.labels_stride = t.row_stride() as u32;
                         bind
                     }
                     Targets::Sparse { offsets, indices } => {
@@ -732,7 +732,7 @@ pub(super) fn build(
                         norms: own.norms,
                         sum_at: base.sum_at + (part.first - rows.first) as u32 * base.depth,
                         grad_at,
-                        grad_stride: grad.stride() as u32,
+                        grad_stride: grad.row_stride() as u32,
                         ..base
                     };
                     let nothing = Bind::Nothing;
@@ -927,7 +927,7 @@ pub(super) fn build_relations(
                 let (bind, grad_at) = bind_rows(counts, rows.first, rows.rows, caps);
                 let params = PairParams {
                     grad_at,
-                    grad_stride: counts.stride() as u32,
+                    grad_stride: counts.row_stride() as u32,
                     add: u32::from(i > 0),
                     ..params
                 };

@@ -281,7 +281,7 @@ impl<'a> Level<'a> {
                 prototypes_offset,
                 noise_offset: noise_offset + self.params.noise_offset,
                 result_offset,
-                result_stride: self.grad.map_or(0, |t| t.stride() as u32),
+                result_stride: self.grad.map_or(0, |t| t.row_stride() as u32),
                 ..self.params
             };
             all.push((params, [prototypes, noise, grad]));
@@ -528,13 +528,13 @@ impl<'a, 'c> Call<'a, 'c> {
                     level: k as u32,
                     levels: m as u32,
                     features_offset,
-                    features_stride: features.stride() as u32,
+                    features_stride: features.row_stride() as u32,
                     features_kind: real_kind(features.dtype()),
-                    prototypes_stride: prototypes.stride() as u32,
+                    prototypes_stride: prototypes.row_stride() as u32,
                     prototypes_kind: real_kind(prototypes.dtype()),
                     noise_kind,
                     noise_offset: seed.map_or(0, |(_, offset)| offset),
-                    noise_stride: noise.map_or(0, |t| t.stride() as u32),
+                    noise_stride: noise.map_or(0, |t| t.row_stride() as u32),
                     feature_lengths_at,
                     prototype_lengths_at: prototype_lengths_at[k],
                     at: at(k),
@@ -691,7 +691,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 (1.., Some((means, grad))) => (means, (grad, 0, self.dim)),
                 _ => {
                     let (bind, offset) = self.grad_features.unwrap_or((NONE, 0));
-                    let stride = outputs.grad_features.map_or(0, |t| t.stride());
+                    let stride = outputs.grad_features.map_or(0, |t| t.row_stride());
                     (NONE, (bind, offset, stride))
                 }
             };
@@ -805,7 +805,7 @@ impl<'a, 'c> Call<'a, 'c> {
             let params = |level: &Level<'a>, add: bool| HcalParams {
                 add: u32::from(add),
                 result_offset,
-                result_stride: grad.stride() as u32,
+                result_stride: grad.row_stride() as u32,
                 ..level.params
             };
             let steps = &mut self.steps;
@@ -888,7 +888,7 @@ impl<'a, 'c> Call<'a, 'c> {
         let (labels, offset, stride) = match &outputs.predictions {
             Some(tensor) => {
                 let (bind, offset) = bind_all("predictions", tensor, self.caps)?;
-                (bind, offset, tensor.stride())
+                (bind, offset, tensor.row_stride())
             }
             None => (kept, 0, samples),
         };

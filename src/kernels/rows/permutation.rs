@@ -95,7 +95,7 @@ fn build(cx: &Context, seed: Seed<Tensor<'_>>, output: Tensor<'_>) -> Result<Pre
         drafts.push(draft(
             kernel("permutation"),
             seed.words,
-            (bind, at, output.stride() as u32),
+            (bind, at, output.row_stride() as u32),
             (first as u32, count as u32),
             cols,
             caps,

@@ -601,7 +601,7 @@ pub(crate) fn build(
         let (targets_bind, targets_offset, targets_stride) = match inputs.targets {
             Targets::Dense(t) | Targets::Bits(t) => {
                 let (bind, at) = bind_rows(&t, first, count, caps);
-                (bind, at, t.stride() as u32)
+                (bind, at, t.row_stride() as u32)
             }
             Targets::Sparse { offsets, .. } => {
                 // The offsets of the window's rows and the one behind.
@@ -629,17 +629,17 @@ pub(crate) fn build(
             first_row: first as u32,
             first_group,
             logits_offset,
-            logits_stride: logits.stride() as u32,
+            logits_stride: logits.row_stride() as u32,
             targets_offset,
             targets_stride,
             indices_offset: extra_offset,
             indices_len: sparse.map_or(0, |(_, indices)| indices.cols() as u32),
             mask_offset: mask.as_ref().map_or(ABSENT, |(_, at)| *at),
-            mask_stride: inputs.mask.map_or(0, |t| t.stride() as u32),
+            mask_stride: inputs.mask.map_or(0, |t| t.row_stride() as u32),
             grad_offset: grad_at.as_ref().map_or(0, |(_, at)| *at),
-            grad_stride: grad.map_or(0, |t| t.stride() as u32),
+            grad_stride: grad.map_or(0, |t| t.row_stride() as u32),
             grad2_offset: extra_offset,
-            grad2_stride: outputs.grad_targets.map_or(0, |t| t.stride() as u32),
+            grad2_stride: outputs.grad_targets.map_or(0, |t| t.row_stride() as u32),
             class_mask: sides.at[0],
             class_weight: sides.at[1],
             sample_weight: sides.at[2],

@@ -175,7 +175,7 @@ impl<'a, 'k> Stages<'a, 'k> {
             sets: self.sets as u32,
             len: self.len as u32,
             groups_x: x,
-            theta_stride: theta.stride() as u32,
+            theta_stride: theta.row_stride() as u32,
             weights_at: self.weights_at,
             column_at: self.column_at,
             parts,
@@ -186,7 +186,7 @@ impl<'a, 'k> Stages<'a, 'k> {
         bindings[5] = scratch;
         if let Some(grad) = self.grad_theta {
             (bindings[6], params.grad_offset) = bind_all("grad_theta", &grad, caps)?;
-            params.grad_stride = grad.stride() as u32;
+            params.grad_stride = grad.row_stride() as u32;
         }
         Ok(Draft {
             step: Step {
@@ -291,7 +291,7 @@ impl<'a, 'k> Stages<'a, 'k> {
             }
             Some(Order::PerRow(t)) => {
                 (order, order_offset) = bind_rows(&t, first, rows, caps);
-                order_stride = t.stride() as u32;
+                order_stride = t.row_stride() as u32;
             }
             Some(Order::Seeded { seed, scope }) => {
                 let per_row = scope == Scope::Row;
