@@ -7,14 +7,14 @@ use criterion::{Criterion, Throughput};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use wgloss::check::{
-    self, ContrastiveWorkload, HcalWorkload, McmWorkload, Mode, RowWorkload, SPARSE, Targets,
-    Threshold, Timer, Work, Workload,
+    self, ContrastiveWorkload, HcalWorkload, McmWorkload, Mode, RowWorkload, SPARSE, Timer, Work,
+    Workload,
 };
 use wgloss::host::Gpu;
 use wgloss::losses::wdl::Phi;
 use wgloss::{
     AnyLoss, Contrastive, DType, Error, ErrorKind, Half, Hcal, Mcm, Reduce, Rowwise, TargetKind,
-    Wdl, Zlpr, wgpu,
+    Targets, Threshold, Wdl, Zlpr, wgpu,
 };
 
 /// Rows and labels.

@@ -9,7 +9,8 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use wgloss::reference::{self, RowInputs, RowOutputs, Threshold};
+use wgloss::Threshold;
+use wgloss::reference::{self, RowInputs, RowOutputs};
 use wgloss::{Bce, Reduction, Zlpr};
 
 #[path = "cli/contrastive.rs"]
@@ -649,9 +650,9 @@ fn a_threshold_is_shared_as_its_shape_says() {
                 logits: &s,
                 targets: &y,
                 threshold: match shared {
-                    "batch" => Threshold::Scalar(t[0]),
-                    "row" => Threshold::PerRow(&t),
-                    _ => Threshold::PerLabel(&t),
+                    "batch" => Some(Threshold::Batch(&t[..])),
+                    "row" => Some(Threshold::Row(&t[..])),
+                    _ => Some(Threshold::Label(&t[..])),
                 },
                 ..RowInputs::default()
             },

@@ -12,7 +12,7 @@ use crate::device::tensor::DType;
 use crate::error::Error;
 use crate::host::Gpu;
 use crate::kernels::contrastive::call::{
-    ContrastiveInputs, ContrastiveOutputs, Keys, LabelSets, RelationInputs, Relations,
+    ContrastiveInputs, ContrastiveOutputs, Keys, RelationInputs, RelationOutputs, Relations,
 };
 use crate::losses::contrastive::{
     Contrastive, ContrastiveReduction, Normalizer, Placement, Weighting,
@@ -249,28 +249,16 @@ pub fn contrastive_cases(depth: Depth) -> Vec<ContrastiveCase> {
     cases
 }
 
-/// The label sets of a side.
-fn sets<'a>(t: &'a Tensors, names: TargetNames, labels: usize) -> Result<LabelSets<'a>, Error> {
-    Ok(match t.labels(names)? {
-        Targets::Dense(values) => LabelSets::Dense(values),
-        Targets::Bits(words) => LabelSets::Bits(words),
-        Targets::Sparse { offsets, indices } => LabelSets::Sparse {
-            offsets,
-            indices,
-            labels,
-        },
-    })
-}
-
 /// The call's inputs, of the tensors that there are, by their names.
 fn inputs(t: &Tensors, labels: usize) -> Result<ContrastiveInputs<'_>, Error> {
     Ok(ContrastiveInputs {
         embeddings: t.get("embeddings")?,
-        labels: sets(t, TargetNames::LABELS, labels)?,
+        classes: labels,
+        labels: t.labels(TargetNames::LABELS)?,
         keys: match t.find("keys") {
             Some(embeddings) => Some(Keys {
                 embeddings,
-                labels: sets(t, TargetNames::KEY_LABELS, labels)?,
+                labels: t.labels(TargetNames::KEY_LABELS)?,
             }),
             None => None,
         },
@@ -327,13 +315,13 @@ impl ContrastiveCase {
         work(&reference::ContrastiveInputs {
             rows: self.rows,
             dims: self.dims,
-            labels: self.labels,
+            classes: self.labels,
             embeddings: &n.real("embeddings").unwrap_or_default(),
-            sets: &n.flags("labels").unwrap_or_default(),
+            labels: &n.flags("labels").unwrap_or_default(),
             keys: self.keys().map(|rows| reference::ContrastiveKeys {
                 rows,
                 embeddings: &keys,
-                sets: &key_sets,
+                labels: &key_sets,
             }),
             self_index: own.as_deref(),
             grad_loss: n.real("grad_loss").as_deref(),
@@ -481,13 +469,17 @@ impl Case for ContrastiveCase {
         let call = prepare(&self.loss, &inputs, cx, tensors)?;
         let sets = RelationInputs {
             rows: self.rows,
+            classes: self.labels,
             labels: inputs.labels,
             keys: inputs
                 .keys
                 .map(|keys| (keys.embeddings.rows(), keys.labels)),
             self_index: inputs.self_index,
         };
-        let counts = Relations.prepare(cx, &sets, &tensors.get("relations")?)?;
+        let outputs = RelationOutputs {
+            relations: tensors.get("relations")?,
+        };
+        let counts = Relations.prepare(cx, &sets, &outputs)?;
         Ok(vec![call, counts])
     }
 }
@@ -575,9 +567,9 @@ impl Workload for ContrastiveWorkload {
                 &reference::ContrastiveInputs {
                     rows: bench.rows,
                     dims: bench.dims,
-                    labels: bench.labels,
+                    classes: bench.labels,
                     embeddings: &values,
-                    sets: &sets,
+                    labels: &sets,
                     ..reference::ContrastiveInputs::default()
                 },
             )?;

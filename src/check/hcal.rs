@@ -11,12 +11,11 @@ use crate::device::prepared::Prepared;
 use crate::device::tensor::DType;
 use crate::error::Error;
 use crate::host::Gpu;
-use crate::kernels::balance::BalanceState;
-use crate::kernels::hcal::call::{self, HcalInputs, HcalOutputs};
-use crate::losses::balance::Balance;
+use crate::kernels::hcal::call::{HcalInputs, HcalOutputs};
+use crate::losses::balance::{Balance, BalanceState};
 use crate::losses::hcal::{Aggregation, Hcal};
 use crate::losses::hierarchy::Levels;
-use crate::losses::labels::{AfterCall, Noise, Seed};
+use crate::losses::labels::{Noise, Seed};
 use crate::reference;
 use std::fmt;
 use std::hint::black_box;
@@ -184,16 +183,16 @@ fn prepare(
         features: t.get("features")?,
         prototypes: &prototypes,
         labels: t.find("labels").filter(|_| labels),
-        levels: Some(t.get("levels")?),
+        levels: levels.on_device(t.get("levels")?)?,
         noise: match noise {
-            None => call::Noise::None,
-            Some(Noise::Given(())) => call::Noise::Given(&given),
-            Some(Noise::Seeded(seed)) => call::Noise::Seeded {
-                seed: t.get("noise_seed")?,
-                advance: seed.after == AfterCall::Advance,
-            },
+            None => None,
+            Some(Noise::Given(())) => Some(Noise::Given(&given[..])),
+            Some(Noise::Seeded(seed)) => Some(Noise::Seeded(Seed {
+                words: t.get("noise_seed")?,
+                after: seed.after,
+            })),
         },
-        balance: state.unwrap_or(BalanceState::None),
+        balance: state,
         grad_loss: t.find("grad_loss"),
     };
     let outputs = HcalOutputs {
@@ -206,7 +205,7 @@ fn prepare(
         predictions: t.find("predictions"),
         violations: t.find("violations"),
     };
-    config.prepare(cx, levels, &inputs, &outputs)
+    config.prepare(cx, &inputs, &outputs)
 }
 
 /// Matrices of a reference, of all levels.
@@ -248,6 +247,8 @@ impl HcalCase {
         let prototypes = all_levels(n, "prototypes", m);
         let noise = all_levels(n, "noise", m);
         let noise = slices(&noise);
+        let history = n.real("history").unwrap_or_default();
+        let log_variances = n.real("log_variances").unwrap_or_default();
         reference::hcal(
             &self.config,
             levels,
@@ -257,14 +258,16 @@ impl HcalCase {
                 features: &n.real("features").unwrap_or_default(),
                 prototypes: &slices(&prototypes),
                 labels: &n.words("labels").unwrap_or_default(),
-                noise: match self.noise {
-                    None => reference::Noise::None,
-                    Some(Noise::Given(())) => reference::Noise::Given(&noise),
-                    Some(Noise::Seeded(())) => reference::Noise::Seeded(self.stored_seed()),
+                noise: self.noise.map(|form| match form {
+                    Noise::Given(()) => Noise::Given(&noise[..]),
+                    Noise::Seeded(()) => Noise::Seeded(self.stored_seed()),
+                }),
+                balance: match self.config.balance {
+                    Balance::Adaptive { .. } => None,
+                    Balance::Dwa { .. } => Some(BalanceState::History(&history[..])),
+                    Balance::Uncertainty => Some(BalanceState::LogVariances(&log_variances[..])),
+                    Balance::Random => Some(BalanceState::Seed(self.stored_seed())),
                 },
-                history: &n.real("history").unwrap_or_default(),
-                log_variances: &n.real("log_variances").unwrap_or_default(),
-                seed: self.stored_seed(),
                 grad_loss: n.real("grad_loss").and_then(|g: Vec<T>| g.first().copied()),
             },
         )
@@ -619,7 +622,7 @@ impl Workload for HcalWorkload {
                 features: &data.features,
                 prototypes: &prototypes,
                 labels: &data.labels,
-                noise: reference::Noise::Seeded(0),
+                noise: Some(Noise::Seeded(0)),
                 ..reference::HcalInputs::default()
             };
             Ok(black_box(reference::hcal(&bench.config, &data.levels, &inputs)?).loss)

@@ -11,7 +11,7 @@ use crate::device::prepared::Prepared;
 use crate::device::tensor::DType;
 use crate::error::Error;
 use crate::host::Gpu;
-use crate::kernels::mcm::{McmInputs, McmOutputs, McmTargets};
+use crate::kernels::mcm::{McmInputs, McmOutputs};
 use crate::losses::hierarchy::Hierarchy;
 use crate::losses::labels::{TargetNames, Targets};
 use crate::losses::mcm::Mcm;
@@ -188,18 +188,11 @@ fn prepare(
 ) -> Result<Prepared, Error> {
     let inputs = McmInputs {
         logits: t.get("logits")?,
-        targets: match t.labels(TargetNames::TARGETS)? {
-            _ if !targets => None,
-            Targets::Dense(values) => Some(McmTargets::Dense(values)),
-            Targets::Bits(words) => Some(McmTargets::Bits(words)),
-            Targets::Sparse { .. } => {
-                return Err(Error::refused(
-                    "targets",
-                    "this loss takes none that are sparse",
-                ));
-            }
+        targets: match targets {
+            true => Some(t.labels(TargetNames::TARGETS)?),
+            false => None,
         },
-        hierarchy: t.get("hierarchy")?,
+        hierarchy: hierarchy.on_device(t.get("hierarchy")?)?,
         grad_loss: t.find("grad_loss"),
     };
     let outputs = McmOutputs {
@@ -207,7 +200,7 @@ fn prepare(
         grad_logits: t.find("grad_logits"),
         probabilities: t.find("probabilities"),
     };
-    config.prepare(cx, hierarchy, &inputs, &outputs)
+    config.prepare(cx, &inputs, &outputs)
 }
 
 impl McmCase {

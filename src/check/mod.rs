@@ -30,9 +30,6 @@ pub use numbers::{SPARSE, TargetForm};
 pub use rng::Rng;
 pub use rows::{Extras, Mode, RowCase, RowWorkload, WdlCase, catalog, row_cases};
 
-// What the fields of cases are made of.
-pub use crate::losses::labels::{Noise, Order, Scope, Targets, Threshold};
-
 use crate::device::caps::{Half, Reduce, Variant};
 
 /// The cases for a variant: those of the losses of rows, then [`other_cases`].

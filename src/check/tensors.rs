@@ -47,7 +47,7 @@ impl Tensors {
     pub(super) fn find(&self, name: &str) -> Option<Tensor<'_>> {
         let (_, view) = self.0.iter().find(|(other, _)| other == name)?;
         let tensor = Tensor::matrix(&view.buffer, view.dtype, view.rows, view.cols);
-        Some(tensor.offset(view.offset).row_stride(view.stride))
+        Some(tensor.with_offset(view.offset).with_row_stride(view.stride))
     }
 
     /// The tensor of a name.

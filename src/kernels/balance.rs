@@ -7,30 +7,16 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::kernels::shader::Program;
 use crate::kernels::steps::{Steps, bind_all, bind_any, check_apart, word};
-use crate::losses::balance::Balance;
+use crate::losses::balance::{Balance, BalanceState};
 use bytemuck::{Pod, Zeroable};
-
-/// What a [`Balance`] keeps or learns, on the device.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum BalanceState<'a> {
-    /// Nothing, with `Adaptive`.
-    #[default]
-    None,
-    /// With `Dwa`: f32 `[2 K]`, read and written.
-    History(Tensor<'a>),
-    /// With `Uncertainty`: f32 `[K]`, `theta`.
-    LogVariances(Tensor<'a>),
-    /// With `Random`: u32 `[2]`, low and high half, read and written.
-    Seed(Tensor<'a>),
-}
 
 /// What balancing reads.
 #[derive(Clone, Copy, Debug)]
 pub struct BalanceInputs<'a> {
     /// f32 `[K]`.
     pub losses: Tensor<'a>,
-    /// State or parameters.
-    pub state: BalanceState<'a>,
+    /// State or parameters, f32; a seed is u32 `[2]`, low word first. A history and a seed are read and written.
+    pub state: Option<BalanceState<Tensor<'a>>>,
     /// Upstream gradient, f32 `[1]`; absent: 1.
     pub grad_loss: Option<Tensor<'a>>,
 }
@@ -158,28 +144,14 @@ pub(crate) fn push<'a>(
 pub(crate) fn check_state<'a>(
     config: &Balance,
     count: usize,
-    state: &BalanceState<'a>,
+    state: &Option<BalanceState<Tensor<'a>>>,
 ) -> Result<Option<(&'static str, Tensor<'a>, bool)>, Error> {
-    let (name, expected) = match config {
-        Balance::Adaptive { .. } => ("balance", "no state with adaptive weights"),
-        Balance::Dwa { .. } => ("history", "a history with dynamic weight averaging"),
-        Balance::Uncertainty => ("log_variances", "log variances with uncertainty weighting"),
-        Balance::Random => ("seed", "a seed with random weighting"),
-    };
-    let (tensor, dtype, len, written) = match (config, state) {
-        (Balance::Adaptive { .. }, BalanceState::None) => return Ok(None),
-        (Balance::Dwa { .. }, BalanceState::History(t)) => (*t, DType::F32, 2 * count, true),
-        (Balance::Uncertainty, BalanceState::LogVariances(t)) => (*t, DType::F32, count, false),
-        (Balance::Random, BalanceState::Seed(t)) => (*t, DType::U32, 2, true),
-        (_, found) => {
-            let found = match found {
-                BalanceState::None => "none",
-                BalanceState::History(_) => "a history",
-                BalanceState::LogVariances(_) => "log variances",
-                BalanceState::Seed(_) => "a seed",
-            };
-            return Err(Error::value(name, expected, found));
-        }
+    config.check_state(state.as_ref())?;
+    let (name, tensor, dtype, len, written) = match *state {
+        None => return Ok(None),
+        Some(BalanceState::History(t)) => ("history", t, DType::F32, 2 * count, true),
+        Some(BalanceState::LogVariances(t)) => ("log_variances", t, DType::F32, count, false),
+        Some(BalanceState::Seed(t)) => ("seed", t, DType::U32, 2, true),
     };
     tensor.check(name, &[dtype])?;
     tensor.check_len(name, len)?;
@@ -212,10 +184,9 @@ fn prepare(
         read.push(("grad_loss".into(), grad_loss));
     }
     if outputs.grad_log_variances.is_some() && *config != Balance::Uncertainty {
-        return Err(Error::value(
+        return Err(Error::refused(
             "grad_log_variances",
-            "uncertainty weighting",
-            "another",
+            "uncertainty weighting alone has one",
         ));
     }
     let mut any = false;
@@ -233,7 +204,7 @@ fn prepare(
         }
     }
     if !any {
-        return Err(Error::value("outputs", "at least one", "none"));
+        return Err(Error::refused("outputs", "at least one is needed"));
     }
     check_apart(&written, &read)?;
     let caps = cx.caps();

@@ -5,11 +5,14 @@ use crate::device::prepared as call;
 use crate::device::prepared::{Bind, Prepared};
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
+use crate::kernels::on_device::OnDevice;
 use crate::kernels::shader::Program;
 use crate::kernels::steps::{
     Scratch, Steps, bind_all, bind_rows, check_apart, real_kind, rows_per_binding, word,
 };
+use crate::kernels::targets::check_targets;
 use crate::losses::hierarchy::{Hierarchy, SMALL};
+use crate::losses::labels::{TargetNames, Targets};
 use crate::losses::mcm::Mcm;
 use crate::losses::reduction::Reduction;
 use bytemuck::{Pod, Zeroable};
@@ -19,21 +22,13 @@ use bytemuck::{Pod, Zeroable};
 pub struct McmInputs<'a> {
     /// `[B, L]`, f32, f16 or bf16.
     pub logits: Tensor<'a>,
-    /// The targets; needed for loss and gradient, not for probabilities.
-    pub targets: Option<McmTargets<'a>>,
-    /// u32 `[words_len]`: what [`Hierarchy::words`] gave.
-    pub hierarchy: Tensor<'a>,
+    /// The targets, which are hard; needed for loss and gradient, not for probabilities. Dense ones are u8 (0 or 1), or
+    /// f32, f16, bf16 (positive above 0.5); bits are u32; lists are not taken.
+    pub targets: Option<Targets<Tensor<'a>>>,
+    /// The hierarchy.
+    pub hierarchy: OnDevice<'a, Hierarchy>,
     /// Upstream gradient, f32 `[1]`, or `[B]` without a reduction; absent: ones.
     pub grad_loss: Option<Tensor<'a>>,
-}
-
-/// The targets of the constraint module, hard.
-#[derive(Clone, Copy, Debug)]
-pub enum McmTargets<'a> {
-    /// `[B, L]`: u8 (0 or 1), or f32, f16, bf16 (positive above 0.5).
-    Dense(Tensor<'a>),
-    /// u32 `[B, ceil(L/32)]`: label `l` is bit `l % 32` of word `l / 32`.
-    Bits(Tensor<'a>),
 }
 
 /// What the constraint module writes; what is absent is not computed.
@@ -52,17 +47,15 @@ impl Mcm {
     ///
     /// # Errors
     /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs with other
-    /// tensors, limits of the device. Nothing has been written then. That `inputs.hierarchy` holds the words of
-    /// `hierarchy` is not checked.
+    /// tensors, limits of the device. Nothing has been written then.
     pub fn prepare(
         &self,
         cx: &Context,
-        hierarchy: &Hierarchy,
         inputs: &McmInputs<'_>,
         outputs: &McmOutputs<'_>,
     ) -> Result<Prepared, Error> {
         self.check()?;
-        prepare(cx, self, hierarchy, inputs, outputs)
+        prepare(cx, self, inputs, outputs)
     }
 }
 
@@ -110,41 +103,33 @@ struct McmParams {
 const CHOICE_BYTES: u64 = 64 << 20;
 const FLOATS: &[DType] = &[DType::F32, DType::F16, DType::Bf16];
 
-fn check(
-    config: &Mcm,
-    hierarchy: &Hierarchy,
-    inputs: &McmInputs<'_>,
-    outputs: &McmOutputs<'_>,
-) -> Result<(), Error> {
-    let (rows, cols) = (inputs.logits.rows(), hierarchy.nodes());
+fn check(config: &Mcm, inputs: &McmInputs<'_>, outputs: &McmOutputs<'_>) -> Result<(), Error> {
+    let (rows, cols) = (inputs.logits.rows(), inputs.hierarchy.host.nodes());
     inputs.logits.check("logits", FLOATS)?;
     inputs.logits.check_shape("logits", rows, cols)?;
     let mut read = vec![("logits".to_owned(), inputs.logits)];
     match inputs.targets {
-        Some(McmTargets::Dense(t)) => {
-            t.check("targets", &[DType::U8, DType::F32, DType::F16, DType::Bf16])?;
-            t.check_shape("targets", rows, cols)?;
-            read.push(("targets".into(), t));
-        }
-        Some(McmTargets::Bits(t)) => {
-            t.check("target_bits", &[DType::U32])?;
-            t.check_shape("target_bits", rows, cols.div_ceil(32))?;
-            read.push(("target_bits".into(), t));
+        Some(targets) => {
+            let names = TargetNames::TARGETS;
+            if let Targets::Sparse { .. } = targets {
+                return Err(Error::refused(
+                    names.offsets,
+                    "this loss takes no lists of labels, but dense targets or bits",
+                ));
+            }
+            let dense = [DType::U8, DType::F32, DType::F16, DType::Bf16];
+            check_targets(&targets, names, (rows, cols), &dense)?;
+            read.extend(targets.named(names).map(|(name, t)| (name.into(), t)));
         }
         None if outputs.loss.is_some() || outputs.grad_logits.is_some() => {
-            return Err(Error::value(
+            return Err(Error::refused(
                 "targets",
-                "targets beside a loss or a gradient",
-                "none",
+                "needed to compute the loss or its gradient",
             ));
         }
         None => {}
     }
-    inputs.hierarchy.check("hierarchy", &[DType::U32])?;
-    inputs
-        .hierarchy
-        .check_len("hierarchy", hierarchy.words_len())?;
-    read.push(("hierarchy".into(), inputs.hierarchy));
+    read.push(("hierarchy".into(), inputs.hierarchy.words));
     if let Some(grad_loss) = inputs.grad_loss {
         grad_loss.check("grad_loss", &[DType::F32])?;
         let one = config.reduction != Reduction::None || grad_loss.cols() == 1;
@@ -172,7 +157,7 @@ fn check(
         written.push(("probabilities".into(), probabilities));
     }
     if written.is_empty() {
-        return Err(Error::value("outputs", "at least one", "none"));
+        return Err(Error::refused("outputs", "at least one is needed"));
     }
     check_apart(&written, &read)
 }
@@ -181,19 +166,20 @@ fn check(
 fn prepare(
     cx: &Context,
     config: &Mcm,
-    hierarchy: &Hierarchy,
     inputs: &McmInputs<'_>,
     outputs: &McmOutputs<'_>,
 ) -> Result<Prepared, Error> {
-    check(config, hierarchy, inputs, outputs)?;
+    check(config, inputs, outputs)?;
+    let hierarchy = inputs.hierarchy.host;
     let caps = cx.caps();
     let workgroup = cx.variant().workgroup;
     let logits = inputs.logits;
     let (rows, cols) = (logits.rows(), logits.cols());
     let targets = inputs.targets.map(|targets| match targets {
-        McmTargets::Bits(t) => (t, 4),
-        McmTargets::Dense(t) if t.dtype() == DType::U8 => (t, 3),
-        McmTargets::Dense(t) => (t, real_kind(t.dtype())),
+        Targets::Bits(t) => (t, 4),
+        Targets::Dense(t) if t.dtype() == DType::U8 => (t, 3),
+        // Lists were refused.
+        Targets::Dense(t) | Targets::Sparse { indices: t, .. } => (t, real_kind(t.dtype())),
     });
 
     // Windows: as many rows as one binding reaches in every tensor, and as the winners have room for.
@@ -225,7 +211,7 @@ fn prepare(
         start: 0,
         size: (scratch.words * 4).max(4),
     };
-    let (hierarchy_bind, hierarchy_offset) = bind_all("hierarchy", &inputs.hierarchy, caps)?;
+    let (hierarchy_bind, hierarchy_offset) = bind_all("hierarchy", &inputs.hierarchy.words, caps)?;
     let (sides_bind, sides_offset) = match &inputs.grad_loss {
         Some(t) => bind_all("grad_loss", t, caps)?,
         None => (Bind::Nothing, 0),
@@ -243,15 +229,15 @@ fn prepare(
     };
     let plain = McmParams {
         cols: cols as u32,
-        logits_stride: logits.stride() as u32,
+        logits_stride: logits.row_stride() as u32,
         logits_kind: real_kind(logits.dtype()),
-        targets_stride: targets.map_or(0, |(t, _)| t.stride() as u32),
+        targets_stride: targets.map_or(0, |(t, _)| t.row_stride() as u32),
         targets_kind: targets.map_or(5, |(_, kind)| kind),
         hierarchy_offset,
         pairs: hierarchy.pairs() as u32,
         large_count: large as u32,
         small_most: SMALL,
-        probabilities_stride: outputs.probabilities.map_or(0, |t| t.stride() as u32),
+        probabilities_stride: outputs.probabilities.map_or(0, |t| t.row_stride() as u32),
         want_probabilities: u32::from(outputs.probabilities.is_some()),
         sides_offset,
         sides_row: u32::from(inputs.grad_loss.is_some_and(|t| t.cols() > 1)),
@@ -260,7 +246,7 @@ fn prepare(
         loss_at,
         bad_at,
         want_loss: u32::from(outputs.loss.is_some()),
-        grad_stride: outputs.grad_logits.map_or(0, |t| t.stride() as u32),
+        grad_stride: outputs.grad_logits.map_or(0, |t| t.row_stride() as u32),
         grad_kind: outputs.grad_logits.map_or(0, |t| real_kind(t.dtype())),
         reduce: u32::from(config.reduction != Reduction::None),
         all_rows: rows as u32,

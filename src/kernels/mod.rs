@@ -4,6 +4,8 @@ pub(crate) mod balance;
 pub(crate) mod contrastive;
 pub(crate) mod hcal;
 pub(crate) mod mcm;
+pub(crate) mod on_device;
 pub(crate) mod rows;
 pub mod shader;
 pub(crate) mod steps;
+pub(crate) mod targets;

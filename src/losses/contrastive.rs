@@ -35,9 +35,9 @@
 //! let out = contrastive(&Contrastive::sim_dis(), &ContrastiveInputs {
 //!     rows: 3,
 //!     dims: 2,
-//!     labels: 2,
+//!     classes: 2,
 //!     embeddings: &[3.0, 4.0, 4.0, 3.0, -3.0, 4.0],
-//!     sets: &[true, true, true, false, false, false],
+//!     labels: &[true, true, true, false, false, false],
 //!     ..ContrastiveInputs::default()
 //! })?;
 //! // The second has half of the first's labels; the third has none, and is only in the others' denominators.
@@ -81,13 +81,14 @@
 //! a tile of [`Contrastive::tile_bytes`] at most. The exact figure is in the call's [`Plan`](crate::Plan).
 
 use crate::error::Error;
-use crate::losses::reduction::check_setting;
+use crate::losses::reduction::{check_setting, setters};
 
 /// How far below its threshold a Jaccard similarity still counts, so that 3 of 10 is 0.3 in any precision.
 pub(crate) const JACCARD_SLACK: f32 = 1e-6;
 
 /// Which pairs attract one another, and how much. The [module](self) has the formulas.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Weighting {
     /// Similarity-Dissimilarity: the factor `K`, where it stands, and what it is divided by.
     SimDis {
@@ -234,16 +235,21 @@ impl Contrastive {
         Contrastive::new(Weighting::Paired, 0.07)
     }
 
-    /// The same at another temperature.
-    pub fn with_temperature(mut self, temperature: f32) -> Self {
-        self.temperature = temperature;
+    /// The same with rows taken as they are, and not divided by their norm.
+    pub fn without_normalization(mut self) -> Self {
+        self.normalize = false;
         self
     }
 
-    /// The same with another reduction.
-    pub fn with_reduction(mut self, reduction: ContrastiveReduction) -> Self {
-        self.reduction = reduction;
-        self
+    /// Refuses that what names the pairs is missing.
+    pub(crate) fn check_pairs(&self, given: bool) -> Result<(), Error> {
+        if self.weighting == Weighting::Paired && !given {
+            return Err(Error::refused(
+                "self_index",
+                "this loss needs each anchor's pair",
+            ));
+        }
+        Ok(())
     }
 
     /// Checks the settings alone.
@@ -271,4 +277,11 @@ impl Contrastive {
             _ => Ok(()),
         }
     }
+}
+
+setters! {
+    Contrastive:
+    with_temperature, temperature, f32, "another temperature";
+    with_reduction, reduction, ContrastiveReduction, "another reduction";
+    with_tile_bytes, tile_bytes, u64, "room for a larger or smaller tile";
 }

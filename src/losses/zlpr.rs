@@ -27,7 +27,8 @@
 //! [`Plan::scratch_bytes`](crate::Plan) has the number.
 
 use crate::error::Error;
-use crate::losses::reduction::{Reduction, check_reduction, check_setting, with_reduction};
+use crate::losses::reduction::{Reduction, check_reduction, check_setting, setters};
+use crate::losses::takes::{Takes, TargetKind};
 
 /// Which member of the family.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -104,10 +105,17 @@ impl Zlpr {
         Zlpr::of(Form::KlExcess)
     }
 
-    /// The same with label smoothing.
-    pub fn with_smoothing(mut self, eps: f32) -> Self {
-        self.smoothing = eps;
-        self
+    /// What it takes beside logits and targets.
+    pub(crate) fn takes(&self) -> Takes {
+        let (targets, threshold) = match self.form {
+            Form::Hard | Form::Joint { .. } => (TargetKind::Hard, true),
+            Form::Soft => (TargetKind::Soft, true),
+            Form::KlSymmetric { .. } | Form::KlExcess => (TargetKind::Logits, false),
+        };
+        Takes {
+            threshold,
+            ..Takes::targets(targets)
+        }
     }
 
     /// Checks the settings alone.
@@ -135,4 +143,8 @@ impl Zlpr {
     }
 }
 
-with_reduction!(Zlpr);
+setters! {
+    Zlpr:
+    with_smoothing, smoothing, f32, "label smoothing, or another";
+    with_reduction, reduction, Reduction, "another reduction";
+}

@@ -180,13 +180,13 @@ fn with_keys(backend: &str, tolerance: f64) {
                 &ContrastiveInputs {
                     rows: 4,
                     dims: 3,
-                    labels: 4,
+                    classes: 4,
                     embeddings: &wide(&x),
-                    sets: &sets,
+                    labels: &sets,
                     keys: Some(ContrastiveKeys {
                         rows: 5,
                         embeddings: &wide(&keys),
-                        sets: &key_sets,
+                        labels: &key_sets,
                     }),
                     self_index: Some(&index),
                     grad_loss: Some(&upstream),
@@ -306,7 +306,7 @@ fn bad_contrastive_input_is_refused_by_name() {
         (
             good.clone(),
             "--weighting infonce",
-            "self_index: expected each anchor's pair, found none",
+            "self_index: this loss needs each anchor's pair",
         ),
         (
             good.clone().without("labels"),
@@ -341,7 +341,7 @@ fn bad_contrastive_input_is_refused_by_name() {
         (
             good.clone().i64("self_index", &[0; 6]),
             "",
-            "self_index: expected keys beside it, found none",
+            "self_index: needs keys",
         ),
         (
             keys.clone().f32("keys", &[2, 3], &[1.0; 6]),

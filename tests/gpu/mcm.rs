@@ -3,9 +3,9 @@
 use crate::regimes::narrow;
 use crate::{Test, table};
 use libtest_mimic::Failed;
-use wgloss::check::{Data, Graph, Layout, McmCase, McmMode, Targets};
+use wgloss::check::{Data, Graph, Layout, McmCase, McmMode};
 use wgloss::host::{Engine, Gpu, McmRows, Values, Wanted};
-use wgloss::{DType, Hierarchy, Mcm, Reduction};
+use wgloss::{DType, Hierarchy, Mcm, Reduction, Targets};
 
 pub const TESTS: &[Test] = &[
     ("mcm/golden_value", golden),

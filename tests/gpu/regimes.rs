@@ -4,9 +4,9 @@ use crate::{Test, table};
 use libtest_mimic::Failed;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use wgloss::check::{self, Data, Extras, Layout, Mode, Outcome, RowCase, SPARSE, Targets};
+use wgloss::check::{self, Data, Extras, Layout, Mode, Outcome, RowCase, SPARSE};
 use wgloss::host::{self, Gpu};
-use wgloss::{AnyLoss, DType, Reduction, Zlpr, wgpu};
+use wgloss::{AnyLoss, DType, Reduction, Targets, Zlpr, wgpu};
 
 pub const TESTS: &[Test] = &[
     ("regimes/every_length_over_one_workgroup", every_length),

@@ -13,12 +13,14 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 use wgloss::check::{
-    ContrastiveWorkload, HcalWorkload, McmWorkload, Mode, Quantiles, RowWorkload, SPARSE, Targets,
-    Threshold, Timer, Workload,
+    ContrastiveWorkload, HcalWorkload, McmWorkload, Mode, Quantiles, RowWorkload, SPARSE, Timer,
+    Workload,
 };
 use wgloss::host::Gpu;
 use wgloss::losses::contrastive::Weighting;
-use wgloss::{AnyLoss, ContrastiveReduction, DType, Error, ErrorKind, Rowwise, TargetKind};
+use wgloss::{
+    AnyLoss, ContrastiveReduction, DType, Error, ErrorKind, Rowwise, TargetKind, Targets, Threshold,
+};
 
 /// Beside a GPU the reference is timed up to this many elements.
 const MOST_BESIDE: u64 = 1 << 21;

@@ -7,7 +7,7 @@ use crate::tensors::{self, Output, Reals, TensorFile};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::process::ExitCode;
-use wgloss::host::{Embeddings, KeyEmbeddings, Labels, Wanted};
+use wgloss::host::{Embeddings, KeyEmbeddings, LabelSets, Wanted};
 use wgloss::losses::contrastive as kinds;
 use wgloss::{Contrastive, ContrastiveReduction, Error};
 
@@ -240,13 +240,13 @@ impl Sets {
     }
 
     /// The same, borrowed; of no labels, nothing.
-    fn view(&self, labels: usize) -> Labels<'_> {
+    fn view(&self, labels: usize) -> LabelSets<'_> {
         match self {
-            Sets::None => Labels::Flags(&[]),
-            Sets::Flags(..) | Sets::Bits(..) if labels == 0 => Labels::Flags(&[]),
-            Sets::Flags(flags, _) => Labels::Flags(flags),
-            Sets::Bits(words, _) => Labels::Bits(words),
-            Sets::Sparse(offsets, indices) => Labels::Sparse { offsets, indices },
+            Sets::None => LabelSets::Dense(&[]),
+            Sets::Flags(..) | Sets::Bits(..) if labels == 0 => LabelSets::Dense(&[]),
+            Sets::Flags(flags, _) => LabelSets::Dense(flags),
+            Sets::Bits(words, _) => LabelSets::Bits(words),
+            Sets::Sparse(offsets, indices) => LabelSets::Sparse { offsets, indices },
         }
     }
 }

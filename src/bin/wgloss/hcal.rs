@@ -5,8 +5,8 @@ use crate::run::{self, RunArgs};
 use crate::tensors::{self, Numbers, Output, Reals, TensorFile};
 use serde_json::json;
 use std::process::ExitCode;
-use wgloss::host::{BalanceValues, HcalBatch, HcalNoise, Values, Wanted};
-use wgloss::{Error, Levels};
+use wgloss::host::{HcalBatch, Values, Wanted};
+use wgloss::{Error, Levels, Noise};
 
 pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     let (config, seed) = args.settings.hcal()?;
@@ -83,11 +83,11 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         prototypes: &prototypes,
         labels: &labels,
         noise: match seed {
-            Some(seed) => HcalNoise::Seeded(seed),
-            None if given => HcalNoise::Given(&noise),
-            None => HcalNoise::None,
+            Some(seed) => Some(Noise::Seeded(seed)),
+            None if given => Some(Noise::Given(&noise[..])),
+            None => None,
         },
-        balance: BalanceValues::None,
+        balance: None,
         grad_loss: grad_loss.and_then(|values| values.first().copied()),
     };
     let wanted = match output {

@@ -4,9 +4,9 @@ use clap::{Args, ValueEnum};
 use std::fmt;
 use wgloss::losses::hcal::Aggregation;
 use wgloss::losses::wdl::{Form, PairWeights, Phi, Prediction};
-use wgloss::reference::Permutation;
 use wgloss::{
-    AnyLoss, Asl, Balance, Bce, Dice, Error, Focal, Hcal, Hill, Mcm, Reduction, Rowwise, Wdl, Zlpr,
+    AnyLoss, Asl, Balance, Bce, Dice, Error, Focal, Hcal, Hill, Mcm, Order, Reduction, Rowwise,
+    Scope, Wdl, Zlpr,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -525,10 +525,13 @@ impl Settings {
     }
 
     /// The permutation that a seed makes.
-    pub fn seed(&self) -> Option<Permutation<'static>> {
-        self.seed.map(|seed| Permutation::Seeded {
+    pub fn seed(&self) -> Option<Order<&'static [u32], u64>> {
+        self.seed.map(|seed| Order::Seeded {
             seed,
-            per_row: self.seed_per_row,
+            scope: match self.seed_per_row {
+                true => Scope::Row,
+                false => Scope::Batch,
+            },
         })
     }
 

@@ -3,10 +3,10 @@
 use crate::losses::{Given, Loss};
 use crate::run::grad_loss;
 use crate::tensors::{Reals, TensorFile, place};
-use wgloss::host::{Labels, Rows, Thresholds, Values};
+use wgloss::host::{Dense, Rows, Values};
 use wgloss::losses::wdl::Form;
-use wgloss::reference::Permutation;
-use wgloss::{AnyLoss, Error, Reduction, Rowwise, TargetKind, Wdl};
+use wgloss::reference::check_sparse;
+use wgloss::{AnyLoss, Error, Order, Reduction, Rowwise, TargetKind, Wdl};
 
 /// Most rows of logits without labels: no data of the file stands behind their number, and each gets a loss.
 const MOST_EMPTY_ROWS: usize = 1 << 24;
@@ -54,7 +54,7 @@ struct WdlTensors {
     /// As it lies in the file; `None` for a seed or no permutation.
     order: Option<Vec<u32>>,
     per_row: bool,
-    seed: Option<Permutation<'static>>,
+    seed: Option<Order<&'static [u32], u64>>,
     theta: Option<Vec<f32>>,
     theta_shape: Vec<usize>,
     theta0: Option<f32>,
@@ -67,7 +67,7 @@ impl RowTensors {
         file: &TensorFile,
         loss: Loss,
         config: &AnyLoss,
-        seed: Option<Permutation<'static>>,
+        seed: Option<Order<&'static [u32], u64>>,
     ) -> Result<Self, Error> {
         let (rows, cols) = match *file.shape("logits")? {
             [rows, cols] => (rows, cols),
@@ -117,9 +117,9 @@ impl RowTensors {
             sample_weight: floats("sample_weight", rows)?,
             class_weight: floats("class_weight", cols)?,
             threshold,
-            wdl: match config.wdl() {
-                Some(config) => read_wdl(file, &config, seed, rows, cols)?,
-                None => WdlTensors::default(),
+            wdl: match config {
+                AnyLoss::Wdl(config) => read_wdl(file, config, seed, rows, cols)?,
+                _ => WdlTensors::default(),
             },
             grad_loss,
         })
@@ -143,10 +143,13 @@ impl RowTensors {
     /// The same, borrowed.
     pub fn rows(&self) -> Rows<'_> {
         let labels = match &self.targets {
-            Targets::Flags(flags) => Labels::Flags(flags),
-            Targets::Reals(reals) => Labels::Values(reals.values()),
-            Targets::Bits(words) => Labels::Bits(words),
-            Targets::Sparse(offsets, indices) => Labels::Sparse { offsets, indices },
+            Targets::Flags(flags) => wgloss::Targets::Dense(Dense::Flags(flags)),
+            Targets::Reals(reals) => wgloss::Targets::Dense(Dense::Values(reals.values())),
+            Targets::Bits(words) => wgloss::Targets::Bits(&words[..]),
+            Targets::Sparse(offsets, indices) => wgloss::Targets::Sparse {
+                offsets: &offsets[..],
+                indices: &indices[..],
+            },
         };
         Rows {
             class_mask: self.class_mask.as_deref(),
@@ -154,15 +157,15 @@ impl RowTensors {
             sample_weight: self.sample_weight.as_deref(),
             class_weight: self.class_weight.as_deref(),
             threshold: self.threshold.as_ref().map(|t| match t.shared {
-                Shared::Batch => Thresholds::Batch(t.values[0]),
-                Shared::Row => Thresholds::Row(&t.values),
-                Shared::Label => Thresholds::Label(&t.values),
+                Shared::Batch => wgloss::Threshold::Batch(&t.values[..]),
+                Shared::Row => wgloss::Threshold::Row(&t.values[..]),
+                Shared::Label => wgloss::Threshold::Label(&t.values[..]),
             }),
             permutation: match (&self.wdl.order, self.wdl.seed) {
-                (_, Some(seed)) => seed,
-                (Some(order), None) if self.wdl.per_row => Permutation::PerRow(order),
-                (Some(order), None) => Permutation::Batch(order),
-                (None, None) => Permutation::None,
+                (_, Some(seed)) => Some(seed),
+                (Some(order), None) if self.wdl.per_row => Some(Order::PerRow(&order[..])),
+                (Some(order), None) => Some(Order::Batch(&order[..])),
+                (None, None) => None,
             },
             theta: self.wdl.theta.as_deref(),
             theta0: self.wdl.theta0,
@@ -264,7 +267,7 @@ fn read_targets(
                     return Err(Error::shape("target_indices", "one dimension", found));
                 }
             };
-            check_sparse(&offsets, &indices, cols)?;
+            check_sparse(rows, cols, &offsets, &indices)?;
             Ok(Targets::Sparse(offsets, indices))
         }
         _ => {
@@ -315,42 +318,15 @@ fn hard(tensor: &str, values: Values<'_>, loss: Loss, cols: usize) -> Result<Vec
     values.to_f64().into_iter().enumerate().map(flag).collect()
 }
 
-/// Checks that offsets begin at 0, do not fall and end with the indices, and that these are labels.
-fn check_sparse(offsets: &[u32], indices: &[u32], cols: usize) -> Result<(), Error> {
-    let bad = |at: usize, expected: String| {
-        let found = format!("{} at [{at}]", offsets[at]);
-        Err(Error::value("target_offsets", expected, found))
-    };
-    if offsets[0] != 0 {
-        return bad(0, "0 as the first value".into());
-    }
-    if let Some(at) = offsets.windows(2).position(|pair| pair[0] > pair[1]) {
-        let before = offsets[at];
-        return bad(at + 1, format!("values that do not fall ({before} before)"));
-    }
-    let last = offsets.len() - 1;
-    if offsets[last] as usize != indices.len() {
-        let expected = format!("{} (all target_indices) as the last value", indices.len());
-        return bad(last, expected);
-    }
-    match indices.iter().position(|label| *label as usize >= cols) {
-        None => Ok(()),
-        Some(at) => Err(Error::value(
-            "target_indices",
-            format!("labels below {cols}"),
-            format!("{} at [{at}]", indices[at]),
-        )),
-    }
-}
-
 /// Permutation and weights of WDL. Weights that are not in the file are those of a theta of zeros, which has a gradient.
 fn read_wdl(
     file: &TensorFile,
     config: &Wdl,
-    seed: Option<Permutation<'static>>,
+    seed: Option<Order<&'static [u32], u64>>,
     rows: usize,
     cols: usize,
 ) -> Result<WdlTensors, Error> {
+    let seed = seed.filter(|_| config.form == Form::Adjacent);
     let mut wdl = WdlTensors {
         seed,
         ..WdlTensors::default()

@@ -8,11 +8,10 @@ use crate::device::context::Context;
 use crate::device::prepared::Prepared;
 use crate::device::tensor::DType;
 use crate::error::Error;
-use crate::kernels::rows::call::{self, Gradient, RowInputs, RowOutputs};
-use crate::kernels::rows::permutation::Permutation;
-use crate::losses::labels::{Order, Scope, TargetKind, TargetNames, Targets, Threshold};
+use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
+use crate::losses::labels::{Order, Seed, TargetNames, Targets, Threshold};
 use crate::losses::reduction::Reduction;
-use crate::losses::wdl::Wdl;
+use crate::losses::takes::TargetKind;
 use crate::losses::zlpr::{self, Zlpr};
 use crate::reference;
 use crate::rowwise::{AnyLoss, Rowwise};
@@ -150,16 +149,18 @@ impl RowCase {
             mask: mask.as_deref(),
             sample_weight: sample_weight.as_deref(),
             class_weight: class_weight.as_deref(),
-            threshold: reference_threshold(self.threshold, threshold.as_deref()),
-            permutation: match self.wdl.order {
-                None => reference::Permutation::None,
-                Some(Order::Batch(())) => reference::Permutation::Batch(&order),
-                Some(Order::PerRow(())) => reference::Permutation::PerRow(&order),
-                Some(Order::Seeded { scope, .. }) => reference::Permutation::Seeded {
+            threshold: self
+                .threshold
+                .zip(threshold.as_deref())
+                .map(|(form, values)| form.map(|()| values)),
+            permutation: self.wdl.order.map(|form| match form {
+                Order::Batch(()) => Order::Batch(&order[..]),
+                Order::PerRow(()) => Order::PerRow(&order[..]),
+                Order::Seeded { scope, .. } => Order::Seeded {
                     seed: self.order_seed(),
-                    per_row: scope == Scope::Row,
+                    scope,
                 },
-            },
+            }),
             theta: theta.as_deref(),
             theta0: theta0.and_then(|t: Vec<T>| t.first().copied()),
             grad_loss: grad_loss.as_deref(),
@@ -175,17 +176,10 @@ pub(super) fn plain_form(loss: &AnyLoss) -> TargetForm {
     }
 }
 
-/// The settings of WDL, the one loss that takes an order and weights to learn.
-pub(super) fn wdl_of(loss: &AnyLoss) -> Option<Wdl> {
-    match loss {
-        AnyLoss::Wdl(config) => Some(*config),
-        _ => None,
-    }
-}
-
-/// Shape of the weights that WDL learns.
+/// Shape of the weights that a loss learns.
 pub(super) fn theta_shape(loss: &AnyLoss, cols: usize) -> (usize, usize) {
-    wdl_of(loss).map_or((0, 0), |config| config.theta_shape(cols))
+    let theta = loss.takes().theta;
+    theta.map_or((0, 0), |shape| shape.of(cols))
 }
 
 /// Numbers of the loss, and of the gradient to it.
@@ -193,21 +187,6 @@ pub(super) fn loss_len(loss: &AnyLoss, rows: usize) -> usize {
     match loss.reduction() {
         Reduction::None => rows,
         Reduction::Sum | Reduction::Mean | Reduction::MeanOver(_) => 1,
-    }
-}
-
-/// A threshold for the reference.
-pub(super) fn reference_threshold<T: Copy>(
-    form: Option<Threshold<()>>,
-    values: Option<&[T]>,
-) -> reference::Threshold<'_, T> {
-    match (form, values) {
-        (Some(Threshold::Batch(())), Some([one])) => reference::Threshold::Scalar(*one),
-        (Some(Threshold::Row(())), Some(values)) => reference::Threshold::PerRow(values),
-        (Some(Threshold::Label(())), Some(values)) => reference::Threshold::PerLabel(values),
-        (Some(Threshold::Batch(())), Some(_)) | (Some(_), None) | (None, _) => {
-            reference::Threshold::None
-        }
     }
 }
 
@@ -220,35 +199,25 @@ pub(super) fn prepare(
     cx: &Context,
     t: &Tensors,
 ) -> Result<Prepared, Error> {
-    let seeded = |seed, scope| Permutation::Seeded {
-        seed,
-        per_row: scope == Scope::Row,
-        advance: false,
-    };
     let inputs = RowInputs {
         logits: t.get("logits")?,
-        targets: match t.labels(TargetNames::TARGETS)? {
-            Targets::Dense(values) => call::Targets::Dense(values),
-            Targets::Bits(words) => call::Targets::Bits(words),
-            Targets::Sparse { offsets, indices } => call::Targets::Sparse { offsets, indices },
-        },
+        targets: t.labels(TargetNames::TARGETS)?,
         class_mask: t.find("class_mask"),
         mask: t.find("mask"),
         sample_weight: t.find("sample_weight"),
         class_weight: t.find("class_weight"),
         threshold: threshold
             .zip(t.find("threshold"))
-            .map(|(form, values)| match form {
-                Threshold::Batch(()) => call::Threshold::Batch(values),
-                Threshold::Row(()) => call::Threshold::Row(values),
-                Threshold::Label(()) => call::Threshold::Label(values),
-            }),
+            .map(|(form, values)| form.map(|()| values)),
         permutation: order
             .zip(t.find("permutation"))
             .map(|(form, values)| match form {
-                Order::Batch(()) => Permutation::Batch(values),
-                Order::PerRow(()) => Permutation::PerRow(values),
-                Order::Seeded { scope, .. } => seeded(values, scope),
+                Order::Batch(()) => Order::Batch(values),
+                Order::PerRow(()) => Order::PerRow(values),
+                Order::Seeded { scope, .. } => Order::Seeded {
+                    seed: Seed::fixed(values),
+                    scope,
+                },
             }),
         theta: t.find("theta"),
         theta0: t.find("theta0"),

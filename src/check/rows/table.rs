@@ -3,12 +3,13 @@
 
 use crate::check::case::{Data, Depth, Layout};
 use crate::check::numbers::SPARSE;
-use crate::check::rows::case::{Extras, Mode, RowCase, WdlCase, wdl_of};
+use crate::check::rows::case::{Extras, Mode, RowCase, WdlCase};
 use crate::device::tensor::DType;
 use crate::losses::bce::Bce;
-use crate::losses::labels::{Order, Scope, TargetKind, Targets, Threshold};
+use crate::losses::labels::{Order, Scope, Targets, Threshold};
 use crate::losses::per_label::{Asl, Dice, Focal, Hill};
 use crate::losses::reduction::Reduction;
+use crate::losses::takes::TargetKind;
 use crate::losses::wdl::{self, PairWeights, Phi, Prediction, Wdl};
 use crate::losses::zlpr::Zlpr;
 use crate::rowwise::{AnyLoss, Rowwise};
@@ -246,7 +247,7 @@ pub fn row_cases(depth: Depth) -> Vec<RowCase> {
         let all = [DType::F32, DType::F16, DType::Bf16];
         // The kernels of WDL that know element types are the same in all of its forms, which take turns.
         let dtypes = match depth {
-            Depth::Sample if wdl_of(&loss).is_some() => &all[i % 3..=i % 3],
+            Depth::Sample if loss.takes().theta.is_some() => &all[i % 3..=i % 3],
             Depth::Sample | Depth::Every | Depth::Full => &all[..],
         };
         for &dtype in dtypes {

@@ -3,17 +3,15 @@
 use crate::check::measure::{Fill, Reference, Work, Workload, check_shape};
 use crate::check::numbers::{TargetForm, encode, form_type, rounded};
 use crate::check::rng::Rng;
-use crate::check::rows::case::{
-    Mode, loss_len, plain_form, prepare, reference_threshold, theta_shape, wdl_of,
-};
+use crate::check::rows::case::{Mode, loss_len, plain_form, prepare, theta_shape};
 use crate::check::tensors::Tensors;
 use crate::device::plan::Plan;
 use crate::device::tensor::DType;
 use crate::error::Error;
 use crate::host::Gpu;
 use crate::kernels::shader::cache_words;
-use crate::losses::labels::{Order, Scope, TargetKind, TargetNames, Targets, Threshold};
-use crate::losses::wdl;
+use crate::losses::labels::{Order, Scope, TargetNames, Targets, Threshold};
+use crate::losses::takes::TargetKind;
 use crate::reference;
 use crate::rowwise::{AnyLoss, Rowwise};
 use std::hint::black_box;
@@ -150,12 +148,12 @@ impl RowWorkload {
             Some(_) if has("gradient") => all,
             Some(_) => rows * self.cols.saturating_sub(kept) as u64,
         };
-        let (columns, stages, planes) = match wdl_of(&self.loss) {
+        let (columns, stages, planes) = match self.loss.takes().theta {
             None if has("columns") => (all, 1, 0),
             None => (0, 1, 0),
             // e is written and read, c too and for the gradient to theta once more, h written and read twice.
-            Some(config) => {
-                let (sets, len) = config.theta_shape(self.cols);
+            Some(shape) => {
+                let (sets, len) = shape.of(self.cols);
                 let gradient = u64::from(self.gradient().is_some());
                 let weights = (self.rows * sets * len) as u64;
                 let planes = all * (2 + 3 * gradient) + weights * (2 + gradient);
@@ -210,7 +208,7 @@ impl RowWorkload {
         if self.order().is_some() {
             put("permutation", DType::U32, (1, 2))?;
         }
-        if wdl_of(&self.loss).is_some() {
+        if self.loss.takes().theta.is_some() {
             let shape = theta_shape(&self.loss, cols);
             put("theta", DType::F32, shape)?;
             if gradient.is_some() {
@@ -220,14 +218,12 @@ impl RowWorkload {
         Ok(all)
     }
 
-    /// The order of the adjacent form of WDL.
+    /// The order of the labels, where the loss needs one.
     fn order(&self) -> Option<Order<(), ()>> {
-        let config = wdl_of(&self.loss)?;
-        let seeded = Order::Seeded {
+        self.loss.takes().permutation.then_some(Order::Seeded {
             seed: (),
             scope: Scope::Batch,
-        };
-        (config.form == wdl::Form::Adjacent).then_some(seeded)
+        })
     }
 
     /// Brings the logits, in place of which stands `logits` where the call overwrites them, and the targets to the device.
@@ -338,17 +334,18 @@ impl Workload for RowWorkload {
     fn on_host(&self) -> Result<Reference, Error> {
         let data = self.numbers()?;
         let (bench, thresholds) = (*self, self.thresholds());
+        let order = self.order().map(|_| Order::Seeded {
+            seed: 0,
+            scope: Scope::Batch,
+        });
         Ok(Box::new(move || {
             let out = bench.loss.reference(&reference::RowInputs::<f64> {
                 rows: bench.rows,
                 cols: bench.cols,
                 logits: &data.logits,
                 targets: &data.targets,
-                threshold: reference_threshold(bench.threshold, Some(&thresholds)),
-                permutation: reference::Permutation::Seeded {
-                    seed: 0,
-                    per_row: false,
-                },
+                threshold: bench.threshold.map(|form| form.map(|()| &thresholds[..])),
+                permutation: order,
                 ..reference::RowInputs::default()
             })?;
             Ok(black_box(out).loss.first().copied().unwrap_or(0.0))

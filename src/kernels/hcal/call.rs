@@ -4,10 +4,12 @@ use crate::device::context::Context;
 use crate::device::prepared::Prepared;
 use crate::device::tensor::Tensor;
 use crate::error::Error;
-use crate::kernels::balance::BalanceState;
 use crate::kernels::hcal::plan;
+use crate::kernels::on_device::OnDevice;
+use crate::losses::balance::BalanceState;
 use crate::losses::hcal::Hcal;
 use crate::losses::hierarchy::Levels;
+use crate::losses::labels::{Noise, Seed};
 
 impl Hcal {
     /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
@@ -18,31 +20,12 @@ impl Hcal {
     pub fn prepare(
         &self,
         cx: &Context,
-        levels: &Levels,
         inputs: &HcalInputs<'_>,
         outputs: &HcalOutputs<'_>,
     ) -> Result<Prepared, Error> {
         self.check()?;
-        plan::prepare(cx, self, levels, inputs, outputs)
+        plan::prepare(cx, self, inputs, outputs)
     }
-}
-
-/// The perturbation of the prototypes.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum Noise<'a> {
-    /// None: validation, or an ablation.
-    #[default]
-    None,
-    /// f32 `[C_k, D]` for each level: what is added to the unit prototypes.
-    Given(&'a [Tensor<'a>]),
-    /// u32 `[2]`: low and high half of a seed. What it gives is that of
-    /// [`reference::perturbation`](crate::reference::perturbation), bit for bit.
-    Seeded {
-        /// The seed.
-        seed: Tensor<'a>,
-        /// Whether the call adds 1 to the seed when it is done, so that the call recorded once draws anew each time.
-        advance: bool,
-    },
 }
 
 /// What HCAL reads. Everything lies on the device; no value of it is read back.
@@ -54,12 +37,12 @@ pub struct HcalInputs<'a> {
     pub prototypes: &'a [Tensor<'a>],
     /// u32 `[m, B]`: a row for each level; [`Levels::NONE`] where there is no label. Needed for losses.
     pub labels: Option<Tensor<'a>>,
-    /// u32 `[words_len]`: what [`Levels::words`] gave. Needed with [`Aggregation::Tree`](crate::losses::hcal::Aggregation::Tree) and for violations.
-    pub levels: Option<Tensor<'a>>,
-    /// The perturbation.
-    pub noise: Noise<'a>,
-    /// State or parameters of the balance.
-    pub balance: BalanceState<'a>,
+    /// The levels.
+    pub levels: OnDevice<'a, Levels>,
+    /// The perturbation of the prototypes, f32; absent: none, for validation or an ablation.
+    pub noise: Option<Noise<&'a [Tensor<'a>], Seed<Tensor<'a>>>>,
+    /// State or parameters of the balance, as [`BalanceInputs::state`](crate::BalanceInputs::state).
+    pub balance: Option<BalanceState<Tensor<'a>>>,
     /// Upstream gradient, f32 `[1]`; absent: 1.
     pub grad_loss: Option<Tensor<'a>>,
 }

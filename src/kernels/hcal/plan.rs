@@ -8,7 +8,7 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, ErrorKind};
 use crate::kernels::balance as balance_steps;
 use crate::kernels::balance::{Bound, check_state};
-use crate::kernels::hcal::call::{HcalInputs, HcalOutputs, Noise};
+use crate::kernels::hcal::call::{HcalInputs, HcalOutputs};
 use crate::kernels::shader::Program;
 use crate::kernels::steps::{
     Scratch, Steps, bind_all, bind_any, bind_rows, check_apart, real_kind, rows_per_binding, word,
@@ -16,6 +16,7 @@ use crate::kernels::steps::{
 use crate::losses::balance::Balance;
 use crate::losses::hcal::{Aggregation, Hcal};
 use crate::losses::hierarchy::Levels;
+use crate::losses::labels::{AfterCall, Noise};
 use bytemuck::{Pod, Zeroable};
 
 /// Mirror of `IndexParams` in shaders/hcal/index.wgsl, which says what each is.
@@ -149,12 +150,8 @@ fn check_each(
     Ok(())
 }
 
-fn check(
-    config: &Hcal,
-    levels: &Levels,
-    inputs: &HcalInputs<'_>,
-    outputs: &HcalOutputs<'_>,
-) -> Result<(), Error> {
+fn check(config: &Hcal, inputs: &HcalInputs<'_>, outputs: &HcalOutputs<'_>) -> Result<(), Error> {
+    let levels = inputs.levels.host;
     let (samples, dim, m) = (inputs.features.rows(), inputs.features.cols(), levels.len());
     let wants = wants(outputs);
     inputs.features.check("features", FLOATS)?;
@@ -173,39 +170,26 @@ fn check(
             labels.check_shape("labels", m, samples)?;
             read.push(("labels".into(), labels));
         }
-        (None, true) => return Err(Error::value("labels", "labels beside losses", "none")),
+        (None, true) => return Err(Error::refused("labels", "needed to compute losses")),
         (None, false) => {}
     }
-    let parents =
-        wants.losses && config.aggregation == Aggregation::Tree || outputs.violations.is_some();
-    match inputs.levels {
-        Some(tensor) => {
-            tensor.check("levels", &[DType::U32])?;
-            tensor.check_len("levels", levels.words_len())?;
-            read.push(("levels".into(), tensor));
-        }
-        None if parents && m > 1 => {
-            return Err(Error::value(
-                "levels",
-                "the words of the levels, for trees and violations",
-                "none",
-            ));
-        }
-        None => {}
-    }
+    read.push(("levels".into(), inputs.levels.words));
     match inputs.noise {
-        Noise::None => {}
-        Noise::Given(noise) => {
+        None => {}
+        Some(Noise::Given(noise)) => {
             check_each("noise", noise, &[DType::F32], levels, dim)?;
             for (k, tensor) in noise.iter().enumerate() {
                 read.push((format!("noise_{}", k + 1), *tensor));
             }
         }
-        Noise::Seeded { seed, advance } => {
-            seed.check("seed", &[DType::U32])?;
-            seed.check_len("seed", 2)?;
-            let list = if advance { &mut written } else { &mut read };
-            list.push(("seed".into(), seed));
+        Some(Noise::Seeded(seed)) => {
+            seed.words.check("seed", &[DType::U32])?;
+            seed.words.check_len("seed", 2)?;
+            let list = match seed.after {
+                AfterCall::Advance => &mut written,
+                AfterCall::Keep => &mut read,
+            };
+            list.push(("seed".into(), seed.words));
         }
     }
     if let Some((name, tensor, writes)) = check_state(&config.balance, m, &inputs.balance)? {
@@ -218,10 +202,9 @@ fn check(
         read.push(("grad_loss".into(), grad_loss));
     }
     if outputs.grad_log_variances.is_some() && config.balance != Balance::Uncertainty {
-        return Err(Error::value(
+        return Err(Error::refused(
             "grad_log_variances",
-            "uncertainty weighting",
-            "another balance",
+            "uncertainty weighting alone has one",
         ));
     }
     for (name, tensor, len, dtype) in [
@@ -259,7 +242,7 @@ fn check(
         written.push(("predictions".into(), predictions));
     }
     if !wants.losses && !wants.predictions {
-        return Err(Error::value("outputs", "at least one", "none"));
+        return Err(Error::refused("outputs", "at least one is needed"));
     }
     check_apart(&written, &read)
 }
@@ -298,7 +281,7 @@ impl<'a> Level<'a> {
                 prototypes_offset,
                 noise_offset: noise_offset + self.params.noise_offset,
                 result_offset,
-                result_stride: self.grad.map_or(0, |t| t.stride() as u32),
+                result_stride: self.grad.map_or(0, |t| t.row_stride() as u32),
                 ..self.params
             };
             all.push((params, [prototypes, noise, grad]));
@@ -414,12 +397,11 @@ fn part<'a>(at: u32, words: usize) -> Bind<'a> {
 pub(super) fn prepare(
     cx: &Context,
     config: &Hcal,
-    levels: &Levels,
     inputs: &HcalInputs<'_>,
     outputs: &HcalOutputs<'_>,
 ) -> Result<Prepared, Error> {
-    check(config, levels, inputs, outputs)?;
-    let mut call = Call::new(cx, config, levels, inputs, outputs)?;
+    check(config, inputs, outputs)?;
+    let mut call = Call::new(cx, config, inputs.levels.host, inputs, outputs)?;
     call.lengths()?;
     if call.wants.losses {
         call.index(inputs)?;
@@ -430,9 +412,9 @@ pub(super) fn prepare(
     if call.wants.predictions && call.samples > 0 {
         call.predictions(outputs)?;
     }
-    if let (Noise::Seeded { advance: true, .. }, Some((bind, counters_offset))) =
-        (inputs.noise, call.seed)
-    {
+    let advance =
+        matches!(inputs.noise, Some(Noise::Seeded(seed)) if seed.after == AfterCall::Advance);
+    if let Some((bind, counters_offset)) = call.seed.filter(|_| advance) {
         let params = IndexParams {
             counters_offset,
             ..IndexParams::zeroed()
@@ -463,8 +445,8 @@ impl<'a, 'c> Call<'a, 'c> {
         let tree = config.aggregation == Aggregation::Tree;
         let (features_bind, features_offset) = bind_all("features", &features, caps)?;
         let seed = match inputs.noise {
-            Noise::Seeded { seed, .. } => Some(bind_all("seed", &seed, caps)?),
-            Noise::None | Noise::Given(_) => None,
+            Some(Noise::Seeded(seed)) => Some(bind_all("seed", &seed.words, caps)?),
+            Some(Noise::Given(_)) | None => None,
         };
 
         let mut scratch = Scratch::default();
@@ -493,9 +475,9 @@ impl<'a, 'c> Call<'a, 'c> {
         for (k, &count) in classes.classes().iter().enumerate() {
             let prototypes = inputs.prototypes[k];
             let (noise, noise_kind) = match inputs.noise {
-                Noise::None => (None, 0),
-                Noise::Given(noise) => (Some(noise[k]), 1),
-                Noise::Seeded { .. } => (None, 2),
+                None => (None, 0),
+                Some(Noise::Given(noise)) => (Some(noise[k]), 1),
+                Some(Noise::Seeded(_)) => (None, 2),
             };
             let grad = outputs.grad_prototypes.map(|grads| grads[k]);
             let mut window = count;
@@ -546,13 +528,13 @@ impl<'a, 'c> Call<'a, 'c> {
                     level: k as u32,
                     levels: m as u32,
                     features_offset,
-                    features_stride: features.stride() as u32,
+                    features_stride: features.row_stride() as u32,
                     features_kind: real_kind(features.dtype()),
-                    prototypes_stride: prototypes.stride() as u32,
+                    prototypes_stride: prototypes.row_stride() as u32,
                     prototypes_kind: real_kind(prototypes.dtype()),
                     noise_kind,
                     noise_offset: seed.map_or(0, |(_, offset)| offset),
-                    noise_stride: noise.map_or(0, |t| t.stride() as u32),
+                    noise_stride: noise.map_or(0, |t| t.row_stride() as u32),
                     feature_lengths_at,
                     prototype_lengths_at: prototype_lengths_at[k],
                     at: at(k),
@@ -584,9 +566,9 @@ impl<'a, 'c> Call<'a, 'c> {
             levels,
             features: features_bind,
             seed,
-            parents: match &inputs.levels {
-                Some(tensor) if classes.words_len() > 0 => bind_all("levels", tensor, caps)?,
-                _ => (NONE, 0),
+            parents: match classes.words_len() {
+                0 => (NONE, 0),
+                _ => bind_all("levels", &inputs.levels.words, caps)?,
             },
             grad_features: bind_any("grad_features", outputs.grad_features, caps)?,
             state: Bind::Scratch {
@@ -709,7 +691,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 (1.., Some((means, grad))) => (means, (grad, 0, self.dim)),
                 _ => {
                     let (bind, offset) = self.grad_features.unwrap_or((NONE, 0));
-                    let stride = outputs.grad_features.map_or(0, |t| t.stride());
+                    let stride = outputs.grad_features.map_or(0, |t| t.row_stride());
                     (NONE, (bind, offset, stride))
                 }
             };
@@ -823,7 +805,7 @@ impl<'a, 'c> Call<'a, 'c> {
             let params = |level: &Level<'a>, add: bool| HcalParams {
                 add: u32::from(add),
                 result_offset,
-                result_stride: grad.stride() as u32,
+                result_stride: grad.row_stride() as u32,
                 ..level.params
             };
             let steps = &mut self.steps;
@@ -906,7 +888,7 @@ impl<'a, 'c> Call<'a, 'c> {
         let (labels, offset, stride) = match &outputs.predictions {
             Some(tensor) => {
                 let (bind, offset) = bind_all("predictions", tensor, self.caps)?;
-                (bind, offset, tensor.stride())
+                (bind, offset, tensor.row_stride())
             }
             None => (kept, 0, samples),
         };

@@ -8,29 +8,31 @@ use crate::device::plan::{Step, fold};
 use crate::device::prepared as call;
 use crate::device::prepared::{Bind, Draft, Prepared};
 use crate::device::tensor::{DType, Tensor};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::kernels::shader::{Kernel, Module, Program};
-use crate::kernels::steps::{bind_all, bind_rows, rows_per_binding, word};
+use crate::kernels::steps::{bind_all, bind_rows, check_apart, rows_per_binding, word};
+use crate::losses::labels::{AfterCall, Seed};
 use bytemuck::{Pod, Zeroable};
 
-/// The order of the labels in the adjacent form of [WDL](crate::losses::wdl).
+/// Seeded permutations in a tensor of your own, to look at or to share between calls: row `r` of it becomes that of
+/// `0..L` for the seed and `r`, by [`reference::permutation`](crate::reference::permutation())'s algorithm.
+///
+/// One dispatch for each window of rows that a binding reaches, and one to advance the seed. No scratch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permutations;
+
+/// What [`Permutations`] reads.
 #[derive(Clone, Copy, Debug)]
-pub enum Permutation<'a> {
-    /// u32 `[L]`: one permutation of `0..L` for all rows. The values lie on the device and are not checked: one that is
-    /// no label is in no difference; with repeats the result means nothing, but nothing else is read or written.
-    Batch(Tensor<'a>),
-    /// u32 `[B, L]`: one for each row.
-    PerRow(Tensor<'a>),
-    /// Made on the device, by [`reference::permutation`](crate::reference::permutation)'s algorithm.
-    Seeded {
-        /// u32 `[2]`: low and high word of the seed.
-        seed: Tensor<'a>,
-        /// One for each row, made with the row's number; else that of row 0 for all.
-        per_row: bool,
-        /// Adds 1 to the seed when the call is done, so that the next time it is recorded it has other permutations,
-        /// with nothing uploaded.
-        advance: bool,
-    },
+pub struct PermutationInputs<'a> {
+    /// u32 `[2]`, the low word first.
+    pub seed: Seed<Tensor<'a>>,
+}
+
+/// What [`Permutations`] writes.
+#[derive(Clone, Copy, Debug)]
+pub struct PermutationOutputs<'a> {
+    /// u32 `[R, L]`.
+    pub permutation: Tensor<'a>,
 }
 
 /// Mirror of `PermutationParams` in shaders/wdl/permutation.wgsl.
@@ -51,29 +53,28 @@ struct PermutationParams {
     pad2: u32,
 }
 
-/// Prepares a call that writes seeded permutations: row `r` of `output`, u32 `[R, L]`, becomes that of `0..L` for
-/// `seed` (u32 `[2]`, low word first) and `r`. With `advance` it adds 1 to the seed afterwards.
-///
-/// One dispatch for each window of rows that a binding reaches, and one to advance. No scratch.
-///
-/// # Errors
-/// Element types, shapes, buffers, overlap, limits of the device.
-pub fn permutation(
-    cx: &Context,
-    seed: Tensor<'_>,
-    output: Tensor<'_>,
-    advance_seed: bool,
-) -> Result<Prepared, Error> {
-    check_seed(&seed)?;
-    output.check("permutation", &[DType::U32])?;
-    if seed.overlaps(&output) {
-        return Err(Error::new(
-            ErrorKind::Buffer,
-            "permutation",
-            "memory apart from seed",
-            "an overlap",
-        ));
+impl Permutations {
+    /// Checks the call and makes what it needs.
+    ///
+    /// # Errors
+    /// Element types, shapes, buffers, overlap, limits of the device.
+    pub fn prepare(
+        &self,
+        cx: &Context,
+        inputs: &PermutationInputs<'_>,
+        outputs: &PermutationOutputs<'_>,
+    ) -> Result<Prepared, Error> {
+        check_seed(&inputs.seed.words)?;
+        outputs.permutation.check("permutation", &[DType::U32])?;
+        check_apart(
+            &[("permutation", outputs.permutation)],
+            &[("seed", inputs.seed.words)],
+        )?;
+        build(cx, inputs.seed, outputs.permutation)
     }
+}
+
+fn build(cx: &Context, seed: Seed<Tensor<'_>>, output: Tensor<'_>) -> Result<Prepared, Error> {
     let caps = cx.caps();
     let kernel = |entry| Kernel {
         module: Module {
@@ -93,16 +94,16 @@ pub fn permutation(
         let (bind, at) = bind_rows(&output, first, count, caps);
         drafts.push(draft(
             kernel("permutation"),
-            seed,
-            (bind, at, output.stride() as u32),
+            seed.words,
+            (bind, at, output.row_stride() as u32),
             (first as u32, count as u32),
             cols,
             caps,
         )?);
     }
     let windows = drafts.len().max(1);
-    if advance_seed {
-        drafts.push(advance(kernel("advance"), seed, caps)?);
+    if seed.after == AfterCall::Advance {
+        drafts.push(advance(kernel("advance"), seed.words, caps)?);
     }
     call::build(cx, drafts, 0, windows)
 }

@@ -8,7 +8,7 @@ use crate::device::prepared as call;
 use crate::device::prepared::{Bind, Draft, Prepared};
 use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, ErrorKind};
-use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs, Targets, Threshold};
+use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
 use crate::kernels::rows::table::RowSpec;
 use crate::kernels::rows::wdl::Stages;
 use crate::kernels::shader::{
@@ -17,6 +17,7 @@ use crate::kernels::shader::{
 use crate::kernels::steps::{
     ABSENT, Scratch, bind_all, bind_bytes, bind_rows, rows_per_binding, word,
 };
+use crate::losses::labels::{TargetNames, Targets, Threshold};
 use crate::losses::reduction::Reduction;
 use bytemuck::{Pod, Zeroable};
 
@@ -195,7 +196,7 @@ impl Shape {
     }
 }
 
-fn target_storage(targets: &Targets<'_>) -> TargetStorage {
+fn target_storage(targets: &Targets<Tensor<'_>>) -> TargetStorage {
     match targets {
         Targets::Bits(_) => TargetStorage::Bits,
         Targets::Sparse { .. } => TargetStorage::Csr,
@@ -474,7 +475,11 @@ pub(crate) fn build(
     let mut by_rows = vec![("logits", logits)];
     let sparse = match inputs.targets {
         Targets::Dense(t) | Targets::Bits(t) => {
-            by_rows.push((inputs.targets.name(spec.loss), t));
+            let names = match parts.targets_are_logits {
+                true => TargetNames::OTHER,
+                false => TargetNames::TARGETS,
+            };
+            by_rows.push((inputs.targets.name(names), t));
             None
         }
         Targets::Sparse { offsets, indices } => Some((offsets, indices)),
@@ -576,7 +581,7 @@ pub(crate) fn build(
             inputs.class_mask,
             inputs.class_weight,
             inputs.sample_weight,
-            threshold.map(|t| t.tensor()),
+            threshold.map(Threshold::values),
             inputs.grad_loss,
         ],
         caps,
@@ -596,7 +601,7 @@ pub(crate) fn build(
         let (targets_bind, targets_offset, targets_stride) = match inputs.targets {
             Targets::Dense(t) | Targets::Bits(t) => {
                 let (bind, at) = bind_rows(&t, first, count, caps);
-                (bind, at, t.stride() as u32)
+                (bind, at, t.row_stride() as u32)
             }
             Targets::Sparse { offsets, .. } => {
                 // The offsets of the window's rows and the one behind.
@@ -624,17 +629,17 @@ pub(crate) fn build(
             first_row: first as u32,
             first_group,
             logits_offset,
-            logits_stride: logits.stride() as u32,
+            logits_stride: logits.row_stride() as u32,
             targets_offset,
             targets_stride,
             indices_offset: extra_offset,
             indices_len: sparse.map_or(0, |(_, indices)| indices.cols() as u32),
             mask_offset: mask.as_ref().map_or(ABSENT, |(_, at)| *at),
-            mask_stride: inputs.mask.map_or(0, |t| t.stride() as u32),
+            mask_stride: inputs.mask.map_or(0, |t| t.row_stride() as u32),
             grad_offset: grad_at.as_ref().map_or(0, |(_, at)| *at),
-            grad_stride: grad.map_or(0, |t| t.stride() as u32),
+            grad_stride: grad.map_or(0, |t| t.row_stride() as u32),
             grad2_offset: extra_offset,
-            grad2_stride: outputs.grad_targets.map_or(0, |t| t.stride() as u32),
+            grad2_stride: outputs.grad_targets.map_or(0, |t| t.row_stride() as u32),
             class_mask: sides.at[0],
             class_weight: sides.at[1],
             sample_weight: sides.at[2],

@@ -10,6 +10,7 @@ use crate::kernels::shader::RowLoss;
 use crate::losses::bce::Bce;
 use crate::losses::per_label::{Asl, Dice, Focal, Hill};
 use crate::losses::reduction::Reduction;
+use crate::losses::takes::Takes;
 use crate::losses::wdl::Wdl;
 use crate::losses::zlpr::{Form, Zlpr};
 
@@ -22,8 +23,6 @@ pub(crate) struct RowSpec {
     pub(crate) third: f32,
     pub(crate) smoothing: f32,
     pub(crate) row_mean: bool,
-    /// Whether a threshold input means something.
-    pub(crate) threshold: bool,
     /// WDL, which has stages and inputs of its own.
     pub(crate) wdl: Option<Wdl>,
     pub(crate) reduction: Reduction,
@@ -45,7 +44,6 @@ impl Zlpr {
             third: 0.0,
             smoothing: self.smoothing,
             row_mean: false,
-            threshold: matches!(self.form, Form::Hard | Form::Soft | Form::Joint { .. }),
             wdl: None,
             reduction: self.reduction,
         }
@@ -61,7 +59,6 @@ impl Bce {
             third: 0.0,
             smoothing: self.smoothing,
             row_mean: self.row_mean,
-            threshold: false,
             wdl: None,
             reduction: self.reduction,
         }
@@ -77,7 +74,6 @@ impl Focal {
             third: 0.0,
             smoothing: self.smoothing,
             row_mean: self.row_mean,
-            threshold: false,
             wdl: None,
             reduction: self.reduction,
         }
@@ -93,7 +89,6 @@ impl Asl {
             third: self.margin,
             smoothing: self.smoothing,
             row_mean: self.row_mean,
-            threshold: false,
             wdl: None,
             reduction: self.reduction,
         }
@@ -109,7 +104,6 @@ impl Hill {
             third: self.gamma,
             smoothing: self.smoothing,
             row_mean: self.row_mean,
-            threshold: false,
             wdl: None,
             reduction: self.reduction,
         }
@@ -125,7 +119,6 @@ impl Dice {
             third: 0.0,
             smoothing: 0.0,
             row_mean: false,
-            threshold: false,
             wdl: None,
             reduction: self.reduction,
         }
@@ -141,7 +134,6 @@ impl Wdl {
             third: self.lambda_ratio,
             smoothing: 0.0,
             row_mean: false,
-            threshold: false,
             wdl: Some(*self),
             reduction: self.reduction,
         }
@@ -152,11 +144,12 @@ impl Wdl {
 fn prepare(
     cx: &Context,
     spec: &RowSpec,
+    takes: &Takes,
     inputs: &RowInputs<'_>,
     outputs: &RowOutputs<'_>,
 ) -> Result<Prepared, Error> {
-    check_inputs(spec, inputs)?;
-    check_outputs(spec, inputs, outputs)?;
+    check_inputs(takes, spec.reduction, inputs)?;
+    check_outputs(takes, spec.reduction, inputs, outputs)?;
     plan::build(cx, spec, inputs, outputs)
 }
 
@@ -176,7 +169,7 @@ macro_rules! prepare {
                 outputs: &RowOutputs<'_>,
             ) -> Result<Prepared, Error> {
                 self.check()?;
-                prepare(cx, &self.spec(), inputs, outputs)
+                prepare(cx, &self.spec(), &self.takes(), inputs, outputs)
             }
         }
     )*};

@@ -12,10 +12,11 @@ use crate::device::prepared::{Bind, Draft};
 use crate::device::tensor::Tensor;
 use crate::error::Error;
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
-use crate::kernels::rows::permutation::{self, Permutation};
+use crate::kernels::rows::permutation;
 use crate::kernels::rows::plan::{RowParams, folded};
 use crate::kernels::shader::{Kernel, Program, RowLoss};
 use crate::kernels::steps::{ABSENT, Scratch, bind_all, bind_rows, word};
+use crate::losses::labels::{AfterCall, Order, Scope, Seed};
 use crate::losses::wdl::{Form, PairWeights, Phi, Prediction, Wdl};
 use bytemuck::{Pod, Zeroable};
 
@@ -47,7 +48,7 @@ pub(crate) struct Stages<'a, 'k> {
     sets: usize,
     /// Weights of a set.
     len: usize,
-    order: Option<Permutation<'a>>,
+    order: Option<Order<Tensor<'a>, Seed<Tensor<'a>>>>,
     theta: Option<Tensor<'a>>,
     grad_theta: Option<Tensor<'a>>,
     gradient: bool,
@@ -101,7 +102,13 @@ impl<'a, 'k> Stages<'a, 'k> {
 
     /// Whether each row has a seeded permutation of its own.
     fn seeded_rows(&self) -> bool {
-        matches!(self.order, Some(Permutation::Seeded { per_row: true, .. }))
+        matches!(
+            self.order,
+            Some(Order::Seeded {
+                scope: Scope::Row,
+                ..
+            })
+        )
     }
 
     /// The most rows of a window.
@@ -115,7 +122,7 @@ impl<'a, 'k> Stages<'a, 'k> {
     /// The tensors that have rows.
     pub(crate) fn by_rows(&self) -> Option<(&'static str, Tensor<'a>)> {
         match self.order {
-            Some(Permutation::PerRow(t)) => Some(("permutation", t)),
+            Some(Order::PerRow(t)) => Some(("permutation", t)),
             _ => None,
         }
     }
@@ -146,8 +153,8 @@ impl<'a, 'k> Stages<'a, 'k> {
 
     /// Takes room for seeded permutations, apart from the planes: they are bound beside them.
     pub(crate) fn take_order(&mut self, scratch: &mut Scratch, rows: usize) -> Result<(), Error> {
-        if let Some(Permutation::Seeded { per_row, .. }) = self.order {
-            let rows = if per_row { rows } else { 1 };
+        if let Some(Order::Seeded { scope, .. }) = self.order {
+            let rows = if scope == Scope::Row { rows } else { 1 };
             self.order_words = (rows * self.cols) as u64;
             self.order_at = scratch.take(true, self.order_words)?;
         }
@@ -168,7 +175,7 @@ impl<'a, 'k> Stages<'a, 'k> {
             sets: self.sets as u32,
             len: self.len as u32,
             groups_x: x,
-            theta_stride: theta.stride() as u32,
+            theta_stride: theta.row_stride() as u32,
             weights_at: self.weights_at,
             column_at: self.column_at,
             parts,
@@ -179,7 +186,7 @@ impl<'a, 'k> Stages<'a, 'k> {
         bindings[5] = scratch;
         if let Some(grad) = self.grad_theta {
             (bindings[6], params.grad_offset) = bind_all("grad_theta", &grad, caps)?;
-            params.grad_stride = grad.stride() as u32;
+            params.grad_stride = grad.row_stride() as u32;
         }
         Ok(Draft {
             step: Step {
@@ -279,14 +286,15 @@ impl<'a, 'k> Stages<'a, 'k> {
         let (first, rows) = (params.first_row as usize, params.rows as usize);
         let (mut order, mut order_offset, mut order_stride) = (Bind::Nothing, 0, 0);
         match self.order {
-            Some(Permutation::Batch(t)) => {
+            Some(Order::Batch(t)) => {
                 (order, order_offset) = bind_all("permutation", &t, caps)?;
             }
-            Some(Permutation::PerRow(t)) => {
+            Some(Order::PerRow(t)) => {
                 (order, order_offset) = bind_rows(&t, first, rows, caps);
-                order_stride = t.stride() as u32;
+                order_stride = t.row_stride() as u32;
             }
-            Some(Permutation::Seeded { seed, per_row, .. }) => {
+            Some(Order::Seeded { seed, scope }) => {
+                let per_row = scope == Scope::Row;
                 order = Bind::Scratch {
                     start: u64::from(self.order_at) * 4,
                     size: self.order_words * 4,
@@ -297,7 +305,7 @@ impl<'a, 'k> Stages<'a, 'k> {
                 if per_row || first == 0 {
                     drafts.push(permutation::draft(
                         (self.kernel)(Program::Permutation, "permutation"),
-                        seed,
+                        seed.words,
                         (order, 0, order_stride),
                         (params.first_row, if per_row { params.rows } else { 1 }),
                         self.cols as u32,
@@ -362,14 +370,13 @@ impl<'a, 'k> Stages<'a, 'k> {
         if let Some(theta) = self.theta.filter(|_| self.grad_theta.is_some()) {
             drafts.push(self.theta_draft("theta", theta, scratch, parts, caps)?);
         }
-        if let Some(Permutation::Seeded {
-            seed,
-            advance: true,
-            ..
-        }) = self.order
-        {
+        let seed = match self.order {
+            Some(Order::Seeded { seed, .. }) => Some(seed),
+            _ => None,
+        };
+        if let Some(seed) = seed.filter(|seed| seed.after == AfterCall::Advance) {
             let kernel = (self.kernel)(Program::Permutation, "advance");
-            drafts.push(permutation::advance(kernel, seed, caps)?);
+            drafts.push(permutation::advance(kernel, seed.words, caps)?);
         }
         Ok(())
     }
