@@ -339,7 +339,7 @@ impl Case for ContrastiveCase {
     }
 
     fn numbers(&self) -> Result<Numbers, Error> {
-        let mut rng = Rng::new(self.seed);
+        let mut rng = Rng(self.seed);
         let counts = [self.rows, self.keys().unwrap_or(0)];
         let pool: Vec<usize> = (0..self.labels.min(12))
             .map(|i| i * self.labels / self.labels.min(12))
@@ -396,7 +396,7 @@ impl Case for ContrastiveCase {
             };
             (0..self.rows).map(own).collect()
         });
-        let upstream = rng.uniforms(self.loss_len(), -2.0, 2.0).into_iter();
+        let upstream = rng.many(self.loss_len(), -2.0, 2.0).into_iter();
         let grad_loss = upstream.map(|v| rounded(DType::F32, v)).collect();
         let [embeddings, keys] = x;
         let [labels, key_labels] = sets.map(|sets| from_flags(&sets));
@@ -508,7 +508,7 @@ impl ContrastiveWorkload {
         self.loss.check()?;
         check_shape(self.rows, self.dims)?;
         check_shape(self.rows, self.labels)?;
-        let mut rng = Rng::new(1);
+        let mut rng = Rng(1);
         let value = |_| rounded(self.dtype, rng.normal());
         let values = (0..self.rows * self.dims).map(value).collect();
         let mut sets = vec![false; self.rows * self.labels];
