@@ -1,8 +1,9 @@
 //! The caller's device and what the crate keeps for it.
 
 use crate::device::caps::{Caps, Variant};
+use crate::device::module::{Kernel, Module};
+use crate::device::plan::{STORAGE_BINDINGS, Target};
 use crate::error::{Error, ErrorKind};
-use crate::kernels::shader::{Kernel, Module};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
@@ -11,10 +12,8 @@ use std::task;
 
 /// Workgroups per dimension that WebGPU guarantees; plans fold at the device's own limit, but rely on this one.
 const MIN_GROUPS: u32 = 65_535;
-/// Storage bindings of every kernel, beside the uniform binding 0.
-pub(crate) const STORAGE_BINDINGS: usize = 7;
 
-/// A device of the caller's, its capabilities, and the pipelines made for it so far.
+/// The caller's device, its capabilities and the pipelines compiled for it so far.
 ///
 /// Cheap to clone; clones share the pipelines. Holds a handle of the device, never a queue.
 #[derive(Clone, Debug)]
@@ -159,6 +158,14 @@ impl Context {
             self.pipeline(kernel)?;
         }
         Ok(())
+    }
+
+    /// What planners plan for.
+    pub(crate) fn target(&self) -> Target<'_> {
+        Target {
+            caps: &self.inner.caps,
+            variant: self.variant,
+        }
     }
 
     pub(crate) fn layout(&self) -> &wgpu::BindGroupLayout {
