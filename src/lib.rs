@@ -163,7 +163,6 @@ pub use kernels::hcal::call::{HcalInputs, HcalOutputs, Noise};
 pub use kernels::mcm::{McmInputs, McmOutputs, McmTargets};
 pub use kernels::rows::call::{Gradient, RowInputs, RowOutputs, Targets, Threshold};
 pub use kernels::rows::permutation::{Permutation, permutation};
-pub use kernels::shader;
 pub use losses::balance::Balance;
 pub use losses::bce::Bce;
 pub use losses::contrastive::{Contrastive, ContrastiveReduction};
@@ -177,6 +176,13 @@ pub use losses::wdl::Wdl;
 pub use losses::zlpr::Zlpr;
 pub use rowwise::{AnyLoss, Rowwise};
 pub use wgpu;
+
+/// How WGSL is composed: for the tests, for `dump_shaders`, for [`Context::warm_up`]. No promise of stability.
+#[doc(hidden)]
+pub mod shader {
+    pub use crate::device::module::{File, Kernel, Mirror, Module, Part, Program};
+    pub use crate::kernels::modules;
+}
 
 /// Compiles the README's example.
 #[cfg(doctest)]

@@ -70,7 +70,10 @@ macro_rules! rowwise {
             }
 
             fn wdl(&self) -> Option<Wdl> {
-                self.spec().wdl
+                match AnyLoss::from(*self) {
+                    AnyLoss::Wdl(config) => Some(config),
+                    _ => None,
+                }
             }
 
             fn prepare(

@@ -39,6 +39,10 @@ pub struct Part {
     pub(crate) subgroup_files: &'static [File],
     /// The storage bindings that they declare, by number.
     pub(crate) bindings: &'static [(usize, &'static str)],
+    /// Constants that the prelude declares for them.
+    pub(crate) constants: &'static [(&'static str, Constant)],
+    /// The structs of the uniform that they declare and the host mirrors.
+    pub(crate) mirrors: &'static [Mirror],
     /// Whether they use WGSL's f16.
     pub(crate) f16: bool,
 }
@@ -50,6 +54,8 @@ impl Part {
             files,
             subgroup_files: &[],
             bindings: &[],
+            constants: &[],
+            mirrors: &[],
             f16: false,
         }
     }
@@ -161,7 +167,7 @@ impl Hash for Program {
 }
 
 /// Most parts of a module.
-pub(crate) const PARTS: usize = 6;
+pub(crate) const PARTS: usize = 7;
 
 /// One WGSL module: a program, its parts, reduction and workgroup size. Everything that its text depends on.
 #[derive(Clone, Copy, Debug)]
@@ -268,8 +274,9 @@ impl Module {
     }
 
     /// The structs that the host mirrors.
-    pub fn mirrors(&self) -> &'static [Mirror] {
-        self.program.mirrors
+    pub fn mirrors(&self) -> impl Iterator<Item = Mirror> {
+        let parts = self.parts.into_iter().flat_map(|part| part.mirrors);
+        self.program.mirrors.iter().chain(parts).copied()
     }
 
     /// What its parts are called, without the unnamed.
@@ -321,7 +328,15 @@ impl Module {
             text.push_str("enable subgroups;\n");
         }
         text.push_str(&format!("const WG = {}u;\n", self.workgroup));
-        for (name, constant) in self.program.constants.iter().copied().flatten() {
+        let parts = self.parts.into_iter().map(|part| part.constants);
+        for (name, constant) in self
+            .program
+            .constants
+            .iter()
+            .copied()
+            .chain(parts)
+            .flatten()
+        {
             text.push_str(&match constant {
                 Constant::Is(value) => format!("const {name} = {value}u;\n"),
                 Constant::Of(value) => format!("const {name} = {}u;\n", value(self.workgroup)),

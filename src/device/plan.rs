@@ -32,6 +32,9 @@ pub struct Plan {
     pub scratch_bytes: u64,
     /// Windows of rows: 1 unless a tensor is larger than one storage binding.
     pub windows: usize,
+    /// Bytes that the call has to move between memory and the device's cores, by formula: what it reads, once for each
+    /// sweep over it, and what it writes. Scratch that is small beside the tensors is left out.
+    pub bytes: u64,
 }
 
 /// What a planner plans for.
@@ -195,6 +198,14 @@ pub(crate) struct Draft<'a> {
     pub(crate) dispatches: Vec<Dispatch<'a>>,
     pub(crate) scratch_bytes: u64,
     pub(crate) windows: usize,
+    pub(crate) bytes: u64,
+}
+
+impl Draft<'_> {
+    /// With the bytes that the call has to move.
+    pub(crate) fn moving(self, bytes: u64) -> Self {
+        Draft { bytes, ..self }
+    }
 }
 
 /// How many workgroups a dispatch has, and how many of them lie in x. A kernel finds its number from both.
@@ -243,14 +254,7 @@ impl<'a, 'c> Dispatches<'a, 'c> {
             groups,
             groups_x: x,
         };
-        self.all.push(Dispatch {
-            step: Step {
-                kernel: Kernel { module, entry },
-                groups: [x, y, layers],
-            },
-            params: bytemuck::bytes_of(&params(grid)).to_vec(),
-            bindings: bindings.into(),
-        });
+        self.push_grid(module, entry, [x, y, layers], params(grid), bindings);
         Ok(())
     }
 
@@ -266,12 +270,32 @@ impl<'a, 'c> Dispatches<'a, 'c> {
         self.push_layers(module, entry, (groups, 1), params, bindings)
     }
 
+    /// Adds a dispatch of a grid that needs no folding.
+    pub(crate) fn push_grid<P: bytemuck::Pod>(
+        &mut self,
+        module: Module,
+        entry: &'static str,
+        groups: [u32; 3],
+        params: P,
+        bindings: impl Into<Binds<'a>>,
+    ) {
+        self.all.push(Dispatch {
+            step: Step {
+                kernel: Kernel { module, entry },
+                groups,
+            },
+            params: bytemuck::bytes_of(&params).to_vec(),
+            bindings: bindings.into(),
+        });
+    }
+
     /// All of them, with the scratch they share.
     pub(crate) fn draft(self, scratch: &Scratch, windows: usize) -> Draft<'a> {
         Draft {
             dispatches: self.all,
             scratch_bytes: 4 * scratch.words,
             windows,
+            bytes: 0,
         }
     }
 }

@@ -46,6 +46,7 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
         dispatches: drafts,
         scratch_bytes,
         windows,
+        bytes: moved,
     } = draft;
     proof(&drafts, scratch_bytes, windows);
     let device = cx.device();
@@ -139,6 +140,7 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
             steps: drafts.iter().map(|draft| draft.step).collect(),
             scratch_bytes,
             windows,
+            bytes: moved,
         },
         steps: pipelines.into_iter().zip(groups).collect(),
     })

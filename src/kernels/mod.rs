@@ -5,5 +5,20 @@ pub(crate) mod contrastive;
 pub(crate) mod hcal;
 pub(crate) mod mcm;
 pub(crate) mod rows;
-pub mod shader;
-pub(crate) mod steps;
+pub(crate) mod storage;
+
+use crate::device::module::Module;
+
+/// Every module that a device with all features could be asked for, at one workgroup size.
+pub fn modules(workgroup: u32) -> Vec<Module> {
+    [
+        rows::table::modules,
+        contrastive::modules,
+        mcm::modules,
+        hcal::modules,
+        balance::modules,
+    ]
+    .iter()
+    .flat_map(|family| family(workgroup))
+    .collect()
+}

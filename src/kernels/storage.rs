@@ -44,11 +44,17 @@ pub(crate) static STORAGES: [Storage; 4] = [
         logits: Part::new("f32", &[]),
         grad_f32: grad(
             "f32",
-            &[wgsl!("shared/logits_f32.wgsl"), wgsl!("shared/grad_f32.wgsl")],
+            &[
+                wgsl!("shared/logits_f32.wgsl"),
+                wgsl!("shared/grad_f32.wgsl"),
+            ],
         ),
         grad_same: grad(
             "same",
-            &[wgsl!("shared/logits_f32.wgsl"), wgsl!("shared/grad_f32.wgsl")],
+            &[
+                wgsl!("shared/logits_f32.wgsl"),
+                wgsl!("shared/grad_f32.wgsl"),
+            ],
         ),
         in_place: Part::new("inplace", &[wgsl!("shared/in_place_f32.wgsl")]),
         targets: Part::new("f32", &[wgsl!("shared/targets_f32.wgsl")]),
@@ -64,11 +70,17 @@ pub(crate) static STORAGES: [Storage; 4] = [
         },
         grad_f32: grad(
             "f32",
-            &[wgsl!("shared/logits_f16.wgsl"), wgsl!("shared/grad_f32.wgsl")],
+            &[
+                wgsl!("shared/logits_f16.wgsl"),
+                wgsl!("shared/grad_f32.wgsl"),
+            ],
         ),
         grad_same: grad(
             "same",
-            &[wgsl!("shared/logits_f16.wgsl"), wgsl!("shared/grad_f16.wgsl")],
+            &[
+                wgsl!("shared/logits_f16.wgsl"),
+                wgsl!("shared/grad_f16.wgsl"),
+            ],
         ),
         in_place: Part::new("inplace", &[wgsl!("shared/in_place_f16.wgsl")]),
         targets: Part::new("f16", &[wgsl!("shared/targets_f16.wgsl")]),
@@ -81,11 +93,17 @@ pub(crate) static STORAGES: [Storage; 4] = [
         logits: Part::new("f16packed", &[wgsl!("shared/half_f16.wgsl")]),
         grad_f32: grad(
             "f32",
-            &[wgsl!("shared/logits_packed.wgsl"), wgsl!("shared/grad_f32.wgsl")],
+            &[
+                wgsl!("shared/logits_packed.wgsl"),
+                wgsl!("shared/grad_f32.wgsl"),
+            ],
         ),
         grad_same: grad(
             "same",
-            &[wgsl!("shared/logits_packed.wgsl"), wgsl!("shared/grad_packed.wgsl")],
+            &[
+                wgsl!("shared/logits_packed.wgsl"),
+                wgsl!("shared/grad_packed.wgsl"),
+            ],
         ),
         in_place: Part::new("inplace", &[wgsl!("shared/in_place_packed.wgsl")]),
         targets: Part::new("f16", &[wgsl!("shared/targets_f16.wgsl")]),
@@ -98,27 +116,44 @@ pub(crate) static STORAGES: [Storage; 4] = [
         logits: Part::new("bf16", &[wgsl!("shared/half_bf16.wgsl")]),
         grad_f32: grad(
             "f32",
-            &[wgsl!("shared/logits_packed.wgsl"), wgsl!("shared/grad_f32.wgsl")],
+            &[
+                wgsl!("shared/logits_packed.wgsl"),
+                wgsl!("shared/grad_f32.wgsl"),
+            ],
         ),
         grad_same: grad(
             "same",
-            &[wgsl!("shared/logits_packed.wgsl"), wgsl!("shared/grad_packed.wgsl")],
+            &[
+                wgsl!("shared/logits_packed.wgsl"),
+                wgsl!("shared/grad_packed.wgsl"),
+            ],
         ),
         in_place: Part::new("inplace", &[wgsl!("shared/in_place_packed.wgsl")]),
         targets: Part::new("bf16", &[wgsl!("shared/targets_bf16.wgsl")]),
         source: Part::new(
             "packbf16",
-            &[wgsl!("shared/half_bf16.wgsl"), wgsl!("contrastive/source_packed.wgsl")],
+            &[
+                wgsl!("shared/half_bf16.wgsl"),
+                wgsl!("contrastive/source_packed.wgsl"),
+            ],
         ),
     },
 ];
 
 const PACKED_F16_SOURCE: Part = Part::new(
     "packf16",
-    &[wgsl!("shared/half_f16.wgsl"), wgsl!("contrastive/source_packed.wgsl")],
+    &[
+        wgsl!("shared/half_f16.wgsl"),
+        wgsl!("contrastive/source_packed.wgsl"),
+    ],
 );
 
 impl Storage {
+    /// Whether the values are f32, so that a gradient stored like them is one of f32.
+    pub(crate) fn is_f32(&self) -> bool {
+        self.dtype == DType::F32
+    }
+
     /// How values of an element type are stored under a variant; none for a type that is not real.
     pub(crate) fn of(dtype: DType, half: Half) -> Option<&'static Storage> {
         let fits = |storage: &&Storage| {

@@ -2,14 +2,12 @@
 //!
 //! A row loss is computed by the driver `shaders/shared/rows.wgsl`; a loss brings a [`RowLoss`] and its settings.
 
-use crate::device::tensor::{DType, Tensor};
+use crate::device::inspect::{Inspection, Shape};
+use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::{Error, ErrorKind};
-use crate::kernels::rows::permutation::{Permutation, check_seed};
-use crate::kernels::rows::table::RowSpec;
-use crate::kernels::shader::RowLoss;
-use crate::kernels::steps::check_apart;
-use crate::losses::reduction::{Reduction, check_reduction};
-use crate::losses::wdl::Form;
+use crate::kernels::rows::loss::{Row, RowLoss};
+use crate::kernels::rows::permutation::Permutation;
+use crate::losses::reduction::Reduction;
 
 /// The targets of `[B, L]` logits. All forms give equal results for equal labels.
 #[derive(Clone, Copy, Debug)]
@@ -32,10 +30,10 @@ pub enum Targets<'a> {
 
 impl Targets<'_> {
     /// What errors call the tensor of a loss's dense targets or bits.
-    pub(crate) fn name(&self, loss: RowLoss) -> &'static str {
+    pub(crate) fn name(&self, loss: &RowLoss) -> &'static str {
         match self {
             Targets::Bits(_) => "target_bits",
-            _ if loss.parts().targets_are_logits => "other",
+            _ if loss.targets_are_logits => "other",
             _ => "targets",
         }
     }
@@ -142,20 +140,51 @@ pub struct RowOutputs<'a> {
     pub grad_theta0: Option<Tensor<'a>>,
 }
 
-const FLOATS: &[DType] = &[DType::F32, DType::F16, DType::Bf16];
-
-pub(crate) fn check_inputs(spec: &RowSpec, inputs: &RowInputs<'_>) -> Result<(), Error> {
-    check_reduction(spec.reduction)?;
-    let logits = &inputs.logits;
-    let (rows, cols) = (logits.rows(), logits.cols());
-    logits.check("logits", FLOATS)?;
-    let parts = spec.loss.parts();
-    match &inputs.targets {
-        Targets::Dense(t) if parts.targets_are_logits => {
-            t.check("other", &[logits.dtype()])?;
-            t.check_shape("other", rows, cols)?;
+/// Checks the tensors of a call.
+pub(crate) fn check(
+    row: &Row,
+    inputs: &RowInputs<'_>,
+    outputs: &RowOutputs<'_>,
+) -> Result<(), Error> {
+    let mut all = Inspection::default();
+    check_inputs(&mut all, row, inputs)?;
+    for (name, given) in [
+        ("permutation", inputs.permutation.is_some()),
+        ("theta", inputs.theta.is_some()),
+        ("theta0", inputs.theta0.is_some()),
+    ] {
+        if given {
+            return Err(Error::value(name, "none with this loss", "one"));
         }
-        _ if parts.targets_are_logits => {
+    }
+    check_grad_loss(&mut all, row, inputs)?;
+    check_outputs(&mut all, row, inputs, outputs)?;
+    for (name, input, wanted) in [
+        ("grad_theta", "theta", outputs.grad_theta.is_some()),
+        ("grad_theta0", "theta0", outputs.grad_theta0.is_some()),
+    ] {
+        if wanted {
+            return Err(Error::value(name, input, "none"));
+        }
+    }
+    all.finish()
+}
+
+/// Checks what every row loss may read, but for the upstream gradient.
+pub(crate) fn check_inputs<'a>(
+    all: &mut Inspection<'a>,
+    row: &Row,
+    inputs: &RowInputs<'a>,
+) -> Result<(), Error> {
+    let logits = inputs.logits;
+    let (rows, cols) = (logits.rows(), logits.cols());
+    let each = Shape::Matrix(rows, cols);
+    all.reads("logits", logits, FLOATS, each)?;
+    match inputs.targets {
+        Targets::Dense(t) if row.loss.targets_are_logits => {
+            all.reads("other", t, &[logits.dtype()], each)?;
+        }
+        _ if row.loss.targets_are_logits => {
             return Err(Error::new(
                 ErrorKind::DType,
                 "other",
@@ -164,132 +193,78 @@ pub(crate) fn check_inputs(spec: &RowSpec, inputs: &RowInputs<'_>) -> Result<(),
             ));
         }
         Targets::Dense(t) => {
-            t.check("targets", &[DType::U8, DType::F32, DType::F16, DType::Bf16])?;
-            t.check_shape("targets", rows, cols)?;
+            let dtypes = [DType::U8, DType::F32, DType::F16, DType::Bf16];
+            all.reads("targets", t, &dtypes, each)?;
         }
         Targets::Bits(t) => {
-            t.check("target_bits", &[DType::U32])?;
-            t.check_shape("target_bits", rows, cols.div_ceil(32))?;
+            let words = Shape::Matrix(rows, cols.div_ceil(32));
+            all.reads("target_bits", t, &[DType::U32], words)?;
         }
         Targets::Sparse { offsets, indices } => {
-            offsets.check("target_offsets", &[DType::U32])?;
-            offsets.check_len("target_offsets", rows.saturating_add(1))?;
-            indices.check("target_indices", &[DType::U32])?;
-            indices.check_len("target_indices", indices.cols())?;
+            let u32s = &[DType::U32];
+            let len = Shape::Vector(rows.saturating_add(1));
+            all.reads("target_offsets", offsets, u32s, len)?;
+            let len = Shape::Vector(indices.cols());
+            all.reads("target_indices", indices, u32s, len)?;
         }
     }
-    let vector = |name: &str, t: &Option<Tensor<'_>>, dtype: DType, len: usize| match t {
-        Some(t) => t
-            .check(name, &[dtype])
-            .and_then(|()| t.check_len(name, len)),
-        None => Ok(()),
-    };
-    vector("class_mask", &inputs.class_mask, DType::U8, cols)?;
-    vector("class_weight", &inputs.class_weight, DType::F32, cols)?;
-    vector("sample_weight", &inputs.sample_weight, DType::F32, rows)?;
-    if let Some(mask) = &inputs.mask {
-        mask.check("mask", &[DType::U8])?;
-        mask.check_shape("mask", rows, cols)?;
-    }
+    let (by_class, by_row) = (Shape::Vector(cols), Shape::Vector(rows));
+    let (flags, reals) = (&[DType::U8], &[DType::F32]);
+    all.reads("class_mask", inputs.class_mask, flags, by_class)?;
+    all.reads("class_weight", inputs.class_weight, reals, by_class)?;
+    all.reads("sample_weight", inputs.sample_weight, reals, by_row)?;
+    all.reads("mask", inputs.mask, flags, each)?;
     if let Some(threshold) = &inputs.threshold {
-        if !spec.threshold {
+        if !row.threshold {
             return Err(Error::value("threshold", "none with this loss", "one"));
         }
-        let len = threshold.len(rows, cols);
-        vector("threshold", &Some(threshold.tensor()), DType::F32, len)?;
-    }
-    check_wdl(spec, inputs)?;
-    if let Some(grad_loss) = &inputs.grad_loss {
-        grad_loss.check("grad_loss", &[DType::F32])?;
-        let one = spec.reduction != Reduction::None || grad_loss.cols() == 1;
-        grad_loss.check_len("grad_loss", if one { 1 } else { rows })?;
+        let len = Shape::Vector(threshold.len(rows, cols));
+        all.reads("threshold", threshold.tensor(), reals, len)?;
     }
     Ok(())
 }
 
-/// Checks the inputs of WDL, or that there are none.
-fn check_wdl(spec: &RowSpec, inputs: &RowInputs<'_>) -> Result<(), Error> {
-    let Some(config) = &spec.wdl else {
-        for (name, given) in [
-            ("permutation", inputs.permutation.is_some()),
-            ("theta", inputs.theta.is_some()),
-            ("theta0", inputs.theta0.is_some()),
-        ] {
-            if given {
-                return Err(Error::value(name, "none with this loss", "one"));
-            }
-        }
-        return Ok(());
-    };
-    let (rows, cols) = (inputs.logits.rows(), inputs.logits.cols());
-    match &inputs.permutation {
-        None if config.form == Form::Adjacent => {
-            let expected = "a permutation of the labels, or a seed";
-            return Err(Error::value("permutation", expected, "none"));
-        }
-        None => {}
-        Some(Permutation::Batch(t)) => {
-            t.check("permutation", &[DType::U32])?;
-            t.check_len("permutation", cols)?;
-        }
-        Some(Permutation::PerRow(t)) => {
-            t.check("permutation", &[DType::U32])?;
-            t.check_shape("permutation", rows, cols)?;
-        }
-        Some(Permutation::Seeded { seed, .. }) => check_seed(seed)?,
-    }
-    if let Some(theta) = &inputs.theta {
-        let (sets, len) = config.theta_shape(cols);
-        theta.check("theta", &[DType::F32])?;
-        theta.check_shape("theta", sets, len)?;
-    }
-    if let Some(theta0) = &inputs.theta0 {
-        theta0.check("theta0", &[DType::F32])?;
-        theta0.check_len("theta0", 1)?;
-    }
-    Ok(())
-}
-
-pub(crate) fn check_outputs(
-    spec: &RowSpec,
-    inputs: &RowInputs<'_>,
-    outputs: &RowOutputs<'_>,
+/// Checks the upstream gradient.
+pub(crate) fn check_grad_loss<'a>(
+    all: &mut Inspection<'a>,
+    row: &Row,
+    inputs: &RowInputs<'a>,
 ) -> Result<(), Error> {
-    let logits = &inputs.logits;
+    let each = row.reduction == Reduction::None;
+    all.grad_loss(inputs.grad_loss, each.then_some(inputs.logits.rows()))
+}
+
+/// Checks what every row loss may write.
+pub(crate) fn check_outputs<'a>(
+    all: &mut Inspection<'a>,
+    row: &Row,
+    inputs: &RowInputs<'a>,
+    outputs: &RowOutputs<'a>,
+) -> Result<(), Error> {
+    let logits = inputs.logits;
     let (rows, cols) = (logits.rows(), logits.cols());
-    let mut written: Vec<(&str, Tensor<'_>)> = Vec::new();
-    if let Some(loss) = &outputs.loss {
-        let len = if spec.reduction == Reduction::None {
-            rows
-        } else {
-            1
-        };
-        loss.check("loss", &[DType::F32])?;
-        loss.check_len("loss", len)?;
-        written.push(("loss", *loss));
-    }
-    match &outputs.grad_logits {
+    let (each, reals) = (Shape::Matrix(rows, cols), &[DType::F32]);
+    let len = match row.reduction {
+        Reduction::None => rows,
+        Reduction::Sum | Reduction::Mean | Reduction::MeanOver(_) => 1,
+    };
+    all.writes("loss", outputs.loss, reals, Shape::Vector(len))?;
+    match outputs.grad_logits {
         None if outputs.grad_targets.is_some() => {
-            return Err(Error::value(
-                "grad_targets",
-                "grad_logits beside it",
-                "none",
-            ));
+            let expected = "grad_logits beside it";
+            return Err(Error::value("grad_targets", expected, "none"));
         }
         Some(Gradient::To(grad)) => {
-            match logits.dtype() {
-                DType::F32 => grad.check("grad_logits", &[DType::F32])?,
-                half => grad.check("grad_logits", &[DType::F32, half])?,
-            }
-            grad.check_shape("grad_logits", rows, cols)?;
-            written.push(("grad_logits", *grad));
+            let dtypes = [DType::F32, logits.dtype()];
+            let distinct = if dtypes[0] == dtypes[1] { 1 } else { 2 };
+            all.writes("grad_logits", grad, &dtypes[..distinct], each)?;
         }
-        Some(Gradient::InPlace) => written.push(("logits", *logits)),
+        Some(Gradient::InPlace) => all.overwrites("logits", logits),
         None => {}
     }
-    if let Some(grad) = &outputs.grad_targets {
-        let float = matches!(&inputs.targets, Targets::Dense(t) if t.dtype().is_float());
-        if !(spec.loss.parts().second && float) {
+    if outputs.grad_targets.is_some() {
+        let float = matches!(inputs.targets, Targets::Dense(t) if t.dtype().is_float());
+        if !(row.loss.second && float) {
             return Err(Error::new(
                 ErrorKind::DType,
                 "grad_targets",
@@ -297,68 +272,14 @@ pub(crate) fn check_outputs(
                 "hard labels",
             ));
         }
-        grad.check("grad_targets", &[DType::F32])?;
-        grad.check_shape("grad_targets", rows, cols)?;
-        written.push(("grad_targets", *grad));
+        all.writes("grad_targets", outputs.grad_targets, reals, each)?;
     }
-    if let Some(grad) = &outputs.grad_threshold {
+    if outputs.grad_threshold.is_some() {
         let Some(threshold) = &inputs.threshold else {
             return Err(Error::value("grad_threshold", "a threshold", "none"));
         };
-        grad.check("grad_threshold", &[DType::F32])?;
-        grad.check_len("grad_threshold", threshold.len(rows, cols))?;
-        written.push(("grad_threshold", *grad));
+        let len = Shape::Vector(threshold.len(rows, cols));
+        all.writes("grad_threshold", outputs.grad_threshold, reals, len)?;
     }
-    if let Some(grad) = &outputs.grad_theta {
-        let Some(theta) = &inputs.theta else {
-            return Err(Error::value("grad_theta", "theta", "none"));
-        };
-        grad.check("grad_theta", &[DType::F32])?;
-        grad.check_shape("grad_theta", theta.rows(), theta.cols())?;
-        written.push(("grad_theta", *grad));
-    }
-    if let Some(grad) = &outputs.grad_theta0 {
-        if inputs.theta0.is_none() {
-            return Err(Error::value("grad_theta0", "theta0", "none"));
-        }
-        grad.check("grad_theta0", &[DType::F32])?;
-        grad.check_len("grad_theta0", 1)?;
-        written.push(("grad_theta0", *grad));
-    }
-    let (order_name, order) = match inputs.permutation {
-        Some(Permutation::Batch(t) | Permutation::PerRow(t)) => ("permutation", Some(t)),
-        Some(Permutation::Seeded { seed, advance, .. }) => {
-            if advance {
-                written.push(("seed", seed));
-            }
-            ("seed", Some(seed))
-        }
-        None => ("permutation", None),
-    };
-    if written.is_empty() {
-        return Err(Error::value("outputs", "at least one", "none"));
-    }
-    // Nothing that is written may be read or written under another name.
-    let mut others = vec![("logits", *logits)];
-    match &inputs.targets {
-        Targets::Dense(t) | Targets::Bits(t) => others.push((inputs.targets.name(spec.loss), *t)),
-        Targets::Sparse { offsets, indices } => {
-            others.extend([("target_offsets", *offsets), ("target_indices", *indices)]);
-        }
-    }
-    let threshold = inputs.threshold.map(|t| t.tensor());
-    for (name, tensor) in [
-        ("class_mask", &inputs.class_mask),
-        ("mask", &inputs.mask),
-        ("sample_weight", &inputs.sample_weight),
-        ("class_weight", &inputs.class_weight),
-        ("threshold", &threshold),
-        (order_name, &order),
-        ("theta", &inputs.theta),
-        ("theta0", &inputs.theta0),
-        ("grad_loss", &inputs.grad_loss),
-    ] {
-        others.extend(tensor.map(|t| (name, t)));
-    }
-    check_apart(&written, &others)
+    Ok(())
 }
