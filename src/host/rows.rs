@@ -244,7 +244,8 @@ impl<'a> Rows<'a> {
                 length("target_bits", words.len(), rows * cols.div_ceil(32))?;
             }
             (Labels::Sparse { offsets, indices }, _) => {
-                reference::check_csr(rows, cols, offsets, indices)?;
+                reference::check_csr(rows, cols, offsets, indices)
+                    .map_err(|error| error.about(format!("target_{}", error.subject())))?;
             }
         }
         if let Some(mask) = self.class_mask {
