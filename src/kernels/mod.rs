@@ -7,3 +7,4 @@ pub(crate) mod mcm;
 pub(crate) mod rows;
 pub mod shader;
 pub(crate) mod steps;
+pub(crate) mod view;
