@@ -20,6 +20,8 @@ type Named<'a> = (Cow<'static, str>, Tensor<'a>);
 pub(crate) struct Inspection<'a> {
     read: Vec<Named<'a>>,
     written: Vec<Named<'a>>,
+    /// Whether one of the written is an output.
+    outputs: bool,
 }
 
 fn check(name: &str, tensor: &Tensor<'_>, dtypes: &[DType], shape: Shape) -> Result<(), Error> {
@@ -59,13 +61,29 @@ impl<'a> Inspection<'a> {
             let name = name.into();
             check(&name, &tensor, dtypes, shape)?;
             self.written.push((name, tensor));
+            self.outputs = true;
         }
+        Ok(())
+    }
+
+    /// Checks a state that the call reads and moves on, such as a seed: written, but no output.
+    pub(crate) fn moves_on(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        tensor: Tensor<'a>,
+        dtypes: &[DType],
+        shape: Shape,
+    ) -> Result<(), Error> {
+        let name = name.into();
+        check(&name, &tensor, dtypes, shape)?;
+        self.written.push((name, tensor));
         Ok(())
     }
 
     /// Notes that the call writes over a tensor that it reads, which has been checked under this name.
     pub(crate) fn overwrites(&mut self, name: &'static str, tensor: Tensor<'a>) {
         self.written.push((name.into(), tensor));
+        self.outputs = true;
     }
 
     /// Checks the upstream gradient: one value, or where each of `rows` rows has a loss, one or as many.
@@ -83,7 +101,7 @@ impl<'a> Inspection<'a> {
 
     /// Checks that something is written, and that it shares no memory with a tensor of another name.
     pub(crate) fn finish(self) -> Result<(), Error> {
-        if self.written.is_empty() {
+        if !self.outputs {
             return Err(Error::value("outputs", "at least one", "none"));
         }
         for (i, (name, tensor)) in self.written.iter().enumerate() {

@@ -6,6 +6,7 @@ pub(crate) mod hcal;
 pub(crate) mod mcm;
 pub(crate) mod rows;
 pub(crate) mod storage;
+pub(crate) mod view;
 
 use crate::device::module::Module;
 
