@@ -49,8 +49,13 @@ impl Error {
 
     /// Something that does not belong, or that is missing: `reason` is a sentence about `subject`.
     pub fn refused(subject: impl ToString, reason: impl ToString) -> Self {
+        Error::because(ErrorKind::Value, subject, reason)
+    }
+
+    /// An error of `kind` about `subject`, with a sentence for its reason.
+    pub fn because(kind: ErrorKind, subject: impl ToString, reason: impl ToString) -> Self {
         Error {
-            kind: ErrorKind::Value,
+            kind,
             subject: subject.to_string(),
             reason: reason.to_string(),
         }
@@ -74,15 +79,6 @@ impl Error {
         Error::new(ErrorKind::Value, subject, expected, found)
     }
 
-    /// The same about another subject.
-    #[cfg(feature = "host")]
-    pub(crate) fn about(&self, subject: impl ToString) -> Self {
-        Error {
-            subject: subject.to_string(),
-            ..self.clone()
-        }
-    }
-
     /// What kind of thing was wrong.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -97,6 +93,18 @@ impl Error {
     pub fn is_unsupported(&self) -> bool {
         self.kind == ErrorKind::Unsupported
     }
+}
+
+/// Refuses a vector of another length.
+pub(crate) fn check_len(subject: &str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::shape(
+        subject,
+        format!("[{expected}]"),
+        format!("[{found}]"),
+    ))
 }
 
 impl fmt::Display for Error {

@@ -58,11 +58,11 @@
 //! Positives as lists, a class that does not count, a learned threshold, one loss per row:
 //!
 //! ```
-//! use wgloss::reference::{RowInputs, Threshold, dense_from_csr, zlpr};
-//! use wgloss::{Reduction, Zlpr};
+//! use wgloss::reference::{RowInputs, dense_from_sparse, zlpr};
+//! use wgloss::{Reduction, Threshold, Zlpr};
 //!
 //! // Row 0 has the labels 0 and 2, row 1 has none.
-//! let positives = dense_from_csr(2, 3, &[0, 2, 2], &[2, 0])?;
+//! let positives = dense_from_sparse(2, 3, &[0, 2, 2], &[2, 0])?;
 //! let targets: Vec<f64> = positives.into_iter().map(f64::from).collect();
 //! let config = Zlpr::hard().with_reduction(Reduction::None);
 //! let out = zlpr(&config, &RowInputs {
@@ -71,7 +71,7 @@
 //!     logits: &[1.0, f64::NAN, -0.5, -2.0, 7.0, 0.5],
 //!     targets: &targets,
 //!     class_mask: Some(&[true, false, true]),
-//!     threshold: Threshold::Scalar(0.25),
+//!     threshold: Some(Threshold::Batch(&[0.25])),
 //!     ..RowInputs::default()
 //! })?;
 //! assert_eq!(out.loss.len(), 2);
@@ -155,23 +155,25 @@ pub use device::plan::{Plan, Step};
 pub use device::prepared::Prepared;
 pub use device::tensor::{DType, Tensor};
 pub use error::{Error, ErrorKind};
-pub use kernels::balance::{BalanceInputs, BalanceOutputs, BalanceState};
+pub use kernels::balance::{BalanceInputs, BalanceOutputs};
 pub use kernels::contrastive::call::{
-    ContrastiveInputs, ContrastiveOutputs, Keys, LabelSets, RelationInputs, Relations,
+    ContrastiveInputs, ContrastiveOutputs, Keys, RelationInputs, RelationOutputs, Relations,
 };
-pub use kernels::hcal::call::{HcalInputs, HcalOutputs, Noise};
-pub use kernels::mcm::{McmInputs, McmOutputs, McmTargets};
-pub use kernels::rows::call::{Gradient, RowInputs, RowOutputs, Targets, Threshold};
-pub use kernels::rows::permutation::{Permutation, permutation};
-pub use losses::balance::Balance;
+pub use kernels::hcal::call::{HcalInputs, HcalOutputs};
+pub use kernels::mcm::{McmInputs, McmOutputs};
+pub use kernels::on_device::OnDevice;
+pub use kernels::rows::call::{Gradient, RowInputs, RowOutputs};
+pub use kernels::rows::permutation::{PermutationInputs, PermutationOutputs, Permutations};
+pub use losses::balance::{Balance, BalanceState};
 pub use losses::bce::Bce;
 pub use losses::contrastive::{Contrastive, ContrastiveReduction};
 pub use losses::hcal::Hcal;
 pub use losses::hierarchy::{Hierarchy, Levels};
-pub use losses::labels::TargetKind;
+pub use losses::labels::{AfterCall, Noise, Order, Scope, Seed, Targets, Threshold};
 pub use losses::mcm::Mcm;
 pub use losses::per_label::{Asl, Dice, Focal, Hill};
 pub use losses::reduction::Reduction;
+pub use losses::takes::{Takes, TargetKind, ThetaShape};
 pub use losses::wdl::Wdl;
 pub use losses::zlpr::Zlpr;
 pub use rowwise::{AnyLoss, Rowwise};

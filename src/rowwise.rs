@@ -5,11 +5,11 @@ use crate::device::prepared::Prepared;
 use crate::error::Error;
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
 use crate::losses::bce::Bce;
-use crate::losses::labels::TargetKind;
 use crate::losses::per_label::{Asl, Dice, Focal, Hill};
 use crate::losses::reduction::Reduction;
+use crate::losses::takes::{Takes, TargetKind};
 use crate::losses::wdl::Wdl;
-use crate::losses::zlpr::{Form, Zlpr};
+use crate::losses::zlpr::Zlpr;
 use crate::reference;
 
 /// A loss of rows: what [`Zlpr`], [`Bce`] and their kin have in common, for code that takes any.
@@ -23,12 +23,12 @@ pub trait Rowwise {
     /// How the rows' losses become the result.
     fn reduction(&self) -> Reduction;
 
-    /// What the targets mean to this loss.
-    fn target_kind(&self) -> TargetKind;
+    /// What it takes beside logits and targets, and what the targets mean to it.
+    fn takes(&self) -> Takes;
 
-    /// The settings of WDL, the one loss that takes a permutation and weights to learn.
-    fn wdl(&self) -> Option<Wdl> {
-        None
+    /// What the targets mean to this loss.
+    fn target_kind(&self) -> TargetKind {
+        self.takes().targets
     }
 
     /// Checks the call and makes what it needs.
@@ -52,9 +52,9 @@ pub trait Rowwise {
     ) -> Result<reference::RowOutputs<T>, Error>;
 }
 
-/// Gives losses their [`Rowwise`]: what the targets mean, and the reference.
+/// Gives losses their [`Rowwise`]: what they take, and the reference.
 macro_rules! rowwise {
-    ($($loss:ident, $kind:expr, $reference:path;)*) => {$(
+    ($($loss:ident: $reference:path,)*) => {$(
         impl Rowwise for $loss {
             fn check(&self) -> Result<(), Error> {
                 $loss::check(self)
@@ -64,16 +64,8 @@ macro_rules! rowwise {
                 self.reduction
             }
 
-            fn target_kind(&self) -> TargetKind {
-                let kind: fn(&$loss) -> TargetKind = $kind;
-                kind(self)
-            }
-
-            fn wdl(&self) -> Option<Wdl> {
-                match AnyLoss::from(*self) {
-                    AnyLoss::Wdl(config) => Some(config),
-                    _ => None,
-                }
+            fn takes(&self) -> Takes {
+                $loss::takes(self)
             }
 
             fn prepare(
@@ -96,17 +88,13 @@ macro_rules! rowwise {
 }
 
 rowwise! {
-    Zlpr, |loss| match loss.form {
-        Form::Hard | Form::Joint { .. } => TargetKind::Hard,
-        Form::Soft => TargetKind::Soft,
-        Form::KlSymmetric { .. } | Form::KlExcess => TargetKind::Logits,
-    }, reference::zlpr;
-    Bce, |_| TargetKind::Soft, reference::bce;
-    Focal, |_| TargetKind::Soft, reference::focal;
-    Asl, |_| TargetKind::Soft, reference::asl;
-    Hill, |_| TargetKind::Soft, reference::hill;
-    Dice, |_| TargetKind::Soft, reference::dice;
-    Wdl, |_| TargetKind::Proportions, reference::wdl;
+    Zlpr: reference::zlpr,
+    Bce: reference::bce,
+    Focal: reference::focal,
+    Asl: reference::asl,
+    Hill: reference::hill,
+    Dice: reference::dice,
+    Wdl: reference::wdl,
 }
 
 macro_rules! any_loss {
@@ -139,15 +127,9 @@ macro_rules! any_loss {
                 }
             }
 
-            fn target_kind(&self) -> TargetKind {
+            fn takes(&self) -> Takes {
                 match self {
-                    $(AnyLoss::$loss(loss) => loss.target_kind(),)*
-                }
-            }
-
-            fn wdl(&self) -> Option<Wdl> {
-                match self {
-                    $(AnyLoss::$loss(loss) => loss.wdl(),)*
+                    $(AnyLoss::$loss(loss) => loss.takes(),)*
                 }
             }
 

@@ -12,12 +12,11 @@ use crate::device::prepared::Prepared;
 use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, ErrorKind};
 use crate::host::Gpu;
-use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs, Targets, Threshold};
-use crate::kernels::rows::permutation::Permutation;
+use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
 use crate::kernels::shader::cache_words;
-use crate::losses::labels::TargetKind;
+use crate::losses::labels::{Order, Scope, Seed, Targets, Threshold};
 use crate::losses::reduction::Reduction;
-use crate::losses::wdl;
+use crate::losses::takes::TargetKind;
 use crate::reference;
 use crate::rowwise::{AnyLoss, Rowwise};
 use std::hint::black_box;
@@ -239,12 +238,12 @@ impl RowBench {
             Some(_) if has("gradient") => all,
             Some(_) => rows * self.cols.saturating_sub(kept) as u64,
         };
-        let (columns, stages, planes) = match self.loss.wdl() {
+        let (columns, stages, planes) = match self.loss.takes().theta {
             None if has("columns") => (all, 1, 0),
             None => (0, 1, 0),
             // e is written and read, c too and for the gradient to theta once more, h written and read twice.
-            Some(config) => {
-                let (sets, len) = config.theta_shape(self.cols);
+            Some(theta) => {
+                let (sets, len) = theta.of(self.cols);
                 let gradient = u64::from(self.gradient().is_some());
                 let weights = (self.rows * sets * len) as u64;
                 let planes = all * (2 + 3 * gradient) + weights * (2 + gradient);
@@ -282,8 +281,8 @@ impl RowBench {
         };
         let grad_threshold = gpu.zeros(4 * thresholds.len() as u64)?;
         // WDL: a seed of zeros and weights of 1 cost what all others do.
-        let wdl = self.loss.wdl();
-        let (sets, len) = wdl.map_or((0, 0), |config| config.theta_shape(cols));
+        let takes = self.loss.takes();
+        let (sets, len) = takes.theta.map_or((0, 0), |shape| shape.of(cols));
         let seed = gpu.zeros(8)?;
         let theta = gpu.zeros(4 * (sets * len) as u64)?;
         let grad_theta = gpu.zeros(4 * (sets * len) as u64)?;
@@ -296,14 +295,13 @@ impl RowBench {
                 ThresholdCase::Row => Some(Threshold::Row(vector(&threshold, rows))),
                 ThresholdCase::Label => Some(Threshold::Label(vector(&threshold, cols))),
             },
-            permutation: wdl
-                .filter(|config| config.form == wdl::Form::Adjacent)
-                .map(|_| Permutation::Seeded {
-                    seed: Tensor::vector(&seed, DType::U32, 2),
-                    per_row: false,
-                    advance: false,
-                }),
-            theta: wdl.map(|_| Tensor::matrix(&theta, DType::F32, sets, len)),
+            permutation: takes.permutation.then(|| Order::Seeded {
+                seed: Seed::fixed(Tensor::vector(&seed, DType::U32, 2)),
+                scope: Scope::Batch,
+            }),
+            theta: takes
+                .theta
+                .map(|_| Tensor::matrix(&theta, DType::F32, sets, len)),
             ..RowInputs::new(
                 Tensor::matrix(&logits, self.dtype, rows, cols),
                 match self.form {
@@ -336,7 +334,7 @@ impl RowBench {
             grad_targets: None,
             grad_threshold: (self.mode != Mode::Loss && self.threshold != ThresholdCase::None)
                 .then(|| vector(&grad_threshold, thresholds.len())),
-            grad_theta: (self.mode != Mode::Loss && wdl.is_some())
+            grad_theta: (self.mode != Mode::Loss && takes.theta.is_some())
                 .then(|| Tensor::matrix(&grad_theta, DType::F32, sets, len)),
             grad_theta0: None,
         };
@@ -433,15 +431,20 @@ impl RowReference {
             logits: &self.logits,
             targets: &self.targets,
             threshold: match self.bench.threshold {
-                ThresholdCase::None => reference::Threshold::None,
-                ThresholdCase::Batch => reference::Threshold::Scalar(self.threshold[0]),
-                ThresholdCase::Row => reference::Threshold::PerRow(&self.threshold),
-                ThresholdCase::Label => reference::Threshold::PerLabel(&self.threshold),
+                ThresholdCase::None => None,
+                ThresholdCase::Batch => Some(Threshold::Batch(&self.threshold[..])),
+                ThresholdCase::Row => Some(Threshold::Row(&self.threshold[..])),
+                ThresholdCase::Label => Some(Threshold::Label(&self.threshold[..])),
             },
-            permutation: reference::Permutation::Seeded {
-                seed: 0,
-                per_row: false,
-            },
+            permutation: self
+                .bench
+                .loss
+                .takes()
+                .permutation
+                .then_some(Order::Seeded {
+                    seed: 0,
+                    scope: Scope::Batch,
+                }),
             ..reference::RowInputs::default()
         })?;
         Ok(black_box(out).loss[0])

@@ -11,11 +11,12 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::host::Gpu;
 use crate::kernels::contrastive::call::{
-    ContrastiveInputs, ContrastiveOutputs, Keys, LabelSets, RelationInputs, Relations,
+    ContrastiveInputs, ContrastiveOutputs, Keys, RelationInputs, RelationOutputs, Relations,
 };
 use crate::losses::contrastive::{
     Contrastive, ContrastiveReduction, Normalizer, Placement, Weighting,
 };
+use crate::losses::labels::Targets;
 use crate::reference;
 use std::fmt;
 use std::hint::black_box;
@@ -307,7 +308,8 @@ impl ContrastiveBench {
         let (loss, grad) = (gpu.zeros(4)?, gpu.zeros(4 * (rows * dims) as u64)?);
         let inputs = ContrastiveInputs::new(
             Tensor::matrix(&x, self.dtype, rows, dims),
-            LabelSets::Bits(Tensor::matrix(&bits, DType::U32, rows, words)),
+            self.labels,
+            Targets::Bits(Tensor::matrix(&bits, DType::U32, rows, words)),
         );
         let outputs = ContrastiveOutputs {
             loss: Some(Tensor::vector(&loss, DType::F32, 1)),
@@ -349,9 +351,9 @@ impl ContrastiveBench {
                 &reference::ContrastiveInputs {
                     rows: bench.rows,
                     dims: bench.dims,
-                    labels: bench.labels,
+                    classes: bench.labels,
                     embeddings: &values,
-                    sets: &sets,
+                    labels: &sets,
                     ..reference::ContrastiveInputs::default()
                 },
             )?;
@@ -450,13 +452,13 @@ fn with_reference<T: reference::Real, R>(
     work(&reference::ContrastiveInputs {
         rows: case.rows,
         dims: case.dims,
-        labels: case.labels,
+        classes: case.labels,
         embeddings: &x,
-        sets: &n.sets[0],
+        labels: &n.sets[0],
         keys: case.keys().map(|rows| reference::ContrastiveKeys {
             rows,
             embeddings: &keys,
-            sets: &n.sets[1],
+            labels: &n.sets[1],
         }),
         self_index: n.own.as_deref(),
         grad_loss: Some(&grad),
@@ -501,20 +503,14 @@ fn put_sets(
     }
 }
 
-fn view<'a>(
-    arena: &'a Arena,
-    form: Form,
-    labels: usize,
-    places: &(Place, Option<Place>),
-) -> LabelSets<'a> {
+fn view<'a>(arena: &'a Arena, form: Form, places: &(Place, Option<Place>)) -> Targets<Tensor<'a>> {
     match (form, places) {
-        (Form::Bits, (words, _)) => LabelSets::Bits(arena.tensor(words)),
-        (_, (offsets, Some(indices))) => LabelSets::Sparse {
+        (Form::Bits, (words, _)) => Targets::Bits(arena.tensor(words)),
+        (_, (offsets, Some(indices))) => Targets::Sparse {
             offsets: arena.tensor(offsets),
             indices: arena.tensor(indices),
-            labels,
         },
-        (_, (flags, None)) => LabelSets::Dense(arena.tensor(flags)),
+        (_, (flags, None)) => Targets::Dense(arena.tensor(flags)),
     }
 }
 
@@ -567,10 +563,11 @@ pub(super) fn run(gpu: &Gpu, case: &ContrastiveCase) -> Result<Outcome, Error> {
     let tensor = |place: &Place| arena.tensor(place);
     let inputs = ContrastiveInputs {
         embeddings: tensor(&x),
-        labels: view(&arena, case.form, labels, &sets),
+        classes: labels,
+        labels: view(&arena, case.form, &sets),
         keys: keys.as_ref().map(|(x, form, sets)| Keys {
             embeddings: tensor(x),
-            labels: view(&arena, *form, labels, sets),
+            labels: view(&arena, *form, sets),
         }),
         self_index: own.as_ref().map(tensor),
         grad_loss: Some(tensor(&grad_loss)),
@@ -585,13 +582,17 @@ pub(super) fn run(gpu: &Gpu, case: &ContrastiveCase) -> Result<Outcome, Error> {
     let call = case.loss.prepare(gpu.context(), &inputs, &outputs)?;
     let relation_inputs = RelationInputs {
         rows,
+        classes: labels,
         labels: inputs.labels,
         keys: inputs
             .keys
             .map(|keys| (keys.embeddings.rows(), keys.labels)),
         self_index: inputs.self_index,
     };
-    let look = Relations.prepare(gpu.context(), &relation_inputs, &tensor(&counts))?;
+    let relation_outputs = RelationOutputs {
+        relations: tensor(&counts),
+    };
+    let look = Relations.prepare(gpu.context(), &relation_inputs, &relation_outputs)?;
     gpu.run(&[&call, &look])?;
 
     // What cancels in the temperature's gradient: each anchor's slopes sum to nothing.

@@ -9,11 +9,11 @@ use crate::check::rows::{Depth, Layout};
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::host::Gpu;
-use crate::kernels::balance::BalanceState;
-use crate::kernels::hcal::call::{HcalInputs, HcalOutputs, Noise};
-use crate::losses::balance::Balance;
+use crate::kernels::hcal::call::{HcalInputs, HcalOutputs};
+use crate::losses::balance::{Balance, BalanceState};
 use crate::losses::hcal::{Aggregation, Hcal};
 use crate::losses::hierarchy::Levels;
+use crate::losses::labels::{Noise, Seed};
 use crate::reference;
 use std::fmt;
 
@@ -255,13 +255,18 @@ fn reference_of<T: reference::Real>(
             prototypes: &slices(&prototypes),
             labels: &n.labels,
             noise: match case.noise {
-                NoiseCase::None => reference::Noise::None,
-                NoiseCase::Given => reference::Noise::Given(&noise),
-                NoiseCase::Seeded => reference::Noise::Seeded(n.seed),
+                NoiseCase::None => None,
+                NoiseCase::Given => Some(Noise::Given(&noise[..])),
+                NoiseCase::Seeded => Some(Noise::Seeded(n.seed)),
             },
-            history: &state,
-            log_variances: &state[..case.classes.len()],
-            seed: n.seed,
+            balance: match case.config.balance {
+                Balance::Adaptive { .. } => None,
+                Balance::Dwa { .. } => Some(BalanceState::History(&state[..])),
+                Balance::Uncertainty => {
+                    Some(BalanceState::LogVariances(&state[..case.classes.len()]))
+                }
+                Balance::Random => Some(BalanceState::Seed(n.seed)),
+            },
             grad_loss: Some(T::from_f64(n.grad_loss)),
         },
     )
@@ -346,20 +351,17 @@ pub(super) fn run(gpu: &Gpu, case: &HcalCase) -> Result<Outcome, Error> {
         features: tensor(&features),
         prototypes: &prototypes,
         labels: needs_labels.then(|| tensor(&labels)),
-        levels: Some(tensor(&levels)),
+        levels: n.levels.on_device(tensor(&levels))?,
         noise: match case.noise {
-            NoiseCase::None => Noise::None,
-            NoiseCase::Given => Noise::Given(&noise),
-            NoiseCase::Seeded => Noise::Seeded {
-                seed: tensor(&noise_seed),
-                advance: true,
-            },
+            NoiseCase::None => None,
+            NoiseCase::Given => Some(Noise::Given(&noise[..])),
+            NoiseCase::Seeded => Some(Noise::Seeded(Seed::advancing(tensor(&noise_seed)))),
         },
         balance: match case.config.balance {
-            Balance::Adaptive { .. } => BalanceState::None,
-            Balance::Dwa { .. } => BalanceState::History(tensor(&history)),
-            Balance::Uncertainty => BalanceState::LogVariances(tensor(&log_variances)),
-            Balance::Random => BalanceState::Seed(tensor(&balance_seed)),
+            Balance::Adaptive { .. } => None,
+            Balance::Dwa { .. } => Some(BalanceState::History(tensor(&history))),
+            Balance::Uncertainty => Some(BalanceState::LogVariances(tensor(&log_variances))),
+            Balance::Random => Some(BalanceState::Seed(tensor(&balance_seed))),
         },
         grad_loss: Some(tensor(&grad_loss)),
     };
@@ -373,9 +375,7 @@ pub(super) fn run(gpu: &Gpu, case: &HcalCase) -> Result<Outcome, Error> {
         predictions: predictions.as_ref().map(tensor),
         violations: violations.as_ref().map(tensor),
     };
-    let call = case
-        .config
-        .prepare(gpu.context(), &n.levels, &inputs, &outputs)?;
+    let call = case.config.prepare(gpu.context(), &inputs, &outputs)?;
     gpu.run(&[&call])?;
 
     let mut places: Vec<Place> = expected.iter().map(|e| e.1).collect();

@@ -6,11 +6,11 @@ use crate::check::data::Rng;
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::host::Gpu;
-use crate::kernels::balance::BalanceState;
-use crate::kernels::hcal::call::{HcalInputs, HcalOutputs, Noise};
-use crate::kernels::mcm::{McmInputs, McmOutputs, McmTargets};
+use crate::kernels::hcal::call::{HcalInputs, HcalOutputs};
+use crate::kernels::mcm::{McmInputs, McmOutputs};
 use crate::losses::hcal::Hcal;
 use crate::losses::hierarchy::{Hierarchy, Levels};
+use crate::losses::labels::{Noise, Seed, Targets};
 use crate::losses::mcm::Mcm;
 use crate::losses::reduction::Reduction;
 use crate::reference;
@@ -120,11 +120,12 @@ impl McmBench {
         };
         let loss = gpu.zeros(4 * losses as u64)?;
         let grad = gpu.zeros(if self.gradient { 4 * all } else { 0 })?;
+        let words = Tensor::vector(&words, DType::U32, hierarchy.words_len());
         let dense = Tensor::matrix(&targets, DType::U8, rows, cols);
         let inputs = McmInputs {
             logits: Tensor::matrix(&logits, self.dtype, rows, cols),
-            targets: Some(McmTargets::Dense(dense)),
-            hierarchy: Tensor::vector(&words, DType::U32, hierarchy.words_len()),
+            targets: Some(Targets::Dense(dense)),
+            hierarchy: hierarchy.on_device(words)?,
             grad_loss: None,
         };
         let outputs = McmOutputs {
@@ -135,9 +136,7 @@ impl McmBench {
             probabilities: None,
         };
         let began = Instant::now();
-        let call = self
-            .config
-            .prepare(gpu.context(), &hierarchy, &inputs, &outputs)?;
+        let call = self.config.prepare(gpu.context(), &inputs, &outputs)?;
         let prepare = began.elapsed();
         let moved = all * (self.dtype.size() + 1) + 4 * hierarchy.words_len() as u64 + grad.size();
         Ok(Work::new(call, moved, prepare, loss))
@@ -234,12 +233,13 @@ impl HcalBench {
             features: Tensor::matrix(&features, self.dtype, rows, dim),
             prototypes: &prototypes,
             labels: Some(Tensor::matrix(&labels, DType::U32, 3, rows)),
-            levels: Some(Tensor::vector(&parents, DType::U32, levels.words_len())),
-            noise: Noise::Seeded {
-                seed: Tensor::vector(&seed, DType::U32, 2),
-                advance: false,
-            },
-            balance: BalanceState::None,
+            levels: levels.on_device(Tensor::vector(&parents, DType::U32, levels.words_len()))?,
+            noise: Some(Noise::Seeded(Seed::fixed(Tensor::vector(
+                &seed,
+                DType::U32,
+                2,
+            )))),
+            balance: None,
             grad_loss: None,
         };
         let outputs = HcalOutputs {
@@ -251,9 +251,7 @@ impl HcalBench {
             ..HcalOutputs::default()
         };
         let began = Instant::now();
-        let call = self
-            .config
-            .prepare(gpu.context(), levels, &inputs, &outputs)?;
+        let call = self.config.prepare(gpu.context(), &inputs, &outputs)?;
         let prepare = began.elapsed();
         let classes: usize = levels.classes().iter().sum();
         let vectors = ((rows + classes) * dim) as u64;
@@ -276,7 +274,7 @@ impl HcalBench {
                 features: &data.features,
                 prototypes: &prototypes,
                 labels: &data.labels,
-                noise: reference::Noise::Seeded(0),
+                noise: Some(Noise::Seeded(0)),
                 ..reference::HcalInputs::default()
             };
             Ok(black_box(reference::hcal(&bench.config, &data.levels, &inputs)?).loss)

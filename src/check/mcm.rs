@@ -8,8 +8,9 @@ use crate::check::rows::{Data, Depth, Form, Layout};
 use crate::device::tensor::DType;
 use crate::error::Error;
 use crate::host::Gpu;
-use crate::kernels::mcm::{McmInputs, McmOutputs, McmTargets};
+use crate::kernels::mcm::{McmInputs, McmOutputs};
 use crate::losses::hierarchy::Hierarchy;
+use crate::losses::labels::Targets;
 use crate::losses::mcm::Mcm;
 use crate::losses::reduction::Reduction;
 use crate::reference;
@@ -285,10 +286,10 @@ pub(super) fn run(gpu: &Gpu, case: &McmCase) -> Result<Outcome, Error> {
         logits: tensor(&logits_at),
         targets: match case.form {
             _ if mode == McmMode::Probabilities => None,
-            Form::Bits => Some(McmTargets::Bits(tensor(&targets_at))),
-            Form::U8 | Form::Csr | Form::Float(_) => Some(McmTargets::Dense(tensor(&targets_at))),
+            Form::Bits => Some(Targets::Bits(tensor(&targets_at))),
+            Form::U8 | Form::Csr | Form::Float(_) => Some(Targets::Dense(tensor(&targets_at))),
         },
-        hierarchy: tensor(&hierarchy_at),
+        hierarchy: hierarchy.on_device(tensor(&hierarchy_at))?,
         grad_loss: upstream_at.as_ref().map(tensor),
     };
     let outputs = McmOutputs {
@@ -296,9 +297,7 @@ pub(super) fn run(gpu: &Gpu, case: &McmCase) -> Result<Outcome, Error> {
         grad_logits: grad.as_ref().map(tensor),
         probabilities: probabilities.as_ref().map(tensor),
     };
-    let call = case
-        .config
-        .prepare(gpu.context(), &hierarchy, &inputs, &outputs)?;
+    let call = case.config.prepare(gpu.context(), &inputs, &outputs)?;
     gpu.run(&[&call])?;
 
     let expected = [

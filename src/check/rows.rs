@@ -9,12 +9,12 @@ use crate::device::prepared::Prepared;
 use crate::device::tensor::DType;
 use crate::error::Error;
 use crate::host::Gpu;
-use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs, Targets, Threshold};
-use crate::kernels::rows::permutation::Permutation as Order;
+use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
 use crate::losses::bce::Bce;
-use crate::losses::labels::TargetKind;
+use crate::losses::labels::{Order, Scope, Seed, Targets, Threshold};
 use crate::losses::per_label::{Asl, Dice, Focal, Hill};
 use crate::losses::reduction::Reduction;
+use crate::losses::takes::TargetKind;
 use crate::losses::wdl::{PairWeights, Phi, Prediction, Wdl};
 use crate::losses::zlpr::Zlpr;
 use crate::losses::{wdl, zlpr};
@@ -431,7 +431,7 @@ pub fn row_cases(depth: Depth) -> Vec<RowCase> {
         let all = [DType::F32, DType::F16, DType::Bf16];
         // The kernels of WDL that know element types are the same in all of its forms, which take turns.
         let dtypes = match depth {
-            Depth::Sample if loss.wdl().is_some() => &all[i % 3..=i % 3],
+            Depth::Sample if loss.takes().theta.is_some() => &all[i % 3..=i % 3],
             Depth::Sample | Depth::Every | Depth::Full => &all[..],
         };
         for &dtype in dtypes {
@@ -574,7 +574,7 @@ fn numbers(case: &RowCase) -> Numbers {
         weight
     });
     let threshold = random(threshold, -1.0, 1.0);
-    let (sets, len) = case.loss.wdl().map_or((0, 0), |w| w.theta_shape(cols));
+    let (sets, len) = case.loss.takes().theta.map_or((0, 0), |t| t.of(cols));
     let theta = case.wdl.theta.then(|| random(sets * len, -2.0, 2.0));
     let theta0 = case.wdl.theta0.then(|| random(1, -1.0, 1.0));
     let orders = match case.wdl.order {
@@ -629,19 +629,23 @@ fn reference_of<T: reference::Real>(
         sample_weight: sample_weight.as_deref(),
         class_weight: class_weight.as_deref(),
         threshold: match case.threshold {
-            ThresholdCase::None => reference::Threshold::None,
-            ThresholdCase::Batch => reference::Threshold::Scalar(threshold[0]),
-            ThresholdCase::Row => reference::Threshold::PerRow(&threshold),
-            ThresholdCase::Label => reference::Threshold::PerLabel(&threshold),
+            ThresholdCase::None => None,
+            ThresholdCase::Batch => Some(Threshold::Batch(&threshold[..])),
+            ThresholdCase::Row => Some(Threshold::Row(&threshold[..])),
+            ThresholdCase::Label => Some(Threshold::Label(&threshold[..])),
         },
         permutation: match case.wdl.order {
-            OrderCase::None => reference::Permutation::None,
-            OrderCase::Batch => reference::Permutation::Batch(&n.order),
-            OrderCase::PerRow => reference::Permutation::PerRow(&n.order),
-            OrderCase::Seed | OrderCase::SeedPerRow => reference::Permutation::Seeded {
+            OrderCase::None => None,
+            OrderCase::Batch => Some(Order::Batch(&n.order[..])),
+            OrderCase::PerRow => Some(Order::PerRow(&n.order[..])),
+            OrderCase::Seed => Some(Order::Seeded {
                 seed: n.seed,
-                per_row: case.wdl.order == OrderCase::SeedPerRow,
-            },
+                scope: Scope::Batch,
+            }),
+            OrderCase::SeedPerRow => Some(Order::Seeded {
+                seed: n.seed,
+                scope: Scope::Row,
+            }),
         },
         theta: theta.as_deref(),
         theta0: n.theta0.as_ref().map(|t| T::from_f64(t[0])),
@@ -716,7 +720,7 @@ fn place(case: &RowCase, n: &Numbers) -> Placed {
         .mask
         .as_ref()
         .map(|values| arena.put(DType::U8, rows, cols, values));
-    let (sets, len) = case.loss.wdl().map_or((0, 0), |w| w.theta_shape(cols));
+    let (sets, len) = case.loss.takes().theta.map_or((0, 0), |t| t.of(cols));
     let theta = n
         .theta
         .as_ref()
@@ -783,16 +787,15 @@ fn prepare(gpu: &Gpu, case: &RowCase, placed: &Placed) -> Result<Prepared, Error
         },
         permutation: placed.order.as_ref().map(|place| {
             let values = tensor(place);
-            let seeded = |per_row| Order::Seeded {
-                seed: values,
-                per_row,
-                advance: false,
+            let seeded = |scope| Order::Seeded {
+                seed: Seed::fixed(values),
+                scope,
             };
             match case.wdl.order {
                 OrderCase::None | OrderCase::Batch => Order::Batch(values),
                 OrderCase::PerRow => Order::PerRow(values),
-                OrderCase::Seed => seeded(false),
-                OrderCase::SeedPerRow => seeded(true),
+                OrderCase::Seed => seeded(Scope::Batch),
+                OrderCase::SeedPerRow => seeded(Scope::Row),
             }
         }),
         theta: placed.theta.as_ref().map(tensor),

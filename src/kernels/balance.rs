@@ -11,27 +11,13 @@ use crate::error::Error;
 use crate::kernels::view::{View, Viewed};
 use crate::losses::balance::Balance;
 
-/// What a [`Balance`] keeps or learns, on the device.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum BalanceState<'a> {
-    /// Nothing, with `Adaptive`.
-    #[default]
-    None,
-    /// With `Dwa`: f32 `[2 K]`, read and written.
-    History(Tensor<'a>),
-    /// With `Uncertainty`: f32 `[K]`, `theta`.
-    LogVariances(Tensor<'a>),
-    /// With `Random`: u32 `[2]`, low and high half, read and written.
-    Seed(Tensor<'a>),
-}
-
 /// What balancing reads.
 #[derive(Clone, Copy, Debug)]
 pub struct BalanceInputs<'a> {
     /// f32 `[K]`.
     pub losses: Tensor<'a>,
-    /// State or parameters.
-    pub state: BalanceState<'a>,
+    /// State or parameters, f32; a seed is u32 `[2]`, low word first. A history and a seed are read and written.
+    pub state: Option<BalanceState<Tensor<'a>>>,
     /// Upstream gradient, f32 `[1]`; absent: 1.
     pub grad_loss: Option<Tensor<'a>>,
 }
@@ -256,10 +242,9 @@ fn inspect(
     inspect_state(&mut tensors, "", config, count, &inputs.state)?;
     tensors.grad_loss(inputs.grad_loss, None)?;
     if outputs.grad_log_variances.is_some() && *config != Balance::Uncertainty {
-        return Err(Error::value(
+        return Err(Error::refused(
             "grad_log_variances",
-            "uncertainty weighting",
-            "another",
+            "uncertainty weighting alone has one",
         ));
     }
     tensors.writes("weights", outputs.weights, f32s, each)?;

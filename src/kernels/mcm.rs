@@ -20,21 +20,13 @@ use crate::losses::reduction::Reduction;
 pub struct McmInputs<'a> {
     /// `[B, L]`, f32, f16 or bf16.
     pub logits: Tensor<'a>,
-    /// The targets; needed for loss and gradient, not for probabilities.
-    pub targets: Option<McmTargets<'a>>,
-    /// u32 `[words_len]`: what [`Hierarchy::words`] gave.
-    pub hierarchy: Tensor<'a>,
+    /// The targets, which are hard; needed for loss and gradient, not for probabilities. Dense ones are u8 (0 or 1), or
+    /// f32, f16, bf16 (positive above 0.5); bits are u32; lists are not taken.
+    pub targets: Option<Targets<Tensor<'a>>>,
+    /// The hierarchy.
+    pub hierarchy: OnDevice<'a, Hierarchy>,
     /// Upstream gradient, f32 `[1]`, or `[B]` without a reduction; absent: ones.
     pub grad_loss: Option<Tensor<'a>>,
-}
-
-/// The targets of the constraint module, hard.
-#[derive(Clone, Copy, Debug)]
-pub enum McmTargets<'a> {
-    /// `[B, L]`: u8 (0 or 1), or f32, f16, bf16 (positive above 0.5).
-    Dense(Tensor<'a>),
-    /// u32 `[B, ceil(L/32)]`: label `l` is bit `l % 32` of word `l / 32`.
-    Bits(Tensor<'a>),
 }
 
 /// What the constraint module writes; what is absent is not computed.
@@ -53,12 +45,10 @@ impl Mcm {
     ///
     /// # Errors
     /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs with other
-    /// tensors, limits of the device. Nothing has been written then. That `inputs.hierarchy` holds the words of
-    /// `hierarchy` is not checked.
+    /// tensors, limits of the device. Nothing has been written then.
     pub fn prepare(
         &self,
         cx: &Context,
-        hierarchy: &Hierarchy,
         inputs: &McmInputs<'_>,
         outputs: &McmOutputs<'_>,
     ) -> Result<Prepared, Error> {
@@ -194,10 +184,9 @@ fn inspect(
             tensors.reads("target_bits", t, &[DType::U32], words)?;
         }
         None if outputs.loss.is_some() || outputs.grad_logits.is_some() => {
-            return Err(Error::value(
+            return Err(Error::refused(
                 "targets",
-                "targets beside a loss or a gradient",
-                "none",
+                "needed to compute the loss or its gradient",
             ));
         }
         None => {}

@@ -4,8 +4,10 @@ pub(crate) mod balance;
 pub(crate) mod contrastive;
 pub(crate) mod hcal;
 pub(crate) mod mcm;
+pub(crate) mod on_device;
 pub(crate) mod rows;
 pub(crate) mod storage;
+pub(crate) mod targets;
 pub(crate) mod view;
 
 use crate::device::module::Module;

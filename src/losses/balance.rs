@@ -47,6 +47,18 @@ pub enum Balance {
     Random,
 }
 
+/// What a [`Balance`] keeps or learns from call to call. `T` holds numbers, `S` a seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BalanceState<T, S = T> {
+    /// With [`Balance::Dwa`], `[2 K]`: the losses of the call before and of the one before that.
+    History(T),
+    /// With [`Balance::Uncertainty`], `[K]`: `theta`.
+    LogVariances(T),
+    /// With [`Balance::Random`]: the seed.
+    Seed(S),
+}
+
 impl Default for Balance {
     /// HCAL's: `gamma` 0.5, detached.
     fn default() -> Self {
@@ -69,6 +81,32 @@ impl Balance {
                 check_setting("dwa temperature", temperature, 1e-6..=f32::MAX)
             }
             Balance::Uncertainty | Balance::Random => Ok(()),
+        }
+    }
+
+    /// Refuses a state that is not this balance's.
+    pub(crate) fn check_state<T, S>(
+        &self,
+        state: Option<&BalanceState<T, S>>,
+    ) -> Result<(), Error> {
+        let name = |state: &BalanceState<T, S>| match state {
+            BalanceState::History(_) => "history",
+            BalanceState::LogVariances(_) => "log_variances",
+            BalanceState::Seed(_) => "seed",
+        };
+        let wanted = match self {
+            Balance::Adaptive { .. } => None,
+            Balance::Dwa { .. } => Some("history"),
+            Balance::Uncertainty => Some("log_variances"),
+            Balance::Random => Some("seed"),
+        };
+        match (wanted, state.map(name)) {
+            (wanted, given) if wanted == given => Ok(()),
+            (Some(wanted), _) => Err(Error::refused(wanted, "needed by this balance")),
+            (None, given) => Err(Error::refused(
+                given.unwrap_or("balance"),
+                "adaptive weights have no state",
+            )),
         }
     }
 }

@@ -11,6 +11,7 @@
 
 use crate::error::Error;
 use crate::losses::reduction::{Reduction, check_reduction, check_setting, with_reduction};
+use crate::losses::takes::{Takes, TargetKind};
 
 /// Binary cross-entropy with logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,6 +39,11 @@ impl Default for Bce {
 }
 
 impl Bce {
+    /// What it takes beside logits and targets.
+    pub(crate) fn takes(&self) -> Takes {
+        Takes::targets(TargetKind::Soft)
+    }
+
     /// Checks the settings alone.
     ///
     /// # Errors

@@ -35,9 +35,9 @@
 //! let out = contrastive(&Contrastive::sim_dis(), &ContrastiveInputs {
 //!     rows: 3,
 //!     dims: 2,
-//!     labels: 2,
+//!     classes: 2,
 //!     embeddings: &[3.0, 4.0, 4.0, 3.0, -3.0, 4.0],
-//!     sets: &[true, true, true, false, false, false],
+//!     labels: &[true, true, true, false, false, false],
 //!     ..ContrastiveInputs::default()
 //! })?;
 //! // The second has half of the first's labels; the third has none, and is only in the others' denominators.
@@ -244,6 +244,14 @@ impl Contrastive {
     pub fn with_reduction(mut self, reduction: ContrastiveReduction) -> Self {
         self.reduction = reduction;
         self
+    }
+
+    /// Refuses that what names the pairs is missing.
+    pub(crate) fn check_pairs(&self, given: bool) -> Result<(), Error> {
+        if self.weighting == Weighting::Paired && !given {
+            return Err(Error::refused("self_index", "needed: each anchor's pair"));
+        }
+        Ok(())
     }
 
     /// Checks the settings alone.

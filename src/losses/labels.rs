@@ -37,6 +37,11 @@ impl TargetNames {
         offsets: "target_offsets",
         indices: "target_indices",
     };
+    /// The targets of losses that compare logits with other logits; there is a dense form alone.
+    pub(crate) const OTHER: TargetNames = TargetNames {
+        dense: "other",
+        ..TargetNames::TARGETS
+    };
     /// The label sets of embeddings.
     pub(crate) const LABELS: TargetNames = TargetNames {
         dense: "labels",
@@ -54,6 +59,15 @@ impl TargetNames {
 }
 
 impl<D, W> Targets<D, W> {
+    /// What errors call the first of what holds the numbers.
+    pub(crate) fn name(&self, names: TargetNames) -> &'static str {
+        match self {
+            Targets::Dense(_) => names.dense,
+            Targets::Bits(_) => names.bits,
+            Targets::Sparse { .. } => names.offsets,
+        }
+    }
+
     /// The same form, held by something else.
     pub fn map<E, V>(self, dense: impl FnOnce(D) -> E, words: impl Fn(W) -> V) -> Targets<E, V> {
         match self {
@@ -115,6 +129,15 @@ impl<T> Threshold<T> {
             Threshold::Batch(_) => 1,
             Threshold::Row(_) => rows,
             Threshold::Label(_) => cols,
+        }
+    }
+
+    /// Which of the values an element's is.
+    pub fn index_of(&self, row: usize, col: usize) -> usize {
+        match self {
+            Threshold::Batch(_) => 0,
+            Threshold::Row(_) => row,
+            Threshold::Label(_) => col,
         }
     }
 }
@@ -191,18 +214,4 @@ impl<T> Seed<T> {
             after: AfterCall::Advance,
         }
     }
-}
-
-/// What the targets mean to a loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TargetKind {
-    /// 0 or 1; there is no gradient to them.
-    Hard,
-    /// Values in `[0, 1]`, with a gradient to them where they are real numbers.
-    Soft,
-    /// Values that are not negative, with a gradient to them where they are real numbers.
-    Proportions,
-    /// Other logits, dense, with a gradient to them.
-    Logits,
 }

@@ -9,5 +9,6 @@ pub(crate) mod labels;
 pub mod mcm;
 pub mod per_label;
 pub(crate) mod reduction;
+pub(crate) mod takes;
 pub mod wdl;
 pub mod zlpr;

@@ -26,6 +26,7 @@
 
 use crate::error::Error;
 use crate::losses::reduction::{Reduction, check_reduction, check_setting, with_reduction};
+use crate::losses::takes::{Takes, TargetKind};
 
 /// Focal loss: `alpha (1-p)^gamma sp(-s)` of a positive, `(1-alpha) p^gamma sp(s)` of a negative.
 ///
@@ -58,6 +59,11 @@ impl Default for Focal {
 }
 
 impl Focal {
+    /// What it takes beside logits and targets.
+    pub(crate) fn takes(&self) -> Takes {
+        Takes::targets(TargetKind::Soft)
+    }
+
     /// Checks the settings alone.
     ///
     /// # Errors
@@ -106,6 +112,11 @@ impl Default for Asl {
 }
 
 impl Asl {
+    /// What it takes beside logits and targets.
+    pub(crate) fn takes(&self) -> Takes {
+        Takes::targets(TargetKind::Soft)
+    }
+
     /// Checks the settings alone.
     ///
     /// # Errors
@@ -155,6 +166,11 @@ impl Default for Hill {
 }
 
 impl Hill {
+    /// What it takes beside logits and targets.
+    pub(crate) fn takes(&self) -> Takes {
+        Takes::targets(TargetKind::Soft)
+    }
+
     /// Checks the settings alone.
     ///
     /// # Errors
@@ -194,6 +210,11 @@ impl Default for Dice {
 }
 
 impl Dice {
+    /// What it takes beside logits and targets.
+    pub(crate) fn takes(&self) -> Takes {
+        Takes::targets(TargetKind::Soft)
+    }
+
     /// Checks the settings alone.
     ///
     /// # Errors

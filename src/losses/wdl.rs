@@ -77,6 +77,7 @@
 
 use crate::error::Error;
 use crate::losses::reduction::{Reduction, check_reduction, check_setting, with_reduction};
+use crate::losses::takes::{Takes, TargetKind, ThetaShape};
 
 /// Which differences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,12 +188,25 @@ impl Wdl {
 
     /// The shape of `theta` for `cols` labels: rows, each of mean-one weights, and their length.
     pub fn theta_shape(&self, cols: usize) -> (usize, usize) {
+        self.theta().of(cols)
+    }
+
+    fn theta(&self) -> ThetaShape {
         match self.form {
-            Form::Adjacent => (1, cols.saturating_sub(1)),
+            Form::Adjacent => ThetaShape::Links,
             Form::Pairs {
                 weights: PairWeights::Rank(r),
-            } => (r as usize, cols),
-            Form::Pairs { .. } => (1, cols),
+            } => ThetaShape::Labels(r as usize),
+            Form::Pairs { .. } => ThetaShape::Labels(1),
+        }
+    }
+
+    /// What it takes beside logits and targets.
+    pub(crate) fn takes(&self) -> Takes {
+        Takes {
+            permutation: self.form == Form::Adjacent,
+            theta: Some(self.theta()),
+            ..Takes::targets(TargetKind::Proportions)
         }
     }
 

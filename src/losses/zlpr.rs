@@ -28,6 +28,7 @@
 
 use crate::error::Error;
 use crate::losses::reduction::{Reduction, check_reduction, check_setting, with_reduction};
+use crate::losses::takes::{Takes, TargetKind};
 
 /// Which member of the family.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -108,6 +109,19 @@ impl Zlpr {
     pub fn with_smoothing(mut self, eps: f32) -> Self {
         self.smoothing = eps;
         self
+    }
+
+    /// What it takes beside logits and targets.
+    pub(crate) fn takes(&self) -> Takes {
+        let (targets, threshold) = match self.form {
+            Form::Hard | Form::Joint { .. } => (TargetKind::Hard, true),
+            Form::Soft => (TargetKind::Soft, true),
+            Form::KlSymmetric { .. } | Form::KlExcess => (TargetKind::Logits, false),
+        };
+        Takes {
+            threshold,
+            ..Takes::targets(targets)
+        }
     }
 
     /// Checks the settings alone.

@@ -1,12 +1,10 @@
 //! The max constraint module.
 
-use super::{sigmoid, softplus, sum};
-use crate::error::Error;
+use crate::error::{Error, check_len};
 use crate::losses::hierarchy::Hierarchy;
 use crate::losses::mcm::Mcm;
 use crate::losses::reduction::Reduction;
-use crate::reference::Real;
-use crate::reference::rows::check_len;
+use crate::reference::real::{Real, sigmoid, softplus, sum};
 
 /// The tensors of the constraint module; matrices are row-major, with as many columns as the hierarchy has nodes.
 #[derive(Clone, Copy, Debug, Default)]

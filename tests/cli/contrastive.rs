@@ -182,13 +182,13 @@ fn with_keys(backend: &str, tolerance: f64) {
                 &ContrastiveInputs {
                     rows: 4,
                     dims: 3,
-                    labels: 4,
+                    classes: 4,
                     embeddings: &wide(&x),
-                    sets: &sets,
+                    labels: &sets,
                     keys: Some(ContrastiveKeys {
                         rows: 5,
                         embeddings: &wide(&keys),
-                        sets: &key_sets,
+                        labels: &key_sets,
                     }),
                     self_index: Some(&index),
                     grad_loss: Some(&upstream),

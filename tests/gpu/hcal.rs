@@ -4,12 +4,12 @@ use crate::regimes::narrow;
 use crate::{Test, table};
 use libtest_mimic::Failed;
 use wgloss::check::{Case, HcalCase, HcalMode, Layout, NoiseCase};
-use wgloss::host::{BalanceValues, Engine, Gpu, HcalBatch, HcalNoise, Values, Wanted};
+use wgloss::host::{Engine, Gpu, HcalBatch, Values, Wanted};
 use wgloss::losses::hcal::Aggregation;
 use wgloss::reference;
 use wgloss::{
     Balance, BalanceInputs, BalanceOutputs, BalanceState, DType, Hcal, HcalInputs, HcalOutputs,
-    Levels, Noise, Tensor,
+    Levels, Noise, Seed, Tensor,
 };
 
 pub const TESTS: &[Test] = &[
@@ -60,8 +60,8 @@ fn golden(gpu: &Gpu) -> Result<(), Failed> {
         features: Values::F32(&features),
         prototypes: &[Values::F32(&first), Values::F32(&second)],
         labels: &[0, 1, 2, 2, 0, 0, 1, 1],
-        noise: HcalNoise::None,
-        balance: BalanceValues::None,
+        noise: None,
+        balance: None,
         grad_loss: None,
     };
     let engine = Engine::on(gpu.clone());
@@ -143,9 +143,9 @@ fn many_samples(gpu: &Gpu) -> Result<(), Failed> {
         features: Tensor::matrix(&feature_buffer, DType::F32, samples, 1),
         prototypes: &[Tensor::matrix(&prototypes, DType::F32, 2, 1)],
         labels: None,
-        levels: None,
-        noise: Noise::None,
-        balance: BalanceState::None,
+        levels: levels.on_device(Tensor::vector(&prototypes, DType::U32, 0))?,
+        noise: None,
+        balance: None,
         grad_loss: None,
     };
     let outputs = HcalOutputs {
@@ -153,7 +153,7 @@ fn many_samples(gpu: &Gpu) -> Result<(), Failed> {
         violations: Some(Tensor::vector(&violations, DType::U32, 2)),
         ..HcalOutputs::default()
     };
-    let call = Hcal::default().prepare(gpu.context(), &levels, &inputs, &outputs)?;
+    let call = Hcal::default().prepare(gpu.context(), &inputs, &outputs)?;
     gpu.run(&[&call])?;
     let found: Vec<u32> =
         bytemuck::pod_collect_to_vec(&gpu.download(&predictions, 4 * samples as u64)?);
@@ -188,8 +188,8 @@ fn repeats(gpu: &Gpu) -> Result<(), Failed> {
         features: Values::F32(&features),
         prototypes: &prototypes,
         labels: &labels,
-        noise: HcalNoise::Seeded(5),
-        balance: BalanceValues::None,
+        noise: Some(Noise::Seeded(5)),
+        balance: None,
         grad_loss: Some(0.5),
     };
     let first = engine.hcal(&Hcal::default(), &levels, &batch, Wanted::Gradients)?;
@@ -230,8 +230,8 @@ fn not_numbers(gpu: &Gpu) -> Result<(), Failed> {
                 features: Values::F32(&features),
                 prototypes: &prototypes,
                 labels: &[0, label, 2, 0, parent, 1],
-                noise: HcalNoise::None,
-                balance: BalanceValues::None,
+                noise: None,
+                balance: None,
                 grad_loss: None,
             },
             Wanted::Gradients,
@@ -279,12 +279,13 @@ fn epoch(gpu: &Gpu) -> Result<(), Failed> {
         features: matrix(&features, 4),
         prototypes: &[matrix(&first, 3), matrix(&second, 2)],
         labels: Some(Tensor::matrix(&labels, DType::U32, 2, 4)),
-        levels: Some(Tensor::vector(&parents, DType::U32, 3)),
-        noise: Noise::Seeded {
-            seed: Tensor::vector(&seed, DType::U32, 2),
-            advance: true,
-        },
-        balance: BalanceState::None,
+        levels: levels.on_device(Tensor::vector(&parents, DType::U32, 3))?,
+        noise: Some(Noise::Seeded(Seed::advancing(Tensor::vector(
+            &seed,
+            DType::U32,
+            2,
+        )))),
+        balance: None,
         grad_loss: None,
     };
     let outputs = HcalOutputs {
@@ -292,7 +293,7 @@ fn epoch(gpu: &Gpu) -> Result<(), Failed> {
         violations: Some(Tensor::vector(&counts, DType::U32, 3)),
         ..HcalOutputs::default()
     };
-    let call = Hcal::default().prepare(gpu.context(), &levels, &inputs, &outputs)?;
+    let call = Hcal::default().prepare(gpu.context(), &inputs, &outputs)?;
     let mut losses = Vec::new();
     for _ in 0..3 {
         gpu.run(&[&call])?;
@@ -323,13 +324,17 @@ fn balances(gpu: &Gpu) -> Result<(), Failed> {
         Balance::Random,
     ] {
         let wide = |v: &[f32]| -> Vec<f64> { v.iter().map(|x| f64::from(*x)).collect() };
+        let (past, thetas_wide) = (wide(&history), wide(&thetas));
         let truth = reference::balance(
             &config,
             &reference::BalanceInputs {
                 losses: &wide(&losses),
-                history: &wide(&history),
-                log_variances: &wide(&thetas),
-                seed,
+                state: match config {
+                    Balance::Dwa { .. } => Some(BalanceState::History(&past[..])),
+                    Balance::Uncertainty => Some(BalanceState::LogVariances(&thetas_wide[..])),
+                    Balance::Random => Some(BalanceState::Seed(seed)),
+                    _ => None,
+                },
                 grad_loss: Some(-1.5),
                 ..reference::BalanceInputs::default()
             },
@@ -349,12 +354,14 @@ fn balances(gpu: &Gpu) -> Result<(), Failed> {
         let inputs = BalanceInputs {
             losses: five(&loss_buffer),
             state: match config {
-                Balance::Adaptive { .. } => BalanceState::None,
-                Balance::Dwa { .. } => {
-                    BalanceState::History(Tensor::vector(&state, DType::F32, 10))
-                }
-                Balance::Uncertainty => BalanceState::LogVariances(five(&state)),
-                Balance::Random => BalanceState::Seed(Tensor::vector(&state, DType::U32, 2)),
+                Balance::Dwa { .. } => Some(BalanceState::History(Tensor::vector(
+                    &state,
+                    DType::F32,
+                    10,
+                ))),
+                Balance::Uncertainty => Some(BalanceState::LogVariances(five(&state))),
+                Balance::Random => Some(BalanceState::Seed(Tensor::vector(&state, DType::U32, 2))),
+                _ => None,
             },
             grad_loss: Some(Tensor::vector(&upstream, DType::F32, 1)),
         };

@@ -6,7 +6,9 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::kernels::contrastive::plan;
 use crate::kernels::steps::check_apart;
-use crate::losses::contrastive::{Contrastive, ContrastiveReduction, Weighting};
+use crate::kernels::targets::check_targets;
+use crate::losses::contrastive::{Contrastive, ContrastiveReduction};
+use crate::losses::labels::{TargetNames, Targets};
 
 impl Contrastive {
     /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
@@ -22,104 +24,10 @@ impl Contrastive {
     ) -> Result<Prepared, Error> {
         self.check()?;
         inputs.check(self.reduction)?;
-        if self.weighting == Weighting::Paired && inputs.self_index.is_none() {
-            return Err(Error::value("self_index", "each anchor's pair", "none"));
-        }
+        self.check_pairs(inputs.self_index.is_some())?;
         outputs.check(self.reduction, inputs)?;
         plan::build(cx, self, inputs, outputs)
     }
-}
-
-/// Label sets of some rows. All forms give equal results for equal sets.
-#[derive(Clone, Copy, Debug)]
-pub enum LabelSets<'a> {
-    /// u8 `[N, L]`, not 0 where the row has the label.
-    Dense(Tensor<'a>),
-    /// u32 `[N, ceil(L/32)]`: label `l` is bit `l % 32` of word `l / 32`. Bits behind the last label are labels too.
-    Bits(Tensor<'a>),
-    /// The labels of row `r` are `indices[offsets[r]..offsets[r + 1]]`, in any order, repeats allowed. The values
-    /// lie on the device and are not checked: indices beyond the last label are ignored, offsets are kept within
-    /// `indices`.
-    Sparse {
-        /// u32 `[N + 1]`.
-        offsets: Tensor<'a>,
-        /// u32 `[number of labels of all rows]`.
-        indices: Tensor<'a>,
-        /// How many labels there are.
-        labels: usize,
-    },
-}
-
-impl<'a> LabelSets<'a> {
-    /// Words of a row's set as bits.
-    pub(crate) fn words(&self) -> usize {
-        match self {
-            LabelSets::Dense(t) => t.cols().div_ceil(32),
-            LabelSets::Bits(t) => t.cols(),
-            LabelSets::Sparse { labels, .. } => labels.div_ceil(32),
-        }
-    }
-
-    /// What errors call the tensors.
-    pub(crate) fn names(&self, keys: bool) -> [&'static str; 2] {
-        match (self, keys) {
-            (LabelSets::Dense(_), false) => ["labels", ""],
-            (LabelSets::Bits(_), false) => ["label_bits", ""],
-            (LabelSets::Sparse { .. }, false) => ["label_offsets", "label_indices"],
-            (LabelSets::Dense(_), true) => ["key_labels", ""],
-            (LabelSets::Bits(_), true) => ["key_label_bits", ""],
-            (LabelSets::Sparse { .. }, true) => ["key_label_offsets", "key_label_indices"],
-        }
-    }
-
-    fn tensors(&self) -> [Option<Tensor<'a>>; 2] {
-        match self {
-            LabelSets::Dense(t) | LabelSets::Bits(t) => [Some(*t), None],
-            LabelSets::Sparse {
-                offsets, indices, ..
-            } => [Some(*offsets), Some(*indices)],
-        }
-    }
-
-    fn named(&self, keys: bool) -> impl Iterator<Item = (&'static str, Tensor<'a>)> + use<'a> {
-        let all = self.names(keys).into_iter().zip(self.tensors());
-        all.filter_map(|(name, tensor)| tensor.map(|t| (name, t)))
-    }
-
-    pub(crate) fn check(&self, keys: bool, rows: usize) -> Result<(), Error> {
-        let [name, second] = self.names(keys);
-        match self {
-            LabelSets::Dense(t) => {
-                t.check(name, &[DType::U8])?;
-                t.check_shape(name, rows, t.cols())
-            }
-            LabelSets::Bits(t) => {
-                t.check(name, &[DType::U32])?;
-                t.check_shape(name, rows, t.cols())
-            }
-            LabelSets::Sparse {
-                offsets, indices, ..
-            } => {
-                offsets.check(name, &[DType::U32])?;
-                offsets.check_len(name, rows.saturating_add(1))?;
-                indices.check(second, &[DType::U32])?;
-                indices.check_len(second, indices.cols())
-            }
-        }
-    }
-}
-
-/// Checks that anchors and keys have sets of the same width.
-pub(crate) fn check_widths(anchors: &LabelSets<'_>, keys: &LabelSets<'_>) -> Result<(), Error> {
-    if anchors.words() == keys.words() {
-        return Ok(());
-    }
-    let width = |words: usize| format!("sets of {words} words of 32 labels");
-    Err(Error::shape(
-        keys.names(true)[0],
-        width(anchors.words()),
-        width(keys.words()),
-    ))
 }
 
 /// Keys of their own: another view, another encoder, a queue.
@@ -127,8 +35,8 @@ pub(crate) fn check_widths(anchors: &LabelSets<'_>, keys: &LabelSets<'_>) -> Res
 pub struct Keys<'a> {
     /// `[M, D]`, f32, f16 or bf16.
     pub embeddings: Tensor<'a>,
-    /// Their label sets, as wide as the anchors'.
-    pub labels: LabelSets<'a>,
+    /// Their label sets, in any form.
+    pub labels: Targets<Tensor<'a>>,
 }
 
 /// What a contrastive loss reads. Everything lies on the device; no value of it is read back.
@@ -136,8 +44,11 @@ pub struct Keys<'a> {
 pub struct ContrastiveInputs<'a> {
     /// `[N, D]`, f32, f16 or bf16. Computed and summed in f32 whatever the type.
     pub embeddings: Tensor<'a>,
-    /// Their label sets.
-    pub labels: LabelSets<'a>,
+    /// How many labels there are.
+    pub classes: usize,
+    /// Their label sets. Dense ones are u8, not 0 where the row has the label; words are u32. Bits behind the last label
+    /// must be 0. Lists are not checked: indices beyond the last label are ignored, offsets are kept within `indices`.
+    pub labels: Targets<Tensor<'a>>,
     /// Absent: the embeddings are the keys, and each is left out of its own row.
     pub keys: Option<Keys<'a>>,
     /// u32 `[N]`: the key that is the anchor itself, and is left out of its row ([`Weighting::Paired`]: its positive).
@@ -148,10 +59,11 @@ pub struct ContrastiveInputs<'a> {
 }
 
 impl<'a> ContrastiveInputs<'a> {
-    /// Embeddings and labels, nothing optional.
-    pub fn new(embeddings: Tensor<'a>, labels: LabelSets<'a>) -> Self {
+    /// Embeddings with sets of `classes` labels, nothing optional.
+    pub fn new(embeddings: Tensor<'a>, classes: usize, labels: Targets<Tensor<'a>>) -> Self {
         ContrastiveInputs {
             embeddings,
+            classes,
             labels,
             keys: None,
             self_index: None,
@@ -163,21 +75,15 @@ impl<'a> ContrastiveInputs<'a> {
         const FLOATS: &[DType] = &[DType::F32, DType::F16, DType::Bf16];
         let (rows, dims) = (self.embeddings.rows(), self.embeddings.cols());
         self.embeddings.check("embeddings", FLOATS)?;
-        self.labels.check(false, rows)?;
+        check_sets(&self.labels, TargetNames::LABELS, rows, self.classes)?;
         if let Some(keys) = &self.keys {
             keys.embeddings.check("keys", FLOATS)?;
             keys.embeddings
                 .check_shape("keys", keys.embeddings.rows(), dims)?;
-            keys.labels.check(true, keys.embeddings.rows())?;
-            check_widths(&self.labels, &keys.labels)?;
+            let (names, rows) = (TargetNames::KEY_LABELS, keys.embeddings.rows());
+            check_sets(&keys.labels, names, rows, self.classes)?;
         }
-        if let Some(index) = &self.self_index {
-            if self.keys.is_none() {
-                return Err(Error::value("self_index", "keys beside it", "none"));
-            }
-            index.check("self_index", &[DType::U32])?;
-            index.check_len("self_index", rows)?;
-        }
+        check_index(self.self_index, self.keys.is_some(), rows)?;
         if let Some(grad) = &self.grad_loss {
             grad.check("grad_loss", &[DType::F32])?;
             let one = reduction != ContrastiveReduction::None || grad.cols() == 1;
@@ -189,9 +95,9 @@ impl<'a> ContrastiveInputs<'a> {
     /// Every tensor by the name that errors give it.
     fn named(&self) -> Vec<(&'static str, Tensor<'a>)> {
         let mut all = vec![("embeddings", self.embeddings)];
-        all.extend(self.labels.named(false));
+        all.extend(self.labels.named(TargetNames::LABELS));
         if let Some(keys) = &self.keys {
-            all.extend(keys.labels.named(true));
+            all.extend(keys.labels.named(TargetNames::KEY_LABELS));
             all.push(("keys", keys.embeddings));
         }
         all.extend(self.self_index.map(|t| ("self_index", t)));
@@ -245,14 +151,14 @@ impl<'a> ContrastiveOutputs<'a> {
         }
         if let Some(t) = self.grad_keys {
             let Some(keys) = &inputs.keys else {
-                return Err(Error::value("grad_keys", "keys of their own", "none"));
+                return Err(Error::refused("grad_keys", "needs keys"));
             };
             t.check("grad_keys", f32s)?;
             t.check_shape("grad_keys", keys.embeddings.rows(), dims)?;
             written.push(("grad_keys", t));
         }
         if written.is_empty() {
-            return Err(Error::value("outputs", "at least one", "none"));
+            return Err(Error::refused("outputs", "at least one is needed"));
         }
         check_apart(&written, &inputs.named())
     }
@@ -271,16 +177,25 @@ pub struct Relations;
 pub struct RelationInputs<'a> {
     /// Anchors.
     pub rows: usize,
-    /// Their label sets.
-    pub labels: LabelSets<'a>,
+    /// How many labels there are.
+    pub classes: usize,
+    /// The anchors' label sets.
+    pub labels: Targets<Tensor<'a>>,
     /// Keys and their label sets; absent: the anchors are the keys.
-    pub keys: Option<(usize, LabelSets<'a>)>,
+    pub keys: Option<(usize, Targets<Tensor<'a>>)>,
     /// u32 `[N]`: the key that is the anchor itself, if any.
     pub self_index: Option<Tensor<'a>>,
 }
 
+/// What [`Relations`] writes.
+#[derive(Clone, Copy, Debug)]
+pub struct RelationOutputs<'a> {
+    /// u32 `[N, 5]`.
+    pub relations: Tensor<'a>,
+}
+
 impl Relations {
-    /// Checks the call and makes what it needs. `counts` is u32 `[N, 5]`.
+    /// Checks the call and makes what it needs.
     ///
     /// # Errors
     /// As [`Contrastive::prepare`].
@@ -288,27 +203,44 @@ impl Relations {
         &self,
         cx: &Context,
         inputs: &RelationInputs<'_>,
-        counts: &Tensor<'_>,
+        outputs: &RelationOutputs<'_>,
     ) -> Result<Prepared, Error> {
-        inputs.labels.check(false, inputs.rows)?;
+        let (rows, classes) = (inputs.rows, inputs.classes);
+        check_sets(&inputs.labels, TargetNames::LABELS, rows, classes)?;
         let mut read = Vec::new();
-        read.extend(inputs.labels.named(false));
+        read.extend(inputs.labels.named(TargetNames::LABELS));
         if let Some((rows, labels)) = &inputs.keys {
-            labels.check(true, *rows)?;
-            check_widths(&inputs.labels, labels)?;
-            read.extend(labels.named(true));
+            check_sets(labels, TargetNames::KEY_LABELS, *rows, classes)?;
+            read.extend(labels.named(TargetNames::KEY_LABELS));
         }
-        if let Some(index) = &inputs.self_index {
-            if inputs.keys.is_none() {
-                return Err(Error::value("self_index", "keys beside it", "none"));
-            }
-            index.check("self_index", &[DType::U32])?;
-            index.check_len("self_index", inputs.rows)?;
-            read.push(("self_index", *index));
-        }
-        counts.check("relations", &[DType::U32])?;
-        counts.check_shape("relations", inputs.rows, 5)?;
-        check_apart(&[("relations", *counts)], &read)?;
-        plan::build_relations(cx, inputs, counts)
+        check_index(inputs.self_index, inputs.keys.is_some(), rows)?;
+        read.extend(inputs.self_index.map(|t| ("self_index", t)));
+        let relations = outputs.relations;
+        relations.check("relations", &[DType::U32])?;
+        relations.check_shape("relations", rows, 5)?;
+        check_apart(&[("relations", relations)], &read)?;
+        plan::build_relations(cx, inputs, &relations)
     }
+}
+
+/// Checks the label sets of some rows.
+fn check_sets(
+    sets: &Targets<Tensor<'_>>,
+    names: TargetNames,
+    rows: usize,
+    classes: usize,
+) -> Result<(), Error> {
+    check_targets(sets, names, (rows, classes), &[DType::U8])
+}
+
+/// Checks the numbers of the keys that are the anchors themselves.
+fn check_index(index: Option<Tensor<'_>>, keys: bool, rows: usize) -> Result<(), Error> {
+    let Some(index) = index else {
+        return Ok(());
+    };
+    if !keys {
+        return Err(Error::refused("self_index", "needs keys"));
+    }
+    index.check("self_index", &[DType::U32])?;
+    index.check_len("self_index", rows)
 }

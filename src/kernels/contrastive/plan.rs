@@ -8,15 +8,14 @@ use crate::device::prepared as call;
 use crate::device::prepared::{Bind, Draft, Prepared};
 use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, ErrorKind};
-use crate::kernels::contrastive::call::{
-    ContrastiveInputs, ContrastiveOutputs, LabelSets, RelationInputs,
-};
+use crate::kernels::contrastive::call::{ContrastiveInputs, ContrastiveOutputs, RelationInputs};
 use crate::kernels::shader::{ContrastivePart, Kernel, Module, Program, block_lanes};
 use crate::kernels::steps::{Scratch, bind_all, bind_bytes, bind_rows, rows_per_binding, word};
 use crate::losses::contrastive::JACCARD_SLACK;
 use crate::losses::contrastive::{
     Contrastive, ContrastiveReduction, Normalizer, Placement, Weighting,
 };
+use crate::losses::labels::{TargetNames, Targets};
 use bytemuck::{Pod, Zeroable};
 
 /// Mirror of `PairParams` in shaders/contrastive/params.wgsl, which says what each is.
@@ -113,7 +112,9 @@ const OTHER_ANCHORS: u32 = 2;
 struct Side<'a> {
     embeddings: Option<Tensor<'a>>,
     names: (&'static str, [&'static str; 2]),
-    sets: LabelSets<'a>,
+    sets: Targets<Tensor<'a>>,
+    /// How many labels the sets are of.
+    classes: usize,
     rows: usize,
     /// Words of a row in `z` and in `sets`.
     z_words: u64,
@@ -147,13 +148,16 @@ impl<'a> Side<'a> {
     fn new(
         keys: bool,
         embeddings: Option<Tensor<'a>>,
-        sets: LabelSets<'a>,
+        (sets, classes): (Targets<Tensor<'a>>, usize),
         rows: usize,
         set_words: u64,
         caps: &Caps,
         scratch: &mut Scratch,
     ) -> Result<Self, Error> {
-        let name = if keys { "keys" } else { "embeddings" };
+        let (name, names) = match keys {
+            true => ("keys", TargetNames::KEY_LABELS),
+            false => ("embeddings", TargetNames::LABELS),
+        };
         word(rows as u64, name)?;
         let dims = embeddings.map_or(0, |t| t.cols()) as u64;
         word(dims, name)?;
@@ -177,8 +181,9 @@ impl<'a> Side<'a> {
         }
         Ok(Side {
             embeddings,
-            names: (name, sets.names(keys)),
+            names: (name, [sets.name(names), names.indices]),
             sets,
+            classes,
             rows,
             z_words,
             set_words,
@@ -284,10 +289,10 @@ impl<'a> Steps<'a, '_> {
             None => side.rows,
         };
         match &side.sets {
-            LabelSets::Dense(t) | LabelSets::Bits(t) => {
+            Targets::Dense(t) | Targets::Bits(t) => {
                 most = most.min(rows_per_binding(sets_name, t, self.caps)?);
             }
-            LabelSets::Sparse { .. } => {
+            Targets::Sparse { .. } => {
                 let words = self
                     .caps
                     .max_binding
@@ -316,7 +321,7 @@ impl<'a> Steps<'a, '_> {
                 };
                 let mut indices_bind = Bind::Nothing;
                 let labels_bind = match &side.sets {
-                    LabelSets::Dense(t) | LabelSets::Bits(t) => {
+                    Targets::Dense(t) | Targets::Bits(t) => {
                         let (bind, at) = bind_rows(t, piece.first, piece.rows, self.caps);
                         params.form = u32::from(t.dtype() == DType::U8);
                         params.labels = t.cols() as u32;
@@ -324,17 +329,13 @@ impl<'a> Steps<'a, '_> {
                         params.labels_stride = t.stride() as u32;
                         bind
                     }
-                    LabelSets::Sparse {
-                        offsets,
-                        indices,
-                        labels,
-                    } => {
+                    Targets::Sparse { offsets, indices } => {
                         // The offsets of the piece's rows and the one behind.
                         let from = offsets.bytes(0, 1).0 + 4 * piece.first as u64;
                         let end = from + 4 * (piece.rows as u64 + 1);
                         let (bind, at) = bind_bytes(offsets, from, end, self.caps);
                         params.form = 2;
-                        params.labels = word(*labels as u64, "labels")?;
+                        params.labels = word(side.classes as u64, "labels")?;
                         params.labels_offset = at;
                         (indices_bind, params.indices_offset) =
                             bind_all(indices_name, indices, self.caps)?;
@@ -469,7 +470,7 @@ pub(super) fn build(
     let block = (4 * row_lanes, 4 * col_lanes);
     let (n, dims) = (inputs.embeddings.rows(), inputs.embeddings.cols());
     let m = inputs.keys.map_or(n, |keys| keys.embeddings.rows());
-    let words = inputs.labels.words() as u64;
+    let words = inputs.classes.div_ceil(32) as u64;
     word(words * 32, "labels")?;
     let by_label = matches!(config.weighting, Weighting::MulSupCon { .. });
 
@@ -479,7 +480,7 @@ pub(super) fn build(
     let mut anchors = Side::new(
         false,
         Some(inputs.embeddings),
-        inputs.labels,
+        (inputs.labels, inputs.classes),
         n,
         halves * words,
         caps,
@@ -489,7 +490,15 @@ pub(super) fn build(
         None => None,
         Some(keys) => {
             let t = keys.embeddings;
-            let side = Side::new(true, Some(t), keys.labels, m, words, caps, &mut scratch)?;
+            let side = Side::new(
+                true,
+                Some(t),
+                (keys.labels, inputs.classes),
+                m,
+                words,
+                caps,
+                &mut scratch,
+            )?;
             Some(side)
         }
     };
@@ -832,13 +841,29 @@ pub(super) fn build_relations(
 ) -> Result<Prepared, Error> {
     let caps = cx.caps();
     let n = inputs.rows;
-    let words = inputs.labels.words() as u64;
+    let words = inputs.classes.div_ceil(32) as u64;
     word(words * 32, "labels")?;
     let mut scratch = Scratch::default();
-    let mut anchors = Side::new(false, None, inputs.labels, n, words, caps, &mut scratch)?;
+    let mut anchors = Side::new(
+        false,
+        None,
+        (inputs.labels, inputs.classes),
+        n,
+        words,
+        caps,
+        &mut scratch,
+    )?;
     let mut own_keys = match inputs.keys {
         None => None,
-        Some((m, sets)) => Some(Side::new(true, None, sets, m, words, caps, &mut scratch)?),
+        Some((m, sets)) => Some(Side::new(
+            true,
+            None,
+            (sets, inputs.classes),
+            m,
+            words,
+            caps,
+            &mut scratch,
+        )?),
     };
     let small_at = scratch.words;
     let m = own_keys.as_ref().map_or(0, |keys| keys.rows);

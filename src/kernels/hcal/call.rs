@@ -11,6 +11,7 @@ use crate::kernels::hcal::plan::plan;
 use crate::losses::balance::Balance;
 use crate::losses::hcal::{Aggregation, Hcal};
 use crate::losses::hierarchy::Levels;
+use crate::losses::labels::{Noise, Seed};
 
 impl Hcal {
     /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
@@ -21,7 +22,6 @@ impl Hcal {
     pub fn prepare(
         &self,
         cx: &Context,
-        levels: &Levels,
         inputs: &HcalInputs<'_>,
         outputs: &HcalOutputs<'_>,
     ) -> Result<Prepared, Error> {
@@ -29,24 +29,6 @@ impl Hcal {
         inspect(self, levels, inputs, outputs)?;
         prepared::build(cx, plan(cx.target(), self, levels, inputs, outputs)?)
     }
-}
-
-/// The perturbation of the prototypes.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum Noise<'a> {
-    /// None: validation, or an ablation.
-    #[default]
-    None,
-    /// f32 `[C_k, D]` for each level: what is added to the unit prototypes.
-    Given(&'a [Tensor<'a>]),
-    /// u32 `[2]`: low and high half of a seed. What it gives is that of
-    /// [`reference::perturbation`](crate::reference::perturbation), bit for bit.
-    Seeded {
-        /// The seed.
-        seed: Tensor<'a>,
-        /// Whether the call adds 1 to the seed when it is done, so that the call recorded once draws anew each time.
-        advance: bool,
-    },
 }
 
 /// What HCAL reads. Everything lies on the device; no value of it is read back.

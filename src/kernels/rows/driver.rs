@@ -12,7 +12,7 @@ use crate::device::plan::{
 };
 use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, ErrorKind};
-use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs, Targets, Threshold};
+use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
 use crate::kernels::rows::loss::{Row, RowLoss, Stage};
 use crate::kernels::rows::params::{
     FinishJob, RowCommon, RowGrid, RowParams, RowPlaces, RowSides, RowViews, RowWindow,
@@ -20,7 +20,9 @@ use crate::kernels::rows::params::{
 use crate::kernels::rows::shape::{COLUMN_ROWS_PER_LANE, Shape, row_groups};
 use crate::kernels::rows::sides::{MAX_COPY_GROUPS, Sides};
 use crate::kernels::storage::{STORAGES, Storage, TARGETS_BITS, TARGETS_CSR, TARGETS_U8};
+use crate::losses::labels::{Targets, Threshold};
 use crate::losses::reduction::Reduction;
+use crate::losses::takes::TargetKind;
 
 /// Parts of a module of rows, by number.
 const LOSS: usize = 0;
@@ -141,7 +143,7 @@ pub(crate) enum Destination {
 
 /// The part that reads the targets.
 fn targets_part(
-    targets: &Targets<'_>,
+    targets: &Targets<Tensor<'_>>,
     storage: impl Fn(DType) -> Option<&'static Storage>,
 ) -> &'static Part {
     match targets {
@@ -169,7 +171,7 @@ fn module(
         Destination::Same => &storage.grad_same,
         Destination::InPlace => &storage.in_place,
     };
-    parts[SECOND] = match loss.second && !std::ptr::eq(targets, &TARGETS_CSR) {
+    parts[SECOND] = match loss.targets.has_gradient() && !std::ptr::eq(targets, &TARGETS_CSR) {
         true => &SECOND_F32,
         false => &SECOND_NONE,
     };
@@ -192,7 +194,7 @@ pub(crate) fn modules(loss: &'static RowLoss, workgroup: u32) -> Vec<Module> {
             }
         }
         targets.extend([&TARGETS_BITS, &TARGETS_CSR]);
-        if loss.targets_are_logits {
+        if loss.targets == TargetKind::Logits {
             targets = vec![&storage.targets];
         }
         for targets in targets {
@@ -240,7 +242,7 @@ impl Windows {
         let mut sparse = false;
         match inputs.targets {
             Targets::Dense(t) | Targets::Bits(t) => {
-                by_rows.push((inputs.targets.name(row.loss), t));
+                by_rows.push((inputs.targets.name(row.loss.targets.names()), t));
             }
             Targets::Sparse { .. } => sparse = true,
         }

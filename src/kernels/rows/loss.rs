@@ -3,6 +3,7 @@
 use crate::device::module::{Constant, File, Mirror, Part};
 use crate::kernels::rows::params::{Settings, own};
 use crate::losses::reduction::Reduction;
+use crate::losses::takes::TargetKind;
 
 /// What a row loss is made of.
 #[derive(Debug)]
@@ -11,10 +12,8 @@ pub(crate) struct RowLoss {
     pub(crate) part: Part,
     /// The statistics of a row that it works with.
     pub(crate) accumulator: &'static Accumulator,
-    /// Whether there is a gradient to the targets (or to the other logits).
-    pub(crate) second: bool,
-    /// Whether the targets are logits: dense and as wide as the logits' own type.
-    pub(crate) targets_are_logits: bool,
+    /// What the targets mean.
+    pub(crate) targets: TargetKind,
     /// Whether it is a stage of WDL, which leaves or finds something in scratch.
     pub(crate) stage: Option<Stage>,
 }
@@ -59,6 +58,7 @@ pub(crate) use accumulator;
 impl RowLoss {
     pub(crate) const fn new(
         name: &'static str,
+        targets: TargetKind,
         accumulator: &'static Accumulator,
         files: &'static [File],
         mirrors: &'static [Mirror],
@@ -69,17 +69,8 @@ impl RowLoss {
                 ..Part::new(name, files)
             },
             accumulator,
-            second: false,
-            targets_are_logits: false,
+            targets,
             stage: None,
-        }
-    }
-
-    /// With a gradient to the targets.
-    pub(crate) const fn soft(self) -> RowLoss {
-        RowLoss {
-            second: true,
-            ..self
         }
     }
 
@@ -91,15 +82,6 @@ impl RowLoss {
         self.part.constants = constants;
         self
     }
-
-    /// With other logits for targets.
-    pub(crate) const fn of_logits(self) -> RowLoss {
-        RowLoss {
-            second: true,
-            targets_are_logits: true,
-            ..self
-        }
-    }
 }
 
 /// A row loss with its settings, as the kernels see them.
@@ -109,8 +91,6 @@ pub(crate) struct Row {
     pub(crate) own: Settings,
     pub(crate) smoothing: f32,
     pub(crate) row_mean: bool,
-    /// Whether a threshold input means something.
-    pub(crate) threshold: bool,
     pub(crate) reduction: Reduction,
 }
 
@@ -126,7 +106,6 @@ impl Row {
             own: own(settings),
             smoothing: 0.0,
             row_mean: false,
-            threshold: false,
             reduction,
         }
     }

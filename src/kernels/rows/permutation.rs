@@ -5,29 +5,31 @@
 use crate::device::context::Context;
 use crate::device::inspect::{Inspection, Shape};
 use crate::device::module::{Piece, Program, uniform, wgsl};
-use crate::device::plan::{Bind, Dispatches, Grid, Scratch, bindings, to_u32};
+use crate::losses::labels::{AfterCall, Seed};
+use crate::device::plan::{Draft, Target, Bind, Dispatches, Grid, Scratch, bindings, to_u32};
 use crate::device::prepared::{self, Prepared};
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 
-/// The order of the labels in the adjacent form of [WDL](crate::losses::wdl).
+/// Seeded permutations in a tensor of your own, to look at or to share between calls: row `r` of it becomes that of
+/// `0..L` for the seed and `r`, by [`reference::permutation`](crate::reference::permutation())'s algorithm.
+///
+/// One dispatch for each window of rows that a binding reaches, and one to advance the seed. No scratch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permutations;
+
+/// What [`Permutations`] reads.
 #[derive(Clone, Copy, Debug)]
-pub enum Permutation<'a> {
-    /// u32 `[L]`: one permutation of `0..L` for all rows. The values lie on the device and are not checked: one that is
-    /// no label is in no difference; with repeats the result means nothing, but nothing else is read or written.
-    Batch(Tensor<'a>),
-    /// u32 `[B, L]`: one for each row.
-    PerRow(Tensor<'a>),
-    /// Made on the device, by [`reference::permutation`](crate::reference::permutation)'s algorithm.
-    Seeded {
-        /// u32 `[2]`: low and high word of the seed.
-        seed: Tensor<'a>,
-        /// One for each row, made with the row's number; else that of row 0 for all.
-        per_row: bool,
-        /// Adds 1 to the seed when the call is done, so that the next time it is recorded it has other permutations,
-        /// with nothing uploaded.
-        advance: bool,
-    },
+pub struct PermutationInputs<'a> {
+    /// u32 `[2]`, the low word first.
+    pub seed: Seed<Tensor<'a>>,
+}
+
+/// What [`Permutations`] writes.
+#[derive(Clone, Copy, Debug)]
+pub struct PermutationOutputs<'a> {
+    /// u32 `[R, L]`.
+    pub permutation: Tensor<'a>,
 }
 
 uniform! {
@@ -66,47 +68,47 @@ pub(crate) static PERMUTATION: Program = Program {
     mirrors: &[PermutationParams::MIRROR],
 };
 
-/// Prepares a call that writes seeded permutations: row `r` of `output`, u32 `[R, L]`, becomes that of `0..L` for
-/// `seed` (u32 `[2]`, low word first) and `r`. With `advance` it adds 1 to the seed afterwards.
-///
-/// One dispatch for each window of rows that a binding reaches, and one to advance. No scratch.
-///
-/// # Errors
-/// Element types, shapes, buffers, overlap, limits of the device.
-pub fn permutation(
-    cx: &Context,
-    seed: Tensor<'_>,
-    output: Tensor<'_>,
-    advance_seed: bool,
-) -> Result<Prepared, Error> {
-    let (words, rows, cols) = (&[DType::U32], output.rows(), output.cols());
-    let mut all = Inspection::default();
-    all.reads("seed", seed, words, Shape::Vector(2))?;
-    all.writes("permutation", output, words, Shape::Matrix(rows, cols))?;
-    all.finish()?;
-    let target = cx.target();
+impl Permutations {
+    /// Checks the call and makes what it needs.
+    ///
+    /// # Errors
+    /// Element types, shapes, buffers, overlap, limits of the device.
+    pub fn prepare(
+        &self,
+        cx: &Context,
+        inputs: &PermutationInputs<'_>,
+        outputs: &PermutationOutputs<'_>,
+    ) -> Result<Prepared, Error> {
+        let (words, output) = (&[DType::U32], outputs.permutation);
+        let shape = Shape::Matrix(output.rows(), output.cols());
+        let mut all = Inspection::default();
+        all.reads("seed", inputs.seed.words, words, Shape::Vector(2))?;
+        all.writes("permutation", output, words, shape)?;
+        all.finish()?;
+        prepared::build(cx, plan(cx.target(), inputs.seed, output)?)
+    }
+}
+
+fn plan<'a>(
+    target: Target<'_>,
+    seed: Seed<Tensor<'a>>,
+    output: Tensor<'a>,
+) -> Result<Draft<'a>, Error> {
     let mut steps = Dispatches::new(target);
-    to_u32(rows as u64, "permutation")?;
-    let labels = to_u32(cols as u64, "permutation")?;
+    to_u32(output.rows() as u64, "permutation")?;
+    let labels = to_u32(output.cols() as u64, "permutation")?;
     let window = target.rows_per_binding("permutation", &output)?;
-    let rows = if labels == 0 { 0 } else { rows };
+    let rows = if labels == 0 { 0 } else { output.rows() };
     for first in (0..rows).step_by(window) {
         let count = window.min(rows - first);
         let (bind, at) = target.bind_rows(&output, first, count);
         let images = (bind, at, output.stride() as u32);
-        make(
-            &mut steps,
-            seed,
-            images,
-            (first as u32, count as u32),
-            labels,
-        )?;
+        make(&mut steps, seed.words, images, (first as u32, count as u32), labels)?;
     }
-    if advance_seed {
-        advance(&mut steps, seed)?;
+    if seed.after == AfterCall::Advance {
+        advance(&mut steps, seed.words)?;
     }
-    let windows = rows.div_ceil(window).max(1);
-    prepared::build(cx, steps.draft(&Scratch::default(), windows))
+    Ok(steps.draft(&Scratch::default(), rows.div_ceil(window).max(1)))
 }
 
 /// Adds the dispatch that writes the permutations of `(first, count)` rows: where they go, from which element on, row

@@ -4,8 +4,9 @@ use crate::device::module::{Piece, Program, wgsl};
 use crate::device::plan::{ABSENT, Bind, Binds, Dispatches, Scratch, Target, to_u32};
 use crate::device::tensor::Tensor;
 use crate::error::Error;
-use crate::kernels::rows::call::{RowInputs, Threshold};
+use crate::kernels::rows::call::RowInputs;
 use crate::kernels::rows::params::{GatherPiece, RowSides};
+use crate::losses::labels::Threshold;
 
 /// Most side tensors of a call.
 const MOST: usize = 5;
@@ -64,7 +65,7 @@ impl<'a> Sides<'a> {
             inputs.class_mask,
             inputs.class_weight,
             inputs.sample_weight,
-            inputs.threshold.map(|t| t.tensor()),
+            inputs.threshold.map(Threshold::values),
             inputs.grad_loss,
         ];
         let present: Vec<(usize, Tensor<'a>)> = tensors

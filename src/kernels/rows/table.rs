@@ -13,6 +13,7 @@ use crate::kernels::rows::sides::GATHER;
 use crate::kernels::rows::wdl;
 use crate::losses::bce::Bce;
 use crate::losses::per_label::{Asl, Dice, Focal, Hill};
+use crate::losses::takes::TargetKind;
 use crate::losses::zlpr::{Form, Zlpr};
 
 /// Two log-sum-exps.
@@ -41,12 +42,14 @@ uniform! {
 }
 static ZLPR_HARD: RowLoss = RowLoss::new(
     "zlpr_hard",
+    TargetKind::Hard,
     &TWO_SIDED,
     &[wgsl!("zlpr/hard.wgsl"), wgsl!("zlpr/row_zlpr.wgsl")],
     &[TwoSidedSettings::MIRROR],
 );
 static ZLPR_SOFT: RowLoss = RowLoss::new(
     "zlpr_soft",
+    TargetKind::Soft,
     &TWO_SIDED,
     &[
         wgsl!("shared/no_settings.wgsl"),
@@ -54,10 +57,10 @@ static ZLPR_SOFT: RowLoss = RowLoss::new(
         wgsl!("zlpr/row_zlpr.wgsl"),
     ],
     &[],
-)
-.soft();
+);
 static ZLPR_JOINT: RowLoss = RowLoss::new(
     "zlpr_joint",
+    TargetKind::Hard,
     &TWO_SIDED,
     &[wgsl!("zlpr/hard.wgsl"), wgsl!("zlpr/row_joint.wgsl")],
     &[TwoSidedSettings::MIRROR],
@@ -69,21 +72,21 @@ uniform! {
 }
 static KL_SYMMETRIC: RowLoss = RowLoss::new(
     "zlpr_kl_symmetric",
+    TargetKind::Logits,
     &SUM,
     &[wgsl!("zlpr/kl_symmetric.wgsl")],
     &[SymmetricSettings::MIRROR],
-)
-.of_logits();
+);
 static KL_EXCESS: RowLoss = RowLoss::new(
     "zlpr_kl_excess",
+    TargetKind::Logits,
     &EXCESS,
     &[
         wgsl!("shared/no_settings.wgsl"),
         wgsl!("zlpr/kl_excess.wgsl"),
     ],
     &[],
-)
-.of_logits();
+);
 uniform! {
     struct BceSettings as Settings {
         pos_weight: f32,
@@ -91,11 +94,11 @@ uniform! {
 }
 static BCE: RowLoss = RowLoss::new(
     "bce",
+    TargetKind::Soft,
     &SUM,
     &[wgsl!("per_label/label.wgsl"), wgsl!("per_label/bce.wgsl")],
     &[BceSettings::MIRROR],
-)
-.soft();
+);
 uniform! {
     struct FocalSettings as Settings {
         gamma: f32,
@@ -104,11 +107,11 @@ uniform! {
 }
 static FOCAL: RowLoss = RowLoss::new(
     "focal",
+    TargetKind::Soft,
     &SUM,
     &[wgsl!("per_label/label.wgsl"), wgsl!("per_label/focal.wgsl")],
     &[FocalSettings::MIRROR],
-)
-.soft();
+);
 uniform! {
     struct AslSettings as Settings {
         gamma_pos: f32,
@@ -118,11 +121,11 @@ uniform! {
 }
 static ASL: RowLoss = RowLoss::new(
     "asl",
+    TargetKind::Soft,
     &SUM,
     &[wgsl!("per_label/label.wgsl"), wgsl!("per_label/asl.wgsl")],
     &[AslSettings::MIRROR],
-)
-.soft();
+);
 uniform! {
     struct HillSettings as Settings {
         lambda: f32,
@@ -132,11 +135,11 @@ uniform! {
 }
 static HILL: RowLoss = RowLoss::new(
     "hill",
+    TargetKind::Soft,
     &SUM,
     &[wgsl!("per_label/label.wgsl"), wgsl!("per_label/hill.wgsl")],
     &[HillSettings::MIRROR],
-)
-.soft();
+);
 uniform! {
     struct DiceSettings as Settings {
         smooth: f32,
@@ -145,11 +148,11 @@ uniform! {
 }
 static DICE: RowLoss = RowLoss::new(
     "dice",
+    TargetKind::Soft,
     &OVERLAP,
     &[wgsl!("per_label/dice.wgsl")],
     &[DiceSettings::MIRROR],
-)
-.soft();
+);
 
 /// Every row loss that is one kernel; WDL's stages stand with it.
 pub(crate) static LOSSES: [&RowLoss; 10] = [
@@ -172,17 +175,13 @@ impl Zlpr {
                 inv_t_pos: 1.0 / t_pos,
                 inv_t_neg: 1.0 / t_neg,
             };
-            Row {
-                threshold: true,
-                ..Row::new(loss, settings, self.reduction)
-            }
+            Row::new(loss, settings, self.reduction)
         };
         match self.form {
             Form::Hard => two_sided(&ZLPR_HARD, 1.0, 1.0),
             Form::Joint { t_pos, t_neg } => two_sided(&ZLPR_JOINT, t_pos, t_neg),
             Form::Soft => Row {
                 smoothing: self.smoothing,
-                threshold: true,
                 ..Row::new(&ZLPR_SOFT, (), self.reduction)
             },
             Form::KlSymmetric { beta } => {
@@ -276,9 +275,8 @@ macro_rules! prepare {
                 outputs: &RowOutputs<'_>,
             ) -> Result<Prepared, Error> {
                 self.check()?;
-                let row = self.row();
-                check(&row, inputs, outputs)?;
-                prepared::build(cx, plan(cx.target(), &row, inputs, outputs)?)
+                check(&self.takes(), self.reduction, inputs, outputs)?;
+                prepared::build(cx, plan(cx.target(), &self.row(), inputs, outputs)?)
             }
         }
     )*};

@@ -7,25 +7,24 @@
 //! weights, from theta; behind them its gradient.
 
 use crate::device::context::Context;
-use crate::device::inspect::{Inspection, Shape as TensorShape};
 use crate::device::module::{Module, Piece, Program, constants, uniform, wgsl};
 use crate::device::plan::{
     ABSENT, Bind, Dispatches, Draft, Grid, Region, Scratch, Target, bindings,
 };
 use crate::device::prepared::{self, Prepared};
-use crate::device::tensor::{DType, Tensor};
+use crate::device::tensor::Tensor;
 use crate::error::Error;
-use crate::kernels::rows::call::{
-    Gradient, RowInputs, RowOutputs, Threshold, check_grad_loss, check_inputs, check_outputs,
-};
+use crate::kernels::rows::call::{RowInputs, RowOutputs, check};
 use crate::kernels::rows::driver::{
     Driver, RowBindings, Sweep, Windows, column_sums, modules as row_modules,
 };
 use crate::kernels::rows::loss::{Accumulator, Row, RowLoss, Stage, accumulator};
 use crate::kernels::rows::params::{RowParams, own};
-use crate::kernels::rows::permutation::{self, Permutation};
+use crate::kernels::rows::permutation;
 use crate::kernels::rows::shape::Shape;
 use crate::kernels::rows::sides::Sides;
+use crate::losses::labels::{AfterCall, Order, Scope, Seed, Threshold};
+use crate::losses::takes::TargetKind;
 use crate::losses::wdl::{Form, PairWeights, Phi, Prediction, Wdl};
 
 constants! {
@@ -111,6 +110,7 @@ static FIRST: RowLoss = RowLoss {
     stage: Some(Stage::First),
     ..RowLoss::new(
         "wdl_distribution",
+        TargetKind::Hard,
         &DISTRIBUTIONS,
         &[
             wgsl!("per_label/label.wgsl"),
@@ -127,6 +127,7 @@ static LAST: RowLoss = RowLoss {
     stage: Some(Stage::Last),
     ..RowLoss::new(
         "wdl_gradient",
+        TargetKind::Proportions,
         &DIFFERENCES_OF_ROW,
         &[
             wgsl!("per_label/label.wgsl"),
@@ -137,7 +138,6 @@ static LAST: RowLoss = RowLoss {
         ],
         &[WdlSettings::MIRROR],
     )
-    .soft()
     .with_constants(CHOICES)
 };
 static DIFFERENCES: Program = Program {
@@ -195,77 +195,9 @@ impl Wdl {
         outputs: &RowOutputs<'_>,
     ) -> Result<Prepared, Error> {
         self.check()?;
-        let row = Row::new(&LAST, (), self.reduction);
-        check(self, &row, inputs, outputs)?;
+        check(&self.takes(), self.reduction, inputs, outputs)?;
         prepared::build(cx, plan(cx.target(), self, inputs, outputs)?)
     }
-}
-
-/// Checks the tensors of a call.
-fn check<'a>(
-    config: &Wdl,
-    row: &Row,
-    inputs: &RowInputs<'a>,
-    outputs: &RowOutputs<'a>,
-) -> Result<(), Error> {
-    let logits = inputs.logits;
-    let (rows, cols) = (logits.rows(), logits.cols());
-    let (words, reals) = (&[DType::U32], &[DType::F32]);
-    let mut all = Inspection::default();
-    check_inputs(&mut all, row, inputs)?;
-    let mut advancing = None;
-    match inputs.permutation {
-        None if config.form == Form::Adjacent => {
-            let expected = "a permutation of the labels, or a seed";
-            return Err(Error::value("permutation", expected, "none"));
-        }
-        None => {}
-        Some(Permutation::Batch(t)) => {
-            all.reads("permutation", t, words, TensorShape::Vector(cols))?;
-        }
-        Some(Permutation::PerRow(t)) => {
-            all.reads("permutation", t, words, TensorShape::Matrix(rows, cols))?;
-        }
-        Some(Permutation::Seeded { seed, advance, .. }) => {
-            all.reads("seed", seed, words, TensorShape::Vector(2))?;
-            advancing = Some(seed).filter(|_| advance);
-        }
-    }
-    let (sets, len) = config.theta_shape(cols);
-    let theta = TensorShape::Matrix(sets, len);
-    all.reads("theta", inputs.theta, reals, theta)?;
-    all.reads("theta0", inputs.theta0, reals, TensorShape::Vector(1))?;
-    check_grad_loss(&mut all, row, inputs)?;
-    check_outputs(&mut all, row, inputs, outputs)?;
-    for (name, input, wanted, given) in [
-        (
-            "grad_theta",
-            "theta",
-            outputs.grad_theta.is_some(),
-            inputs.theta.is_some(),
-        ),
-        (
-            "grad_theta0",
-            "theta0",
-            outputs.grad_theta0.is_some(),
-            inputs.theta0.is_some(),
-        ),
-    ] {
-        if wanted && !given {
-            return Err(Error::value(name, input, "none"));
-        }
-    }
-    all.writes("grad_theta", outputs.grad_theta, reals, theta)?;
-    all.writes(
-        "grad_theta0",
-        outputs.grad_theta0,
-        reals,
-        TensorShape::Vector(1),
-    )?;
-    if let Some(seed) = advancing {
-        all.overwrites("seed", seed);
-    }
-    all.finish()
 }
 
 /// Plans a checked call.
@@ -344,7 +276,7 @@ struct Stages<'a, 'c> {
     sets: usize,
     /// Weights of a set.
     len: usize,
-    order: Option<Permutation<'a>>,
+    order: Option<Order<Tensor<'a>, Seed<Tensor<'a>>>>,
     theta: Option<Tensor<'a>>,
     grad_theta: Option<Tensor<'a>>,
     gradient: bool,
@@ -379,10 +311,7 @@ impl<'a, 'c> Stages<'a, 'c> {
             order: inputs.permutation.filter(|_| adjacent),
             theta: inputs.theta.filter(|_| len > 0),
             grad_theta: outputs.grad_theta.filter(|_| len > 0),
-            gradient: matches!(
-                outputs.grad_logits,
-                Some(Gradient::To(_) | Gradient::InPlace)
-            ),
+            gradient: outputs.grad_logits.is_some(),
             spread: Region::ABSENT,
             weights: Region::ABSENT,
             column: Region::ABSENT,
@@ -400,7 +329,7 @@ impl<'a, 'c> Stages<'a, 'c> {
     /// The most rows of a window.
     fn most_rows(&self) -> usize {
         // Each row may have a seeded permutation of its own.
-        let seeded = matches!(self.order, Some(Permutation::Seeded { per_row: true, .. }));
+        let seeded = matches!(self.order, Some(Order::Seeded { scope: Scope::Row, .. }));
         let budget = PLANE_WORDS.min(self.target.caps.max_binding / 8);
         let planes = 1 + usize::from(self.gradient) + usize::from(seeded);
         let words = (planes * self.cols + self.sets * self.len) as u64;
@@ -410,7 +339,7 @@ impl<'a, 'c> Stages<'a, 'c> {
     /// The tensors that have rows.
     fn by_rows(&self) -> impl Iterator<Item = (&'static str, Tensor<'a>)> + use<'a> {
         let order = match self.order {
-            Some(Permutation::PerRow(t)) => Some(t),
+            Some(Order::PerRow(t)) => Some(t),
             _ => None,
         };
         order.map(|t| ("permutation", t)).into_iter()
@@ -437,8 +366,8 @@ impl<'a, 'c> Stages<'a, 'c> {
 
     /// Takes room for seeded permutations, apart from the planes: they are bound beside them.
     fn take_order(&mut self, scratch: &mut Scratch, rows: usize) -> Result<(), Error> {
-        if let Some(Permutation::Seeded { per_row, .. }) = self.order {
-            let rows = if per_row { rows } else { 1 };
+        if let Some(Order::Seeded { scope, .. }) = self.order {
+            let rows = if scope == Scope::Row { rows } else { 1 };
             self.made_order = scratch.take((rows * self.cols) as u64)?;
         }
         Ok(())
@@ -562,21 +491,22 @@ impl<'a, 'c> Stages<'a, 'c> {
         let (first, rows) = (params.window.first_row, params.window.rows);
         match self.order {
             None => Ok((Bind::Nothing, 0, 0)),
-            Some(Permutation::Batch(t)) => {
+            Some(Order::Batch(t)) => {
                 let (bind, at) = self.target.bind_all("permutation", &t)?;
                 Ok((bind, at, 0))
             }
-            Some(Permutation::PerRow(t)) => {
+            Some(Order::PerRow(t)) => {
                 let (bind, at) = self.target.bind_rows(&t, first as usize, rows as usize);
                 Ok((bind, at, t.stride() as u32))
             }
-            Some(Permutation::Seeded { seed, per_row, .. }) => {
+            Some(Order::Seeded { seed, scope }) => {
                 let bind = self.made_order.bind();
+                let per_row = scope == Scope::Row;
                 let stride = if per_row { self.cols as u32 } else { 0 };
                 if per_row || first == 0 {
                     let rows = if per_row { rows } else { 1 };
                     let images = (bind, 0, stride);
-                    permutation::make(steps, seed, images, (first, rows), self.cols as u32)?;
+                    permutation::make(steps, seed.words, images, (first, rows), self.cols as u32)?;
                 }
                 Ok((bind, 0, stride))
             }
@@ -646,11 +576,9 @@ impl<'a, 'c> Stages<'a, 'c> {
             self.theta_kernel(steps, "theta", theta, scratch, parts)?;
         }
         match self.order {
-            Some(Permutation::Seeded {
-                seed,
-                advance: true,
-                ..
-            }) => permutation::advance(steps, seed),
+            Some(Order::Seeded { seed, .. }) if seed.after == AfterCall::Advance => {
+                permutation::advance(steps, seed.words)
+            }
             _ => Ok(()),
         }
     }

@@ -7,8 +7,8 @@ use crate::tensors::{Output, Reals, TensorFile, place};
 use serde_json::{Value, json};
 use wgloss::host::{Labels, Rows, Thresholds, Values, Wanted};
 use wgloss::losses::wdl::Form;
-use wgloss::reference::Permutation;
-use wgloss::{AnyLoss, Error, Reduction, Rowwise, TargetKind, Wdl};
+use wgloss::reference::check_sparse;
+use wgloss::{AnyLoss, Error, Order, Reduction, Rowwise, TargetKind, Wdl};
 
 /// Most rows of logits without labels: their count is not bounded by the file's size, and each gets a loss.
 const MOST_EMPTY_ROWS: usize = 1 << 24;
@@ -166,7 +166,7 @@ struct WdlTensors {
     /// As it lies in the file; `None` for a seed or no permutation.
     order: Option<Vec<u32>>,
     per_row: bool,
-    seed: Option<Permutation<'static>>,
+    seed: Option<Order<&'static [u32], u64>>,
     theta: Option<Vec<f32>>,
     theta_shape: Vec<usize>,
     theta0: Option<f32>,
@@ -179,7 +179,7 @@ impl RowTensors {
         file: &TensorFile,
         loss: &RowLoss,
         config: &AnyLoss,
-        seed: Option<Permutation<'static>>,
+        seed: Option<Order<&'static [u32], u64>>,
     ) -> Result<Self, Error> {
         let (rows, cols) = match *file.shape("logits")? {
             [rows, cols] => (rows, cols),
@@ -229,9 +229,9 @@ impl RowTensors {
             sample_weight: floats("sample_weight", rows)?,
             class_weight: floats("class_weight", cols)?,
             threshold,
-            wdl: match config.wdl() {
-                Some(config) => read_wdl(file, &config, seed, rows, cols)?,
-                None => WdlTensors::default(),
+            wdl: match config {
+                AnyLoss::Wdl(config) => read_wdl(file, config, seed, rows, cols)?,
+                _ => WdlTensors::default(),
             },
             grad_loss,
         })
@@ -255,10 +255,13 @@ impl RowTensors {
     /// The same, borrowed.
     fn rows(&self) -> Rows<'_> {
         let labels = match &self.targets {
-            Targets::Flags(flags) => Labels::Flags(flags),
-            Targets::Reals(reals) => Labels::Values(reals.values()),
-            Targets::Bits(words) => Labels::Bits(words),
-            Targets::Sparse(offsets, indices) => Labels::Sparse { offsets, indices },
+            Targets::Flags(flags) => wgloss::Targets::Dense(Dense::Flags(flags)),
+            Targets::Reals(reals) => wgloss::Targets::Dense(Dense::Values(reals.values())),
+            Targets::Bits(words) => wgloss::Targets::Bits(&words[..]),
+            Targets::Sparse(offsets, indices) => wgloss::Targets::Sparse {
+                offsets: &offsets[..],
+                indices: &indices[..],
+            },
         };
         Rows {
             class_mask: self.class_mask.as_deref(),
@@ -266,15 +269,15 @@ impl RowTensors {
             sample_weight: self.sample_weight.as_deref(),
             class_weight: self.class_weight.as_deref(),
             threshold: self.threshold.as_ref().map(|t| match t.shared {
-                Shared::Batch => Thresholds::Batch(t.values[0]),
-                Shared::Row => Thresholds::Row(&t.values),
-                Shared::Label => Thresholds::Label(&t.values),
+                Shared::Batch => wgloss::Threshold::Batch(&t.values[..]),
+                Shared::Row => wgloss::Threshold::Row(&t.values[..]),
+                Shared::Label => wgloss::Threshold::Label(&t.values[..]),
             }),
             permutation: match (&self.wdl.order, self.wdl.seed) {
-                (_, Some(seed)) => seed,
-                (Some(order), None) if self.wdl.per_row => Permutation::PerRow(order),
-                (Some(order), None) => Permutation::Batch(order),
-                (None, None) => Permutation::None,
+                (_, Some(seed)) => Some(seed),
+                (Some(order), None) if self.wdl.per_row => Some(Order::PerRow(&order[..])),
+                (Some(order), None) => Some(Order::Batch(&order[..])),
+                (None, None) => None,
             },
             theta: self.wdl.theta.as_deref(),
             theta0: self.wdl.theta0,
@@ -429,10 +432,11 @@ fn hard(tensor: &str, values: Values<'_>, loss: &RowLoss, cols: usize) -> Result
 fn read_wdl(
     file: &TensorFile,
     config: &Wdl,
-    seed: Option<Permutation<'static>>,
+    seed: Option<Order<&'static [u32], u64>>,
     rows: usize,
     cols: usize,
 ) -> Result<WdlTensors, Error> {
+    let seed = seed.filter(|_| config.form == Form::Adjacent);
     let mut wdl = WdlTensors {
         seed,
         ..WdlTensors::default()
