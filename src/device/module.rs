@@ -119,13 +119,32 @@ pub struct Program {
 pub struct Mirror {
     /// Its name in both.
     pub name: &'static str,
-    /// Its fields with their types as WGSL calls them.
+    /// Its fields with their types as WGSL calls them: `u32`, `f32`, or the name of another mirror.
     pub fields: &'static [(&'static str, &'static str)],
     /// Its size in Rust, in bytes.
     pub size: usize,
 }
 
-/// Declares a struct that mirrors one in WGSL, of the same name unless another is given.
+/// What can be a field of a uniform: a number of four bytes, or a struct of such that has a mirror.
+pub(crate) trait Uniform {
+    /// Its type in WGSL.
+    const NAME: &'static str;
+    /// Its place and its size are multiples of this.
+    const ALIGN: usize;
+}
+
+impl Uniform for u32 {
+    const NAME: &'static str = "u32";
+    const ALIGN: usize = 4;
+}
+
+impl Uniform for f32 {
+    const NAME: &'static str = "f32";
+    const ALIGN: usize = 4;
+}
+
+/// Declares a struct that mirrors one in WGSL, of the same name unless another is given. Its fields are numbers, or such
+/// structs in whole 16 bytes, as WGSL demands of a struct in a uniform; what is not is refused by the compiler.
 macro_rules! uniform {
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $($fields:tt)* }) => {
         $crate::device::module::uniform! {
@@ -140,11 +159,29 @@ macro_rules! uniform {
         #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
         $vis struct $name { $($(#[$doc])* pub(crate) $field: $ty,)* }
 
+        impl $crate::device::module::Uniform for $name {
+            const NAME: &'static str = stringify!($wgsl);
+            const ALIGN: usize = 16;
+        }
+
+        const _: () = {
+            $({
+                let align = <$ty as $crate::device::module::Uniform>::ALIGN;
+                assert!(
+                    std::mem::offset_of!($name, $field) % align == 0 && size_of::<$ty>() % align == 0,
+                    concat!(stringify!($name), ".", stringify!($field), ": not in whole 16 bytes"),
+                );
+            })*
+        };
+
         impl $name {
             /// What tests compare with the struct in WGSL.
             pub(crate) const MIRROR: $crate::device::module::Mirror = $crate::device::module::Mirror {
                 name: stringify!($wgsl),
-                fields: &[$((stringify!($field), stringify!($ty)),)*],
+                fields: &[$((
+                    stringify!($field),
+                    <$ty as $crate::device::module::Uniform>::NAME,
+                ),)*],
                 size: size_of::<$name>(),
             };
         }
