@@ -9,7 +9,7 @@ use crate::device::prepared::Prepared;
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::kernels::view::{View, Viewed};
-use crate::losses::balance::Balance;
+use crate::losses::balance::{Balance, BalanceState};
 
 /// What balancing reads.
 #[derive(Clone, Copy, Debug)]
@@ -187,28 +187,14 @@ pub(crate) fn inspect_state<'a>(
     prefix: &str,
     config: &Balance,
     count: usize,
-    state: &BalanceState<'a>,
+    state: &Option<BalanceState<Tensor<'a>>>,
 ) -> Result<(), Error> {
-    let (name, expected) = match config {
-        Balance::Adaptive { .. } => ("balance", "no state with adaptive weights"),
-        Balance::Dwa { .. } => ("history", "a history with dynamic weight averaging"),
-        Balance::Uncertainty => ("log_variances", "log variances with uncertainty weighting"),
-        Balance::Random => ("seed", "a seed with random weighting"),
-    };
-    let (tensor, dtype, len, moves) = match (config, state) {
-        (Balance::Adaptive { .. }, BalanceState::None) => return Ok(()),
-        (Balance::Dwa { .. }, BalanceState::History(t)) => (*t, DType::F32, 2 * count, true),
-        (Balance::Uncertainty, BalanceState::LogVariances(t)) => (*t, DType::F32, count, false),
-        (Balance::Random, BalanceState::Seed(t)) => (*t, DType::U32, 2, true),
-        (_, found) => {
-            let found = match found {
-                BalanceState::None => "none",
-                BalanceState::History(_) => "a history",
-                BalanceState::LogVariances(_) => "log variances",
-                BalanceState::Seed(_) => "a seed",
-            };
-            return Err(Error::value(name, expected, found));
-        }
+    config.check_state(state.as_ref())?;
+    let (name, tensor, dtype, len, moves) = match *state {
+        None => return Ok(()),
+        Some(BalanceState::History(t)) => ("history", t, DType::F32, 2 * count, true),
+        Some(BalanceState::LogVariances(t)) => ("log_variances", t, DType::F32, count, false),
+        Some(BalanceState::Seed(t)) => ("seed", t, DType::U32, 2, true),
     };
     let (name, shape) = (format!("{prefix}{name}"), Shape::Vector(len));
     match moves {
@@ -218,10 +204,12 @@ pub(crate) fn inspect_state<'a>(
 }
 
 /// The tensor of a state.
-pub(crate) fn state_tensor<'a>(state: &BalanceState<'a>) -> Option<Tensor<'a>> {
+pub(crate) fn state_tensor<'a>(state: &Option<BalanceState<Tensor<'a>>>) -> Option<Tensor<'a>> {
     match *state {
-        BalanceState::None => None,
-        BalanceState::History(t) | BalanceState::LogVariances(t) | BalanceState::Seed(t) => Some(t),
+        None => None,
+        Some(BalanceState::History(t) | BalanceState::LogVariances(t) | BalanceState::Seed(t)) => {
+            Some(t)
+        }
     }
 }
 

@@ -8,10 +8,13 @@ use crate::device::prepared;
 use crate::device::prepared::Prepared;
 use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
+use crate::kernels::on_device::OnDevice;
 use crate::kernels::storage::REAL_KINDS;
+use crate::kernels::targets::inspect_targets;
 use crate::kernels::view::View;
 use crate::losses::hierarchy;
 use crate::losses::hierarchy::Hierarchy;
+use crate::losses::labels::{TargetNames, Targets};
 use crate::losses::mcm::Mcm;
 use crate::losses::reduction::Reduction;
 
@@ -53,8 +56,8 @@ impl Mcm {
         outputs: &McmOutputs<'_>,
     ) -> Result<Prepared, Error> {
         self.check()?;
-        inspect(self, hierarchy, inputs, outputs)?;
-        prepared::build(cx, plan(cx.target(), self, hierarchy, inputs, outputs)?)
+        inspect(self, inputs, outputs)?;
+        prepared::build(cx, plan(cx.target(), self, inputs, outputs)?)
     }
 }
 
@@ -163,25 +166,22 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
 const CHOICE_BYTES: u64 = 64 << 20;
 
 /// Checks the tensors of a call.
-fn inspect(
-    config: &Mcm,
-    hierarchy: &Hierarchy,
-    inputs: &McmInputs<'_>,
-    outputs: &McmOutputs<'_>,
-) -> Result<(), Error> {
+fn inspect(config: &Mcm, inputs: &McmInputs<'_>, outputs: &McmOutputs<'_>) -> Result<(), Error> {
+    let hierarchy = inputs.hierarchy.host;
     let (rows, cols) = (inputs.logits.rows(), hierarchy.nodes());
     let each = config.reduction == Reduction::None;
     let all = Shape::Matrix(rows, cols);
     let mut tensors = Inspection::default();
     tensors.reads("logits", inputs.logits, FLOATS, all)?;
-    match inputs.targets {
-        Some(McmTargets::Dense(t)) => {
-            let dtypes = [DType::U8, DType::F32, DType::F16, DType::Bf16];
-            tensors.reads("targets", t, &dtypes, all)?;
+    let dense = &[DType::U8, DType::F32, DType::F16, DType::Bf16];
+    match &inputs.targets {
+        Some(Targets::Sparse { .. }) => {
+            let reason = "the constraint module takes dense targets or bits, and no lists";
+            return Err(Error::refused("target_offsets", reason));
         }
-        Some(McmTargets::Bits(t)) => {
-            let words = Shape::Matrix(rows, cols.div_ceil(32));
-            tensors.reads("target_bits", t, &[DType::U32], words)?;
+        Some(targets) => {
+            let names = TargetNames::TARGETS;
+            inspect_targets(&mut tensors, targets, names, (rows, cols), dense)?;
         }
         None if outputs.loss.is_some() || outputs.grad_logits.is_some() => {
             return Err(Error::refused(
@@ -192,7 +192,7 @@ fn inspect(
         None => {}
     }
     let words = Shape::Vector(hierarchy.words_len());
-    tensors.reads("hierarchy", inputs.hierarchy, &[DType::U32], words)?;
+    tensors.reads("hierarchy", inputs.hierarchy.words, &[DType::U32], words)?;
     tensors.grad_loss(inputs.grad_loss, each.then_some(rows))?;
     let losses = Shape::Vector(if each { rows } else { 1 });
     tensors.writes("loss", outputs.loss, &[DType::F32], losses)?;
@@ -209,11 +209,10 @@ fn inspect(
 fn plan<'a>(
     target: Target<'_>,
     config: &Mcm,
-    hierarchy: &Hierarchy,
     inputs: &McmInputs<'a>,
     outputs: &McmOutputs<'a>,
 ) -> Result<Draft<'a>, Error> {
-    let mut call = Call::new(target, config, hierarchy, inputs, outputs)?;
+    let mut call = Call::new(target, config, inputs, outputs)?;
     for first in (0..call.rows).step_by(call.window) {
         call.sweep(first)?;
     }
@@ -244,14 +243,14 @@ impl<'a, 'c> Call<'a, 'c> {
     fn new(
         target: Target<'c>,
         config: &Mcm,
-        hierarchy: &Hierarchy,
         inputs: &'c McmInputs<'a>,
         outputs: &'c McmOutputs<'a>,
     ) -> Result<Self, Error> {
+        let hierarchy = inputs.hierarchy.host;
         let (rows, cols) = (inputs.logits.rows(), inputs.logits.cols());
         let large = hierarchy.large().count();
         let targets = inputs.targets.map(|targets| match targets {
-            McmTargets::Dense(t) | McmTargets::Bits(t) => t,
+            Targets::Dense(t) | Targets::Bits(t) | Targets::Sparse { offsets: t, .. } => t,
         });
         let window = window(&target, inputs, outputs, targets, large)?;
         to_u32(rows as u64, "logits")?;
@@ -259,7 +258,7 @@ impl<'a, 'c> Call<'a, 'c> {
         let choice = scratch.take(window.min(rows) as u64 * cols as u64)?;
         let loss = scratch.take(rows as u64)?;
         let bad = scratch.take(window.min(rows) as u64)?;
-        let (words, words_view) = target.view_all("hierarchy", inputs.hierarchy)?;
+        let (words, words_view) = target.view_all("hierarchy", inputs.hierarchy.words)?;
         let (sides, sides_view) = target.view_all("grad_loss", inputs.grad_loss)?;
         Ok(Call {
             target,
@@ -332,9 +331,9 @@ impl<'a, 'c> Call<'a, 'c> {
             logits: logits_view,
             targets: View {
                 kind: match self.inputs.targets {
-                    Some(McmTargets::Bits(_)) => TARGET_BITS,
-                    Some(McmTargets::Dense(t)) if t.dtype() == DType::U8 => TARGET_BYTES,
-                    Some(McmTargets::Dense(_)) | None => targets_view.kind,
+                    Some(Targets::Bits(_)) => TARGET_BITS,
+                    Some(Targets::Dense(t)) if t.dtype() == DType::U8 => TARGET_BYTES,
+                    Some(Targets::Dense(_) | Targets::Sparse { .. }) | None => targets_view.kind,
                 },
                 ..targets_view
             },

@@ -1,35 +1,14 @@
 //! What HCAL reads and writes on the device, and the checks of it.
 
-use crate::device::context::Context;
 use crate::device::inspect::{Inspection, Shape};
-use crate::device::prepared;
-use crate::device::prepared::Prepared;
 use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
-use crate::kernels::balance::{BalanceState, inspect_state};
-use crate::kernels::hcal::plan::plan;
-use crate::losses::balance::Balance;
-use crate::losses::hcal::{Aggregation, Hcal};
+use crate::kernels::balance::inspect_state;
+use crate::kernels::on_device::OnDevice;
+use crate::losses::balance::{Balance, BalanceState};
+use crate::losses::hcal::Hcal;
 use crate::losses::hierarchy::Levels;
-use crate::losses::labels::{Noise, Seed};
-
-impl Hcal {
-    /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
-    ///
-    /// # Errors
-    /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs with other
-    /// tensors, limits of the device. Nothing has been written then.
-    pub fn prepare(
-        &self,
-        cx: &Context,
-        inputs: &HcalInputs<'_>,
-        outputs: &HcalOutputs<'_>,
-    ) -> Result<Prepared, Error> {
-        self.check()?;
-        inspect(self, levels, inputs, outputs)?;
-        prepared::build(cx, plan(cx.target(), self, levels, inputs, outputs)?)
-    }
-}
+use crate::losses::labels::{AfterCall, Noise, Seed};
 
 /// What HCAL reads. Everything lies on the device; no value of it is read back.
 #[derive(Clone, Copy, Debug)]
@@ -40,12 +19,12 @@ pub struct HcalInputs<'a> {
     pub prototypes: &'a [Tensor<'a>],
     /// u32 `[m, B]`: a row for each level; [`Levels::NONE`] where there is no label. Needed for losses.
     pub labels: Option<Tensor<'a>>,
-    /// u32 `[words_len]`: what [`Levels::words`] gave. Needed with [`Aggregation::Tree`] and for violations.
-    pub levels: Option<Tensor<'a>>,
-    /// The perturbation.
-    pub noise: Noise<'a>,
-    /// State or parameters of the balance.
-    pub balance: BalanceState<'a>,
+    /// The levels.
+    pub levels: OnDevice<'a, Levels>,
+    /// The perturbation of the prototypes, f32; absent: none, for validation or an ablation.
+    pub noise: Option<Noise<&'a [Tensor<'a>], Seed<Tensor<'a>>>>,
+    /// State or parameters of the balance, as [`BalanceInputs::state`](crate::BalanceInputs::state).
+    pub balance: Option<BalanceState<Tensor<'a>>>,
     /// Upstream gradient, f32 `[1]`; absent: 1.
     pub grad_loss: Option<Tensor<'a>>,
 }
@@ -114,15 +93,14 @@ struct Tensors<'a, 'c> {
 }
 
 /// Checks the tensors of a call.
-fn inspect(
+pub(super) fn inspect(
     config: &Hcal,
-    levels: &Levels,
     inputs: &HcalInputs<'_>,
     outputs: &HcalOutputs<'_>,
 ) -> Result<(), Error> {
     let mut tensors = Tensors {
         all: Inspection::default(),
-        levels,
+        levels: inputs.levels.host,
         samples: inputs.features.rows(),
         dim: inputs.features.cols(),
     };
@@ -190,33 +168,29 @@ impl<'a> Tensors<'a, '_> {
             |all, name, tensor, shape| all.reads(name, tensor, FLOATS, shape),
         )?;
         if inputs.labels.is_none() && wants.losses {
-            return Err(Error::value("labels", "labels beside losses", "none"));
+            return Err(Error::refused("labels", "needed to compute losses"));
         }
         let labels = self.of_samples();
         self.all
             .reads("labels", inputs.labels, &[DType::U32], labels)?;
-        let parents =
-            wants.losses && config.aggregation == Aggregation::Tree || outputs.violations.is_some();
-        if inputs.levels.is_none() && parents && m > 1 {
-            return Err(Error::value(
-                "levels",
-                "the words of the levels, for trees and violations",
-                "none",
-            ));
-        }
         let words = Shape::Vector(self.levels.words_len());
         self.all
-            .reads("levels", inputs.levels, &[DType::U32], words)?;
+            .reads("levels", inputs.levels.words, &[DType::U32], words)?;
         let of_seed = Shape::Vector(2);
         match inputs.noise {
-            Noise::None => {}
-            Noise::Given(noise) => self.each("noise", noise, |all, name, tensor, shape| {
-                all.reads(name, tensor, &[DType::F32], shape)
-            })?,
-            Noise::Seeded { seed, advance } => match advance {
-                true => self.all.moves_on("seed", seed, &[DType::U32], of_seed)?,
-                false => self.all.reads("seed", seed, &[DType::U32], of_seed)?,
-            },
+            None => {}
+            Some(Noise::Given(noise)) => {
+                self.each("noise", noise, |all, name, tensor, shape| {
+                    all.reads(name, tensor, &[DType::F32], shape)
+                })?
+            }
+            Some(Noise::Seeded(seed)) => {
+                let words = &[DType::U32];
+                match seed.after {
+                    AfterCall::Keep => self.all.reads("seed", seed.words, words, of_seed)?,
+                    AfterCall::Advance => self.all.moves_on("seed", seed.words, words, of_seed)?,
+                }
+            }
         }
         inspect_state(
             &mut self.all,

@@ -1,11 +1,13 @@
 //! From a checked call of HCAL to its dispatches.
 
+use crate::device::context::Context;
 use crate::device::plan::{Bind, Dispatches, Draft, Grid, Region, Scratch, Target, to_u32};
+use crate::device::prepared::{self, Prepared};
 use crate::device::tensor::Tensor;
 use crate::error::{Error, ErrorKind};
 use crate::kernels::balance;
 use crate::kernels::balance::{Bound, state_tensor};
-use crate::kernels::hcal::call::{HcalInputs, HcalOutputs, Noise, Wants};
+use crate::kernels::hcal::call::{HcalInputs, HcalOutputs, Wants, inspect};
 use crate::kernels::hcal::params::{
     HCAL, HCAL_INDEX, HcalBindings, HcalParams, IndexBindings, IndexParams, LevelParams, Mode,
     NOISE_GIVEN, NOISE_NONE, NOISE_SEEDED, NONE, PRODUCT_TO_PROTOTYPES, PRODUCT_TO_VECTORS, Places,
@@ -14,6 +16,7 @@ use crate::kernels::hcal::params::{
 use crate::kernels::view::{View, Viewed};
 use crate::losses::hcal::{Aggregation, Hcal};
 use crate::losses::hierarchy::Levels;
+use crate::losses::labels::{AfterCall, Noise};
 
 /// From so many classes on, a lane has a prototype to itself: enough lanes, and no barriers.
 const ALONE: usize = 4096;
@@ -25,15 +28,32 @@ const CHUNK_GROUPS: u64 = 256;
 /// Limit on the partial products of all chunks, in f32.
 const CHUNK_WORDS: u64 = 1 << 22;
 
+impl Hcal {
+    /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
+    ///
+    /// # Errors
+    /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs with other
+    /// tensors, limits of the device. Nothing has been written then.
+    pub fn prepare(
+        &self,
+        cx: &Context,
+        inputs: &HcalInputs<'_>,
+        outputs: &HcalOutputs<'_>,
+    ) -> Result<Prepared, Error> {
+        self.check()?;
+        inspect(self, inputs, outputs)?;
+        prepared::build(cx, plan(cx.target(), self, inputs, outputs)?)
+    }
+}
+
 /// From a checked call to its dispatches.
-pub(super) fn plan<'a>(
+fn plan<'a>(
     target: Target<'_>,
     config: &Hcal,
-    classes: &Levels,
     inputs: &HcalInputs<'a>,
     outputs: &HcalOutputs<'a>,
 ) -> Result<Draft<'a>, Error> {
-    let mut call = Call::new(target, config, classes, inputs, outputs)?;
+    let mut call = Call::new(target, config, inputs, outputs)?;
     call.lengths()?;
     if call.wants.losses {
         call.index()?;
@@ -181,17 +201,17 @@ impl<'a, 'c> Call<'a, 'c> {
     fn new(
         target: Target<'c>,
         config: &'c Hcal,
-        classes: &'c Levels,
         inputs: &'c HcalInputs<'a>,
         outputs: &'c HcalOutputs<'a>,
     ) -> Result<Self, Error> {
+        let classes = inputs.levels.host;
         let (samples, dim) = (inputs.features.rows(), inputs.features.cols());
         to_u32(samples as u64 * dim as u64, "features")?;
         let wants = Wants::of(outputs);
         let (features, features_view) = target.view_all("features", inputs.features)?;
         let seed = match inputs.noise {
-            Noise::Seeded { seed, .. } => target.view_all("seed", seed)?,
-            Noise::None | Noise::Given(_) => Viewed::default(),
+            Some(Noise::Seeded(seed)) => target.view_all("seed", seed.words)?,
+            None | Some(Noise::Given(_)) => Viewed::default(),
         };
         let mut scratch = Scratch::default();
         let state = State::take(&mut scratch, classes, samples, outputs)?;
@@ -217,7 +237,7 @@ impl<'a, 'c> Call<'a, 'c> {
         };
         call.take_levels(features_view)?;
         if classes.words_len() > 0 {
-            call.parents = target.view_all("levels", inputs.levels)?;
+            call.parents = target.view_all("levels", inputs.levels.words)?;
         }
         call.grad_features = target.view_all("grad_features", outputs.grad_features)?;
         Ok(call)
@@ -260,9 +280,9 @@ impl<'a, 'c> Call<'a, 'c> {
         let most = self.target.caps.max_binding / 4;
         let prototypes = self.inputs.prototypes[k];
         let (noise, noise_kind) = match self.inputs.noise {
-            Noise::None => (None, NOISE_NONE),
-            Noise::Given(noise) => (Some(noise[k]), NOISE_GIVEN),
-            Noise::Seeded { .. } => (None, NOISE_SEEDED),
+            None => (None, NOISE_NONE),
+            Some(Noise::Given(noise)) => (Some(noise[k]), NOISE_GIVEN),
+            Some(Noise::Seeded(_)) => (None, NOISE_SEEDED),
         };
         let grad = self.outputs.grad_prototypes.map(|grads| grads[k]);
         let mut window = count;
@@ -845,9 +865,10 @@ impl<'a, 'c> Call<'a, 'c> {
 
     /// The seed of the next call.
     fn advance(&mut self) -> Result<(), Error> {
-        let Noise::Seeded { advance: true, .. } = self.inputs.noise else {
-            return Ok(());
-        };
+        match self.inputs.noise {
+            Some(Noise::Seeded(seed)) if seed.after == AfterCall::Advance => {}
+            _ => return Ok(()),
+        }
         let (counters, view) = self.seed;
         let params = IndexParams {
             counters_offset: view.offset,

@@ -1,7 +1,7 @@
 //! What a row loss is to the driver: files, statistics, settings.
 
 use crate::device::module::{Constant, File, Mirror, Part};
-use crate::kernels::rows::params::{Settings, own};
+use crate::kernels::rows::params::Settings;
 use crate::losses::reduction::Reduction;
 use crate::losses::takes::TargetKind;
 
@@ -103,7 +103,7 @@ impl Row {
     ) -> Row {
         Row {
             loss,
-            own: own(settings),
+            own: Settings::of(settings),
             smoothing: 0.0,
             row_mean: false,
             reduction,

@@ -1,20 +1,29 @@
 //! The parameters of the row kernels, in parts. What each field means stands in shaders/shared/params.wgsl.
 
-use crate::device::module::uniform;
+use crate::device::module::{Uniform, uniform};
 use crate::device::plan::Grid;
 
 /// Words that a loss's own settings may take.
 const OWN_WORDS: usize = 20;
 
 /// The loss's own settings, as its WGSL declares them: the first words of this.
-pub(crate) type Settings = [u32; OWN_WORDS];
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct Settings([u32; OWN_WORDS]);
 
-/// A loss's own settings, for its WGSL.
-pub(crate) fn own<S: bytemuck::Pod>(settings: S) -> Settings {
-    let mut own = Settings::default();
-    let bytes = bytemuck::bytes_of(&settings);
-    bytemuck::cast_slice_mut(&mut own)[..bytes.len()].copy_from_slice(bytes);
-    own
+impl Uniform for Settings {
+    const NAME: &'static str = "Settings";
+    const ALIGN: usize = 16;
+}
+
+impl Settings {
+    /// For the WGSL of a loss whose settings these are.
+    pub(crate) fn of<S: bytemuck::Pod>(settings: S) -> Settings {
+        let mut own = Settings::default();
+        let bytes = bytemuck::bytes_of(&settings);
+        bytemuck::bytes_of_mut(&mut own)[..bytes.len()].copy_from_slice(bytes);
+        own
+    }
 }
 
 uniform! {

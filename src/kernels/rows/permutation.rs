@@ -5,11 +5,11 @@
 use crate::device::context::Context;
 use crate::device::inspect::{Inspection, Shape};
 use crate::device::module::{Piece, Program, uniform, wgsl};
-use crate::losses::labels::{AfterCall, Seed};
-use crate::device::plan::{Draft, Target, Bind, Dispatches, Grid, Scratch, bindings, to_u32};
+use crate::device::plan::{Bind, Dispatches, Draft, Grid, Scratch, Target, bindings, to_u32};
 use crate::device::prepared::{self, Prepared};
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
+use crate::losses::labels::{AfterCall, Seed};
 
 /// Seeded permutations in a tensor of your own, to look at or to share between calls: row `r` of it becomes that of
 /// `0..L` for the seed and `r`, by [`reference::permutation`](crate::reference::permutation())'s algorithm.
@@ -103,7 +103,13 @@ fn plan<'a>(
         let count = window.min(rows - first);
         let (bind, at) = target.bind_rows(&output, first, count);
         let images = (bind, at, output.stride() as u32);
-        make(&mut steps, seed.words, images, (first as u32, count as u32), labels)?;
+        make(
+            &mut steps,
+            seed.words,
+            images,
+            (first as u32, count as u32),
+            labels,
+        )?;
     }
     if seed.after == AfterCall::Advance {
         advance(&mut steps, seed.words)?;

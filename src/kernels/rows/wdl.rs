@@ -19,7 +19,7 @@ use crate::kernels::rows::driver::{
     Driver, RowBindings, Sweep, Windows, column_sums, modules as row_modules,
 };
 use crate::kernels::rows::loss::{Accumulator, Row, RowLoss, Stage, accumulator};
-use crate::kernels::rows::params::{RowParams, own};
+use crate::kernels::rows::params::{RowParams, Settings};
 use crate::kernels::rows::permutation;
 use crate::kernels::rows::shape::Shape;
 use crate::kernels::rows::sides::Sides;
@@ -329,7 +329,13 @@ impl<'a, 'c> Stages<'a, 'c> {
     /// The most rows of a window.
     fn most_rows(&self) -> usize {
         // Each row may have a seeded permutation of its own.
-        let seeded = matches!(self.order, Some(Order::Seeded { scope: Scope::Row, .. }));
+        let seeded = matches!(
+            self.order,
+            Some(Order::Seeded {
+                scope: Scope::Row,
+                ..
+            })
+        );
         let budget = PLANE_WORDS.min(self.target.caps.max_binding / 8);
         let planes = 1 + usize::from(self.gradient) + usize::from(seeded);
         let words = (planes * self.cols + self.sets * self.len) as u64;
@@ -413,7 +419,7 @@ impl<'a, 'c> Stages<'a, 'c> {
             order_stride,
         };
         RowParams {
-            own: own(settings),
+            own: Settings::of(settings),
             ..params
         }
     }
