@@ -1,11 +1,12 @@
 //! What the contrastive losses read and write on the device, and the checks of it.
 
 use crate::device::context::Context;
-use crate::device::prepared::Prepared;
-use crate::device::tensor::{DType, Tensor};
+use crate::device::inspect::{Inspection, Shape};
+use crate::device::prepared::{self, Prepared};
+use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
-use crate::kernels::contrastive::plan;
-use crate::kernels::steps::check_apart;
+use crate::kernels::contrastive::params::RELATION_KINDS;
+use crate::kernels::contrastive::{plan, relations};
 use crate::losses::contrastive::{Contrastive, ContrastiveReduction, Weighting};
 
 impl Contrastive {
@@ -21,12 +22,15 @@ impl Contrastive {
         outputs: &ContrastiveOutputs<'_>,
     ) -> Result<Prepared, Error> {
         self.check()?;
-        inputs.check(self.reduction)?;
+        let per_anchor = self.reduction == ContrastiveReduction::None;
+        let mut tensors = Inspection::default();
+        inputs.inspect(per_anchor, &mut tensors)?;
         if self.weighting == Weighting::Paired && inputs.self_index.is_none() {
             return Err(Error::value("self_index", "each anchor's pair", "none"));
         }
-        outputs.check(self.reduction, inputs)?;
-        plan::build(cx, self, inputs, outputs)
+        outputs.inspect(per_anchor, inputs, &mut tensors)?;
+        tensors.finish()?;
+        prepared::build(cx, plan::plan(cx.target(), self, inputs, outputs)?)
     }
 }
 
@@ -72,45 +76,30 @@ impl<'a> LabelSets<'a> {
         }
     }
 
-    fn tensors(&self) -> [Option<Tensor<'a>>; 2] {
-        match self {
-            LabelSets::Dense(t) | LabelSets::Bits(t) => [Some(*t), None],
-            LabelSets::Sparse {
-                offsets, indices, ..
-            } => [Some(*offsets), Some(*indices)],
-        }
-    }
-
-    fn named(&self, keys: bool) -> impl Iterator<Item = (&'static str, Tensor<'a>)> + use<'a> {
-        let all = self.names(keys).into_iter().zip(self.tensors());
-        all.filter_map(|(name, tensor)| tensor.map(|t| (name, t)))
-    }
-
-    pub(crate) fn check(&self, keys: bool, rows: usize) -> Result<(), Error> {
+    /// Checks them as those of `rows` rows.
+    fn inspect(&self, keys: bool, rows: usize, tensors: &mut Inspection<'a>) -> Result<(), Error> {
         let [name, second] = self.names(keys);
-        match self {
+        match *self {
             LabelSets::Dense(t) => {
-                t.check(name, &[DType::U8])?;
-                t.check_shape(name, rows, t.cols())
+                tensors.reads(name, t, &[DType::U8], Shape::Matrix(rows, t.cols()))
             }
             LabelSets::Bits(t) => {
-                t.check(name, &[DType::U32])?;
-                t.check_shape(name, rows, t.cols())
+                tensors.reads(name, t, &[DType::U32], Shape::Matrix(rows, t.cols()))
             }
             LabelSets::Sparse {
                 offsets, indices, ..
             } => {
-                offsets.check(name, &[DType::U32])?;
-                offsets.check_len(name, rows.saturating_add(1))?;
-                indices.check(second, &[DType::U32])?;
-                indices.check_len(second, indices.cols())
+                let behind = Shape::Vector(rows.saturating_add(1));
+                tensors.reads(name, offsets, &[DType::U32], behind)?;
+                let all = Shape::Vector(indices.cols());
+                tensors.reads(second, indices, &[DType::U32], all)
             }
         }
     }
 }
 
 /// Checks that anchors and keys have sets of the same width.
-pub(crate) fn check_widths(anchors: &LabelSets<'_>, keys: &LabelSets<'_>) -> Result<(), Error> {
+fn check_widths(anchors: &LabelSets<'_>, keys: &LabelSets<'_>) -> Result<(), Error> {
     if anchors.words() == keys.words() {
         return Ok(());
     }
@@ -159,45 +148,34 @@ impl<'a> ContrastiveInputs<'a> {
         }
     }
 
-    fn check(&self, reduction: ContrastiveReduction) -> Result<(), Error> {
-        const FLOATS: &[DType] = &[DType::F32, DType::F16, DType::Bf16];
+    fn inspect(&self, per_anchor: bool, tensors: &mut Inspection<'a>) -> Result<(), Error> {
         let (rows, dims) = (self.embeddings.rows(), self.embeddings.cols());
-        self.embeddings.check("embeddings", FLOATS)?;
-        self.labels.check(false, rows)?;
+        let shape = Shape::Matrix(rows, dims);
+        tensors.reads("embeddings", self.embeddings, FLOATS, shape)?;
+        self.labels.inspect(false, rows, tensors)?;
         if let Some(keys) = &self.keys {
-            keys.embeddings.check("keys", FLOATS)?;
-            keys.embeddings
-                .check_shape("keys", keys.embeddings.rows(), dims)?;
-            keys.labels.check(true, keys.embeddings.rows())?;
+            let key_rows = keys.embeddings.rows();
+            let shape = Shape::Matrix(key_rows, dims);
+            tensors.reads("keys", keys.embeddings, FLOATS, shape)?;
+            keys.labels.inspect(true, key_rows, tensors)?;
             check_widths(&self.labels, &keys.labels)?;
         }
-        if let Some(index) = &self.self_index {
-            if self.keys.is_none() {
-                return Err(Error::value("self_index", "keys beside it", "none"));
-            }
-            index.check("self_index", &[DType::U32])?;
-            index.check_len("self_index", rows)?;
-        }
-        if let Some(grad) = &self.grad_loss {
-            grad.check("grad_loss", &[DType::F32])?;
-            let one = reduction != ContrastiveReduction::None || grad.cols() == 1;
-            grad.check_len("grad_loss", if one { 1 } else { rows })?;
-        }
-        Ok(())
+        inspect_index(self.self_index, self.keys.is_some(), rows, tensors)?;
+        tensors.grad_loss(self.grad_loss, per_anchor.then_some(rows))
     }
+}
 
-    /// Every tensor by the name that errors give it.
-    fn named(&self) -> Vec<(&'static str, Tensor<'a>)> {
-        let mut all = vec![("embeddings", self.embeddings)];
-        all.extend(self.labels.named(false));
-        if let Some(keys) = &self.keys {
-            all.extend(keys.labels.named(true));
-            all.push(("keys", keys.embeddings));
-        }
-        all.extend(self.self_index.map(|t| ("self_index", t)));
-        all.extend(self.grad_loss.map(|t| ("grad_loss", t)));
-        all
+/// Checks which key each anchor is.
+fn inspect_index<'a>(
+    index: Option<Tensor<'a>>,
+    has_keys: bool,
+    rows: usize,
+    tensors: &mut Inspection<'a>,
+) -> Result<(), Error> {
+    if index.is_some() && !has_keys {
+        return Err(Error::value("self_index", "keys beside it", "none"));
     }
+    tensors.reads("self_index", index, &[DType::U32], Shape::Vector(rows))
 }
 
 /// What a contrastive loss writes; what is absent is not computed.
@@ -216,45 +194,34 @@ pub struct ContrastiveOutputs<'a> {
 }
 
 impl<'a> ContrastiveOutputs<'a> {
-    fn check(
+    fn inspect(
         &self,
-        reduction: ContrastiveReduction,
+        per_anchor: bool,
         inputs: &ContrastiveInputs<'a>,
+        tensors: &mut Inspection<'a>,
     ) -> Result<(), Error> {
         let (rows, dims) = (inputs.embeddings.rows(), inputs.embeddings.cols());
-        let f32s = &[DType::F32];
-        let loss_len = match reduction {
-            ContrastiveReduction::None => rows,
-            _ => 1,
-        };
-        let mut written = Vec::new();
+        let loss_len = if per_anchor { rows } else { 1 };
         for (name, tensor, shape) in [
-            ("loss", self.loss, (1, loss_len)),
-            ("loss_rows", self.loss_rows, (1, rows)),
-            ("grad_embeddings", self.grad_embeddings, (rows, dims)),
-            ("grad_temperature", self.grad_temperature, (1, 1)),
+            ("loss", self.loss, Shape::Vector(loss_len)),
+            ("loss_rows", self.loss_rows, Shape::Vector(rows)),
+            (
+                "grad_embeddings",
+                self.grad_embeddings,
+                Shape::Matrix(rows, dims),
+            ),
+            ("grad_temperature", self.grad_temperature, Shape::Vector(1)),
         ] {
-            if let Some(t) = tensor {
-                t.check(name, f32s)?;
-                match shape {
-                    (1, len) if name != "grad_embeddings" => t.check_len(name, len)?,
-                    (rows, cols) => t.check_shape(name, rows, cols)?,
-                }
-                written.push((name, t));
-            }
+            tensors.writes(name, tensor, &[DType::F32], shape)?;
         }
         if let Some(t) = self.grad_keys {
             let Some(keys) = &inputs.keys else {
                 return Err(Error::value("grad_keys", "keys of their own", "none"));
             };
-            t.check("grad_keys", f32s)?;
-            t.check_shape("grad_keys", keys.embeddings.rows(), dims)?;
-            written.push(("grad_keys", t));
+            let shape = Shape::Matrix(keys.embeddings.rows(), dims);
+            tensors.writes("grad_keys", t, &[DType::F32], shape)?;
         }
-        if written.is_empty() {
-            return Err(Error::value("outputs", "at least one", "none"));
-        }
-        check_apart(&written, &inputs.named())
+        Ok(())
     }
 }
 
@@ -290,25 +257,17 @@ impl Relations {
         inputs: &RelationInputs<'_>,
         counts: &Tensor<'_>,
     ) -> Result<Prepared, Error> {
-        inputs.labels.check(false, inputs.rows)?;
-        let mut read = Vec::new();
-        read.extend(inputs.labels.named(false));
-        if let Some((rows, labels)) = &inputs.keys {
-            labels.check(true, *rows)?;
+        let rows = inputs.rows;
+        let mut tensors = Inspection::default();
+        inputs.labels.inspect(false, rows, &mut tensors)?;
+        if let Some((key_rows, labels)) = &inputs.keys {
+            labels.inspect(true, *key_rows, &mut tensors)?;
             check_widths(&inputs.labels, labels)?;
-            read.extend(labels.named(true));
         }
-        if let Some(index) = &inputs.self_index {
-            if inputs.keys.is_none() {
-                return Err(Error::value("self_index", "keys beside it", "none"));
-            }
-            index.check("self_index", &[DType::U32])?;
-            index.check_len("self_index", inputs.rows)?;
-            read.push(("self_index", *index));
-        }
-        counts.check("relations", &[DType::U32])?;
-        counts.check_shape("relations", inputs.rows, 5)?;
-        check_apart(&[("relations", *counts)], &read)?;
-        plan::build_relations(cx, inputs, counts)
+        inspect_index(inputs.self_index, inputs.keys.is_some(), rows, &mut tensors)?;
+        let shape = Shape::Matrix(rows, RELATION_KINDS as usize);
+        tensors.writes("relations", *counts, &[DType::U32], shape)?;
+        tensors.finish()?;
+        prepared::build(cx, relations::plan(cx.target(), inputs, counts)?)
     }
 }
