@@ -119,9 +119,9 @@
 //! let bits_at = (rows * labels / 2) as u64;
 //! let loss_at = bits_at + (rows * words) as u64;
 //! let logits = Tensor::matrix(arena, DType::F16, rows, labels);
-//! let bits = Tensor::matrix(arena, DType::U32, rows, words).offset(bits_at);
+//! let bits = Tensor::matrix(arena, DType::U32, rows, words).with_offset(bits_at);
 //! let outputs = RowOutputs {
-//!     loss: Some(Tensor::vector(arena, DType::F32, 1).offset(loss_at)),
+//!     loss: Some(Tensor::vector(arena, DType::F32, 1).with_offset(loss_at)),
 //!     grad_logits: Some(Gradient::InPlace),
 //!     ..RowOutputs::default()
 //! };

@@ -101,6 +101,7 @@ macro_rules! any_loss {
     ($($loss:ident: $doc:literal,)*) => {
         /// Any of the row losses with its settings.
         #[derive(Clone, Copy, Debug, PartialEq)]
+        #[non_exhaustive]
         pub enum AnyLoss {
             $(#[doc = $doc] $loss($loss),)*
         }

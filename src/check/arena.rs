@@ -102,8 +102,8 @@ impl Arena {
             place.rows,
             place.cols,
         )
-        .offset(place.offset)
-        .row_stride(place.stride)
+        .with_offset(place.offset)
+        .with_row_stride(place.stride)
     }
 
     /// What the outputs hold now; an error where anything else has changed.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 /// How the lanes of a workgroup bring their parts together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Reduce {
     /// By a tree in workgroup memory; every device can.
     Tree,
@@ -15,6 +16,7 @@ pub enum Reduce {
 
 /// How f16 tensors are read and written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Half {
     /// Two to a 32-bit word; every device can.
     Packed,
@@ -97,6 +99,7 @@ impl FromStr for Variant {
 
 /// What of a device matters to the kernels. Read from the caller's `wgpu::Device`; nothing is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Caps {
     /// Feature `SHADER_F16`.
     pub f16: bool,
@@ -139,6 +142,22 @@ impl Caps {
                 .max_compute_invocations_per_workgroup
                 .min(limits.max_compute_workgroup_size_x),
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        }
+    }
+
+    /// What WebGPU guarantees on any GPU.
+    pub const fn webgpu() -> Self {
+        Caps {
+            f16: false,
+            subgroup: false,
+            cpu: false,
+            max_binding: 128 << 20,
+            max_buffer: 256 << 20,
+            storage_align: 256,
+            uniform_align: 256,
+            max_groups: 65_535,
+            max_workgroup: 256,
+            max_workgroup_bytes: 16_384,
         }
     }
 

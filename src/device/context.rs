@@ -41,17 +41,6 @@ impl Context {
     /// [`ErrorKind::Unsupported`] where the device has fewer than 7 storage buffers per stage, 65,535 workgroups per
     /// dimension or 32 lanes in a workgroup (WebGPU guarantees 8, 65,535 and 256); device errors.
     pub fn new(device: &wgpu::Device) -> Result<Self, Error> {
-        Context::with_cache(device, None)
-    }
-
-    /// The same, with a pipeline cache of the caller's that every pipeline is made through.
-    ///
-    /// # Errors
-    /// As [`Context::new`].
-    pub fn with_cache(
-        device: &wgpu::Device,
-        cache: Option<wgpu::PipelineCache>,
-    ) -> Result<Self, Error> {
         let limits = device.limits();
         if (limits.max_storage_buffers_per_shader_stage as usize) < STORAGE_BINDINGS {
             return Err(Error::new(
@@ -101,7 +90,7 @@ impl Context {
                 caps,
                 layout,
                 pipeline_layout,
-                cache,
+                cache: None,
                 modules: Mutex::default(),
                 pipelines: Mutex::default(),
                 nothing,
@@ -111,6 +100,25 @@ impl Context {
             inner: Arc::new(inner),
             variant,
         })
+    }
+
+    /// The same device, with every pipeline created through the caller's pipeline cache. Those compiled before are not
+    /// taken along.
+    pub fn with_pipeline_cache(&self, cache: wgpu::PipelineCache) -> Self {
+        let of = &self.inner;
+        Context {
+            inner: Arc::new(Inner {
+                device: of.device.clone(),
+                caps: of.caps,
+                layout: of.layout.clone(),
+                pipeline_layout: of.pipeline_layout.clone(),
+                cache: Some(cache),
+                modules: Mutex::default(),
+                pipelines: Mutex::default(),
+                nothing: of.nothing.clone(),
+            }),
+            variant: self.variant,
+        }
     }
 
     /// The same context with another kernel variant.

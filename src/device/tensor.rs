@@ -5,6 +5,7 @@ use std::fmt;
 
 /// Element type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum DType {
     /// 32-bit float.
     F32,
@@ -83,13 +84,13 @@ impl<'a> Tensor<'a> {
     }
 
     /// The same tensor beginning `elements` elements into the buffer.
-    pub fn offset(mut self, elements: u64) -> Self {
+    pub fn with_offset(mut self, elements: u64) -> Self {
         self.offset = elements;
         self
     }
 
     /// The same tensor with `elements` elements from the beginning of a row to that of the next.
-    pub fn row_stride(mut self, elements: usize) -> Self {
+    pub fn with_row_stride(mut self, elements: usize) -> Self {
         self.row_stride = elements;
         self
     }
@@ -109,8 +110,13 @@ impl<'a> Tensor<'a> {
         self.dtype
     }
 
+    /// Elements of the buffer before the tensor's first.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// Elements from the beginning of a row to that of the next.
-    pub fn stride(&self) -> usize {
+    pub fn row_stride(&self) -> usize {
         self.row_stride
     }
 

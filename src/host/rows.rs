@@ -233,7 +233,7 @@ impl<'a> Rows<'a> {
         let theta0_at = place(bytemuck::cast_slice(self.theta0.as_slice()));
         let sides = gpu.upload(&bytes)?;
         let side = |at: u64, values: &[f32]| {
-            Tensor::vector(&sides, DType::F32, values.len()).offset(at / 4)
+            Tensor::vector(&sides, DType::F32, values.len()).with_offset(at / 4)
         };
         let order = match self.permutation {
             None => gpu.upload(&[])?,
@@ -263,7 +263,7 @@ impl<'a> Rows<'a> {
             targets,
             class_mask: self
                 .class_mask
-                .map(|_| Tensor::vector(&sides, DType::U8, cols).offset(class_mask_at)),
+                .map(|_| Tensor::vector(&sides, DType::U8, cols).with_offset(class_mask_at)),
             mask: self
                 .mask
                 .map(|_| Tensor::matrix(&mask, DType::U8, rows, cols)),

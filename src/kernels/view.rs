@@ -36,7 +36,7 @@ impl View {
     fn of(tensor: &Tensor<'_>, offset: u32) -> View {
         View {
             offset,
-            stride: tensor.stride() as u32,
+            stride: tensor.row_stride() as u32,
             kind: real_kind(tensor.dtype()),
             present: 1,
         }

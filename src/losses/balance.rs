@@ -28,6 +28,7 @@ use crate::losses::reduction::check_setting;
 
 /// How losses are weighted. The [module](self) has the formulas.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Balance {
     /// HCAL's adaptive weights.
     Adaptive {

@@ -10,7 +10,7 @@
 //! **Cost.** As [`zlpr`](super::zlpr).
 
 use crate::error::Error;
-use crate::losses::reduction::{Reduction, check_reduction, check_setting, with_reduction};
+use crate::losses::reduction::{Reduction, check_reduction, check_setting, setters};
 use crate::losses::takes::{Takes, TargetKind};
 
 /// Binary cross-entropy with logits.
@@ -39,6 +39,12 @@ impl Default for Bce {
 }
 
 impl Bce {
+    /// The same with each row's sum divided by the number of labels of that row that count.
+    pub fn with_row_mean(mut self) -> Self {
+        self.row_mean = true;
+        self
+    }
+
     /// What it takes beside logits and targets.
     pub(crate) fn takes(&self) -> Takes {
         Takes::targets(TargetKind::Soft)
@@ -55,4 +61,9 @@ impl Bce {
     }
 }
 
-with_reduction!(Bce);
+setters! {
+    Bce:
+    with_pos_weight, pos_weight, f32, "another weight of the positive side";
+    with_smoothing, smoothing, f32, "label smoothing, or another";
+    with_reduction, reduction, Reduction, "another reduction";
+}

@@ -81,7 +81,7 @@
 //! a tile of [`Contrastive::tile_bytes`] at most. The exact figure is in the call's [`Plan`](crate::Plan).
 
 use crate::error::Error;
-use crate::losses::reduction::check_setting;
+use crate::losses::reduction::{check_setting, setters};
 
 /// How far below its threshold a Jaccard similarity still counts, so that 3 of 10 is 0.3 in any precision.
 pub(crate) const JACCARD_SLACK: f32 = 1e-6;
@@ -90,6 +90,7 @@ pub(crate) const NORM_FLOOR: f64 = 1e-12;
 
 /// Which pairs attract one another, and how much. The [module](self) has the formulas.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Weighting {
     /// Similarity-Dissimilarity: the factor `K`, where it stands, and what it is divided by.
     SimDis {
@@ -340,8 +341,10 @@ impl Contrastive {
     /// MulSupCon as its authors have it by default: the sum over all anchors and labels, divided by the number of all
     /// labels; temperature 0.1.
     pub const fn mul_sup_con_sum() -> Self {
-        Contrastive::new(Weighting::MulSupCon { per_label: false }, 0.1)
-            .with_reduction(ContrastiveReduction::MeanLabels)
+        Contrastive {
+            reduction: ContrastiveReduction::MeanLabels,
+            ..Contrastive::new(Weighting::MulSupCon { per_label: false }, 0.1)
+        }
     }
 
     /// The Jaccard similarity from 0.5 on; temperature 0.1.
@@ -354,22 +357,19 @@ impl Contrastive {
         Contrastive::new(Weighting::Paired, 0.07)
     }
 
-    /// The same at another temperature.
-    pub fn with_temperature(mut self, temperature: f32) -> Self {
-        self.temperature = temperature;
-        self
-    }
-
-    /// The same with another reduction.
-    pub const fn with_reduction(mut self, reduction: ContrastiveReduction) -> Self {
-        self.reduction = reduction;
+    /// The same with rows taken as they are, and not divided by their norm.
+    pub fn without_normalization(mut self) -> Self {
+        self.normalize = false;
         self
     }
 
     /// Refuses that what names the pairs is missing.
     pub(crate) fn check_pairs(&self, given: bool) -> Result<(), Error> {
         if self.weighting == Weighting::Paired && !given {
-            return Err(Error::refused("self_index", "needed: each anchor's pair"));
+            return Err(Error::refused(
+                "self_index",
+                "this loss needs each anchor's pair",
+            ));
         }
         Ok(())
     }
@@ -399,4 +399,11 @@ impl Contrastive {
             _ => Ok(()),
         }
     }
+}
+
+setters! {
+    Contrastive:
+    with_temperature, temperature, f32, "another temperature";
+    with_reduction, reduction, ContrastiveReduction, "another reduction";
+    with_tile_bytes, tile_bytes, u64, "room for a larger or smaller tile";
 }

@@ -39,7 +39,7 @@
 
 use crate::error::Error;
 use crate::losses::balance::Balance;
-use crate::losses::reduction::check_setting;
+use crate::losses::reduction::{check_setting, setters};
 
 /// How the samples of a class become one vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,4 +89,13 @@ impl Hcal {
         check_setting("epsilon", self.epsilon, 0.0..=f32::MAX)?;
         self.balance.check()
     }
+}
+
+setters! {
+    Hcal:
+    with_temperature, temperature, f32, "another temperature";
+    with_aggregation, aggregation, Aggregation, "another aggregation";
+    with_balance, balance, Balance, "the levels' losses weighted otherwise";
+    with_epsilon, epsilon, f32, "another size of the perturbation from a seed";
+    with_scores, scores, usize, "room for another number of scores";
 }

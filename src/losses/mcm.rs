@@ -28,7 +28,7 @@
 //! row to L x L numbers in f64, which is 136 MB.
 
 use crate::error::Error;
-use crate::losses::reduction::{Reduction, check_reduction};
+use crate::losses::reduction::{Reduction, check_reduction, setters};
 
 /// Max constraint loss. The [module](self) has the formulas.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,9 +50,9 @@ impl Default for Mcm {
 }
 
 impl Mcm {
-    /// The same with another reduction.
-    pub fn with_reduction(mut self, reduction: Reduction) -> Self {
-        self.reduction = reduction;
+    /// The same with the sum over a row's classes in the place of their mean.
+    pub fn with_row_sum(mut self) -> Self {
+        self.row_mean = false;
         self
     }
 
@@ -72,4 +72,9 @@ impl Mcm {
             1.0
         }
     }
+}
+
+setters! {
+    Mcm:
+    with_reduction, reduction, Reduction, "another reduction";
 }

@@ -25,7 +25,7 @@
 //! finite always. A NaN makes its row's loss and gradient NaN, and no other row's.
 
 use crate::error::Error;
-use crate::losses::reduction::{Reduction, check_reduction, check_setting, with_reduction};
+use crate::losses::reduction::{Reduction, check_reduction, check_setting, setters};
 use crate::losses::takes::{Takes, TargetKind};
 
 /// Focal loss: `alpha (1-p)^gamma sp(-s)` of a positive, `(1-alpha) p^gamma sp(s)` of a negative.
@@ -59,6 +59,12 @@ impl Default for Focal {
 }
 
 impl Focal {
+    /// The same with each row's sum divided by the number of labels of that row that count.
+    pub fn with_row_mean(mut self) -> Self {
+        self.row_mean = true;
+        self
+    }
+
     /// What it takes beside logits and targets.
     pub(crate) fn takes(&self) -> Takes {
         Takes::targets(TargetKind::Soft)
@@ -112,6 +118,12 @@ impl Default for Asl {
 }
 
 impl Asl {
+    /// The same with each row's sum divided by the number of labels of that row that count.
+    pub fn with_row_mean(mut self) -> Self {
+        self.row_mean = true;
+        self
+    }
+
     /// What it takes beside logits and targets.
     pub(crate) fn takes(&self) -> Takes {
         Takes::targets(TargetKind::Soft)
@@ -166,6 +178,12 @@ impl Default for Hill {
 }
 
 impl Hill {
+    /// The same with each row's sum divided by the number of labels of that row that count.
+    pub fn with_row_mean(mut self) -> Self {
+        self.row_mean = true;
+        self
+    }
+
     /// What it takes beside logits and targets.
     pub(crate) fn takes(&self) -> Takes {
         Takes::targets(TargetKind::Soft)
@@ -210,6 +228,12 @@ impl Default for Dice {
 }
 
 impl Dice {
+    /// The same with squares in `D`.
+    pub fn with_squares(mut self) -> Self {
+        self.squared = true;
+        self
+    }
+
     /// What it takes beside logits and targets.
     pub(crate) fn takes(&self) -> Takes {
         Takes::targets(TargetKind::Soft)
@@ -225,4 +249,34 @@ impl Dice {
     }
 }
 
-with_reduction!(Focal Asl Hill Dice);
+setters! {
+    Focal:
+    with_gamma, gamma, f32, "another exponent";
+    with_alpha, alpha, f32, "another weight of the positives";
+    with_smoothing, smoothing, f32, "label smoothing, or another";
+    with_reduction, reduction, Reduction, "another reduction";
+}
+
+setters! {
+    Asl:
+    with_gamma_pos, gamma_pos, f32, "another exponent of the positives";
+    with_gamma_neg, gamma_neg, f32, "another exponent of the negatives";
+    with_margin, margin, f32, "another margin of the negatives";
+    with_smoothing, smoothing, f32, "label smoothing, or another";
+    with_reduction, reduction, Reduction, "another reduction";
+}
+
+setters! {
+    Hill:
+    with_lambda, lambda, f32, "another `lambda`";
+    with_margin, margin, f32, "another margin of the positives";
+    with_gamma, gamma, f32, "another exponent";
+    with_smoothing, smoothing, f32, "label smoothing, or another";
+    with_reduction, reduction, Reduction, "another reduction";
+}
+
+setters! {
+    Dice:
+    with_smooth, smooth, f32, "another number added above and below the line";
+    with_reduction, reduction, Reduction, "another reduction";
+}

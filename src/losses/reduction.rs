@@ -52,16 +52,16 @@ pub(crate) fn check_reduction(reduction: Reduction) -> Result<(), Error> {
     }
 }
 
-/// Gives a loss the builder of its reduction.
-macro_rules! with_reduction {
-    ($($loss:ident)*) => {$(
-        impl $loss {
-            /// The same with another reduction.
-            pub fn with_reduction(mut self, reduction: Reduction) -> Self {
-                self.reduction = reduction;
+/// Gives settings their setters: the method, what it sets to what, and what its documentation says.
+macro_rules! setters {
+    ($settings:ident: $($method:ident, $field:ident, $value:ty, $doc:literal;)*) => {
+        impl $settings {$(
+            #[doc = concat!("The same with ", $doc, ".")]
+            pub fn $method(mut self, $field: $value) -> Self {
+                self.$field = $field;
                 self
             }
-        }
-    )*};
+        )*}
+    };
 }
-pub(crate) use with_reduction;
+pub(crate) use setters;

@@ -76,7 +76,7 @@
 //! losses.
 
 use crate::error::Error;
-use crate::losses::reduction::{Reduction, check_reduction, check_setting, with_reduction};
+use crate::losses::reduction::{Reduction, check_reduction, check_setting, setters};
 use crate::losses::takes::{Takes, TargetKind, ThetaShape};
 
 /// Which differences.
@@ -186,6 +186,12 @@ impl Wdl {
         }
     }
 
+    /// The same with the gradient to `theta` negated.
+    pub fn with_ascent(mut self) -> Self {
+        self.ascent = true;
+        self
+    }
+
     /// The shape of `theta` for `cols` labels: rows, each of mean-one weights, and their length.
     pub fn theta_shape(&self, cols: usize) -> (usize, usize) {
         self.theta().of(cols)
@@ -237,4 +243,13 @@ impl Wdl {
     }
 }
 
-with_reduction!(Wdl);
+setters! {
+    Wdl:
+    with_prediction, prediction, Prediction, "another distribution of the logits";
+    with_phi, phi, Phi, "another function of the differences";
+    with_epsilon, epsilon, f32, "something added to every target";
+    with_lambda_presence, lambda_presence, f32, "another coefficient of the presence term";
+    with_lambda_ratio, lambda_ratio, f32, "another coefficient of the proportions";
+    with_lambda_difference, lambda_difference, f32, "another coefficient of the differences";
+    with_reduction, reduction, Reduction, "another reduction";
+}

@@ -27,7 +27,7 @@
 //! [`Plan::scratch_bytes`](crate::Plan) has the number.
 
 use crate::error::Error;
-use crate::losses::reduction::{Reduction, check_reduction, check_setting, with_reduction};
+use crate::losses::reduction::{Reduction, check_reduction, check_setting, setters};
 use crate::losses::takes::{Takes, TargetKind};
 
 /// Which member of the family.
@@ -105,12 +105,6 @@ impl Zlpr {
         Zlpr::of(Form::KlExcess)
     }
 
-    /// The same with label smoothing.
-    pub fn with_smoothing(mut self, eps: f32) -> Self {
-        self.smoothing = eps;
-        self
-    }
-
     /// What it takes beside logits and targets.
     pub(crate) fn takes(&self) -> Takes {
         let (targets, threshold) = match self.form {
@@ -149,4 +143,8 @@ impl Zlpr {
     }
 }
 
-with_reduction!(Zlpr);
+setters! {
+    Zlpr:
+    with_smoothing, smoothing, f32, "label smoothing, or another";
+    with_reduction, reduction, Reduction, "another reduction";
+}

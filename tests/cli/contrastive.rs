@@ -308,7 +308,7 @@ fn bad_contrastive_input_is_refused_by_name() {
         (
             good.clone(),
             "--weighting infonce",
-            "self_index: expected each anchor's pair, found none",
+            "self_index: this loss needs each anchor's pair",
         ),
         (
             good.clone().without("labels"),
@@ -343,7 +343,7 @@ fn bad_contrastive_input_is_refused_by_name() {
         (
             good.clone().i64("self_index", &[0; 6]),
             "",
-            "self_index: expected keys beside it, found none",
+            "self_index: needs keys",
         ),
         (
             keys.clone().f32("keys", &[2, 3], &[1.0; 6]),

@@ -274,7 +274,7 @@ fn bad_hierarchies_are_refused_by_name() {
         (good_mcm().without("edges"), "mcm", &[], "edges: expected a tensor of this name, found none"),
         (good_mcm().f32("logits", &[2, 0], &[]), "mcm", &[], "hierarchy: expected at least one node"),
         (good_mcm().u8("targets", &[3, 2], &[0; 6]), "mcm", &[], "targets: expected [2, 3], found [3, 2]"),
-        (good_mcm().u8("targets", &[2, 3], &[0, 1, 2, 0, 0, 0]), "mcm", &[], "targets: expected flags, 0 or 1, found 2 at [0, 2]"),
+        (good_mcm().u8("targets", &[2, 3], &[0, 1, 2, 0, 0, 0]), "mcm", &[], "targets: expected 0 or 1, found 2 at [0, 2]"),
         (good_mcm().f32("targets", &[2, 3], &[0.0; 6]), "mcm", &[], "targets: expected U8 or BOOL, found F32"),
         (good_mcm().f32("grad_loss", &[2], &[1.0; 2]), "mcm", &[], "grad_loss: expected [1], found [2]"),
         (good_mcm(), "mcm", &["--gamma", "1"], "--gamma: mcm does not take it (it takes --row)"),

@@ -107,12 +107,12 @@ fn permutations(gpu: &Gpu) -> Result<(), Failed> {
         let stride = cols + 3;
         let output = gpu.upload(&vec![0xee; 4 * (1 + rows * stride)])?;
         let inputs = PermutationInputs {
-            seed: Seed::fixed(Tensor::vector(&place, DType::U32, 2).offset(2)),
+            seed: Seed::fixed(Tensor::vector(&place, DType::U32, 2).with_offset(2)),
         };
         let outputs = PermutationOutputs {
             permutation: Tensor::matrix(&output, DType::U32, rows, cols)
-                .offset(1)
-                .row_stride(stride),
+                .with_offset(1)
+                .with_row_stride(stride),
         };
         let call = Permutations.prepare(gpu.context(), &inputs, &outputs)?;
         gpu.run(&[&call])?;
@@ -138,7 +138,7 @@ fn advances(gpu: &Gpu) -> Result<(), Failed> {
     let place = seed_on(gpu, seed)?;
     let output = gpu.zeros(4 * 50)?;
     let inputs = PermutationInputs {
-        seed: Seed::advancing(Tensor::vector(&place, DType::U32, 2).offset(2)),
+        seed: Seed::advancing(Tensor::vector(&place, DType::U32, 2).with_offset(2)),
     };
     let outputs = PermutationOutputs {
         permutation: Tensor::vector(&output, DType::U32, 50),

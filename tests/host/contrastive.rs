@@ -215,7 +215,7 @@ fn a_bad_call_is_named() {
         self_index: None,
         ..good
     };
-    let message = "self_index: needed: each anchor's pair";
+    let message = "self_index: this loss needs each anchor's pair";
     refused(
         memory.prepare(Contrastive::info_nce(), &inputs, &outputs),
         Value,

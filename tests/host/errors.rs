@@ -122,13 +122,17 @@ fn a_bad_tensor_is_named() {
                 (place(&unusable), Buffer, no_storage.into()),
                 (place(&tight), Buffer, too_small),
                 // One word too far, and so far that sums overflow.
-                (place(own).offset(4 / size), Buffer, behind),
-                (place(&roomy).offset(u64::MAX), Buffer, far.into()),
+                (place(own).with_offset(4 / size), Buffer, behind),
+                (place(&roomy).with_offset(u64::MAX), Buffer, far.into()),
             ];
             if rows > 1 {
                 let narrow = format!("at least {cols} elements, found {}", cols - 1);
-                bad.push((place(&roomy).row_stride(cols - 1), Shape, narrow));
-                bad.push((place(&roomy).row_stride(usize::MAX), Buffer, far.into()));
+                bad.push((place(&roomy).with_row_stride(cols - 1), Shape, narrow));
+                bad.push((
+                    place(&roomy).with_row_stride(usize::MAX),
+                    Buffer,
+                    far.into(),
+                ));
             }
             // The logits say what the others must be; any number of indices will do.
             if name != "logits" {

@@ -22,7 +22,7 @@ impl Memory {
 
     /// The tensor in place `at`.
     fn at(&self, at: u64, dtype: DType, rows: usize, cols: usize) -> Tensor<'_> {
-        Tensor::matrix(&self.buffer, dtype, rows, cols).offset(at * 65_536 / dtype.size())
+        Tensor::matrix(&self.buffer, dtype, rows, cols).with_offset(at * 65_536 / dtype.size())
     }
 }
 

@@ -267,7 +267,10 @@ fn info_nce_is_cross_entropy_over_the_keys() {
     assert!(contrastive(&config, &half.inputs(&half.x, &[1.0; 4], None)).is_ok());
     let without = Samples { own: None, ..half };
     let error = contrastive(&config, &without.inputs(&without.x, &[1.0; 4], None)).unwrap_err();
-    assert_eq!(error.to_string(), "self_index: needed: each anchor's pair");
+    assert_eq!(
+        error.to_string(),
+        "self_index: this loss needs each anchor's pair"
+    );
 }
 
 // ---- gradients

@@ -93,12 +93,12 @@ impl<'a> Rows<'a> {
         let mut binds = PackBinds::default();
         if let Some(t) = &self.embeddings {
             (binds.source, source.offset) = target.bind_rows(t, rows.first, rows.rows);
-            source.stride = t.stride() as u32;
+            source.stride = t.row_stride() as u32;
         }
         match &self.sets {
             Targets::Dense(t) | Targets::Bits(t) => {
                 (binds.labels, source.labels_offset) = target.bind_rows(t, rows.first, rows.rows);
-                source.labels_stride = t.stride() as u32;
+                source.labels_stride = t.row_stride() as u32;
                 source.labels = t.cols() as u32;
                 source.form = match t.dtype() {
                     DType::U8 => FORM_BYTES,

@@ -533,7 +533,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 ..base.work
             },
             grad_at,
-            grad_stride: gradient.tensor.stride() as u32,
+            grad_stride: gradient.tensor.row_stride() as u32,
             ..base
         };
         let binds = EndBinds {

@@ -101,7 +101,7 @@ fn plan<'a>(
                         ..PairGrid::from(grid)
                     },
                     grad_at,
-                    grad_stride: counts.stride() as u32,
+                    grad_stride: counts.row_stride() as u32,
                     ..params
                 };
                 let binds = RelationBinds {

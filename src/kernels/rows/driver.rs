@@ -565,7 +565,7 @@ impl<'a, 'c> Driver<'a, 'c> {
         let part = |tensor: Option<Tensor<'a>>| match tensor {
             Some(t) => {
                 let (bind, at) = target.bind_rows(&t, first, rows);
-                (bind, at, t.stride() as u32)
+                (bind, at, t.row_stride() as u32)
             }
             None => (Bind::Nothing, ABSENT, 0),
         };

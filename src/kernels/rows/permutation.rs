@@ -102,7 +102,7 @@ fn plan<'a>(
     for first in (0..rows).step_by(window) {
         let count = window.min(rows - first);
         let (bind, at) = target.bind_rows(&output, first, count);
-        let images = (bind, at, output.stride() as u32);
+        let images = (bind, at, output.row_stride() as u32);
         make(
             &mut steps,
             seed.words,

@@ -503,7 +503,7 @@ impl<'a, 'c> Stages<'a, 'c> {
             }
             Some(Order::PerRow(t)) => {
                 let (bind, at) = self.target.bind_rows(&t, first as usize, rows as usize);
-                Ok((bind, at, t.stride() as u32))
+                Ok((bind, at, t.row_stride() as u32))
             }
             Some(Order::Seeded { seed, scope }) => {
                 let bind = self.made_order.bind();
@@ -531,7 +531,7 @@ impl<'a, 'c> Stages<'a, 'c> {
         let (grad, grad_offset, grad_stride) = match self.grad_theta {
             Some(t) => {
                 let (bind, at) = self.target.bind_all("grad_theta", &t)?;
-                (bind, at, t.stride() as u32)
+                (bind, at, t.row_stride() as u32)
             }
             None => (Bind::Nothing, 0, 0),
         };
@@ -545,7 +545,7 @@ impl<'a, 'c> Stages<'a, 'c> {
             len: self.len as u32,
             groups_x: grid.groups_x,
             theta_offset,
-            theta_stride: theta.stride() as u32,
+            theta_stride: theta.row_stride() as u32,
             grad_offset,
             grad_stride,
             weights_at: self.weights.at(),
