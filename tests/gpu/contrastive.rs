@@ -2,10 +2,10 @@
 
 use crate::{Test, regimes, table};
 use libtest_mimic::Failed;
-use wgloss::check::{Case, ContrastiveCase, Form, Others};
+use wgloss::check::{ContrastiveCase, Others, SPARSE};
 use wgloss::host::{Embeddings, Engine, Gpu, KeyEmbeddings, LabelSets, Values, Wanted};
 use wgloss::losses::contrastive::{Normalizer, Placement, Weighting};
-use wgloss::{Contrastive, ContrastiveReduction, DType};
+use wgloss::{Contrastive, ContrastiveReduction, DType, Targets};
 
 pub const TESTS: &[Test] = &[
     ("contrastive/golden_values", golden),
@@ -114,25 +114,24 @@ fn large(gpu: &Gpu) -> Result<(), Failed> {
     };
     let deep = ContrastiveCase::plain("any", Contrastive::sup_con_any(), 40, 4096, 16_384);
     let few = ContrastiveCase::plain("jaccard", Contrastive::jaccard(), 3, 8, 40);
-    table::run_cases(
+    table::run(
         gpu,
         &[
             ContrastiveCase {
-                form: Form::Csr,
+                form: SPARSE,
                 dtype: DType::F16,
                 ..large
             },
             ContrastiveCase::plain("mulsupcon", small_tile, 700, 20, 90),
             ContrastiveCase {
-                form: Form::Bits,
+                form: Targets::Bits(()),
                 ..deep
             },
             ContrastiveCase {
                 others: Others::Keys(3000),
                 ..few
             },
-        ]
-        .map(Case::Contrastive),
+        ],
     )
 }
 
@@ -142,15 +141,15 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
     for (turn, (config, ..)) in family().into_iter().enumerate().step_by(3) {
         let plain = ContrastiveCase::plain("windows", config.with_temperature(0.2), 300, 100, 70);
         for others in [Others::Same, Others::Indexed(270)] {
-            cases.push(Case::Contrastive(ContrastiveCase {
+            cases.push(ContrastiveCase {
                 others,
-                form: [Form::U8, Form::Bits, Form::Csr][turn % 3],
+                form: [Targets::Dense(DType::U8), Targets::Bits(()), SPARSE][turn % 3],
                 seed: 70 + turn as u64,
                 ..plain
-            }));
+            });
         }
     }
-    table::run_cases(&regimes::narrow(gpu, 64 << 10)?, &cases)
+    table::run(&regimes::narrow(gpu, 64 << 10)?, &cases)
 }
 
 fn not_finite(gpu: &Gpu) -> Result<(), Failed> {

@@ -3,7 +3,7 @@
 use crate::regimes::narrow;
 use crate::{Test, table};
 use libtest_mimic::Failed;
-use wgloss::check::{Case, HcalCase, HcalMode, Layout, NoiseCase};
+use wgloss::check::{HcalCase, HcalMode, Layout};
 use wgloss::host::{Engine, Gpu, HcalBatch, Values, Wanted};
 use wgloss::losses::hcal::Aggregation;
 use wgloss::reference;
@@ -37,7 +37,7 @@ const PLAIN: HcalCase = HcalCase {
         epsilon: 0.05,
         scores: 1 << 24,
     },
-    noise: NoiseCase::Seeded,
+    noise: Some(Noise::Seeded(())),
     dtypes: (DType::F32, DType::F32),
     mode: HcalMode::All,
     missing: 0.1,
@@ -85,11 +85,11 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
     let small = narrow(gpu, 64 << 10)?;
     let mut cases = Vec::new();
     for (noise, dtype, scores) in [
-        (NoiseCase::Given, DType::F32, 1 << 24),
-        (NoiseCase::Seeded, DType::F16, 9000),
-        (NoiseCase::None, DType::Bf16, 1),
+        (Some(Noise::Given(())), DType::F32, 1 << 24),
+        (Some(Noise::Seeded(())), DType::F16, 9000),
+        (None, DType::Bf16, 1),
     ] {
-        cases.push(Case::Hcal(HcalCase {
+        cases.push(HcalCase {
             config: Hcal {
                 scores,
                 ..PLAIN.config
@@ -100,9 +100,9 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
             dim: 40,
             classes: &[1700, 900, 9],
             ..PLAIN
-        }));
+        });
     }
-    table::run_cases(&small, &cases)
+    table::run(&small, &cases)
 }
 
 fn many_classes(gpu: &Gpu) -> Result<(), Failed> {
@@ -118,14 +118,14 @@ fn many_classes(gpu: &Gpu) -> Result<(), Failed> {
             scores: 33 * 5000,
             ..PLAIN.config
         },
-        noise: NoiseCase::Given,
+        noise: Some(Noise::Given(())),
         dtypes: (DType::F16, DType::Bf16),
         samples: 40,
         dim: 8,
         classes: &[5000, 2100, 3],
         ..PLAIN
     };
-    table::run_cases(gpu, &[Case::Hcal(case), Case::Hcal(windows)])
+    table::run(gpu, &[case, windows])
 }
 
 /// 66,000 workgroups of one sample each.

@@ -2,7 +2,7 @@
 
 use crate::{Test, regimes, table};
 use libtest_mimic::Failed;
-use wgloss::check::{Extras, Form, Layout, Mode, OrderCase, RowCase, WdlCase};
+use wgloss::check::{Extras, Layout, Mode, RowCase, SPARSE, WdlCase};
 use wgloss::host::{Dense, Engine, Gpu, Rows, Values, Wanted};
 use wgloss::losses::wdl::{PairWeights, Phi, Prediction};
 use wgloss::{
@@ -225,12 +225,13 @@ fn cases(rows: usize, cols: usize) -> Vec<RowCase> {
         phi: Phi::Abs,
         ..Wdl::pairs(PairWeights::Additive)
     };
+    let seeded = |scope| Some(Order::Seeded { seed: (), scope });
     [
-        (Wdl::adjacent(), OrderCase::PerRow),
-        (Wdl::adjacent(), OrderCase::SeedPerRow),
-        (Wdl::adjacent(), OrderCase::Seed),
-        (Wdl::pairs(PairWeights::Rank(2)), OrderCase::None),
-        (sweep, OrderCase::None),
+        (Wdl::adjacent(), Some(Order::PerRow(()))),
+        (Wdl::adjacent(), seeded(Scope::Row)),
+        (Wdl::adjacent(), seeded(Scope::Batch)),
+        (Wdl::pairs(PairWeights::Rank(2)), None),
+        (sweep, None),
     ]
     .into_iter()
     .map(|(loss, order)| RowCase {
@@ -239,8 +240,8 @@ fn cases(rows: usize, cols: usize) -> Vec<RowCase> {
             theta: true,
             theta0: true,
         },
-        form: Form::Float(DType::F32),
-        extras: Extras::All,
+        form: Targets::Dense(DType::F32),
+        extras: Some(Extras::All),
         ..RowCase::plain("wdl", loss.into(), rows, cols)
     })
     .collect()
@@ -255,7 +256,7 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
                 layout: Layout::Together,
                 mode: Mode::InPlace,
                 dtype: DType::F16,
-                form: Form::Bits,
+                form: Targets::Bits(()),
                 ..case
             });
         }
@@ -269,7 +270,7 @@ fn split_rows(gpu: &Gpu) -> Result<(), Failed> {
         for case in cases(2, cols) {
             all.push(case);
             all.push(RowCase {
-                form: Form::Csr,
+                form: SPARSE,
                 dtype: DType::Bf16,
                 mode: Mode::InPlace,
                 ..case

@@ -1,7 +1,7 @@
 //! The plans of every case of the tables, for a comparison of before and after (`WGLOSS_PLAN_LOG`).
 
 use crate::call::now;
-use wgloss::check::{self, Case, Depth};
+use wgloss::check::{self, Depth};
 use wgloss::host::Gpu;
 use wgloss::wgpu;
 
@@ -36,9 +36,8 @@ fn plans() {
         };
         {
             let gpu = gpu.with_variant(variant).expect("variant");
-            let rows = check::row_cases(Depth::Every).into_iter().map(Case::Row);
-            for case in rows.chain(check::other_cases(Depth::Every, variant, variant)) {
-                let _ = check::run_case(&gpu, &case);
+            for case in check::cases(Depth::Every, variant, variant) {
+                let _ = check::run(&gpu, &*case);
                 count += 1;
             }
         }

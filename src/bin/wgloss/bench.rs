@@ -15,12 +15,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
-use wgloss::check::bench::{RowBench, Spread, Timer, Work};
-use wgloss::check::hierarchy_bench::{HcalBench, McmBench};
-use wgloss::check::{ContrastiveBench, Form, Mode, ThresholdCase};
+use wgloss::check::{
+    ContrastiveWorkload, HcalWorkload, McmWorkload, Mode, Quantiles, RowWorkload, SPARSE, Timer,
+    Workload,
+};
 use wgloss::host::Gpu;
 use wgloss::losses::contrastive::Weighting;
-use wgloss::{ContrastiveReduction, DType, Error, ErrorKind, Rowwise, TargetKind};
+use wgloss::{
+    ContrastiveReduction, DType, Error, ErrorKind, Rowwise, TargetKind, Targets, Threshold,
+};
 
 /// Beside a GPU the reference is timed up to this many elements.
 const MOST_BESIDE: u64 = 1 << 21;
@@ -215,29 +218,20 @@ struct Subject {
     targets: String,
     outputs: String,
     reduction: String,
-    /// All settings of the loss.
-    settings: String,
-    /// How much the reference has to do, in elements of a loss of rows.
-    elements: u64,
-    on_gpu: Box<MakeWork>,
-    on_host: Box<MakeReference>,
+    workload: Box<dyn Workload>,
 }
-
-type MakeWork = dyn Fn(&Gpu) -> Result<Work, Error>;
-type MakeReference = dyn Fn() -> Result<Box<Reference>, Error>;
-type Reference = dyn Fn() -> Result<f64, Error>;
 
 /// What was measured.
 #[derive(Default)]
 struct Measured {
     device: Option<OnDevice>,
-    reference: Option<Spread>,
+    reference: Option<Quantiles>,
 }
 
 struct OnDevice {
     prepare: Duration,
-    gpu: Option<Spread>,
-    wall: Spread,
+    gpu: Option<Quantiles>,
+    wall: Quantiles,
     dispatches: usize,
     scratch: u64,
     bytes: u64,
@@ -265,7 +259,7 @@ pub fn bench(matches: &ArgMatches) -> Result<ExitCode, Error> {
         csv_header(path, &fields(&args, &work, &Measured::default(), &[]))?;
     }
     let engine = args.engine.open()?;
-    let elements = work.elements;
+    let elements = work.workload.elements();
     if engine.gpu().is_none() && elements > MOST_ALONE {
         return Err(Error::shape(
             "--shape",
@@ -305,7 +299,7 @@ pub fn bench(matches: &ArgMatches) -> Result<ExitCode, Error> {
 
 fn mcm(args: &BenchArgs, settings: &McmOptions, own: &McmArgs) -> Result<Subject, Error> {
     let Shape { rows, cols } = args.shape;
-    let bench = McmBench {
+    let workload = McmWorkload {
         config: settings.configure(),
         dtype: args.dtype.element(),
         gradient: own.outputs == Outputs::Both,
@@ -317,10 +311,7 @@ fn mcm(args: &BenchArgs, settings: &McmOptions, own: &McmArgs) -> Result<Subject
         targets: value_name(TargetForm::U8),
         outputs: value_name(own.outputs),
         reduction: settings.reduction(),
-        settings: format!("{:?}", bench.config),
-        elements: rows as u64 * cols as u64,
-        on_gpu: Box::new(move |gpu| bench.on_gpu(gpu)),
-        on_host: Box::new(move || bench.on_host()),
+        workload: Box::new(workload),
     })
 }
 
@@ -329,7 +320,7 @@ fn hcal(args: &BenchArgs, settings: &HcalOptions, own: &HcalArgs) -> Result<Subj
         return Err(Error::refused("--seed", "a measurement has its own"));
     }
     let Shape { rows, cols } = args.shape;
-    let bench = HcalBench {
+    let workload = HcalWorkload {
         config: settings.configure()?,
         dtype: args.dtype.element(),
         gradient: own.outputs == Outputs::Both,
@@ -342,10 +333,7 @@ fn hcal(args: &BenchArgs, settings: &HcalOptions, own: &HcalArgs) -> Result<Subj
         targets: "classes".into(),
         outputs: value_name(own.outputs),
         reduction: settings.reduction(),
-        settings: format!("{:?}, dim {}", bench.config, bench.dim),
-        elements: (rows as u64 * cols as u64).saturating_mul(bench.dim as u64),
-        on_gpu: Box::new(move |gpu| bench.on_gpu(gpu)),
-        on_host: Box::new(move || bench.on_host()),
+        workload: Box::new(workload),
     })
 }
 
@@ -373,7 +361,7 @@ fn contrastive(
             format!("{rows}x{cols} with {labels} labels"),
         ));
     }
-    let bench = ContrastiveBench {
+    let workload = ContrastiveWorkload {
         loss,
         dtype: args.dtype.element(),
         gradient: own.outputs == Outputs::Both,
@@ -381,17 +369,12 @@ fn contrastive(
         dims: cols,
         labels,
     };
-    let (n, dims) = (rows as u64, cols as u64);
     Ok(Subject {
         loss: Loss::Contrastive.name(),
         targets: value_name(TargetForm::Bits),
         outputs: value_name(own.outputs),
         reduction: settings.reduction(),
-        settings: format!("{loss:?}, {labels} labels"),
-        // A pair and dimension costs the reference about a fiftieth of a label.
-        elements: n.saturating_mul(n).saturating_mul(dims) / 50,
-        on_gpu: Box::new(move |gpu| bench.on_gpu(gpu)),
-        on_host: Box::new(move || Ok(Box::new(bench.on_host()?))),
+        workload: Box::new(workload),
     })
 }
 
@@ -413,17 +396,17 @@ fn rows(args: &BenchArgs, settings: &RowOptions, matches: &ArgMatches) -> Result
         TargetKind::Logits => None,
         _ => Some(options::read::<TargetArgs>(matches)?.targets),
     };
-    let bench = RowBench {
+    let workload = RowWorkload {
         threshold: match settings.loss.takes_threshold() {
-            true => ThresholdCase::Batch,
-            false => ThresholdCase::None,
+            true => Some(Threshold::Batch(())),
+            false => None,
         },
         dtype,
         form: match targets {
-            None | Some(TargetForm::Float) => Form::Float(dtype),
-            Some(TargetForm::U8) => Form::U8,
-            Some(TargetForm::Bits) => Form::Bits,
-            Some(TargetForm::Sparse) => Form::Csr,
+            None | Some(TargetForm::Float) => Targets::Dense(dtype),
+            Some(TargetForm::U8) => Targets::Dense(DType::U8),
+            Some(TargetForm::Bits) => Targets::Bits(()),
+            Some(TargetForm::Sparse) => SPARSE,
         },
         mode: match outputs {
             RowOutputs::Both => Mode::Both,
@@ -432,20 +415,14 @@ fn rows(args: &BenchArgs, settings: &RowOptions, matches: &ArgMatches) -> Result
             RowOutputs::Loss => Mode::Loss,
             RowOutputs::Gradient => Mode::Gradient,
         },
-        ..RowBench::plain(loss, rows, cols)
+        ..RowWorkload::plain(loss, rows, cols)
     };
     Ok(Subject {
         loss: settings.loss.name,
         targets: targets.map_or("other".into(), value_name),
         outputs: value_name(outputs),
         reduction: settings.reduction(),
-        settings: format!("{loss:?}"),
-        elements: rows as u64 * cols as u64,
-        on_gpu: Box::new(move |gpu| bench.on_gpu(gpu)),
-        on_host: Box::new(move || {
-            let data = bench.on_host()?;
-            Ok(Box::new(move || data.run()))
-        }),
+        workload: Box::new(workload),
     })
 }
 
@@ -456,17 +433,17 @@ fn on_device(
     progress: &Progress,
 ) -> Result<OnDevice, Error> {
     progress.say("data and kernels");
-    let work = (bench.on_gpu)(gpu)?;
+    let work = bench.workload.on_gpu(gpu)?;
     progress.say("warm-up");
     let timer = Timer::new(gpu, &work, WARM_UP)?;
     let gpu = match timer.has_timestamps() {
-        true => Some(Spread::sample(budget, 5, || {
+        true => Some(Quantiles::sample(budget, 5, || {
             progress.say("gpu");
             timer.gpu(u64::MAX)
         })?),
         false => None,
     };
-    let wall = Spread::sample(budget, 5, || {
+    let wall = Quantiles::sample(budget, 5, || {
         progress.say("wall");
         Ok(vec![timer.wall()?])
     })?;
@@ -480,11 +457,11 @@ fn on_device(
     })
 }
 
-fn on_host(bench: &Subject, budget: Duration, progress: &Progress) -> Result<Spread, Error> {
+fn on_host(bench: &Subject, budget: Duration, progress: &Progress) -> Result<Quantiles, Error> {
     progress.say("reference");
-    let work = (bench.on_host)()?;
+    let work = bench.workload.on_host()?;
     work()?;
-    Spread::sample(budget, 3, || {
+    Quantiles::sample(budget, 3, || {
         progress.say("reference");
         let began = Instant::now();
         work()?;
@@ -512,7 +489,7 @@ fn fields(args: &BenchArgs, work: &Subject, measured: &Measured, machine: &[Fiel
         ("targets", json!(work.targets)),
         ("outputs", json!(work.outputs)),
         ("reduction", json!(work.reduction)),
-        ("settings", json!(work.settings)),
+        ("settings", json!(work.workload.settings())),
     ];
     for name in ["backend", "adapter", "driver", "variant"] {
         let value = machine.iter().find(|(other, _)| *other == name);

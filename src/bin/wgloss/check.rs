@@ -90,7 +90,7 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
 fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool, Error> {
     let default = gpu.context().variant();
     let variants = gpu.context().caps().variants();
-    let mut work: Vec<(usize, Case)> = Vec::new();
+    let mut work: Vec<(usize, Box<dyn Case>)> = Vec::new();
     for (i, variant) in variants.iter().enumerate() {
         let depth = match (quick, *variant == default) {
             (false, true) => Depth::Full,
@@ -111,12 +111,16 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
                 cases.skip(7 * i % 36).step_by(36).collect()
             }
         };
-        let rows = cases.into_iter().map(Case::Row);
         let others = match quick && *variant != default {
             true => Vec::new(),
             false => check::other_cases(depth, *variant, default),
         };
-        work.extend(rows.chain(others).map(|case| (i, case)));
+        work.extend(
+            check::boxed(cases)
+                .into_iter()
+                .chain(others)
+                .map(|case| (i, case)),
+        );
     }
     let bar = ProgressBar::new(work.len() as u64).with_style(
         ProgressStyle::with_template("  {bar:40} {pos}/{len} cases, {msg}")
@@ -133,8 +137,8 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
                     let gpu = Gpu::from_adapter(adapter)?;
                     while let Some((i, case)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let began = Instant::now();
-                        let outcome = check::run_case(&gpu.with_variant(variants[*i])?, case);
-                        note(&tallies[*i], case, outcome, began.elapsed());
+                        let outcome = check::run(&gpu.with_variant(variants[*i])?, &**case);
+                        note(&tallies[*i], &**case, outcome, began.elapsed());
                         bar.set_message(variants[*i].to_string());
                         bar.inc(1);
                     }
@@ -159,7 +163,7 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
     print_tallies(&variants, default, tallies)
 }
 
-fn note(tally: &Mutex<Tally>, case: &Case, outcome: Result<Outcome, Error>, took: Duration) {
+fn note(tally: &Mutex<Tally>, case: &dyn Case, outcome: Result<Outcome, Error>, took: Duration) {
     let mut tally = tally
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
