@@ -99,10 +99,11 @@ impl<'a> Inspection<'a> {
         self.reads("grad_loss", tensor, &[DType::F32], Shape::Vector(len))
     }
 
-    /// Checks that something is written, and that it shares no memory with a tensor of another name.
-    pub(crate) fn finish(self) -> Result<(), Error> {
+    /// Checks that something is written, and that it shares no memory with a tensor of another name. Gives the bytes of
+    /// all tensors, each once.
+    pub(crate) fn finish(self) -> Result<u64, Error> {
         if !self.outputs {
-            return Err(Error::value("outputs", "at least one", "none"));
+            return Err(Error::refused("outputs", "at least one is needed"));
         }
         for (i, (name, tensor)) in self.written.iter().enumerate() {
             for (other, t) in self.read.iter().chain(&self.written[..i]) {
@@ -116,6 +117,9 @@ impl<'a> Inspection<'a> {
                 }
             }
         }
-        Ok(())
+        let all = self.read.iter().chain(&self.written);
+        Ok(all
+            .map(|(_, tensor)| tensor.len() as u64 * tensor.dtype().size())
+            .sum())
     }
 }

@@ -107,6 +107,7 @@ macro_rules! bindings {
 
         impl $name<'_> {
             /// Numbers and names, as in WGSL.
+            #[allow(dead_code, reason = "a program whose parts declare some lists its own")]
             pub(crate) const NAMES: &'static [(usize, &'static str)] = &[$(($at, stringify!($field)),)*];
         }
 

@@ -48,8 +48,9 @@ impl Balance {
         outputs: &BalanceOutputs<'_>,
     ) -> Result<Prepared, Error> {
         self.check()?;
-        inspect(self, inputs, outputs)?;
-        prepared::build(cx, plan(cx.target(), self, inputs, outputs)?)
+        let bytes = inspect(self, inputs, outputs)?;
+        let draft = plan(cx.target(), self, inputs, outputs)?;
+        prepared::build(cx, draft.moving(bytes))
     }
 }
 
@@ -213,12 +214,12 @@ pub(crate) fn state_tensor<'a>(state: &Option<BalanceState<Tensor<'a>>>) -> Opti
     }
 }
 
-/// Checks the tensors of a call.
+/// Checks the tensors of a call, and gives their bytes.
 fn inspect(
     config: &Balance,
     inputs: &BalanceInputs<'_>,
     outputs: &BalanceOutputs<'_>,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let count = inputs.losses.cols();
     let each = Shape::Vector(count);
     let f32s = &[DType::F32];

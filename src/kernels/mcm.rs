@@ -56,8 +56,9 @@ impl Mcm {
         outputs: &McmOutputs<'_>,
     ) -> Result<Prepared, Error> {
         self.check()?;
-        inspect(self, inputs, outputs)?;
-        prepared::build(cx, plan(cx.target(), self, inputs, outputs)?)
+        let bytes = inspect(self, inputs, outputs)?;
+        let draft = plan(cx.target(), self, inputs, outputs)?;
+        prepared::build(cx, draft.moving(bytes))
     }
 }
 
@@ -165,8 +166,8 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
 /// Limit on the winners that are kept at a time, in bytes, unless one row has more.
 const CHOICE_BYTES: u64 = 64 << 20;
 
-/// Checks the tensors of a call.
-fn inspect(config: &Mcm, inputs: &McmInputs<'_>, outputs: &McmOutputs<'_>) -> Result<(), Error> {
+/// Checks the tensors of a call, and gives their bytes.
+fn inspect(config: &Mcm, inputs: &McmInputs<'_>, outputs: &McmOutputs<'_>) -> Result<u64, Error> {
     let hierarchy = inputs.hierarchy.host;
     let (rows, cols) = (inputs.logits.rows(), hierarchy.nodes());
     let each = config.reduction == Reduction::None;

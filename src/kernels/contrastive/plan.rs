@@ -39,8 +39,9 @@ impl Contrastive {
         inputs.inspect(per_anchor, &mut tensors)?;
         self.check_pairs(inputs.self_index.is_some())?;
         outputs.inspect(per_anchor, inputs, &mut tensors)?;
-        tensors.finish()?;
-        prepared::build(cx, plan(cx.target(), self, inputs, outputs)?)
+        let bytes = tensors.finish()?;
+        let draft = plan(cx.target(), self, inputs, outputs)?;
+        prepared::build(cx, draft.moving(bytes))
     }
 }
 

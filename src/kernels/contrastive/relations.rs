@@ -39,8 +39,9 @@ impl Relations {
         let counts = outputs.relations;
         let shape = Shape::Matrix(rows, RELATION_KINDS as usize);
         tensors.writes("relations", counts, &[DType::U32], shape)?;
-        tensors.finish()?;
-        prepared::build(cx, plan(cx.target(), inputs, &counts)?)
+        let bytes = tensors.finish()?;
+        let draft = plan(cx.target(), inputs, &counts)?;
+        prepared::build(cx, draft.moving(bytes))
     }
 }
 

@@ -41,8 +41,9 @@ impl Hcal {
         outputs: &HcalOutputs<'_>,
     ) -> Result<Prepared, Error> {
         self.check()?;
-        inspect(self, inputs, outputs)?;
-        prepared::build(cx, plan(cx.target(), self, inputs, outputs)?)
+        let bytes = inspect(self, inputs, outputs)?;
+        let draft = plan(cx.target(), self, inputs, outputs)?;
+        prepared::build(cx, draft.moving(bytes))
     }
 }
 

@@ -108,7 +108,8 @@ pub(crate) fn check(
     let len = Shape::Vector(if each { rows } else { 1 });
     all.writes("loss", outputs.loss, &[DType::F32], len)?;
     check_outputs(&mut all, takes, inputs, outputs)?;
-    all.finish()
+    all.finish()?;
+    Ok(())
 }
 
 fn check_inputs<'a>(

@@ -84,8 +84,9 @@ impl Permutations {
         let mut all = Inspection::default();
         all.reads("seed", inputs.seed.words, words, Shape::Vector(2))?;
         all.writes("permutation", output, words, shape)?;
-        all.finish()?;
-        prepared::build(cx, plan(cx.target(), inputs.seed, output)?)
+        let bytes = all.finish()?;
+        let draft = plan(cx.target(), inputs.seed, output)?;
+        prepared::build(cx, draft.moving(bytes))
     }
 }
 
