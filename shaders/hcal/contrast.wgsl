@@ -15,8 +15,9 @@
 // `finish_features`, `finish_prototypes`: through the normalisations, in place. A workgroup a vector of features.
 // All grids are folded.
 // Mirrors: `HcalParams` and its parts in src/kernels/hcal/params.rs, which says what each field is.
-// provides: the entry points, HcalParams, features (binding 1), prototypes (binding 2), noise (binding 3, or the seed),
-//           scores (binding 4), rows (binding 5), state (binding 6, records of record.wgsl too), result (binding 7)
+// provides: the entry points, HcalParams, params (binding 0), features (binding 1), prototypes (binding 2),
+//           noise (binding 3, or the seed), scores (binding 4), rows (binding 5), state (binding 6, records of
+//           record.wgsl too), result (binding 7)
 // expects:  WG, TILE_ROWS, TILE_COLS, NONE, the PRODUCT_ and NOISE_ kinds, record with the fields RECORD_, math, reals,
 //           best, View, group_index, counter_key, counter_mix and counter_uniform of hcal/noise.wgsl,
 //           Lane, Group, group_sum of lanes_tree.wgsl

@@ -4,8 +4,8 @@
 // `members` and `children`: a lane for each sample. Grid: blocks of samples, folded.
 // `violations`: one link from a level to the next. Grid: 1 workgroup. `advance`: 1 workgroup.
 // Mirrors: `IndexParams` in src/kernels/hcal/params.rs, which says what each field is.
-// provides: the entry points, IndexParams, labels (binding 3, or predictions), levels (binding 4), state (binding 6),
-//           counters (binding 7, or the seed)
+// provides: the entry points, IndexParams, params (binding 0), labels (binding 3, or predictions), levels (binding 4),
+//           state (binding 6), counters (binding 7, or the seed)
 // expects:  WG, NONE, record with the fields RECORD_, group_index
 
 struct IndexParams {

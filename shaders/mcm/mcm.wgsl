@@ -9,8 +9,9 @@
 // `gradient`: a class counts for how many ancestors it has won.            Grid: rows x blocks of words, folded.
 // `total`:    the losses of the rows, summed or copied.                    Grid: 1, or blocks of rows, folded.
 // Mirrors: `McmParams` in src/kernels/mcm.rs, which says what each field is.
-// provides: the entry points, McmParams, logits (binding 1), targets (binding 2), hierarchy (binding 3),
-//           probabilities (binding 4), sides (binding 5, upstream gradient or loss), scratch (binding 6), grad (binding 7)
+// provides: the entry points, McmParams, params (binding 0), logits (binding 1), targets (binding 2),
+//           hierarchy (binding 3), probabilities (binding 4), sides (binding 5, upstream gradient or loss),
+//           scratch (binding 6), grad (binding 7)
 // expects:  WG, SMALL, TARGET_BYTES, TARGET_BITS, math, reals with REAL_F32, best, View, group_index,
 //           Lane, Group, group_sum of lanes_tree.wgsl
 
