@@ -164,8 +164,6 @@ pub use kernels::mcm::{McmInputs, McmOutputs};
 pub use kernels::on_device::OnDevice;
 pub use kernels::rows::call::{Gradient, RowInputs, RowOutputs};
 pub use kernels::rows::permutation::{PermutationInputs, PermutationOutputs, Permutations};
-#[doc(hidden)]
-pub use kernels::shader;
 pub use losses::balance::{Balance, BalanceState};
 pub use losses::bce::Bce;
 pub use losses::contrastive::{Contrastive, ContrastiveReduction};
@@ -180,6 +178,13 @@ pub use losses::wdl::Wdl;
 pub use losses::zlpr::Zlpr;
 pub use rowwise::{AnyLoss, Rowwise};
 pub use wgpu;
+
+/// How WGSL is composed: for the tests, for `dump_shaders`, for [`Context::warm_up`]. No promise of stability.
+#[doc(hidden)]
+pub mod shader {
+    pub use crate::device::module::{File, Kernel, Mirror, Module, Part, Program};
+    pub use crate::kernels::modules;
+}
 
 /// Compiles the README's example.
 #[cfg(doctest)]

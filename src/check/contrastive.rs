@@ -519,14 +519,6 @@ impl ContrastiveWorkload {
         }
         Ok((values, sets))
     }
-
-    /// Bytes that a call moves: embeddings and sets read once, the gradient and the loss written.
-    fn traffic(&self) -> u64 {
-        let values = self.rows as u64 * self.dims as u64;
-        let words = self.rows as u64 * self.labels.div_ceil(32) as u64;
-        let written = if self.gradient { 4 * values } else { 0 };
-        (values * self.dtype.size()).next_multiple_of(4) + 4 * words + written + 4
-    }
 }
 
 impl Workload for ContrastiveWorkload {
@@ -553,7 +545,7 @@ impl Workload for ContrastiveWorkload {
         } else {
             &outputs[..1]
         };
-        Work::new(gpu, &n, outputs, self.traffic(), |cx, tensors| {
+        Work::new(gpu, &n, outputs, |cx, tensors| {
             prepare(&self.loss, &inputs(tensors, self.labels)?, cx, tensors)
         })
     }

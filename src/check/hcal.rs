@@ -566,13 +566,6 @@ impl HcalWorkload {
             labels,
         })
     }
-
-    /// Bytes that a call moves: each vector and its gradient once.
-    fn traffic(&self, levels: &Levels) -> u64 {
-        let classes: usize = levels.classes().iter().sum();
-        let vectors = ((self.rows + classes) * self.dim) as u64;
-        vectors * self.dtype.size() + if self.gradient { 4 * vectors } else { 0 }
-    }
 }
 
 impl Workload for HcalWorkload {
@@ -606,7 +599,7 @@ impl Workload for HcalWorkload {
             }
         }
         let noise = Some(Noise::Seeded(Seed::fixed(())));
-        Work::new(gpu, &n, &outputs, self.traffic(levels), |cx, tensors| {
+        Work::new(gpu, &n, &outputs, |cx, tensors| {
             prepare(&self.config, levels, true, noise, cx, tensors)
         })
     }

@@ -371,13 +371,6 @@ impl McmWorkload {
         }
         Ok((hierarchy, logits, targets))
     }
-
-    /// Bytes that a call moves: logits, targets and hierarchy read once, the gradient or the loss written.
-    fn traffic(&self, words: usize) -> u64 {
-        let all = self.elements();
-        let written = if self.gradient { 4 * all } else { 4 };
-        all * (self.dtype.size() + 1) + 4 * words as u64 + written
-    }
 }
 
 impl Workload for McmWorkload {
@@ -404,13 +397,9 @@ impl Workload for McmWorkload {
         } else {
             &outputs[..1]
         };
-        Work::new(
-            gpu,
-            &n,
-            outputs,
-            self.traffic(words.len()),
-            |cx, tensors| prepare(&self.config, &hierarchy, true, cx, tensors),
-        )
+        Work::new(gpu, &n, outputs, |cx, tensors| {
+            prepare(&self.config, &hierarchy, true, cx, tensors)
+        })
     }
 
     fn on_host(&self) -> Result<Reference, Error> {

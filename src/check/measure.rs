@@ -48,7 +48,6 @@ pub type Reference = Box<dyn Fn() -> Result<f64, Error>>;
 #[derive(Debug)]
 pub struct Work {
     pub(super) call: Prepared,
-    pub(super) bytes: u64,
     pub(super) prepare: Duration,
     pub(super) loss: Option<wgpu::Buffer>,
     /// What an in-place call overwrites: from, to.
@@ -98,12 +97,11 @@ pub(super) fn check_shape(rows: usize, cols: usize) -> Result<(), Error> {
 }
 
 impl Work {
-    /// Brings numbers to the device, with zeros for the outputs, and prepares a call on them that moves so many bytes.
+    /// Brings numbers to the device, with zeros for the outputs, and prepares a call on them.
     pub(super) fn new(
         gpu: &Gpu,
         numbers: &Numbers,
         outputs: &[(impl AsRef<str>, (usize, usize))],
-        bytes: u64,
         prepare: impl FnOnce(&Context, &Tensors) -> Result<Prepared, Error>,
     ) -> Result<Self, Error> {
         let mut arena = Arena::new(false);
@@ -119,7 +117,6 @@ impl Work {
         let call = prepare(gpu.context(), &tensors)?;
         Ok(Work {
             call,
-            bytes,
             prepare: began.elapsed(),
             loss: tensors.buffer("loss").cloned(),
             restore: None,
@@ -131,9 +128,9 @@ impl Work {
         self.call.plan()
     }
 
-    /// Bytes that one call has to move.
+    /// Bytes that one call has to move, by the formula of its plan.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.call.plan().bytes
     }
 
     /// How long preparing took, with the compiling of kernels that the context did not have yet.

@@ -40,12 +40,18 @@ pub struct Variant {
     pub half: Half,
 }
 
-impl fmt::Display for Variant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reduce = match self.reduce {
+impl Reduce {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
             Reduce::Tree => "tree",
             Reduce::Subgroup => "subgroup",
-        };
+        }
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reduce = self.reduce.name();
         let half = match self.half {
             Half::Packed => "packed",
             Half::Native => "native",
@@ -219,7 +225,7 @@ impl Caps {
                 format!("at most {}", self.max_workgroup),
             );
         }
-        let bytes = crate::kernels::shader::workgroup_bytes(variant);
+        let bytes = workgroup_bytes(variant);
         if bytes > self.max_workgroup_bytes {
             return lacks(
                 format!("{bytes} bytes of workgroup memory"),
@@ -228,4 +234,38 @@ impl Caps {
         }
         Ok(())
     }
+}
+
+/// Logits that a workgroup keeps between the sweeps of a row.
+pub(crate) fn cache_words(workgroup: u32) -> u32 {
+    workgroup.max(1536)
+}
+
+/// Words of label bits that a workgroup stages of sparse targets.
+pub(crate) fn bit_words(workgroup: u32) -> u32 {
+    workgroup.max(512)
+}
+
+/// Lanes along the rows and along the columns where a workgroup is a block.
+pub(crate) fn block_lanes(workgroup: u32) -> (u32, u32) {
+    let rows = 1 << (workgroup.ilog2() / 2);
+    (rows, workgroup / rows)
+}
+
+/// Words of the largest accumulator of a lane.
+const ACC_WORDS: u32 = 6;
+
+/// The most workgroup memory, in bytes, that a kernel of this variant uses; tests compare it with every module.
+fn workgroup_bytes(variant: Variant) -> u32 {
+    let wg = variant.workgroup;
+    let entries = match variant.reduce {
+        Reduce::Tree => wg,
+        Reduce::Subgroup => wg.div_ceil(4),
+    };
+    // Rows: logits, label bits, accumulators, two sums.
+    let rows = 4 * (cache_words(wg) + bit_words(wg) + entries * (ACC_WORDS + 2));
+    // Blocks of pairs: 16 steps of both sides, and a vector for each lane.
+    let (row_lanes, col_lanes) = block_lanes(wg);
+    let pairs = 16 * (16 * (row_lanes + col_lanes) + wg);
+    rows.max(pairs)
 }

@@ -1,8 +1,9 @@
 //! The caller's device and what the crate keeps for it.
 
 use crate::device::caps::{Caps, Variant};
+use crate::device::module::{Kernel, Module};
+use crate::device::plan::{STORAGE_BINDINGS, Target};
 use crate::error::{Error, ErrorKind};
-use crate::kernels::shader::{Kernel, Module};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
@@ -11,8 +12,6 @@ use std::task;
 
 /// Workgroups per dimension that WebGPU guarantees; plans fold at the device's own limit, but rely on this one.
 const MIN_GROUPS: u32 = 65_535;
-/// Storage bindings of every kernel, beside the uniform binding 0.
-pub(crate) const STORAGE_BINDINGS: usize = 7;
 
 /// The caller's device, its capabilities and the pipelines compiled for it so far.
 ///
@@ -167,6 +166,14 @@ impl Context {
             self.pipeline(kernel)?;
         }
         Ok(())
+    }
+
+    /// What planners plan for.
+    pub(crate) fn target(&self) -> Target<'_> {
+        Target {
+            caps: &self.inner.caps,
+            variant: self.variant,
+        }
     }
 
     pub(crate) fn layout(&self) -> &wgpu::BindGroupLayout {

@@ -2,6 +2,8 @@
 
 pub(crate) mod caps;
 pub(crate) mod context;
+pub(crate) mod inspect;
+pub(crate) mod module;
 pub(crate) mod plan;
 pub(crate) mod prepared;
 pub(crate) mod tensor;

@@ -1,7 +1,7 @@
 //! A prepared call: everything made and bound, ready to be recorded any number of times.
 
-use crate::device::context::{Context, STORAGE_BINDINGS, scoped};
-use crate::device::plan::{Plan, Step};
+use crate::device::context::{Context, scoped};
+use crate::device::plan::{Bind, Dispatch, Draft, Plan, STORAGE_BINDINGS};
 use crate::error::{Error, ErrorKind};
 
 /// A checked call with its pipelines, bind groups, parameters and scratch.
@@ -40,60 +40,14 @@ impl Prepared {
     }
 }
 
-/// What a storage binding of a step reaches.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Bind<'a> {
-    /// No tensor; a piece of a private buffer stands in.
-    Nothing,
-    /// Bytes of a buffer of the caller's.
-    Region {
-        buffer: &'a wgpu::Buffer,
-        start: u64,
-        size: u64,
-    },
-    /// Bytes of the call's scratch.
-    Scratch { start: u64, size: u64 },
-}
-
-impl<'a> Bind<'a> {
-    /// The binding that reaches bytes `first..end` of a buffer, and where in it they begin.
-    pub(crate) fn bytes(
-        buffer: &'a wgpu::Buffer,
-        first: u64,
-        end: u64,
-        align: u64,
-    ) -> (Bind<'a>, u64) {
-        if end == first {
-            return (Bind::Nothing, 0);
-        }
-        let start = first - first % align;
-        let size = end.div_ceil(4) * 4 - start;
-        (
-            Bind::Region {
-                buffer,
-                start,
-                size,
-            },
-            first - start,
-        )
-    }
-}
-
-/// A step before anything is made for it.
-pub(crate) struct Draft<'a> {
-    pub(crate) step: Step,
-    pub(crate) params: Vec<u8>,
-    /// Bindings 1 to 7.
-    pub(crate) bindings: [Bind<'a>; STORAGE_BINDINGS],
-}
-
-/// Makes pipelines, parameters, scratch and bind groups of checked steps.
-pub(crate) fn build(
-    cx: &Context,
-    drafts: Vec<Draft<'_>>,
-    scratch_bytes: u64,
-    windows: usize,
-) -> Result<Prepared, Error> {
+/// Makes the pipelines, parameters, scratch and bind groups of a planned call.
+pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
+    let Draft {
+        dispatches: drafts,
+        scratch_bytes,
+        windows,
+        bytes: moved,
+    } = draft;
     proof(&drafts, scratch_bytes, windows);
     let device = cx.device();
     let caps = cx.caps();
@@ -101,7 +55,7 @@ pub(crate) fn build(
     let reach = drafts.iter().flat_map(|draft| &draft.bindings);
     let reach = reach.map(|bind| match *bind {
         Bind::Scratch { size, .. } => size,
-        Bind::Nothing | Bind::Region { .. } => 0,
+        Bind::Nothing | Bind::Buffer { .. } => 0,
     });
     for (reached, most) in [
         (reach.max().unwrap_or(0), caps.max_binding),
@@ -148,7 +102,7 @@ pub(crate) fn build(
         let piece = caps.storage_align.max(16);
         let storage = |slot: usize, bind: &Bind<'_>| match *bind {
             Bind::Nothing => binding(cx.nothing(), piece * slot as u64, piece),
-            Bind::Region {
+            Bind::Buffer {
                 buffer,
                 start,
                 size,
@@ -186,6 +140,7 @@ pub(crate) fn build(
             steps: drafts.iter().map(|draft| draft.step).collect(),
             scratch_bytes,
             windows,
+            bytes: moved,
         },
         steps: pipelines.into_iter().zip(groups).collect(),
     })
@@ -196,7 +151,7 @@ fn binding(buffer: &wgpu::Buffer, offset: u64, size: u64) -> (wgpu::Buffer, u64,
 }
 
 /// Writes what a plan consists of to the file that `WGLOSS_PLAN_LOG` names: the proof that a change moves nothing.
-fn proof(drafts: &[Draft<'_>], scratch_bytes: u64, windows: usize) {
+fn proof(drafts: &[Dispatch<'_>], scratch_bytes: u64, windows: usize) {
     use std::io::Write as _;
     let Some(path) = std::env::var_os("WGLOSS_PLAN_LOG") else {
         return;
@@ -207,7 +162,7 @@ fn proof(drafts: &[Draft<'_>], scratch_bytes: u64, windows: usize) {
         for bind in &draft.bindings {
             text.push_str(&match *bind {
                 Bind::Nothing => " -".into(),
-                Bind::Region { start, size, .. } => format!(" b{start}+{size}"),
+                Bind::Buffer { start, size, .. } => format!(" b{start}+{size}"),
                 Bind::Scratch { start, size } => format!(" s{start}+{size}"),
             });
         }

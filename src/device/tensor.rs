@@ -35,6 +35,9 @@ impl DType {
     }
 }
 
+/// The element types that hold real values.
+pub(crate) const FLOATS: &[DType] = &[DType::F32, DType::F16, DType::Bf16];
+
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,14 +1,15 @@
-//! From a checked call of the balance to its dispatch.
+//! The balance: its kernel, and from a call to its dispatch.
 
 use crate::device::context::Context;
-use crate::device::prepared as call;
-use crate::device::prepared::{Bind, Prepared};
+use crate::device::inspect::{Inspection, Shape};
+use crate::device::module::{Module, Piece, Program, constants, uniform, wgsl};
+use crate::device::plan::{Dispatches, Draft, Scratch, Target, bindings, to_u32};
+use crate::device::prepared;
+use crate::device::prepared::Prepared;
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
-use crate::kernels::shader::Program;
-use crate::kernels::steps::{Steps, bind_all, bind_any, check_apart, word};
+use crate::kernels::view::{View, Viewed};
 use crate::losses::balance::{Balance, BalanceState};
-use bytemuck::{Pod, Zeroable};
 
 /// What balancing reads.
 #[derive(Clone, Copy, Debug)]
@@ -47,182 +48,221 @@ impl Balance {
         outputs: &BalanceOutputs<'_>,
     ) -> Result<Prepared, Error> {
         self.check()?;
-        prepare(cx, self, inputs, outputs)
+        let bytes = inspect(self, inputs, outputs)?;
+        let draft = plan(cx.target(), self, inputs, outputs)?;
+        prepared::build(cx, draft.moving(bytes))
     }
 }
 
-/// Mirror of `BalanceParams` in shaders/balance/balance.wgsl, which says what each is.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-struct BalanceParams {
-    count: u32,
-    kind: u32,
-    attach: u32,
-    first: f32,
-    losses_offset: u32,
-    counts_offset: u32,
-    want_counts: u32,
-    upstream_offset: u32,
-    want_upstream: u32,
-    state_offset: u32,
-    weights_offset: u32,
-    want_weights: u32,
-    grad_losses_offset: u32,
-    want_grad_losses: u32,
-    loss_offset: u32,
-    want_loss: u32,
-    grad_state_offset: u32,
-    want_grad_state: u32,
-    nan: u32,
-    pad: u32,
+bindings! {
+    /// What the kernel reaches.
+    struct BalanceBindings {
+        1: losses,
+        2: upstream,
+        3: state,
+        4: weights,
+        5: grad_losses,
+        6: loss,
+        7: grad_state,
+    }
+}
+
+uniform! {
+    /// Parameters of the kernel.
+    struct BalanceParams {
+        /// The losses.
+        losses: View,
+        /// In the binding of the losses: how much each is made of; one of 0 does not count.
+        counts: View,
+        /// The upstream gradient.
+        upstream: View,
+        /// History, log variances or seed.
+        state: View,
+        /// The weights.
+        weights: View,
+        /// The gradient to the losses.
+        grad_losses: View,
+        /// The weighted sum.
+        loss: View,
+        /// The gradient to the log variances.
+        grad_state: View,
+        /// Losses.
+        count: u32,
+        /// One of `BALANCE_KINDS`.
+        kind: u32,
+        /// Whether the gradient goes through the weights too.
+        attach: u32,
+        /// `gamma`, or the temperature: what is divided by before the softmax.
+        divisor: f32,
+        /// The bits of NaN, which WGSL lets no constant have.
+        nan: u32,
+    }
+}
+
+constants! {
+    /// How the kernel calls the balances.
+    BALANCE_KINDS {
+        BALANCE_ADAPTIVE = 0,
+        BALANCE_DWA = 1,
+        BALANCE_UNCERTAINTY = 2,
+        BALANCE_RANDOM = 3,
+    }
+}
+
+static BALANCE: Program = Program {
+    name: "balance",
+    pieces: &[
+        Piece::File(wgsl!("shared/math.wgsl")),
+        Piece::File(wgsl!("shared/view.wgsl")),
+        Piece::File(wgsl!("hcal/noise.wgsl")),
+        Piece::File(wgsl!("balance/balance.wgsl")),
+    ],
+    entries: &["balance"],
+    constants: &[BALANCE_KINDS],
+    bindings: BalanceBindings::NAMES,
+    mirrors: &[View::MIRROR, BalanceParams::MIRROR],
+};
+
+/// Every module of the balance.
+pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
+    vec![BALANCE.module(workgroup)]
 }
 
 /// What the kernel reads and writes.
 pub(crate) struct Bound<'a> {
     pub(crate) count: usize,
-    /// The losses, and where in that binding they and perhaps their counts begin.
-    pub(crate) losses: (Bind<'a>, u32),
-    pub(crate) counts: Option<u32>,
-    pub(crate) upstream: Option<(Bind<'a>, u32)>,
-    pub(crate) state: Option<(Bind<'a>, u32)>,
-    pub(crate) weights: Option<(Bind<'a>, u32)>,
-    pub(crate) grad_losses: Option<(Bind<'a>, u32)>,
-    pub(crate) loss: Option<(Bind<'a>, u32)>,
-    pub(crate) grad_state: Option<(Bind<'a>, u32)>,
+    pub(crate) losses: Viewed<'a>,
+    /// In the binding of the losses, how much each is made of.
+    pub(crate) counts: View,
+    pub(crate) upstream: Viewed<'a>,
+    pub(crate) state: Viewed<'a>,
+    pub(crate) weights: Viewed<'a>,
+    pub(crate) grad_losses: Viewed<'a>,
+    pub(crate) loss: Viewed<'a>,
+    pub(crate) grad_state: Viewed<'a>,
 }
 
 /// Adds the dispatch.
 pub(crate) fn push<'a>(
-    steps: &mut Steps<'a>,
+    dispatches: &mut Dispatches<'a, '_>,
     config: &Balance,
     bound: &Bound<'a>,
 ) -> Result<(), Error> {
-    let (kind, attach, first) = match *config {
-        Balance::Adaptive { gamma, attach } => (0, attach, gamma),
-        Balance::Dwa { temperature } => (1, false, temperature),
-        Balance::Uncertainty => (2, false, 1.0),
-        Balance::Random => (3, false, 1.0),
+    let (kind, attach, divisor) = match *config {
+        Balance::Adaptive { gamma, attach } => (BALANCE_ADAPTIVE, attach, gamma),
+        Balance::Dwa { temperature } => (BALANCE_DWA, false, temperature),
+        Balance::Uncertainty => (BALANCE_UNCERTAINTY, false, 1.0),
+        Balance::Random => (BALANCE_RANDOM, false, 1.0),
     };
-    let bind = |of: &Option<(Bind<'a>, u32)>| of.map_or(Bind::Nothing, |(bind, _)| bind);
-    let at = |of: &Option<(Bind<'a>, u32)>| of.map_or(0, |(_, at)| at);
-    let want = |of: &Option<(Bind<'a>, u32)>| u32::from(of.is_some());
     let params = BalanceParams {
-        count: word(bound.count as u64, "losses")?,
+        losses: bound.losses.1,
+        counts: bound.counts,
+        upstream: bound.upstream.1,
+        state: bound.state.1,
+        weights: bound.weights.1,
+        grad_losses: bound.grad_losses.1,
+        loss: bound.loss.1,
+        grad_state: bound.grad_state.1,
+        count: to_u32(bound.count as u64, "losses")?,
         kind,
         attach: u32::from(attach),
-        first,
-        losses_offset: bound.losses.1,
-        counts_offset: bound.counts.unwrap_or(0),
-        want_counts: u32::from(bound.counts.is_some()),
-        upstream_offset: at(&bound.upstream),
-        want_upstream: want(&bound.upstream),
-        state_offset: at(&bound.state),
-        weights_offset: at(&bound.weights),
-        want_weights: want(&bound.weights),
-        grad_losses_offset: at(&bound.grad_losses),
-        want_grad_losses: want(&bound.grad_losses),
-        loss_offset: at(&bound.loss),
-        want_loss: want(&bound.loss),
-        grad_state_offset: at(&bound.grad_state),
-        want_grad_state: want(&bound.grad_state),
+        divisor,
         nan: f32::NAN.to_bits(),
-        pad: 0,
     };
-    let bindings = [
-        bound.losses.0,
-        bind(&bound.upstream),
-        bind(&bound.state),
-        bind(&bound.weights),
-        bind(&bound.grad_losses),
-        bind(&bound.loss),
-        bind(&bound.grad_state),
-    ];
-    steps.push(Program::Balance, "balance", 1, |_, _| params, bindings)
+    let bindings = BalanceBindings {
+        losses: bound.losses.0,
+        upstream: bound.upstream.0,
+        state: bound.state.0,
+        weights: bound.weights.0,
+        grad_losses: bound.grad_losses.0,
+        loss: bound.loss.0,
+        grad_state: bound.grad_state.0,
+    };
+    let module = BALANCE.module(dispatches.target.variant.workgroup);
+    dispatches.push(module, "balance", 1, |_| params, bindings)
 }
 
-/// Checks the state that a balance of `count` losses takes. Whether it is written comes with it.
-pub(crate) fn check_state<'a>(
+/// Checks the state that a balance of `count` losses takes. Errors call its tensor by its name behind `prefix`.
+pub(crate) fn inspect_state<'a>(
+    tensors: &mut Inspection<'a>,
+    prefix: &str,
     config: &Balance,
     count: usize,
     state: &Option<BalanceState<Tensor<'a>>>,
-) -> Result<Option<(&'static str, Tensor<'a>, bool)>, Error> {
+) -> Result<(), Error> {
     config.check_state(state.as_ref())?;
-    let (name, tensor, dtype, len, written) = match *state {
-        None => return Ok(None),
+    let (name, tensor, dtype, len, moves) = match *state {
+        None => return Ok(()),
         Some(BalanceState::History(t)) => ("history", t, DType::F32, 2 * count, true),
         Some(BalanceState::LogVariances(t)) => ("log_variances", t, DType::F32, count, false),
         Some(BalanceState::Seed(t)) => ("seed", t, DType::U32, 2, true),
     };
-    tensor.check(name, &[dtype])?;
-    tensor.check_len(name, len)?;
-    Ok(Some((name, tensor, written)))
+    let (name, shape) = (format!("{prefix}{name}"), Shape::Vector(len));
+    match moves {
+        true => tensors.moves_on(name, tensor, &[dtype], shape),
+        false => tensors.reads(name, tensor, &[dtype], shape),
+    }
 }
 
-/// Checks a call, plans it and makes what it needs.
-fn prepare(
-    cx: &Context,
+/// The tensor of a state.
+pub(crate) fn state_tensor<'a>(state: &Option<BalanceState<Tensor<'a>>>) -> Option<Tensor<'a>> {
+    match *state {
+        None => None,
+        Some(BalanceState::History(t) | BalanceState::LogVariances(t) | BalanceState::Seed(t)) => {
+            Some(t)
+        }
+    }
+}
+
+/// Checks the tensors of a call, and gives their bytes.
+fn inspect(
     config: &Balance,
     inputs: &BalanceInputs<'_>,
     outputs: &BalanceOutputs<'_>,
-) -> Result<Prepared, Error> {
+) -> Result<u64, Error> {
     let count = inputs.losses.cols();
-    inputs.losses.check("losses", &[DType::F32])?;
-    inputs.losses.check_len("losses", count)?;
+    let each = Shape::Vector(count);
+    let f32s = &[DType::F32];
+    let mut tensors = Inspection::default();
+    tensors.reads("losses", inputs.losses, f32s, each)?;
     if count == 0 {
         return Err(Error::shape("losses", "at least one", 0));
     }
-    let mut read = vec![("losses".to_owned(), inputs.losses)];
-    let mut written = Vec::new();
-    let state = check_state(config, count, &inputs.state)?;
-    if let Some((name, tensor, writes)) = state {
-        let list = if writes { &mut written } else { &mut read };
-        list.push((name.to_owned(), tensor));
-    }
-    if let Some(grad_loss) = inputs.grad_loss {
-        grad_loss.check("grad_loss", &[DType::F32])?;
-        grad_loss.check_len("grad_loss", 1)?;
-        read.push(("grad_loss".into(), grad_loss));
-    }
+    inspect_state(&mut tensors, "", config, count, &inputs.state)?;
+    tensors.grad_loss(inputs.grad_loss, None)?;
     if outputs.grad_log_variances.is_some() && *config != Balance::Uncertainty {
         return Err(Error::refused(
             "grad_log_variances",
             "uncertainty weighting alone has one",
         ));
     }
-    let mut any = false;
-    for (name, tensor, len) in [
-        ("weights", outputs.weights, count),
-        ("loss", outputs.loss, 1),
-        ("grad_losses", outputs.grad_losses, count),
-        ("grad_log_variances", outputs.grad_log_variances, count),
-    ] {
-        if let Some(tensor) = tensor {
-            tensor.check(name, &[DType::F32])?;
-            tensor.check_len(name, len)?;
-            written.push((name.to_owned(), tensor));
-            any = true;
-        }
-    }
-    if !any {
-        return Err(Error::refused("outputs", "at least one is needed"));
-    }
-    check_apart(&written, &read)?;
-    let caps = cx.caps();
-    let mut steps = Steps::new(cx);
-    push(
-        &mut steps,
-        config,
-        &Bound {
-            count,
-            losses: bind_all("losses", &inputs.losses, caps)?,
-            counts: None,
-            upstream: bind_any("grad_loss", inputs.grad_loss, caps)?,
-            state: bind_any("state", state.map(|(_, tensor, _)| tensor), caps)?,
-            weights: bind_any("weights", outputs.weights, caps)?,
-            grad_losses: bind_any("grad_losses", outputs.grad_losses, caps)?,
-            loss: bind_any("loss", outputs.loss, caps)?,
-            grad_state: bind_any("grad_log_variances", outputs.grad_log_variances, caps)?,
-        },
-    )?;
-    call::build(cx, steps.drafts, 0, 1)
+    tensors.writes("weights", outputs.weights, f32s, each)?;
+    tensors.writes("loss", outputs.loss, f32s, Shape::Vector(1))?;
+    tensors.writes("grad_losses", outputs.grad_losses, f32s, each)?;
+    let grad_state = outputs.grad_log_variances;
+    tensors.writes("grad_log_variances", grad_state, f32s, each)?;
+    tensors.finish()
+}
+
+/// From a checked call to its dispatch.
+fn plan<'a>(
+    target: Target<'_>,
+    config: &Balance,
+    inputs: &BalanceInputs<'a>,
+    outputs: &BalanceOutputs<'a>,
+) -> Result<Draft<'a>, Error> {
+    let bound = Bound {
+        count: inputs.losses.cols(),
+        losses: target.view_all("losses", inputs.losses)?,
+        counts: View::default(),
+        upstream: target.view_all("grad_loss", inputs.grad_loss)?,
+        state: target.view_all("state", state_tensor(&inputs.state))?,
+        weights: target.view_all("weights", outputs.weights)?,
+        grad_losses: target.view_all("grad_losses", outputs.grad_losses)?,
+        loss: target.view_all("loss", outputs.loss)?,
+        grad_state: target.view_all("grad_log_variances", outputs.grad_log_variances)?,
+    };
+    let mut dispatches = Dispatches::new(target);
+    push(&mut dispatches, config, &bound)?;
+    Ok(dispatches.draft(&Scratch::default(), 1))
 }

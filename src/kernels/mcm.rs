@@ -1,21 +1,22 @@
-//! From a checked call of the constraint module to its dispatches.
+//! The constraint module: its kernels, and from a call to its dispatches.
 
-use crate::device::context::{Context, STORAGE_BINDINGS};
-use crate::device::prepared as call;
-use crate::device::prepared::{Bind, Prepared};
-use crate::device::tensor::{DType, Tensor};
+use crate::device::context::Context;
+use crate::device::inspect::{Inspection, Shape};
+use crate::device::module::{Module, Piece, Program, constants, uniform, wgsl};
+use crate::device::plan::{Bind, Dispatches, Draft, Grid, Scratch, Target, bindings, to_u32};
+use crate::device::prepared;
+use crate::device::prepared::Prepared;
+use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
 use crate::kernels::on_device::OnDevice;
-use crate::kernels::shader::Program;
-use crate::kernels::steps::{
-    Scratch, Steps, bind_all, bind_rows, check_apart, real_kind, rows_per_binding, word,
-};
-use crate::kernels::targets::check_targets;
-use crate::losses::hierarchy::{Hierarchy, SMALL};
+use crate::kernels::storage::REAL_KINDS;
+use crate::kernels::targets::inspect_targets;
+use crate::kernels::view::View;
+use crate::losses::hierarchy;
+use crate::losses::hierarchy::Hierarchy;
 use crate::losses::labels::{TargetNames, Targets};
 use crate::losses::mcm::Mcm;
 use crate::losses::reduction::Reduction;
-use bytemuck::{Pod, Zeroable};
 
 /// What the constraint module reads. Everything lies on the device; no value of it is read back.
 #[derive(Clone, Copy, Debug)]
@@ -55,71 +56,133 @@ impl Mcm {
         outputs: &McmOutputs<'_>,
     ) -> Result<Prepared, Error> {
         self.check()?;
-        prepare(cx, self, inputs, outputs)
+        let bytes = inspect(self, inputs, outputs)?;
+        let draft = plan(cx.target(), self, inputs, outputs)?;
+        prepared::build(cx, draft.moving(bytes))
     }
 }
 
-/// Mirror of `McmParams` in shaders/mcm/mcm.wgsl, which says what each is.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-struct McmParams {
-    rows: u32,
-    cols: u32,
-    first_row: u32,
-    groups: u32,
-    groups_x: u32,
-    logits_offset: u32,
-    logits_stride: u32,
-    logits_kind: u32,
-    targets_offset: u32,
-    targets_stride: u32,
-    targets_kind: u32,
-    hierarchy_offset: u32,
-    pairs: u32,
-    large_count: u32,
-    small_most: u32,
-    probabilities_offset: u32,
-    probabilities_stride: u32,
-    want_probabilities: u32,
-    sides_offset: u32,
-    sides_row: u32,
-    want_sides: u32,
-    choice_at: u32,
-    loss_at: u32,
-    bad_at: u32,
-    want_loss: u32,
-    grad_offset: u32,
-    grad_stride: u32,
-    grad_kind: u32,
-    reduce: u32,
-    all_rows: u32,
-    scale: f32,
-    row_scale: f32,
-    nan: u32,
-    infinity: u32,
+bindings! {
+    /// What the kernels reach.
+    struct McmBindings {
+        1: logits,
+        2: targets,
+        3: hierarchy,
+        4: probabilities,
+        5: sides,
+        6: scratch,
+        7: grad,
+    }
 }
 
-/// Most bytes of the winners that are kept at a time, unless one row has more.
-const CHOICE_BYTES: u64 = 64 << 20;
-const FLOATS: &[DType] = &[DType::F32, DType::F16, DType::Bf16];
+uniform! {
+    /// Parameters of the kernels.
+    struct McmParams {
+        /// The logits of this window of rows.
+        logits: View,
+        /// Their targets; the kind is one of `TARGET_KINDS` too.
+        targets: View,
+        /// Their probabilities.
+        probabilities: View,
+        /// The upstream gradient, with a stride of 0 where all rows share one; in `total`, the loss.
+        sides: View,
+        /// The gradient to the logits of this window.
+        grad: View,
+        /// Workgroups.
+        groups: u32,
+        /// Workgroups in x.
+        groups_x: u32,
+        /// Classes.
+        cols: u32,
+        /// The first row of this window.
+        first_row: u32,
+        /// Where the words of the hierarchy begin.
+        hierarchy_offset: u32,
+        /// Pairs of a class and a descendant.
+        pairs: u32,
+        /// Classes with more than `SMALL` descendants.
+        large_count: u32,
+        /// Where scratch has the winner of each class of each row of this window.
+        choice_at: u32,
+        /// Where scratch has the loss of each row of the batch.
+        loss_at: u32,
+        /// Where scratch has whether a row of this window holds a NaN.
+        bad_at: u32,
+        /// Whether the loss is wanted.
+        want_loss: u32,
+        /// Whether the losses of the rows are summed.
+        reduce: u32,
+        /// Rows of the batch.
+        all_rows: u32,
+        /// The factor of the reduction.
+        scale: f32,
+        /// The factor of a row's sum over the classes.
+        row_scale: f32,
+        /// The bits of NaN, which WGSL lets no constant have.
+        nan: u32,
+        /// Those of infinity.
+        infinity: u32,
+    }
+}
 
-fn check(config: &Mcm, inputs: &McmInputs<'_>, outputs: &McmOutputs<'_>) -> Result<(), Error> {
-    let (rows, cols) = (inputs.logits.rows(), inputs.hierarchy.host.nodes());
-    inputs.logits.check("logits", FLOATS)?;
-    inputs.logits.check_shape("logits", rows, cols)?;
-    let mut read = vec![("logits".to_owned(), inputs.logits)];
-    match inputs.targets {
+constants! {
+    /// Kinds of targets, beside `REAL_KINDS`.
+    TARGET_KINDS {
+        TARGET_BYTES = 3,
+        TARGET_BITS = 4,
+    }
+}
+
+constants! {
+    /// Limits that the host knows too.
+    LIMITS {
+        /// Upper bound on the descendants that one lane goes through alone.
+        SMALL = hierarchy::SMALL,
+    }
+}
+
+static MCM: Program = Program {
+    name: "mcm",
+    pieces: &[
+        Piece::File(wgsl!("shared/math.wgsl")),
+        Piece::File(wgsl!("shared/lanes_tree.wgsl")),
+        Piece::File(wgsl!("shared/best.wgsl")),
+        Piece::File(wgsl!("shared/reals.wgsl")),
+        Piece::File(wgsl!("shared/view.wgsl")),
+        Piece::File(wgsl!("shared/group_index.wgsl")),
+        Piece::File(wgsl!("mcm/mcm.wgsl")),
+    ],
+    entries: &["small", "large", "rows", "gradient", "total"],
+    constants: &[REAL_KINDS, TARGET_KINDS, LIMITS],
+    bindings: McmBindings::NAMES,
+    mirrors: &[View::MIRROR, McmParams::MIRROR],
+};
+
+/// Every module of the constraint module.
+pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
+    vec![MCM.module(workgroup)]
+}
+
+/// Limit on the winners that are kept at a time, in bytes, unless one row has more.
+const CHOICE_BYTES: u64 = 64 << 20;
+
+/// Checks the tensors of a call, and gives their bytes.
+fn inspect(config: &Mcm, inputs: &McmInputs<'_>, outputs: &McmOutputs<'_>) -> Result<u64, Error> {
+    let hierarchy = inputs.hierarchy.host;
+    let (rows, cols) = (inputs.logits.rows(), hierarchy.nodes());
+    let each = config.reduction == Reduction::None;
+    let all = Shape::Matrix(rows, cols);
+    let mut tensors = Inspection::default();
+    tensors.reads("logits", inputs.logits, FLOATS, all)?;
+    let dense = &[DType::U8, DType::F32, DType::F16, DType::Bf16];
+    match &inputs.targets {
+        Some(Targets::Sparse { .. }) => {
+            let reason = "the constraint module takes dense targets or bits, and no lists";
+            return Err(Error::refused("target_offsets", reason));
+        }
         Some(targets) => {
             let names = TargetNames::TARGETS;
-            if let Targets::Sparse { .. } = targets {
-                return Err(Error::refused(
-                    names.offsets,
-                    "this loss takes no lists of labels, but dense targets or bits",
-                ));
-            }
-            let dense = [DType::U8, DType::F32, DType::F16, DType::Bf16];
-            check_targets(&targets, names, (rows, cols), &dense)?;
-            read.extend(targets.named(names).map(|(name, t)| (name.into(), t)));
+            inspect_targets(&mut tensors, targets, names, (rows, cols), dense)?;
         }
         None if outputs.loss.is_some() || outputs.grad_logits.is_some() => {
             return Err(Error::refused(
@@ -129,204 +192,236 @@ fn check(config: &Mcm, inputs: &McmInputs<'_>, outputs: &McmOutputs<'_>) -> Resu
         }
         None => {}
     }
-    read.push(("hierarchy".into(), inputs.hierarchy.words));
-    if let Some(grad_loss) = inputs.grad_loss {
-        grad_loss.check("grad_loss", &[DType::F32])?;
-        let one = config.reduction != Reduction::None || grad_loss.cols() == 1;
-        grad_loss.check_len("grad_loss", if one { 1 } else { rows })?;
-        read.push(("grad_loss".into(), grad_loss));
-    }
-    let mut written = Vec::new();
-    if let Some(loss) = outputs.loss {
-        loss.check("loss", &[DType::F32])?;
-        let each = config.reduction == Reduction::None;
-        loss.check_len("loss", if each { rows } else { 1 })?;
-        written.push(("loss".to_owned(), loss));
-    }
-    if let Some(grad) = outputs.grad_logits {
-        match inputs.logits.dtype() {
-            DType::F32 => grad.check("grad_logits", &[DType::F32])?,
-            half => grad.check("grad_logits", &[DType::F32, half])?,
-        }
-        grad.check_shape("grad_logits", rows, cols)?;
-        written.push(("grad_logits".into(), grad));
-    }
-    if let Some(probabilities) = outputs.probabilities {
-        probabilities.check("probabilities", &[DType::F32])?;
-        probabilities.check_shape("probabilities", rows, cols)?;
-        written.push(("probabilities".into(), probabilities));
-    }
-    if written.is_empty() {
-        return Err(Error::refused("outputs", "at least one is needed"));
-    }
-    check_apart(&written, &read)
+    let words = Shape::Vector(hierarchy.words_len());
+    tensors.reads("hierarchy", inputs.hierarchy.words, &[DType::U32], words)?;
+    tensors.grad_loss(inputs.grad_loss, each.then_some(rows))?;
+    let losses = Shape::Vector(if each { rows } else { 1 });
+    tensors.writes("loss", outputs.loss, &[DType::F32], losses)?;
+    let grads: &[DType] = match inputs.logits.dtype() {
+        DType::F32 => &[DType::F32],
+        half => &[DType::F32, half],
+    };
+    tensors.writes("grad_logits", outputs.grad_logits, grads, all)?;
+    tensors.writes("probabilities", outputs.probabilities, &[DType::F32], all)?;
+    tensors.finish()
 }
 
-/// Checks a call, plans it and makes what it needs.
-fn prepare(
-    cx: &Context,
+/// From a checked call to its dispatches.
+fn plan<'a>(
+    target: Target<'_>,
     config: &Mcm,
+    inputs: &McmInputs<'a>,
+    outputs: &McmOutputs<'a>,
+) -> Result<Draft<'a>, Error> {
+    let mut call = Call::new(target, config, inputs, outputs)?;
+    for first in (0..call.rows).step_by(call.window) {
+        call.sweep(first)?;
+    }
+    call.total(config)?;
+    let windows = call.rows.div_ceil(call.window).max(1);
+    Ok(call.dispatches.draft(&call.scratch, windows))
+}
+
+/// A call while its dispatches are laid out.
+struct Call<'a, 'c> {
+    target: Target<'c>,
+    inputs: &'c McmInputs<'a>,
+    outputs: &'c McmOutputs<'a>,
+    targets: Option<Tensor<'a>>,
+    rows: usize,
+    cols: usize,
+    /// Rows that are gone through at a time.
+    window: usize,
+    scratch: Scratch,
+    /// What all dispatches reach, and their parameters but for what a window changes.
+    shared: McmBindings<'a>,
+    plain: McmParams,
+    dispatches: Dispatches<'a, 'c>,
+}
+
+impl<'a, 'c> Call<'a, 'c> {
+    /// Binds what all windows share, and lays out the scratch.
+    fn new(
+        target: Target<'c>,
+        config: &Mcm,
+        inputs: &'c McmInputs<'a>,
+        outputs: &'c McmOutputs<'a>,
+    ) -> Result<Self, Error> {
+        let hierarchy = inputs.hierarchy.host;
+        let (rows, cols) = (inputs.logits.rows(), inputs.logits.cols());
+        let large = hierarchy.large().count();
+        let targets = inputs.targets.map(|targets| match targets {
+            Targets::Dense(t) | Targets::Bits(t) | Targets::Sparse { offsets: t, .. } => t,
+        });
+        let window = window(&target, inputs, outputs, targets, large)?;
+        to_u32(rows as u64, "logits")?;
+        let mut scratch = Scratch::default();
+        let choice = scratch.take(window.min(rows) as u64 * cols as u64)?;
+        let loss = scratch.take(rows as u64)?;
+        let bad = scratch.take(window.min(rows) as u64)?;
+        let (words, words_view) = target.view_all("hierarchy", inputs.hierarchy.words)?;
+        let (sides, sides_view) = target.view_all("grad_loss", inputs.grad_loss)?;
+        Ok(Call {
+            target,
+            inputs,
+            outputs,
+            targets,
+            rows,
+            cols,
+            window,
+            shared: McmBindings {
+                hierarchy: words,
+                sides,
+                scratch: scratch.bind(),
+                ..McmBindings::default()
+            },
+            plain: McmParams {
+                sides: View {
+                    stride: u32::from(inputs.grad_loss.is_some_and(|t| t.cols() > 1)),
+                    ..sides_view
+                },
+                cols: cols as u32,
+                hierarchy_offset: words_view.offset,
+                pairs: hierarchy.pairs() as u32,
+                large_count: large as u32,
+                choice_at: choice.at(),
+                loss_at: loss.at(),
+                bad_at: bad.at(),
+                want_loss: u32::from(outputs.loss.is_some()),
+                reduce: u32::from(config.reduction != Reduction::None),
+                all_rows: rows as u32,
+                scale: config.reduction.scale(rows) as f32,
+                row_scale: config.row_scale(cols) as f32,
+                nan: f32::NAN.to_bits(),
+                infinity: f32::INFINITY.to_bits(),
+                ..McmParams::default()
+            },
+            scratch,
+            dispatches: Dispatches::new(target),
+        })
+    }
+
+    /// Adds a dispatch.
+    fn push(
+        &mut self,
+        entry: &'static str,
+        groups: u64,
+        params: McmParams,
+        bindings: McmBindings<'a>,
+    ) -> Result<(), Error> {
+        let module = MCM.module(self.target.variant.workgroup);
+        let params = |grid: Grid| McmParams {
+            groups: grid.groups,
+            groups_x: grid.groups_x,
+            ..params
+        };
+        self.dispatches
+            .push(module, entry, groups, params, bindings)
+    }
+
+    /// A window of rows, from `first` on: winners, losses, gradient.
+    fn sweep(&mut self, first: usize) -> Result<(), Error> {
+        let count = self.window.min(self.rows - first);
+        let view = |tensor: Option<Tensor<'a>>| self.target.view_rows(tensor, first, count);
+        let (logits, logits_view) = view(Some(self.inputs.logits));
+        let (targets, targets_view) = view(self.targets);
+        let (grad, grad_view) = view(self.outputs.grad_logits);
+        let (probabilities, probabilities_view) = view(self.outputs.probabilities);
+        let params = McmParams {
+            first_row: first as u32,
+            logits: logits_view,
+            targets: View {
+                kind: match self.inputs.targets {
+                    Some(Targets::Bits(_)) => TARGET_BITS,
+                    Some(Targets::Dense(t)) if t.dtype() == DType::U8 => TARGET_BYTES,
+                    Some(Targets::Dense(_) | Targets::Sparse { .. }) | None => targets_view.kind,
+                },
+                ..targets_view
+            },
+            grad: grad_view,
+            probabilities: probabilities_view,
+            ..self.plain
+        };
+        let bindings = McmBindings {
+            logits,
+            targets,
+            probabilities,
+            grad,
+            ..self.shared
+        };
+        let (count, cols) = (count as u64, self.cols as u64);
+        let lanes = u64::from(self.target.variant.workgroup);
+        let large = u64::from(params.large_count);
+        self.push("small", count * cols.div_ceil(lanes), params, bindings)?;
+        if large > 0 {
+            self.push("large", count * large, params, bindings)?;
+        }
+        if self.outputs.loss.is_some() || self.outputs.grad_logits.is_some() {
+            self.push("rows", count, params, bindings)?;
+        }
+        if let Some(grad) = self.outputs.grad_logits {
+            let pack = if grad.dtype() == DType::F32 { 1 } else { 2 };
+            let words = (cols + pack - 1).div_ceil(pack);
+            let bindings = McmBindings {
+                probabilities: Bind::Nothing,
+                ..bindings
+            };
+            let groups = count * words.div_ceil(lanes);
+            self.push("gradient", groups, params, bindings)?;
+        }
+        Ok(())
+    }
+
+    /// The losses of all rows, to the caller's tensor.
+    fn total(&mut self, config: &Mcm) -> Result<(), Error> {
+        if self.outputs.loss.is_none() {
+            return Ok(());
+        }
+        let (loss, sides) = self.target.view_all("loss", self.outputs.loss)?;
+        let bindings = McmBindings {
+            sides: loss,
+            scratch: self.shared.scratch,
+            ..McmBindings::default()
+        };
+        let params = McmParams {
+            sides,
+            ..self.plain
+        };
+        let lanes = u64::from(self.target.variant.workgroup);
+        let groups = match config.reduction {
+            Reduction::None => (self.rows as u64).div_ceil(lanes),
+            Reduction::Sum | Reduction::Mean | Reduction::MeanOver(_) => 1,
+        };
+        match groups {
+            0 => Ok(()),
+            groups => self.push("total", groups, params, bindings),
+        }
+    }
+}
+
+/// Rows of a window: as many as one binding reaches in every tensor, and as the winners have room for.
+fn window(
+    target: &Target<'_>,
     inputs: &McmInputs<'_>,
     outputs: &McmOutputs<'_>,
-) -> Result<Prepared, Error> {
-    check(config, inputs, outputs)?;
-    let hierarchy = inputs.hierarchy.host;
-    let caps = cx.caps();
-    let workgroup = cx.variant().workgroup;
-    let logits = inputs.logits;
-    let (rows, cols) = (logits.rows(), logits.cols());
-    let targets = inputs.targets.map(|targets| match targets {
-        Targets::Bits(t) => (t, 4),
-        Targets::Dense(t) if t.dtype() == DType::U8 => (t, 3),
-        // Lists were refused.
-        Targets::Dense(t) | Targets::Sparse { indices: t, .. } => (t, real_kind(t.dtype())),
-    });
-
-    // Windows: as many rows as one binding reaches in every tensor, and as the winners have room for.
-    let choice_bytes = CHOICE_BYTES.min(caps.max_binding / 2);
-    let mut window = (choice_bytes / (4 * cols as u64)).clamp(1, rows.max(1) as u64) as usize;
-    let by_rows = [
-        ("logits", Some(logits)),
-        ("targets", targets.map(|(t, _)| t)),
+    targets: Option<Tensor<'_>>,
+    large: usize,
+) -> Result<usize, Error> {
+    let (rows, cols) = (inputs.logits.rows(), inputs.logits.cols());
+    let bytes = CHOICE_BYTES.min(target.caps.max_binding / 2);
+    let mut window = (bytes / (4 * cols as u64)).clamp(1, rows.max(1) as u64) as usize;
+    for (name, tensor) in [
+        ("logits", Some(inputs.logits)),
+        ("targets", targets),
         ("grad_logits", outputs.grad_logits),
         ("probabilities", outputs.probabilities),
-    ];
-    for (name, tensor) in by_rows {
+    ] {
         if let Some(tensor) = tensor {
-            window = window.min(rows_per_binding(name, &tensor, caps)?);
+            window = window.min(target.rows_per_binding(name, &tensor)?);
         }
     }
     // Workgroups are counted in 32 bits.
-    let blocks = (cols as u64 + 1).div_ceil(u64::from(workgroup));
-    let large = hierarchy.large().count() as u64;
-    let most = u64::from(u32::MAX) / 2 / blocks.max(large);
-    window = window.min(most.max(1) as usize);
-
-    word(rows as u64, "logits")?;
-    let mut scratch = Scratch::default();
-    let choice_at = scratch.take(true, window.min(rows) as u64 * cols as u64)?;
-    let loss_at = scratch.take(true, rows as u64)?;
-    let bad_at = scratch.take(true, window.min(rows) as u64)?;
-    let own_scratch = Bind::Scratch {
-        start: 0,
-        size: (scratch.words * 4).max(4),
-    };
-    let (hierarchy_bind, hierarchy_offset) = bind_all("hierarchy", &inputs.hierarchy.words, caps)?;
-    let (sides_bind, sides_offset) = match &inputs.grad_loss {
-        Some(t) => bind_all("grad_loss", t, caps)?,
-        None => (Bind::Nothing, 0),
-    };
-    let want_rows = outputs.loss.is_some() || outputs.grad_logits.is_some();
-
-    let mut steps = Steps::new(cx);
-    let mut push = |entry, groups: u64, params: McmParams, bindings| {
-        let params = |groups, groups_x| McmParams {
-            groups,
-            groups_x,
-            ..params
-        };
-        steps.push(Program::Mcm, entry, groups, params, bindings)
-    };
-    let plain = McmParams {
-        cols: cols as u32,
-        logits_stride: logits.row_stride() as u32,
-        logits_kind: real_kind(logits.dtype()),
-        targets_stride: targets.map_or(0, |(t, _)| t.row_stride() as u32),
-        targets_kind: targets.map_or(5, |(_, kind)| kind),
-        hierarchy_offset,
-        pairs: hierarchy.pairs() as u32,
-        large_count: large as u32,
-        small_most: SMALL,
-        probabilities_stride: outputs.probabilities.map_or(0, |t| t.row_stride() as u32),
-        want_probabilities: u32::from(outputs.probabilities.is_some()),
-        sides_offset,
-        sides_row: u32::from(inputs.grad_loss.is_some_and(|t| t.cols() > 1)),
-        want_sides: u32::from(inputs.grad_loss.is_some()),
-        choice_at,
-        loss_at,
-        bad_at,
-        want_loss: u32::from(outputs.loss.is_some()),
-        grad_stride: outputs.grad_logits.map_or(0, |t| t.row_stride() as u32),
-        grad_kind: outputs.grad_logits.map_or(0, |t| real_kind(t.dtype())),
-        reduce: u32::from(config.reduction != Reduction::None),
-        all_rows: rows as u32,
-        scale: config.reduction.scale(rows) as f32,
-        row_scale: config.row_scale(cols) as f32,
-        nan: f32::NAN.to_bits(),
-        infinity: f32::INFINITY.to_bits(),
-        ..McmParams::zeroed()
-    };
-    for first in (0..rows).step_by(window) {
-        let count = window.min(rows - first);
-        let (logits_bind, logits_offset) = bind_rows(&logits, first, count, caps);
-        let (targets_bind, targets_offset) = match &targets {
-            Some((t, _)) => bind_rows(t, first, count, caps),
-            None => (Bind::Nothing, 0),
-        };
-        let (grad_bind, grad_offset) = match &outputs.grad_logits {
-            Some(t) => bind_rows(t, first, count, caps),
-            None => (Bind::Nothing, 0),
-        };
-        let (probabilities_bind, probabilities_offset) = match &outputs.probabilities {
-            Some(t) => bind_rows(t, first, count, caps),
-            None => (Bind::Nothing, 0),
-        };
-        let params = McmParams {
-            rows: count as u32,
-            first_row: first as u32,
-            logits_offset,
-            targets_offset,
-            grad_offset,
-            probabilities_offset,
-            ..plain
-        };
-        let mut bindings = [
-            logits_bind,
-            targets_bind,
-            hierarchy_bind,
-            probabilities_bind,
-            sides_bind,
-            own_scratch,
-            grad_bind,
-        ];
-        let count = count as u64;
-        let classes = (cols as u64).div_ceil(u64::from(workgroup));
-        push("small", count * classes, params, bindings)?;
-        if large > 0 {
-            push("large", count * large, params, bindings)?;
-        }
-        if want_rows {
-            push("rows", count, params, bindings)?;
-        }
-        if let Some(grad) = &outputs.grad_logits {
-            let pack = if grad.dtype() == DType::F32 { 1 } else { 2 };
-            let words = (cols as u64 + pack - 1).div_ceil(pack);
-            bindings[3] = Bind::Nothing;
-            let groups = count * words.div_ceil(u64::from(workgroup));
-            push("gradient", groups, params, bindings)?;
-        }
-    }
-    if let Some(loss) = &outputs.loss {
-        let (bind, sides_offset) = bind_all("loss", loss, caps)?;
-        let mut bindings = [Bind::Nothing; STORAGE_BINDINGS];
-        bindings[4] = bind;
-        bindings[5] = own_scratch;
-        let params = McmParams {
-            sides_offset,
-            ..plain
-        };
-        let groups = match config.reduction {
-            Reduction::None => (rows as u64).div_ceil(u64::from(workgroup)),
-            Reduction::Sum | Reduction::Mean | Reduction::MeanOver(_) => 1,
-        };
-        if groups > 0 {
-            push("total", groups, params, bindings)?;
-        }
-    }
-    call::build(
-        cx,
-        steps.drafts,
-        scratch.words * 4,
-        rows.div_ceil(window).max(1),
-    )
+    let blocks = (cols as u64 + 1).div_ceil(u64::from(target.variant.workgroup));
+    let most = u64::from(u32::MAX) / 2 / blocks.max(large as u64);
+    Ok(window.min(most.max(1) as usize))
 }

@@ -6,6 +6,22 @@ pub(crate) mod hcal;
 pub(crate) mod mcm;
 pub(crate) mod on_device;
 pub(crate) mod rows;
-pub mod shader;
-pub(crate) mod steps;
+pub(crate) mod storage;
 pub(crate) mod targets;
+pub(crate) mod view;
+
+use crate::device::module::Module;
+
+/// Every module that a device with all features could be asked for, at one workgroup size.
+pub fn modules(workgroup: u32) -> Vec<Module> {
+    [
+        rows::table::modules,
+        contrastive::modules,
+        mcm::modules,
+        hcal::modules,
+        balance::modules,
+    ]
+    .iter()
+    .flat_map(|family| family(workgroup))
+    .collect()
+}

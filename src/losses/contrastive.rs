@@ -85,6 +85,8 @@ use crate::losses::reduction::{check_setting, setters};
 
 /// How far below its threshold a Jaccard similarity still counts, so that 3 of 10 is 0.3 in any precision.
 pub(crate) const JACCARD_SLACK: f32 = 1e-6;
+/// The least norm that a row is divided by; a row of this norm or less has gradient 0.
+pub(crate) const NORM_FLOOR: f64 = 1e-12;
 
 /// Which pairs attract one another, and how much. The [module](self) has the formulas.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -115,6 +117,93 @@ pub enum Weighting {
     /// InfoNCE: the key that `self_index` names is the one positive, and nothing is left out of the denominator. Labels
     /// are not looked at. CLIP is the mean of this in both directions.
     Paired,
+}
+
+/// By what rule a pair weighs, as kernels choose it: by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PairRule {
+    SimDis,
+    Numerator,
+    Both,
+    Any,
+    All,
+    MulSupCon,
+    Jaccard,
+    Paired,
+}
+
+impl PairRule {
+    /// What the kernels call each.
+    pub(crate) const NAMES: [(&'static str, u32); 8] = [
+        ("SIM_DIS", PairRule::SimDis as u32),
+        ("NUMERATOR", PairRule::Numerator as u32),
+        ("BOTH", PairRule::Both as u32),
+        ("ANY", PairRule::Any as u32),
+        ("ALL", PairRule::All as u32),
+        ("MUL_SUP_CON", PairRule::MulSupCon as u32),
+        ("JACCARD", PairRule::Jaccard as u32),
+        ("PAIRED", PairRule::Paired as u32),
+    ];
+}
+
+/// By what an anchor's weights are divided, as kernels choose it: by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Divisor {
+    /// The number of its positives.
+    Count,
+    /// Their sum.
+    Sum,
+    /// The number of its labels.
+    Labels,
+    /// Nothing.
+    One,
+}
+
+impl Divisor {
+    /// What the kernels call each.
+    pub(crate) const NAMES: [(&'static str, u32); 4] = [
+        ("BY_COUNT", Divisor::Count as u32),
+        ("BY_SUM", Divisor::Sum as u32),
+        ("BY_LABELS", Divisor::Labels as u32),
+        ("BY_ONE", Divisor::One as u32),
+    ];
+}
+
+impl Weighting {
+    /// By what rule a pair weighs, and by what an anchor's weights are divided.
+    pub(crate) fn rule(&self) -> (PairRule, Divisor) {
+        match *self {
+            Weighting::SimDis {
+                placement,
+                normalizer,
+            } => {
+                let rule = match placement {
+                    Placement::Outside => PairRule::SimDis,
+                    Placement::Numerator => PairRule::Numerator,
+                    Placement::Both => PairRule::Both,
+                };
+                let divisor = match normalizer {
+                    Normalizer::Count => Divisor::Count,
+                    Normalizer::KSum => Divisor::Sum,
+                };
+                (rule, divisor)
+            }
+            Weighting::Any => (PairRule::Any, Divisor::Count),
+            Weighting::All => (PairRule::All, Divisor::Count),
+            Weighting::MulSupCon { per_label: true } => (PairRule::MulSupCon, Divisor::Labels),
+            Weighting::MulSupCon { per_label: false } => (PairRule::MulSupCon, Divisor::One),
+            Weighting::Jaccard { .. } => (PairRule::Jaccard, Divisor::Count),
+            Weighting::Paired => (PairRule::Paired, Divisor::One),
+        }
+    }
+
+    /// The least size of a similarity that counts, less the slack; 0 where there is no such bound.
+    pub(crate) fn least(&self) -> f32 {
+        match *self {
+            Weighting::Jaccard { threshold } => threshold - JACCARD_SLACK,
+            _ => 0.0,
+        }
+    }
 }
 
 /// Where the factor of Similarity-Dissimilarity stands.
@@ -178,8 +267,39 @@ impl Default for Contrastive {
 }
 
 impl Contrastive {
+    /// The members of the family with their default settings: what each is called, and what it is.
+    pub const CATALOG: &'static [(&'static str, &'static str, Contrastive)] = &[
+        ("simdis", "Similarity-Dissimilarity", Contrastive::sim_dis()),
+        (
+            "any",
+            "SupCon, every key that shares a label",
+            Contrastive::sup_con_any(),
+        ),
+        (
+            "all",
+            "SupCon, every key of the same labels",
+            Contrastive::sup_con_all(),
+        ),
+        (
+            "mulsupcon",
+            "MulSupCon, each anchor divided by its number of labels",
+            Contrastive::mul_sup_con(),
+        ),
+        (
+            "mulsupcon-sum",
+            "MulSupCon, not divided; with the reduction mean-labels it is its authors' loss",
+            Contrastive::mul_sup_con_sum(),
+        ),
+        ("jaccard", "Jaccard similarity", Contrastive::jaccard()),
+        (
+            "infonce",
+            "InfoNCE: the pair that a tensor of indices names",
+            Contrastive::info_nce(),
+        ),
+    ];
+
     /// With a weighting: normalised rows, mean over active anchors, 64 MiB for the tile.
-    pub fn new(weighting: Weighting, temperature: f32) -> Self {
+    pub const fn new(weighting: Weighting, temperature: f32) -> Self {
         Contrastive {
             weighting,
             temperature,
@@ -190,12 +310,12 @@ impl Contrastive {
     }
 
     /// Similarity-Dissimilarity, the factor outside and divided by the number of positives; temperature 0.07.
-    pub fn sim_dis() -> Self {
+    pub const fn sim_dis() -> Self {
         Contrastive::sim_dis_at(Placement::Outside, Normalizer::Count)
     }
 
     /// Similarity-Dissimilarity with the factor elsewhere; temperature 0.07.
-    pub fn sim_dis_at(placement: Placement, normalizer: Normalizer) -> Self {
+    pub const fn sim_dis_at(placement: Placement, normalizer: Normalizer) -> Self {
         let weighting = Weighting::SimDis {
             placement,
             normalizer,
@@ -204,34 +324,36 @@ impl Contrastive {
     }
 
     /// SupCon with every key that shares a label; temperature 0.07.
-    pub fn sup_con_any() -> Self {
+    pub const fn sup_con_any() -> Self {
         Contrastive::new(Weighting::Any, 0.07)
     }
 
     /// SupCon with every key of the same labels; temperature 0.07.
-    pub fn sup_con_all() -> Self {
+    pub const fn sup_con_all() -> Self {
         Contrastive::new(Weighting::All, 0.07)
     }
 
     /// MulSupCon, each anchor's terms divided by the number of its labels; temperature 0.1.
-    pub fn mul_sup_con() -> Self {
+    pub const fn mul_sup_con() -> Self {
         Contrastive::new(Weighting::MulSupCon { per_label: true }, 0.1)
     }
 
     /// MulSupCon as its authors have it by default: the sum over all anchors and labels, divided by the number of all
     /// labels; temperature 0.1.
-    pub fn mul_sup_con_sum() -> Self {
-        Contrastive::new(Weighting::MulSupCon { per_label: false }, 0.1)
-            .with_reduction(ContrastiveReduction::MeanLabels)
+    pub const fn mul_sup_con_sum() -> Self {
+        Contrastive {
+            reduction: ContrastiveReduction::MeanLabels,
+            ..Contrastive::new(Weighting::MulSupCon { per_label: false }, 0.1)
+        }
     }
 
     /// The Jaccard similarity from 0.5 on; temperature 0.1.
-    pub fn jaccard() -> Self {
+    pub const fn jaccard() -> Self {
         Contrastive::new(Weighting::Jaccard { threshold: 0.5 }, 0.1)
     }
 
     /// InfoNCE; temperature 0.07.
-    pub fn info_nce() -> Self {
+    pub const fn info_nce() -> Self {
         Contrastive::new(Weighting::Paired, 0.07)
     }
 

@@ -81,20 +81,6 @@ impl<D, W> Targets<D, W> {
     }
 }
 
-impl<T: Copy> Targets<T> {
-    /// Each of what holds the numbers, with its name.
-    pub(crate) fn named(&self, names: TargetNames) -> impl Iterator<Item = (&'static str, T)> {
-        let (first, second) = match *self {
-            Targets::Dense(t) => ((names.dense, t), None),
-            Targets::Bits(t) => ((names.bits, t), None),
-            Targets::Sparse { offsets, indices } => {
-                ((names.offsets, offsets), Some((names.indices, indices)))
-            }
-        };
-        std::iter::once(first).chain(second)
-    }
-}
-
 /// The threshold `s0` of TLPR: the loss is that of `s - s0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threshold<T> {

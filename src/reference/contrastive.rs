@@ -4,12 +4,9 @@
 
 use crate::error::{Error, check_len};
 use crate::losses::contrastive::{
-    Contrastive, ContrastiveReduction, JACCARD_SLACK, Normalizer, Placement, Weighting,
+    Contrastive, ContrastiveReduction, JACCARD_SLACK, NORM_FLOOR, Normalizer, Placement, Weighting,
 };
 use crate::reference::real::{Real, sum};
-
-/// The least norm that a row is divided by; a row of this norm or less has gradient 0.
-const NORM_FLOOR: f64 = 1e-12;
 
 /// Keys of their own.
 #[derive(Clone, Copy, Debug, Default)]

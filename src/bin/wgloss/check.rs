@@ -1,5 +1,6 @@
 //! `wgloss check`: every kernel and variant against the CPU reference.
 
+use crate::report;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
@@ -44,7 +45,7 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
             ErrorKind::Unsupported,
             "adapter",
             match &args.adapter {
-                Some(name) => format!("one whose name holds {name:?}"),
+                Some(name) => format!("one whose name contains {name:?}"),
                 None => {
                     "a GPU or a software driver for one (scripts/driver.sh installs one)".into()
                 }
@@ -59,7 +60,7 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
             break;
         }
         let info = adapter.get_info();
-        crate::print(&format!(
+        report::print(&format!(
             "{} ({:?}, {} {})",
             info.name, info.backend, info.driver, info.driver_info
         ))?;
@@ -69,12 +70,12 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
         }) {
             Ok(gpu) => gpu,
             Err(error) => {
-                crate::print(&format!("  self-test FAILED: {error}"))?;
+                report::print(&format!("  self-test FAILED: {error}"))?;
                 good = false;
                 continue;
             }
         };
-        crate::print("  self-test passed")?;
+        report::print("  self-test passed")?;
         one_done = true;
         good &= check_device(adapter, &gpu, args.quick)?;
     }
@@ -159,7 +160,7 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
     });
     bar.finish_and_clear();
     result?;
-    report(&variants, default, tallies)
+    print_tallies(&variants, default, tallies)
 }
 
 fn note(tally: &Mutex<Tally>, case: &dyn Case, outcome: Result<Outcome, Error>, took: Duration) {
@@ -175,12 +176,12 @@ fn note(tally: &Mutex<Tally>, case: &dyn Case, outcome: Result<Outcome, Error>, 
     }
 }
 
-fn report(
+fn print_tallies(
     variants: &[Variant],
     default: Variant,
     tallies: Vec<Mutex<Tally>>,
 ) -> Result<bool, Error> {
-    crate::print(&format!(
+    report::print(&format!(
         "  {:<24} {:>6} {:>7} {:>22} {:>8}",
         "variant", "cases", "failed", "worst error/tolerance", "seconds"
     ))?;
@@ -195,7 +196,7 @@ fn report(
         } else {
             ""
         };
-        crate::print(&format!(
+        report::print(&format!(
             "  {:<24} {:>6} {:>7} {:>22.3} {:>8.1}",
             format!("{variant}{mark}"),
             tally.cases,
@@ -212,9 +213,9 @@ fn report(
         );
     }
     for failure in &failures {
-        crate::print(&format!("  FAILED {failure}"))?;
+        report::print(&format!("  FAILED {failure}"))?;
     }
-    crate::print(&match failures.len() {
+    report::print(&match failures.len() {
         0 => format!("  all {cases} cases within tolerance of the CPU reference"),
         n => format!("  {n} of {cases} cases FAILED"),
     })?;

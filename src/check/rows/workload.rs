@@ -5,11 +5,9 @@ use crate::check::numbers::{TargetForm, encode, form_type, rounded};
 use crate::check::rng::Rng;
 use crate::check::rows::case::{Mode, loss_len, plain_form, prepare, theta_shape};
 use crate::check::tensors::Tensors;
-use crate::device::plan::Plan;
 use crate::device::tensor::DType;
 use crate::error::Error;
 use crate::host::Gpu;
-use crate::kernels::shader::cache_words;
 use crate::losses::labels::{Order, Scope, TargetNames, Targets, Threshold};
 use crate::losses::takes::TargetKind;
 use crate::reference;
@@ -118,57 +116,9 @@ impl RowWorkload {
         all.map(|value| rounded(DType::F32, value)).collect()
     }
 
-    /// Bytes of the targets' tensors.
-    fn target_bytes(&self) -> [u64; 2] {
-        let rows = self.rows as u64;
-        match self.form {
-            Targets::Dense(dtype) => [self.elements() * dtype.size(), 0],
-            Targets::Bits(()) => [rows * self.cols.div_ceil(32) as u64 * 4, 0],
-            Targets::Sparse { .. } => [4 * (rows + 1), 4 * rows * self.positives() as u64],
-        }
-    }
-
     /// Element type of the gradient, where there is one.
     fn gradient(&self) -> Option<DType> {
         self.mode.gradient(self.dtype)
-    }
-
-    /// Bytes that the call has to move: logits and targets once for each sweep, and what is written.
-    ///
-    /// The sweeps are those of the plan. The first reads everything. The gradient is a second one, less the logits of
-    /// each row that the workgroup has kept (with the targets beside them, which the cache has); the gradient to a
-    /// threshold per label is another. Scratch is small and left out, but for the planes of WDL, whose first and last
-    /// stage both have these sweeps.
-    fn traffic(&self, plan: &Plan, workgroup: u32) -> u64 {
-        let has = |entry| plan.steps.iter().any(|step| step.kernel.entry == entry);
-        let (rows, all) = (self.rows as u64, self.elements());
-        let kept = cache_words(workgroup) as usize;
-        let again = match self.gradient() {
-            None => 0,
-            Some(_) if has("gradient") => all,
-            Some(_) => rows * self.cols.saturating_sub(kept) as u64,
-        };
-        let (columns, stages, planes) = match self.loss.takes().theta {
-            None if has("columns") => (all, 1, 0),
-            None => (0, 1, 0),
-            // e is written and read, c too and for the gradient to theta once more, h written and read twice.
-            Some(shape) => {
-                let (sets, len) = shape.of(self.cols);
-                let gradient = u64::from(self.gradient().is_some());
-                let weights = (self.rows * sets * len) as u64;
-                let planes = all * (2 + 3 * gradient) + weights * (2 + gradient);
-                (0, 2, 4 * planes)
-            }
-        };
-        let read = stages * (all + again) + columns;
-        let targets: u64 = self.target_bytes().iter().sum();
-        let targets = u128::from(targets) * u128::from(read) / u128::from(all);
-        let written = self.gradient().map_or(0, DType::size) * all
-            + match self.mode {
-                Mode::Gradient => 0,
-                _ => 4 * loss_len(&self.loss, self.rows) as u64,
-            };
-        read * self.dtype.size() + targets as u64 + written + planes
     }
 
     /// Tensors for the call, all of zeros.
@@ -314,7 +264,6 @@ impl Workload for RowWorkload {
         let began = Instant::now();
         let call = prepare(loss, self.threshold, self.order(), self.mode, cx, &tensors)?;
         let took = began.elapsed();
-        let bytes = self.traffic(call.plan(), cx.variant().workgroup);
         let logits = tensors.buffer("logits").ok_or_else(|| missing("logits"))?;
         let restore = match self.mode {
             Mode::InPlace => Some([gpu.zeros(logits.size())?, logits.clone()]),
@@ -324,7 +273,6 @@ impl Workload for RowWorkload {
         self.fill(gpu, &tensors, source)?;
         Ok(Work {
             call,
-            bytes,
             prepare: took,
             loss: tensors.buffer("loss").cloned(),
             restore,
@@ -357,68 +305,8 @@ impl Workload for RowWorkload {
 mod tests {
     use super::*;
     use crate::check::numbers::SPARSE;
-    use crate::device::caps::Reduce;
-    use crate::device::plan::Step;
-    use crate::kernels::shader::{Kernel, Module, Program};
     use crate::losses::bce::Bce;
     use crate::losses::zlpr::Zlpr;
-
-    fn plan(entries: &[&'static str]) -> Plan {
-        let step = |entry: &&'static str| Step {
-            kernel: Kernel {
-                module: Module {
-                    program: Program::Finish,
-                    reduce: Reduce::Tree,
-                    workgroup: 64,
-                },
-                entry,
-            },
-            groups: [1, 1, 1],
-        };
-        Plan {
-            steps: entries.iter().map(step).collect(),
-            scratch_bytes: 0,
-            windows: 1,
-        }
-    }
-
-    #[test]
-    fn traffic_follows_the_plan() {
-        let zlpr = AnyLoss::Zlpr(Zlpr::hard());
-        let short = RowWorkload::plain(zlpr, 10, 100);
-        let fused = plan(&["rows", "finish"]);
-        // Logits, bytes, f32 gradient, the loss.
-        assert_eq!(short.traffic(&fused, 64), 4000 + 1000 + 4000 + 4);
-        let loss = RowWorkload {
-            mode: Mode::Loss,
-            ..short
-        };
-        assert_eq!(loss.traffic(&fused, 64), 4000 + 1000 + 4);
-        let half = RowWorkload {
-            dtype: DType::F16,
-            mode: Mode::BothSame,
-            form: Targets::Bits(()),
-            ..short
-        };
-        assert_eq!(half.traffic(&fused, 64), 2000 + 160 + 2000 + 4);
-        // 1536 of 3072 labels are kept: one and a half sweeps.
-        let long = RowWorkload::plain(zlpr, 10, 3072);
-        assert_eq!(
-            long.traffic(&fused, 64),
-            (30720 + 15360) * 5 + 4 * 30720 + 4
-        );
-        let split = plan(&["partial", "combine", "gradient", "finish"]);
-        assert_eq!(long.traffic(&split, 64), 2 * 30720 * 5 + 4 * 30720 + 4);
-        let columns = plan(&["rows", "columns", "finish"]);
-        assert_eq!(short.traffic(&columns, 64), 2 * 5000 + 4000 + 4);
-        let gradient = RowWorkload {
-            mode: Mode::Gradient,
-            form: SPARSE,
-            ..short
-        };
-        // 11 offsets and 16 positives a row.
-        assert_eq!(gradient.traffic(&fused, 64), 4000 + 4 * 171 + 4000);
-    }
 
     #[test]
     fn rows_have_as_many_positives_as_promised_and_numbers_of_their_own() -> Result<(), Error> {

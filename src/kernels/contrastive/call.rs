@@ -1,34 +1,10 @@
 //! What the contrastive losses read and write on the device, and the checks of it.
 
-use crate::device::context::Context;
-use crate::device::prepared::Prepared;
-use crate::device::tensor::{DType, Tensor};
+use crate::device::inspect::{Inspection, Shape};
+use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
-use crate::kernels::contrastive::plan;
-use crate::kernels::steps::check_apart;
-use crate::kernels::targets::check_targets;
-use crate::losses::contrastive::{Contrastive, ContrastiveReduction};
+use crate::kernels::targets::inspect_targets;
 use crate::losses::labels::{TargetNames, Targets};
-
-impl Contrastive {
-    /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
-    ///
-    /// # Errors
-    /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs
-    /// with other tensors, limits of the device. Nothing has been written then.
-    pub fn prepare(
-        &self,
-        cx: &Context,
-        inputs: &ContrastiveInputs<'_>,
-        outputs: &ContrastiveOutputs<'_>,
-    ) -> Result<Prepared, Error> {
-        self.check()?;
-        inputs.check(self.reduction)?;
-        self.check_pairs(inputs.self_index.is_some())?;
-        outputs.check(self.reduction, inputs)?;
-        plan::build(cx, self, inputs, outputs)
-    }
-}
 
 /// Keys of their own: another view, another encoder, a queue.
 #[derive(Clone, Copy, Debug)]
@@ -71,39 +47,45 @@ impl<'a> ContrastiveInputs<'a> {
         }
     }
 
-    fn check(&self, reduction: ContrastiveReduction) -> Result<(), Error> {
-        const FLOATS: &[DType] = &[DType::F32, DType::F16, DType::Bf16];
+    pub(super) fn inspect(
+        &self,
+        per_anchor: bool,
+        tensors: &mut Inspection<'a>,
+    ) -> Result<(), Error> {
         let (rows, dims) = (self.embeddings.rows(), self.embeddings.cols());
-        self.embeddings.check("embeddings", FLOATS)?;
-        check_sets(&self.labels, TargetNames::LABELS, rows, self.classes)?;
+        let shape = Shape::Matrix(rows, dims);
+        let flags = &[DType::U8];
+        let names = TargetNames::LABELS;
+        tensors.reads("embeddings", self.embeddings, FLOATS, shape)?;
+        inspect_targets(tensors, &self.labels, names, (rows, self.classes), flags)?;
         if let Some(keys) = &self.keys {
-            keys.embeddings.check("keys", FLOATS)?;
-            keys.embeddings
-                .check_shape("keys", keys.embeddings.rows(), dims)?;
-            let (names, rows) = (TargetNames::KEY_LABELS, keys.embeddings.rows());
-            check_sets(&keys.labels, names, rows, self.classes)?;
+            let (names, key_rows) = (TargetNames::KEY_LABELS, keys.embeddings.rows());
+            let shape = Shape::Matrix(key_rows, dims);
+            tensors.reads("keys", keys.embeddings, FLOATS, shape)?;
+            inspect_targets(
+                tensors,
+                &keys.labels,
+                names,
+                (key_rows, self.classes),
+                flags,
+            )?;
         }
-        check_index(self.self_index, self.keys.is_some(), rows)?;
-        if let Some(grad) = &self.grad_loss {
-            grad.check("grad_loss", &[DType::F32])?;
-            let one = reduction != ContrastiveReduction::None || grad.cols() == 1;
-            grad.check_len("grad_loss", if one { 1 } else { rows })?;
-        }
-        Ok(())
+        inspect_index(self.self_index, self.keys.is_some(), rows, tensors)?;
+        tensors.grad_loss(self.grad_loss, per_anchor.then_some(rows))
     }
+}
 
-    /// Every tensor by the name that errors give it.
-    fn named(&self) -> Vec<(&'static str, Tensor<'a>)> {
-        let mut all = vec![("embeddings", self.embeddings)];
-        all.extend(self.labels.named(TargetNames::LABELS));
-        if let Some(keys) = &self.keys {
-            all.extend(keys.labels.named(TargetNames::KEY_LABELS));
-            all.push(("keys", keys.embeddings));
-        }
-        all.extend(self.self_index.map(|t| ("self_index", t)));
-        all.extend(self.grad_loss.map(|t| ("grad_loss", t)));
-        all
+/// Checks which key each anchor is.
+pub(super) fn inspect_index<'a>(
+    index: Option<Tensor<'a>>,
+    has_keys: bool,
+    rows: usize,
+    tensors: &mut Inspection<'a>,
+) -> Result<(), Error> {
+    if index.is_some() && !has_keys {
+        return Err(Error::refused("self_index", "needs keys"));
     }
+    tensors.reads("self_index", index, &[DType::U32], Shape::Vector(rows))
 }
 
 /// What a contrastive loss writes; what is absent is not computed.
@@ -122,45 +104,34 @@ pub struct ContrastiveOutputs<'a> {
 }
 
 impl<'a> ContrastiveOutputs<'a> {
-    fn check(
+    pub(super) fn inspect(
         &self,
-        reduction: ContrastiveReduction,
+        per_anchor: bool,
         inputs: &ContrastiveInputs<'a>,
+        tensors: &mut Inspection<'a>,
     ) -> Result<(), Error> {
         let (rows, dims) = (inputs.embeddings.rows(), inputs.embeddings.cols());
-        let f32s = &[DType::F32];
-        let loss_len = match reduction {
-            ContrastiveReduction::None => rows,
-            _ => 1,
-        };
-        let mut written = Vec::new();
+        let loss_len = if per_anchor { rows } else { 1 };
         for (name, tensor, shape) in [
-            ("loss", self.loss, (1, loss_len)),
-            ("loss_rows", self.loss_rows, (1, rows)),
-            ("grad_embeddings", self.grad_embeddings, (rows, dims)),
-            ("grad_temperature", self.grad_temperature, (1, 1)),
+            ("loss", self.loss, Shape::Vector(loss_len)),
+            ("loss_rows", self.loss_rows, Shape::Vector(rows)),
+            (
+                "grad_embeddings",
+                self.grad_embeddings,
+                Shape::Matrix(rows, dims),
+            ),
+            ("grad_temperature", self.grad_temperature, Shape::Vector(1)),
         ] {
-            if let Some(t) = tensor {
-                t.check(name, f32s)?;
-                match shape {
-                    (1, len) if name != "grad_embeddings" => t.check_len(name, len)?,
-                    (rows, cols) => t.check_shape(name, rows, cols)?,
-                }
-                written.push((name, t));
-            }
+            tensors.writes(name, tensor, &[DType::F32], shape)?;
         }
         if let Some(t) = self.grad_keys {
             let Some(keys) = &inputs.keys else {
                 return Err(Error::refused("grad_keys", "needs keys"));
             };
-            t.check("grad_keys", f32s)?;
-            t.check_shape("grad_keys", keys.embeddings.rows(), dims)?;
-            written.push(("grad_keys", t));
+            let shape = Shape::Matrix(keys.embeddings.rows(), dims);
+            tensors.writes("grad_keys", t, &[DType::F32], shape)?;
         }
-        if written.is_empty() {
-            return Err(Error::refused("outputs", "at least one is needed"));
-        }
-        check_apart(&written, &inputs.named())
+        Ok(())
     }
 }
 
@@ -192,55 +163,4 @@ pub struct RelationInputs<'a> {
 pub struct RelationOutputs<'a> {
     /// u32 `[N, 5]`.
     pub relations: Tensor<'a>,
-}
-
-impl Relations {
-    /// Checks the call and makes what it needs.
-    ///
-    /// # Errors
-    /// As [`Contrastive::prepare`].
-    pub fn prepare(
-        &self,
-        cx: &Context,
-        inputs: &RelationInputs<'_>,
-        outputs: &RelationOutputs<'_>,
-    ) -> Result<Prepared, Error> {
-        let (rows, classes) = (inputs.rows, inputs.classes);
-        check_sets(&inputs.labels, TargetNames::LABELS, rows, classes)?;
-        let mut read = Vec::new();
-        read.extend(inputs.labels.named(TargetNames::LABELS));
-        if let Some((rows, labels)) = &inputs.keys {
-            check_sets(labels, TargetNames::KEY_LABELS, *rows, classes)?;
-            read.extend(labels.named(TargetNames::KEY_LABELS));
-        }
-        check_index(inputs.self_index, inputs.keys.is_some(), rows)?;
-        read.extend(inputs.self_index.map(|t| ("self_index", t)));
-        let relations = outputs.relations;
-        relations.check("relations", &[DType::U32])?;
-        relations.check_shape("relations", rows, 5)?;
-        check_apart(&[("relations", relations)], &read)?;
-        plan::build_relations(cx, inputs, &relations)
-    }
-}
-
-/// Checks the label sets of some rows.
-fn check_sets(
-    sets: &Targets<Tensor<'_>>,
-    names: TargetNames,
-    rows: usize,
-    classes: usize,
-) -> Result<(), Error> {
-    check_targets(sets, names, (rows, classes), &[DType::U8])
-}
-
-/// Checks the numbers of the keys that are the anchors themselves.
-fn check_index(index: Option<Tensor<'_>>, keys: bool, rows: usize) -> Result<(), Error> {
-    let Some(index) = index else {
-        return Ok(());
-    };
-    if !keys {
-        return Err(Error::refused("self_index", "needs keys"));
-    }
-    index.check("self_index", &[DType::U32])?;
-    index.check_len("self_index", rows)
 }

@@ -1,12 +1,11 @@
 //! What all row losses share: inputs and outputs, and their checks.
 
-use crate::device::tensor::{DType, Tensor};
+use crate::device::inspect::{Inspection, Shape};
+use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
-use crate::kernels::rows::permutation::check_seed;
-use crate::kernels::steps::check_apart;
-use crate::kernels::targets::check_targets;
+use crate::kernels::targets::inspect_targets;
 use crate::losses::labels::{AfterCall, Order, Seed, Targets, Threshold};
-use crate::losses::reduction::{Reduction, check_reduction};
+use crate::losses::reduction::Reduction;
 use crate::losses::takes::{Gives, Takes, TargetKind};
 
 /// What a row loss reads. Everything lies on the device; no value of it is read back.
@@ -87,17 +86,13 @@ pub struct RowOutputs<'a> {
     pub grad_theta0: Option<Tensor<'a>>,
 }
 
-const FLOATS: &[DType] = &[DType::F32, DType::F16, DType::Bf16];
-
-pub(crate) fn check_inputs(
+/// Checks the tensors of a call.
+pub(crate) fn check(
     takes: &Takes,
     reduction: Reduction,
     inputs: &RowInputs<'_>,
+    outputs: &RowOutputs<'_>,
 ) -> Result<(), Error> {
-    check_reduction(reduction)?;
-    let logits = &inputs.logits;
-    let (rows, cols) = (logits.rows(), logits.cols());
-    logits.check("logits", FLOATS)?;
     takes.targets.check_form(&inputs.targets)?;
     takes.check(Gives {
         threshold: inputs.threshold.is_some(),
@@ -105,154 +100,113 @@ pub(crate) fn check_inputs(
         theta: inputs.theta.is_some(),
         theta0: inputs.theta0.is_some(),
     })?;
+    let mut all = Inspection::default();
+    check_inputs(&mut all, takes, inputs)?;
+    let each = reduction == Reduction::None;
+    let rows = inputs.logits.rows();
+    all.grad_loss(inputs.grad_loss, each.then_some(rows))?;
+    let len = Shape::Vector(if each { rows } else { 1 });
+    all.writes("loss", outputs.loss, &[DType::F32], len)?;
+    check_outputs(&mut all, takes, inputs, outputs)?;
+    all.finish()?;
+    Ok(())
+}
+
+fn check_inputs<'a>(
+    all: &mut Inspection<'a>,
+    takes: &Takes,
+    inputs: &RowInputs<'a>,
+) -> Result<(), Error> {
+    let logits = inputs.logits;
+    let (rows, cols) = (logits.rows(), logits.cols());
+    let (each, one) = (Shape::Matrix(rows, cols), Shape::Vector(1));
+    let (by_class, by_row) = (Shape::Vector(cols), Shape::Vector(rows));
+    let (flags, reals, words) = (&[DType::U8], &[DType::F32], &[DType::U32]);
+    all.reads("logits", logits, FLOATS, each)?;
     let own = [logits.dtype()];
     let dense: &[DType] = match takes.targets {
         TargetKind::Logits => &own,
         _ => &[DType::U8, DType::F32, DType::F16, DType::Bf16],
     };
-    check_targets(&inputs.targets, takes.targets.names(), (rows, cols), dense)?;
-    let vector = |name: &str, t: &Option<Tensor<'_>>, dtype: DType, len: usize| match t {
-        Some(t) => t
-            .check(name, &[dtype])
-            .and_then(|()| t.check_len(name, len)),
-        None => Ok(()),
-    };
-    vector("class_mask", &inputs.class_mask, DType::U8, cols)?;
-    vector("class_weight", &inputs.class_weight, DType::F32, cols)?;
-    vector("sample_weight", &inputs.sample_weight, DType::F32, rows)?;
-    if let Some(mask) = &inputs.mask {
-        mask.check("mask", &[DType::U8])?;
-        mask.check_shape("mask", rows, cols)?;
+    let names = takes.targets.names();
+    inspect_targets(all, &inputs.targets, names, (rows, cols), dense)?;
+    all.reads("class_mask", inputs.class_mask, flags, by_class)?;
+    all.reads("class_weight", inputs.class_weight, reals, by_class)?;
+    all.reads("sample_weight", inputs.sample_weight, reals, by_row)?;
+    all.reads("mask", inputs.mask, flags, each)?;
+    if let Some(threshold) = inputs.threshold {
+        let len = Shape::Vector(threshold.len_of(rows, cols));
+        all.reads("threshold", threshold.values(), reals, len)?;
     }
-    if let Some(threshold) = &inputs.threshold {
-        let len = threshold.len_of(rows, cols);
-        vector("threshold", &Some(threshold.values()), DType::F32, len)?;
-    }
-    match &inputs.permutation {
+    match inputs.permutation {
         None => {}
-        Some(Order::Batch(t)) => {
-            t.check("permutation", &[DType::U32])?;
-            t.check_len("permutation", cols)?;
+        Some(Order::Batch(t)) => all.reads("permutation", t, words, by_class)?,
+        Some(Order::PerRow(t)) => all.reads("permutation", t, words, each)?,
+        Some(Order::Seeded { seed, .. }) => {
+            let pair = Shape::Vector(2);
+            match seed.after {
+                AfterCall::Keep => all.reads("seed", seed.words, words, pair)?,
+                AfterCall::Advance => all.moves_on("seed", seed.words, words, pair)?,
+            }
         }
-        Some(Order::PerRow(t)) => {
-            t.check("permutation", &[DType::U32])?;
-            t.check_shape("permutation", rows, cols)?;
-        }
-        Some(Order::Seeded { seed, .. }) => check_seed(&seed.words)?,
     }
-    if let (Some(theta), Some(shape)) = (&inputs.theta, takes.theta) {
+    if let (Some(theta), Some(shape)) = (inputs.theta, takes.theta) {
         let (sets, len) = shape.of(cols);
-        theta.check("theta", &[DType::F32])?;
-        theta.check_shape("theta", sets, len)?;
+        all.reads("theta", theta, reals, Shape::Matrix(sets, len))?;
     }
-    vector("theta0", &inputs.theta0, DType::F32, 1)?;
-    if let Some(grad_loss) = &inputs.grad_loss {
-        grad_loss.check("grad_loss", &[DType::F32])?;
-        let one = reduction != Reduction::None || grad_loss.cols() == 1;
-        grad_loss.check_len("grad_loss", if one { 1 } else { rows })?;
-    }
-    Ok(())
+    all.reads("theta0", inputs.theta0, reals, one)
 }
 
-pub(crate) fn check_outputs(
+fn check_outputs<'a>(
+    all: &mut Inspection<'a>,
     takes: &Takes,
-    reduction: Reduction,
-    inputs: &RowInputs<'_>,
-    outputs: &RowOutputs<'_>,
+    inputs: &RowInputs<'a>,
+    outputs: &RowOutputs<'a>,
 ) -> Result<(), Error> {
-    let logits = &inputs.logits;
+    let logits = inputs.logits;
     let (rows, cols) = (logits.rows(), logits.cols());
-    let mut written: Vec<(&str, Tensor<'_>)> = Vec::new();
-    if let Some(loss) = &outputs.loss {
-        let len = if reduction == Reduction::None {
-            rows
-        } else {
-            1
-        };
-        loss.check("loss", &[DType::F32])?;
-        loss.check_len("loss", len)?;
-        written.push(("loss", *loss));
-    }
-    match &outputs.grad_logits {
+    let (each, reals) = (Shape::Matrix(rows, cols), &[DType::F32]);
+    match outputs.grad_logits {
         None if outputs.grad_targets.is_some() => {
             return Err(Error::refused("grad_targets", "needs grad_logits too"));
         }
         Some(Gradient::To(grad)) => {
-            match logits.dtype() {
-                DType::F32 => grad.check("grad_logits", &[DType::F32])?,
-                half => grad.check("grad_logits", &[DType::F32, half])?,
-            }
-            grad.check_shape("grad_logits", rows, cols)?;
-            written.push(("grad_logits", *grad));
+            let dtypes = [DType::F32, logits.dtype()];
+            let distinct = if dtypes[0] == dtypes[1] { 1 } else { 2 };
+            all.writes("grad_logits", grad, &dtypes[..distinct], each)?;
         }
-        Some(Gradient::InPlace) => written.push(("logits", *logits)),
+        Some(Gradient::InPlace) => all.overwrites("logits", logits),
         None => {}
     }
-    if let Some(grad) = &outputs.grad_targets {
-        let float = matches!(&inputs.targets, Targets::Dense(t) if t.dtype().is_float());
+    if outputs.grad_targets.is_some() {
+        let float = matches!(inputs.targets, Targets::Dense(t) if t.dtype().is_float());
         if !(takes.targets.has_gradient() && float) {
             return Err(Error::refused(
                 "grad_targets",
                 "needs a loss of soft labels, and targets that are real numbers",
             ));
         }
-        grad.check("grad_targets", &[DType::F32])?;
-        grad.check_shape("grad_targets", rows, cols)?;
-        written.push(("grad_targets", *grad));
+        all.writes("grad_targets", outputs.grad_targets, reals, each)?;
     }
-    if let Some(grad) = &outputs.grad_threshold {
-        let Some(threshold) = &inputs.threshold else {
+    if outputs.grad_threshold.is_some() {
+        let Some(threshold) = inputs.threshold else {
             return Err(Error::refused("grad_threshold", "needs a threshold"));
         };
-        grad.check("grad_threshold", &[DType::F32])?;
-        grad.check_len("grad_threshold", threshold.len_of(rows, cols))?;
-        written.push(("grad_threshold", *grad));
+        let len = Shape::Vector(threshold.len_of(rows, cols));
+        all.writes("grad_threshold", outputs.grad_threshold, reals, len)?;
     }
-    if let Some(grad) = &outputs.grad_theta {
-        let Some(theta) = &inputs.theta else {
+    if outputs.grad_theta.is_some() {
+        let Some(theta) = inputs.theta else {
             return Err(Error::refused("grad_theta", "needs theta"));
         };
-        grad.check("grad_theta", &[DType::F32])?;
-        grad.check_shape("grad_theta", theta.rows(), theta.cols())?;
-        written.push(("grad_theta", *grad));
+        let shape = Shape::Matrix(theta.rows(), theta.cols());
+        all.writes("grad_theta", outputs.grad_theta, reals, shape)?;
     }
-    if let Some(grad) = &outputs.grad_theta0 {
+    if outputs.grad_theta0.is_some() {
         if inputs.theta0.is_none() {
             return Err(Error::refused("grad_theta0", "needs theta0"));
         }
-        grad.check("grad_theta0", &[DType::F32])?;
-        grad.check_len("grad_theta0", 1)?;
-        written.push(("grad_theta0", *grad));
+        all.writes("grad_theta0", outputs.grad_theta0, reals, Shape::Vector(1))?;
     }
-    let (order_name, order) = match inputs.permutation {
-        Some(Order::Batch(t) | Order::PerRow(t)) => ("permutation", Some(t)),
-        Some(Order::Seeded { seed, .. }) => {
-            if seed.after == AfterCall::Advance {
-                written.push(("seed", seed.words));
-            }
-            ("seed", Some(seed.words))
-        }
-        None => ("permutation", None),
-    };
-    if written.is_empty() {
-        return Err(Error::refused("outputs", "at least one is needed"));
-    }
-    // Nothing that is written may be read or written under another name.
-    let mut others = vec![("logits", *logits)];
-    others.extend(inputs.targets.named(takes.targets.names()));
-    let threshold = inputs.threshold.map(Threshold::values);
-    for (name, tensor) in [
-        ("class_mask", &inputs.class_mask),
-        ("mask", &inputs.mask),
-        ("sample_weight", &inputs.sample_weight),
-        ("class_weight", &inputs.class_weight),
-        ("threshold", &threshold),
-        (order_name, &order),
-        ("theta", &inputs.theta),
-        ("theta0", &inputs.theta0),
-        ("grad_loss", &inputs.grad_loss),
-    ] {
-        others.extend(tensor.map(|t| (name, t)));
-    }
-    check_apart(&written, &others)
+    Ok(())
 }

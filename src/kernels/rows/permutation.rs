@@ -2,17 +2,14 @@
 //!
 //! [`reference::permutation`](crate::reference::permutation) has the algorithm, and gives the same bit for bit.
 
-use crate::device::caps::{Caps, Reduce};
-use crate::device::context::{Context, STORAGE_BINDINGS};
-use crate::device::plan::{Step, fold};
-use crate::device::prepared as call;
-use crate::device::prepared::{Bind, Draft, Prepared};
+use crate::device::context::Context;
+use crate::device::inspect::{Inspection, Shape};
+use crate::device::module::{Piece, Program, uniform, wgsl};
+use crate::device::plan::{Bind, Dispatches, Draft, Grid, Scratch, Target, bindings, to_u32};
+use crate::device::prepared::{self, Prepared};
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
-use crate::kernels::shader::{Kernel, Module, Program};
-use crate::kernels::steps::{bind_all, bind_rows, check_apart, rows_per_binding, word};
 use crate::losses::labels::{AfterCall, Seed};
-use bytemuck::{Pod, Zeroable};
 
 /// Seeded permutations in a tensor of your own, to look at or to share between calls: row `r` of it becomes that of
 /// `0..L` for the seed and `r`, by [`reference::permutation`](crate::reference::permutation())'s algorithm.
@@ -35,23 +32,41 @@ pub struct PermutationOutputs<'a> {
     pub permutation: Tensor<'a>,
 }
 
-/// Mirror of `PermutationParams` in shaders/wdl/permutation.wgsl.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
-struct PermutationParams {
-    rows: u32,
-    cols: u32,
-    groups: u32,
-    groups_x: u32,
-    chunks: u32,
-    seed_offset: u32,
-    offset: u32,
-    stride: u32,
-    first_row: u32,
-    pad0: u32,
-    pad1: u32,
-    pad2: u32,
+uniform! {
+    /// As shaders/wdl/permutation.wgsl has it.
+    struct PermutationParams {
+        rows: u32,
+        cols: u32,
+        groups: u32,
+        groups_x: u32,
+        chunks: u32,
+        seed_offset: u32,
+        offset: u32,
+        stride: u32,
+        first_row: u32,
+        pad0: u32,
+        pad1: u32,
+        pad2: u32,
+    }
 }
+
+bindings! {
+    /// What the kernels reach.
+    struct PermutationBindings {
+        1: seed,
+        7: images,
+    }
+}
+
+/// Seeded permutations of the labels.
+pub(crate) static PERMUTATION: Program = Program {
+    name: "permutation",
+    pieces: &[Piece::File(wgsl!("wdl/permutation.wgsl"))],
+    entries: &["permutation", "advance"],
+    constants: &[],
+    bindings: PermutationBindings::NAMES,
+    mirrors: &[PermutationParams::MIRROR],
+};
 
 impl Permutations {
     /// Checks the call and makes what it needs.
@@ -64,105 +79,85 @@ impl Permutations {
         inputs: &PermutationInputs<'_>,
         outputs: &PermutationOutputs<'_>,
     ) -> Result<Prepared, Error> {
-        check_seed(&inputs.seed.words)?;
-        outputs.permutation.check("permutation", &[DType::U32])?;
-        check_apart(
-            &[("permutation", outputs.permutation)],
-            &[("seed", inputs.seed.words)],
-        )?;
-        build(cx, inputs.seed, outputs.permutation)
+        let (words, output) = (&[DType::U32], outputs.permutation);
+        let shape = Shape::Matrix(output.rows(), output.cols());
+        let mut all = Inspection::default();
+        all.reads("seed", inputs.seed.words, words, Shape::Vector(2))?;
+        all.writes("permutation", output, words, shape)?;
+        let bytes = all.finish()?;
+        let draft = plan(cx.target(), inputs.seed, output)?;
+        prepared::build(cx, draft.moving(bytes))
     }
 }
 
-fn build(cx: &Context, seed: Seed<Tensor<'_>>, output: Tensor<'_>) -> Result<Prepared, Error> {
-    let caps = cx.caps();
-    let kernel = |entry| Kernel {
-        module: Module {
-            program: Program::Permutation,
-            reduce: Reduce::Tree,
-            workgroup: cx.variant().workgroup,
-        },
-        entry,
-    };
-    let cols = word(output.cols() as u64, "permutation")?;
-    word(output.rows() as u64, "permutation")?;
-    let mut drafts = Vec::new();
-    let window = rows_per_binding("permutation", &output, caps)?;
-    let rows = if cols == 0 { 0 } else { output.rows() };
+fn plan<'a>(
+    target: Target<'_>,
+    seed: Seed<Tensor<'a>>,
+    output: Tensor<'a>,
+) -> Result<Draft<'a>, Error> {
+    let mut steps = Dispatches::new(target);
+    to_u32(output.rows() as u64, "permutation")?;
+    let labels = to_u32(output.cols() as u64, "permutation")?;
+    let window = target.rows_per_binding("permutation", &output)?;
+    let rows = if labels == 0 { 0 } else { output.rows() };
     for first in (0..rows).step_by(window) {
         let count = window.min(rows - first);
-        let (bind, at) = bind_rows(&output, first, count, caps);
-        drafts.push(draft(
-            kernel("permutation"),
+        let (bind, at) = target.bind_rows(&output, first, count);
+        let images = (bind, at, output.row_stride() as u32);
+        make(
+            &mut steps,
             seed.words,
-            (bind, at, output.row_stride() as u32),
+            images,
             (first as u32, count as u32),
-            cols,
-            caps,
-        )?);
+            labels,
+        )?;
     }
-    let windows = drafts.len().max(1);
     if seed.after == AfterCall::Advance {
-        drafts.push(advance(kernel("advance"), seed.words, caps)?);
+        advance(&mut steps, seed.words)?;
     }
-    call::build(cx, drafts, 0, windows)
+    Ok(steps.draft(&Scratch::default(), rows.div_ceil(window).max(1)))
 }
 
-pub(crate) fn check_seed(seed: &Tensor<'_>) -> Result<(), Error> {
-    seed.check("seed", &[DType::U32])?;
-    seed.check_len("seed", 2)
-}
-
-/// The step that writes the permutations of `(first, count)` rows: where they go, from which element on, row stride.
-pub(crate) fn draft<'a>(
-    kernel: Kernel,
+/// Adds the dispatch that writes the permutations of `(first, count)` rows: where they go, from which element on, row
+/// stride.
+pub(crate) fn make<'a>(
+    steps: &mut Dispatches<'a, '_>,
     seed: Tensor<'a>,
     (images, offset, stride): (Bind<'a>, u32, u32),
     (first_row, rows): (u32, u32),
     cols: u32,
-    caps: &Caps,
-) -> Result<Draft<'a>, Error> {
-    let chunks = cols.div_ceil(kernel.module.workgroup);
-    let groups = word(u64::from(rows) * u64::from(chunks), "permutation")?;
-    let (x, y) = fold(groups, caps.max_groups);
-    let params = PermutationParams {
+) -> Result<(), Error> {
+    let module = PERMUTATION.module(steps.target.variant.workgroup);
+    let (seed, seed_offset) = steps.target.bind_all("seed", &seed)?;
+    let chunks = cols.div_ceil(module.workgroup);
+    let params = |grid: Grid| PermutationParams {
         rows,
         cols,
-        groups,
-        groups_x: x,
+        groups: grid.groups,
+        groups_x: grid.groups_x,
         chunks,
+        seed_offset,
         offset,
         stride,
         first_row,
         ..PermutationParams::default()
     };
-    seeded(kernel, params, images, [x, y, 1], seed, caps)
+    let groups = u64::from(rows) * u64::from(chunks);
+    let bindings = PermutationBindings { seed, images };
+    steps.push(module, "permutation", groups, params, bindings)
 }
 
-/// The step that adds 1 to the seed.
-pub(crate) fn advance<'a>(
-    kernel: Kernel,
-    seed: Tensor<'a>,
-    caps: &Caps,
-) -> Result<Draft<'a>, Error> {
-    let params = PermutationParams::default();
-    seeded(kernel, params, Bind::Nothing, [1, 1, 1], seed, caps)
-}
-
-fn seeded<'a>(
-    kernel: Kernel,
-    mut params: PermutationParams,
-    images: Bind<'a>,
-    groups: [u32; 3],
-    seed: Tensor<'a>,
-    caps: &Caps,
-) -> Result<Draft<'a>, Error> {
-    let mut bindings = [Bind::Nothing; STORAGE_BINDINGS];
-    (bindings[0], params.seed_offset) = bind_all("seed", &seed, caps)?;
-    bindings[6] = images;
-    Ok(Draft {
-        step: Step { kernel, groups },
-        params: bytemuck::bytes_of(&params).to_vec(),
-        bindings,
-    })
+/// Adds the dispatch that adds 1 to the seed.
+pub(crate) fn advance<'a>(steps: &mut Dispatches<'a, '_>, seed: Tensor<'a>) -> Result<(), Error> {
+    let module = PERMUTATION.module(steps.target.variant.workgroup);
+    let (seed, seed_offset) = steps.target.bind_all("seed", &seed)?;
+    let params = PermutationParams {
+        seed_offset,
+        ..PermutationParams::default()
+    };
+    let bindings = PermutationBindings {
+        seed,
+        images: Bind::Nothing,
+    };
+    steps.push(module, "advance", 1, |_| params, bindings)
 }

@@ -1,14 +1,16 @@
-//! What a loss of rows reads from a file.
+//! `wgloss run` of a loss of rows: what it reads from a file, and what it writes.
 
-use crate::losses::{Given, Loss};
-use crate::run::grad_loss;
-use crate::tensors::{Reals, TensorFile, place};
-use wgloss::host::{Dense, Rows, Values};
+use crate::engine::EngineArgs;
+use crate::options::{Given, RowLoss, RowOptions};
+use crate::report::{Report, json_number};
+use crate::tensors::{Output, Reals, TensorFile, place};
+use serde_json::{Value, json};
+use wgloss::host::{Labels, Rows, Thresholds, Values, Wanted};
 use wgloss::losses::wdl::Form;
 use wgloss::reference::check_sparse;
 use wgloss::{AnyLoss, Error, Order, Reduction, Rowwise, TargetKind, Wdl};
 
-/// Most rows of logits without labels: no data of the file stands behind their number, and each gets a loss.
+/// Most rows of logits without labels: their count is not bounded by the file's size, and each gets a loss.
 const MOST_EMPTY_ROWS: usize = 1 << 24;
 
 /// The targets, as the file has them.
@@ -32,8 +34,118 @@ struct Threshold {
     values: Vec<f32>,
 }
 
+const LABELS: &str = "
+  target_bits     [B, ceil(L/32)] U32 instead: label l is bit l % 32 of word l / 32
+  target_offsets  [B+1] indices instead, with
+  target_indices  [n] indices: the positives, row by row";
+
+const THRESHOLD: &str = "
+  threshold       [1], [B] or [L] reals; where B = L that is one per row: [B, 1] and [1, L] say which";
+
+const OF_WDL: &str = "
+  permutation     adjacent: [L] or [B, L] indices, each row a permutation of the labels; or --seed
+  theta           [L-1] reals adjacent, [L] pairs, [r, L] pairs of rank r; absent: zeros
+  theta0          [1] real, makes it the bounded form";
+
+const OPTIONAL: &str = "
+  class_mask      [L] flags
+  mask            [B, L] flags
+  sample_weight   [B] reals
+  class_weight    [L] reals, not negative
+  grad_loss       [1], or with --reduction none [1] or [B]: the upstream gradient; absent: ones
+Tensors that are written with -o, F32:
+  loss            [], or with --reduction none [B]
+  grad_logits     [B, L]";
+
+/// The tensors that a loss reads and writes, for its help.
+pub fn tensors(loss: &RowLoss) -> String {
+    let kind = loss.plain.target_kind();
+    let of_wdl = loss.plain.wdl().is_some();
+    let mut text = String::from("Tensors that are read:\n  logits          [B, L] reals");
+    text += match kind {
+        TargetKind::Logits => "\n  other           [B, L] in the logits' type",
+        TargetKind::Proportions => "\n  targets         [B, L] flags, or reals from 0 on",
+        TargetKind::Soft => "\n  targets         [B, L] flags, or reals from 0 to 1",
+        _ => "\n  targets         [B, L] flags, or reals that are 0 or 1",
+    };
+    if kind != TargetKind::Logits {
+        text += LABELS;
+    }
+    if loss.takes_threshold() {
+        text += THRESHOLD;
+    }
+    if of_wdl {
+        text += OF_WDL;
+    }
+    text += OPTIONAL;
+    text += match kind {
+        TargetKind::Logits => "\n  grad_other      [B, L]",
+        TargetKind::Proportions => {
+            "\n  grad_targets    [B, L], where the targets are reals or flags"
+        }
+        TargetKind::Soft => "\n  grad_targets    [B, L], where the targets are reals",
+        _ => "",
+    };
+    if loss.takes_threshold() {
+        text += "\n  grad_threshold  the threshold's shape";
+    }
+    if of_wdl {
+        text += "\n  grad_theta      theta's shape";
+        text += "\n  grad_theta0     [1], where there is a theta0";
+    }
+    text
+}
+
+/// Computes the loss of a file.
+pub fn run(
+    options: &RowOptions,
+    file: &TensorFile,
+    engine: &EngineArgs,
+    wanted: Wanted,
+) -> Result<Report, Error> {
+    let config = options.configure(RowTensors::given(file)?)?;
+    let tensors = RowTensors::read(file, &options.loss, &config, options.permutation())?;
+    let rows = tensors.rows();
+    let (engine, result) = engine.compute(|engine| engine.rows(&config, &rows, wanted))?;
+    let (shape, loss) = match config.reduction() {
+        Reduction::None => (vec![rows.rows], Value::Null),
+        _ => (vec![], json_number(result.loss[0])),
+    };
+    let matrix = vec![rows.rows, rows.cols];
+    let mut outputs = vec![
+        Output::reals("loss", shape, result.loss),
+        Output::reals("grad_logits", matrix.clone(), result.grad_logits),
+    ];
+    if let Some(name) = tensors.grad_targets() {
+        outputs.push(Output::reals(name, matrix, result.grad_targets));
+    }
+    if let Some(shape) = tensors.threshold_shape() {
+        let grad = result.grad_threshold;
+        outputs.push(Output::reals("grad_threshold", shape.to_vec(), grad));
+    }
+    if let Some(shape) = tensors.theta_shape() {
+        let grad = result.grad_theta;
+        outputs.push(Output::reals("grad_theta", shape.to_vec(), grad));
+    }
+    if !result.grad_theta0.is_empty() {
+        outputs.push(Output::reals("grad_theta0", vec![1], result.grad_theta0));
+    }
+    Ok(Report {
+        engine,
+        loss,
+        fields: vec![
+            ("rows", json!(rows.rows)),
+            ("cols", json!(rows.cols)),
+            ("dtype", json!(rows.logits.dtype().to_string())),
+            ("targets", json!(tensors.form())),
+            ("reduction", json!(options.reduction())),
+        ],
+        outputs,
+    })
+}
+
 /// The tensors of a loss of rows.
-pub struct RowTensors {
+struct RowTensors {
     rows: usize,
     cols: usize,
     logits: Reals,
@@ -63,9 +175,9 @@ struct WdlTensors {
 impl RowTensors {
     /// Reads what the loss takes. Tensors of other names are of no concern; those that another loss of rows takes in
     /// the place of one of this loss's are an error.
-    pub fn read(
+    fn read(
         file: &TensorFile,
-        loss: Loss,
+        loss: &RowLoss,
         config: &AnyLoss,
         seed: Option<Order<&'static [u32], u64>>,
     ) -> Result<Self, Error> {
@@ -105,7 +217,7 @@ impl RowTensors {
             file.flags(tensor).map(Some)
         };
         let each_row = config.reduction() == Reduction::None;
-        let grad_loss = grad_loss(file, each_row.then_some(rows))?;
+        let grad_loss = file.grad_loss(each_row.then_some(rows))?;
         Ok(RowTensors {
             rows,
             cols,
@@ -126,7 +238,7 @@ impl RowTensors {
     }
 
     /// What there is to know of the tensors before the loss can be configured.
-    pub fn given(file: &TensorFile) -> Result<Given, Error> {
+    fn given(file: &TensorFile) -> Result<Given, Error> {
         let theta_rows = match file.has("theta") {
             true => match *file.shape("theta")? {
                 [rows, _] => Some(u32::try_from(rows).unwrap_or(u32::MAX)),
@@ -141,7 +253,7 @@ impl RowTensors {
     }
 
     /// The same, borrowed.
-    pub fn rows(&self) -> Rows<'_> {
+    fn rows(&self) -> Rows<'_> {
         let labels = match &self.targets {
             Targets::Flags(flags) => wgloss::Targets::Dense(Dense::Flags(flags)),
             Targets::Reals(reals) => wgloss::Targets::Dense(Dense::Values(reals.values())),
@@ -175,7 +287,7 @@ impl RowTensors {
     }
 
     /// The form of the targets.
-    pub fn form(&self) -> &'static str {
+    fn form(&self) -> &'static str {
         match (&self.targets, self.kind) {
             (_, TargetKind::Logits) => "other",
             (Targets::Flags(_) | Targets::Reals(_), _) => "dense",
@@ -185,7 +297,7 @@ impl RowTensors {
     }
 
     /// The name of the gradient to the targets, where there is one.
-    pub fn grad_targets(&self) -> Option<&'static str> {
+    fn grad_targets(&self) -> Option<&'static str> {
         match (&self.targets, self.kind) {
             (Targets::Reals(_), TargetKind::Soft | TargetKind::Proportions) => Some("grad_targets"),
             (Targets::Reals(_), TargetKind::Logits) => Some("grad_other"),
@@ -194,18 +306,18 @@ impl RowTensors {
     }
 
     /// The shape of the weights to learn, where the loss has some.
-    pub fn theta_shape(&self) -> Option<&[usize]> {
+    fn theta_shape(&self) -> Option<&[usize]> {
         self.wdl.theta.as_ref().map(|_| &self.wdl.theta_shape[..])
     }
 
     /// The shape of the threshold, where there is one.
-    pub fn threshold_shape(&self) -> Option<&[usize]> {
+    fn threshold_shape(&self) -> Option<&[usize]> {
         self.threshold.as_ref().map(|t| &t.shape[..])
     }
 }
 
 /// The tensor that says which form the targets have. There is exactly one form, and the loss takes it.
-fn target_form(file: &TensorFile, loss: Loss, kind: TargetKind) -> Result<&'static str, Error> {
+fn target_form(file: &TensorFile, loss: &RowLoss, kind: TargetKind) -> Result<&'static str, Error> {
     let mut forms = Vec::new();
     for form in ["targets", "target_bits", "target_offsets"] {
         let sparse = form == "target_offsets" && file.has("target_indices");
@@ -213,11 +325,11 @@ fn target_form(file: &TensorFile, loss: Loss, kind: TargetKind) -> Result<&'stat
             forms.push(form);
         }
     }
+    let name = loss.name;
     let unwanted = |tensor: &str, instead: &str| {
-        Err(Error::shape(
+        Err(Error::refused(
             tensor,
-            format!("no such tensor with {loss}, which takes {instead}"),
-            "one",
+            format!("{name} takes {instead} instead"),
         ))
     };
     if kind == TargetKind::Logits {
@@ -231,11 +343,10 @@ fn target_form(file: &TensorFile, loss: Loss, kind: TargetKind) -> Result<&'stat
     }
     match forms[..] {
         [form] => Ok(form),
-        [first, second, ..] => Err(Error::shape(
-            second,
-            format!("no second form of targets beside {first}"),
-            "one",
-        )),
+        [first, second, ..] => {
+            let reason = format!("a second form of targets beside {first}");
+            Err(Error::refused(second, reason))
+        }
         [] => Err(Error::shape(
             "targets",
             "one of targets, target_bits, target_offsets with target_indices",
@@ -247,7 +358,7 @@ fn target_form(file: &TensorFile, loss: Loss, kind: TargetKind) -> Result<&'stat
 fn read_targets(
     file: &TensorFile,
     form: &str,
-    loss: Loss,
+    loss: &RowLoss,
     kind: TargetKind,
     rows: usize,
     cols: usize,
@@ -267,7 +378,6 @@ fn read_targets(
                     return Err(Error::shape("target_indices", "one dimension", found));
                 }
             };
-            check_sparse(rows, cols, &offsets, &indices)?;
             Ok(Targets::Sparse(offsets, indices))
         }
         _ => {
@@ -300,25 +410,25 @@ fn read_targets(
 }
 
 /// Real numbers that are 0 or 1, as flags.
-fn hard(tensor: &str, values: Values<'_>, loss: Loss, cols: usize) -> Result<Vec<u8>, Error> {
+fn hard(tensor: &str, values: Values<'_>, loss: &RowLoss, cols: usize) -> Result<Vec<u8>, Error> {
     let flag = |(at, value): (usize, f64)| {
         if value == 0.0 || value == 1.0 {
             return Ok(u8::from(value == 1.0));
         }
-        let hint = match loss {
-            Loss::Zlpr => " (zlpr-soft takes soft labels)",
+        let hint = match loss.name {
+            "zlpr" => " (zlpr-soft takes soft labels)",
             _ => "",
         };
         Err(Error::value(
             tensor,
-            format!("0 or 1 with {loss}{hint}"),
+            format!("0 or 1 with {}{hint}", loss.name),
             format!("{value} at [{}, {}]", at / cols, at % cols),
         ))
     };
     values.to_f64().into_iter().enumerate().map(flag).collect()
 }
 
-/// Permutation and weights of WDL. Weights that are not in the file are those of a theta of zeros, which has a gradient.
+/// Permutation and weights of WDL. Without weights in the file theta is zeros, which have a gradient.
 fn read_wdl(
     file: &TensorFile,
     config: &Wdl,
@@ -333,8 +443,8 @@ fn read_wdl(
     };
     if config.form == Form::Adjacent && seed.is_none() {
         if !file.has("permutation") {
-            let expected = "one with --form adjacent, or --seed";
-            return Err(Error::shape("permutation", expected, "none"));
+            let reason = "needed with --form adjacent, or --seed";
+            return Err(Error::refused("permutation", reason));
         }
         wdl.per_row = match *file.shape("permutation")? {
             [len] if len == cols => false,
@@ -380,18 +490,17 @@ fn read_wdl(
 /// labels; two dimensions tell them apart.
 fn read_threshold(
     file: &TensorFile,
-    loss: Loss,
+    loss: &RowLoss,
     rows: usize,
     cols: usize,
 ) -> Result<Option<Threshold>, Error> {
-    if loss != Loss::Tlpr {
+    if !loss.takes_threshold() {
         return match file.has("threshold") {
             false => Ok(None),
-            true => Err(Error::shape(
-                "threshold",
-                format!("no such tensor with {loss} (tlpr takes one)"),
-                "one",
-            )),
+            true => {
+                let reason = format!("{} takes none (tlpr takes one)", loss.name);
+                Err(Error::refused("threshold", reason))
+            }
         };
     }
     let shape = file.shape("threshold")?;
