@@ -144,24 +144,22 @@ impl fmt::Display for ContrastiveCase {
     }
 }
 
-/// Every weighting by its name.
-fn members() -> [(&'static str, Contrastive); 10] {
+/// The members of the family, and the first of them with its weights in every place.
+fn members() -> Vec<(&'static str, Contrastive)> {
     use {Normalizer::*, Placement::*};
-    [
-        ("simdis", Contrastive::sim_dis()),
-        ("simdis-ksum", Contrastive::sim_dis_at(Outside, KSum)),
-        (
-            "simdis-numerator",
-            Contrastive::sim_dis_at(Numerator, Count),
-        ),
-        ("simdis-both", Contrastive::sim_dis_at(Both, Count)),
-        ("any", Contrastive::sup_con_any()),
-        ("all", Contrastive::sup_con_all()),
-        ("mulsupcon", Contrastive::mul_sup_con()),
-        ("mulsupcon-sum", Contrastive::mul_sup_con_sum()),
-        ("jaccard", Contrastive::jaccard()),
-        ("paired", Contrastive::info_nce()),
-    ]
+    let mut all = Vec::new();
+    for (name, _, loss) in Contrastive::CATALOG {
+        all.push((*name, *loss));
+        if loss.weighting == Contrastive::sim_dis().weighting {
+            let at = Contrastive::sim_dis_at;
+            all.extend([
+                ("simdis-ksum", at(Outside, KSum)),
+                ("simdis-numerator", at(Numerator, Count)),
+                ("simdis-both", at(Both, Count)),
+            ]);
+        }
+    }
+    all
 }
 
 /// Anchors, keys, dimensions, labels: below, at and beyond the blocks and words of every variant.
