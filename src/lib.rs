@@ -178,7 +178,7 @@ pub use losses::reduction::Reduction;
 pub use losses::takes::{Takes, TargetKind, ThetaShape};
 pub use losses::wdl::Wdl;
 pub use losses::zlpr::Zlpr;
-pub use rowwise::{AnyLoss, Rowwise};
+pub use rowwise::{AnyLoss, CATALOG, Entry, Rowwise};
 pub use wgpu;
 
 /// Compiles the README's example.
