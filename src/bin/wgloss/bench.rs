@@ -701,7 +701,10 @@ fn csv_append(path: &Path, fields: &[Field]) -> Result<(), Error> {
         .create(true)
         .open(path)
         .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|error| Error::new(ErrorKind::Device, path.display(), "room for the row", error))
+        .map_err(|error| {
+            let reason = format!("could not append the row: {error}");
+            Error::because(ErrorKind::Device, path.display(), reason)
+        })
 }
 
 /// What is going on, on stderr where that is a terminal. Drawn between measurements and seldom: a thread that draws

@@ -8,10 +8,9 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 use wgloss::losses::contrastive::{self, Weighting};
 use wgloss::losses::hcal::Aggregation;
 use wgloss::losses::wdl::{Form, PairWeights, Phi, Prediction};
-use wgloss::reference::Permutation;
 use wgloss::{
     AnyLoss, Asl, Balance, Bce, Contrastive, ContrastiveReduction, Dice, Error, Focal, Hcal, Hill,
-    Mcm, Reduction, Rowwise, TargetKind, Wdl, Zlpr,
+    Mcm, Order, Reduction, Rowwise, Scope, TargetKind, Wdl, Zlpr,
 };
 
 // ---- the losses
@@ -221,7 +220,7 @@ trait Configure {
     fn configure(&self, plain: AnyLoss, given: Given) -> Result<AnyLoss, Error>;
 
     /// The permutation that a seed makes.
-    fn permutation(&self) -> Option<Permutation<'static>> {
+    fn permutation(&self) -> Option<Order<&'static [u32], u64>> {
         None
     }
 }
@@ -258,7 +257,7 @@ impl RowOptions {
     }
 
     /// The permutation that a seed makes.
-    pub fn permutation(&self) -> Option<Permutation<'static>> {
+    pub fn permutation(&self) -> Option<Order<&'static [u32], u64>> {
         self.own.permutation()
     }
 
@@ -619,10 +618,13 @@ impl Configure for WdlOptions {
         }))
     }
 
-    fn permutation(&self) -> Option<Permutation<'static>> {
-        self.seed.map(|seed| Permutation::Seeded {
+    fn permutation(&self) -> Option<Order<&'static [u32], u64>> {
+        self.seed.map(|seed| Order::Seeded {
             seed,
-            per_row: self.seed_per_row,
+            scope: match self.seed_per_row {
+                true => Scope::Row,
+                false => Scope::Batch,
+            },
         })
     }
 }
@@ -727,28 +729,11 @@ impl HcalOptions {
 
 // ---- contrastive losses
 
-/// The members of the family: name, help, and the loss with its default settings.
-fn weightings() -> [(&'static str, &'static str, Contrastive); 7] {
-    let any = "SupCon, every key that shares a label";
-    let all = "SupCon, every key of the same labels";
-    let mulsupcon = "MulSupCon, each anchor divided by its number of labels";
-    let sum = "MulSupCon, not divided; with --reduction mean-labels it is its authors' loss";
-    let infonce = "InfoNCE: the pair that a tensor of indices names";
-    [
-        ("simdis", "Similarity-Dissimilarity", Contrastive::sim_dis()),
-        ("any", any, Contrastive::sup_con_any()),
-        ("all", all, Contrastive::sup_con_all()),
-        ("mulsupcon", mulsupcon, Contrastive::mul_sup_con()),
-        ("mulsupcon-sum", sum, Contrastive::mul_sup_con_sum()),
-        ("jaccard", "Jaccard similarity", Contrastive::jaccard()),
-        ("infonce", infonce, Contrastive::info_nce()),
-    ]
-}
-
 fn weighting_names() -> PossibleValuesParser {
-    weightings()
-        .map(|(name, help, _)| PossibleValue::new(name).help(help))
-        .into()
+    let named = |(name, help, _): &(&'static str, &'static str, Contrastive)| {
+        PossibleValue::new(*name).help(*help)
+    };
+    PossibleValuesParser::new(Contrastive::CATALOG.iter().map(named))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -812,9 +797,11 @@ pub struct ContrastiveOptions {
 impl ContrastiveOptions {
     /// The loss with these settings, which are checked.
     pub fn configure(&self) -> Result<Contrastive, Error> {
-        let named = |(name, ..): &(&str, &str, Contrastive)| *name == self.weighting;
-        let found = weightings().into_iter().find(named);
-        let mut config = found.map_or_else(Contrastive::default, |(.., config)| config);
+        let named = Contrastive::CATALOG.iter();
+        let mut named = named.filter(|(name, ..)| *name == self.weighting);
+        let mut config = named
+            .next()
+            .map_or_else(Contrastive::default, |(.., config)| *config);
         let simdis = matches!(config.weighting, Weighting::SimDis { .. });
         let jaccard = matches!(config.weighting, Weighting::Jaccard { .. });
         let (placement, normalizer) = (self.placement, self.normalizer);
