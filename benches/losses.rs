@@ -7,14 +7,14 @@ use criterion::{Criterion, Throughput};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use wgloss::check::{
-    self, ContrastiveWorkload, HcalWorkload, McmWorkload, Mode, RowWorkload, SPARSE, Timer, Work,
+    ContrastiveWorkload, HcalWorkload, McmWorkload, Mode, RowWorkload, SPARSE, Timer, Work,
     Workload,
 };
 use wgloss::host::Gpu;
 use wgloss::losses::wdl::Phi;
 use wgloss::{
-    AnyLoss, Contrastive, DType, Error, ErrorKind, Half, Hcal, Mcm, Reduce, Rowwise, TargetKind,
-    Targets, Threshold, Wdl, Zlpr, wgpu,
+    AnyLoss, CATALOG, Contrastive, DType, Entry, Error, ErrorKind, Half, Hcal, Mcm, Reduce,
+    Rowwise, TargetKind, Targets, Threshold, Wdl, Zlpr, wgpu,
 };
 
 /// Rows and labels.
@@ -63,33 +63,22 @@ impl Bench {
 
 /// Every loss of the catalogue, and more.
 fn table() -> Vec<Bench> {
-    let mut all = Vec::new();
-    for (name, loss) in check::catalog() {
-        let at = move |(rows, cols)| RowWorkload {
-            form: targets(&loss),
-            ..RowWorkload::plain(loss, rows, cols)
-        };
-        all.push(Bench::new(
-            name,
-            "plain settings, as most have them",
-            SHAPES,
-            at,
-        ));
-    }
-    let tlpr = |(rows, cols)| RowWorkload {
-        threshold: Some(Threshold::Label(())),
-        ..RowWorkload::plain(Zlpr::hard().into(), rows, cols)
-    };
+    let mut all: Vec<Bench> = CATALOG.iter().map(plain).collect();
+    let excess = |shape| rows(Zlpr::kl_excess().into(), shape);
+    let adjacent = |shape| rows(Wdl::adjacent().into(), shape);
     let sweep = Wdl {
         phi: Phi::Abs,
         ..Wdl::default()
     };
-    let sweep = move |(rows, cols)| RowWorkload {
-        form: targets(&sweep.into()),
-        ..RowWorkload::plain(sweep.into(), rows, cols)
-    };
+    let sweep = move |shape| rows(sweep.into(), shape);
     all.extend([
-        Bench::new("tlpr", "goes down the columns too", SHAPES, tlpr),
+        Bench::new(
+            "zlpr-kl-excess",
+            "two forms, and their difference",
+            SHAPES,
+            excess,
+        ),
+        Bench::new("wdl-adjacent", "one pass over each order", SHAPES, adjacent),
         Bench::new("wdl-sweep", "all pairs, one by one", &SHAPES[..3], sweep),
         Bench::new(
             "mcm",
@@ -119,13 +108,24 @@ fn table() -> Vec<Bench> {
     all
 }
 
-/// The usual form of a loss's targets: bytes, real numbers where they are no flags.
-fn targets(loss: &AnyLoss) -> check::TargetForm {
-    let soft = AnyLoss::from(Zlpr::soft());
-    match loss.target_kind() {
-        TargetKind::Logits | TargetKind::Proportions => Targets::Dense(DType::F32),
-        _ if *loss == soft => Targets::Dense(DType::F32),
-        _ => Targets::Dense(DType::U8),
+/// A loss of the catalogue in its default settings, with a threshold per label where it takes one.
+fn plain(entry: &'static Entry) -> Bench {
+    let at = |shape| RowWorkload {
+        threshold: entry.threshold.then_some(Threshold::Label(())),
+        ..rows(entry.loss(), shape)
+    };
+    Bench::new(entry.name, "default settings", SHAPES, at)
+}
+
+/// A loss of f32 logits in rows, with bytes for labels and f32 for what is no flag.
+fn rows(loss: AnyLoss, (rows, cols): Shape) -> RowWorkload {
+    let real = match loss.target_kind() {
+        TargetKind::Logits | TargetKind::Proportions => true,
+        _ => loss == Zlpr::soft().into(),
+    };
+    RowWorkload {
+        form: Targets::Dense(if real { DType::F32 } else { DType::U8 }),
+        ..RowWorkload::plain(loss, rows, cols)
     }
 }
 

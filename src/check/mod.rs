@@ -28,7 +28,7 @@ pub use mcm::{Graph, McmCase, McmMode, McmWorkload, mcm_cases};
 pub use measure::{Quantiles, Reference, Timer, Work, Workload};
 pub use numbers::{SPARSE, TargetForm};
 pub use rng::Rng;
-pub use rows::{Extras, Mode, RowCase, RowWorkload, WdlCase, catalog, row_cases};
+pub use rows::{Extras, Mode, RowCase, RowWorkload, WdlCase, row_cases};
 
 use crate::device::caps::{Half, Reduce, Variant};
 

@@ -5,5 +5,5 @@ mod table;
 mod workload;
 
 pub use case::{Extras, Mode, RowCase, WdlCase};
-pub use table::{catalog, row_cases};
+pub use table::row_cases;
 pub use workload::RowWorkload;

@@ -12,47 +12,34 @@ use crate::losses::reduction::Reduction;
 use crate::losses::takes::TargetKind;
 use crate::losses::wdl::{self, PairWeights, Phi, Prediction, Wdl};
 use crate::losses::zlpr::Zlpr;
-use crate::rowwise::{AnyLoss, Rowwise};
-
-/// Row losses by the names that users know them by, with plain settings.
-pub fn catalog() -> Vec<(&'static str, AnyLoss)> {
-    vec![
-        ("zlpr", Zlpr::hard().into()),
-        ("zlpr-soft", Zlpr::soft().into()),
-        ("lsep", Zlpr::lsep().into()),
-        ("two-way", Zlpr::two_way(4.0, 1.0).into()),
-        ("zlpr-kl", Zlpr::kl_symmetric(1.0).into()),
-        ("zlpr-kl-excess", Zlpr::kl_excess().into()),
-        ("bce", Bce::default().into()),
-        ("focal", Focal::default().into()),
-        ("asl", Asl::default().into()),
-        ("hill", Hill::default().into()),
-        ("dice", Dice::default().into()),
-        ("wdl-adjacent", Wdl::adjacent().into()),
-        ("wdl", Wdl::default().into()),
-    ]
-}
+use crate::rowwise::{AnyLoss, CATALOG, Rowwise};
 
 /// A loss of the table: its name, its settings, its threshold, what WDL takes.
-type Entry = (&'static str, AnyLoss, Option<Threshold<()>>, WdlCase);
+type Row = (&'static str, AnyLoss, Option<Threshold<()>>, WdlCase);
 
-/// Every loss of the table. One of the catalogue that has no entry by its name (or by its name and more) gets one with
-/// the settings of the catalogue.
-fn entries() -> Vec<Entry> {
-    let mut all = [row_entries(), wdl_entries()].concat();
-    for (name, loss) in catalog() {
+/// Every loss of the table. One of the catalogue that has no row by its name (or by its name and more) gets one with the
+/// settings of the catalogue.
+fn losses() -> Vec<Row> {
+    let mut all = [plain_losses(), wdl_losses()].concat();
+    for entry in CATALOG {
         let same = |other: &str| {
-            let rest = other.strip_prefix(name);
+            let rest = other.strip_prefix(entry.name);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
         if !all.iter().any(|(other, ..)| same(other)) {
-            all.push((name, loss, None, WdlCase::default()));
+            let threshold = entry.threshold.then_some(Threshold::Label(()));
+            let wdl = WdlCase {
+                order: entry.loss().takes().permutation.then_some(Order::Batch(())),
+                theta: entry.loss().takes().theta.is_some(),
+                theta0: false,
+            };
+            all.push((entry.name, entry.loss(), threshold, wdl));
         }
     }
     all
 }
 
-fn wdl_entries() -> Vec<Entry> {
+fn wdl_losses() -> Vec<Row> {
     let with = |order, theta, theta0| WdlCase {
         order,
         theta,
@@ -66,7 +53,7 @@ fn wdl_entries() -> Vec<Entry> {
         epsilon: 0.01,
         ..Wdl::default()
     };
-    let entries = [
+    let all = [
         (
             "wdl-adjacent",
             Wdl::adjacent(),
@@ -137,16 +124,16 @@ fn wdl_entries() -> Vec<Entry> {
             with(None, true, true),
         ),
     ];
-    let entry = |(name, loss, wdl): (_, Wdl, _)| (name, loss.into(), None, wdl);
-    entries.into_iter().map(entry).collect()
+    let row = |(name, loss, wdl): (_, Wdl, _)| (name, loss.into(), None, wdl);
+    all.into_iter().map(row).collect()
 }
 
-fn row_entries() -> Vec<Entry> {
+fn plain_losses() -> Vec<Row> {
     let batch = Some(Threshold::Batch(()));
     let row = Some(Threshold::Row(()));
     let label = Some(Threshold::Label(()));
     let zlpr = AnyLoss::Zlpr;
-    let entries = [
+    let all = [
         ("zlpr", zlpr(Zlpr::hard()), None),
         ("tlpr-batch", zlpr(Zlpr::hard()), batch),
         ("tlpr-row", zlpr(Zlpr::hard()), row),
@@ -194,8 +181,8 @@ fn row_entries() -> Vec<Entry> {
             None,
         ),
     ];
-    let entry = |(name, loss, threshold)| (name, loss, threshold, WdlCase::default());
-    entries.into_iter().map(entry).collect()
+    let row = |(name, loss, threshold)| (name, loss, threshold, WdlCase::default());
+    all.into_iter().map(row).collect()
 }
 
 /// Shapes: the reason beside each.
@@ -243,7 +230,7 @@ pub fn row_cases(depth: Depth) -> Vec<RowCase> {
     let mut cases = Vec::new();
     // Steps of the counter that are coprime to the lists' lengths make all of them meet all others.
     let mut turn = 0;
-    for (i, (name, loss, threshold, wdl)) in entries().into_iter().enumerate() {
+    for (i, (name, loss, threshold, wdl)) in losses().into_iter().enumerate() {
         let all = [DType::F32, DType::F16, DType::Bf16];
         // The kernels of WDL that know element types are the same in all of its forms, which take turns.
         let dtypes = match depth {
@@ -303,4 +290,24 @@ pub fn row_cases(depth: Depth) -> Vec<RowCase> {
         }
     }
     cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_loss_of_the_catalogue_is_in_the_table_under_its_name() {
+        let cases = row_cases(Depth::Sample);
+        for entry in CATALOG {
+            let like = |case: &&RowCase| {
+                case.name == entry.name || case.name.starts_with(&format!("{}-", entry.name))
+            };
+            let found = cases.iter().filter(like).count();
+            assert!(found > 0, "{}: no case", entry.name);
+        }
+        let names = losses().into_iter().map(|(name, ..)| name);
+        let distinct: std::collections::BTreeSet<&str> = names.clone().collect();
+        assert_eq!(distinct.len(), names.count(), "two rows have one name");
+    }
 }
