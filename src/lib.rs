@@ -176,7 +176,7 @@ pub use losses::reduction::Reduction;
 pub use losses::takes::{Takes, TargetKind, ThetaShape};
 pub use losses::wdl::Wdl;
 pub use losses::zlpr::Zlpr;
-pub use rowwise::{AnyLoss, Rowwise};
+pub use rowwise::{AnyLoss, CATALOG, Entry, Rowwise};
 pub use wgpu;
 
 /// How WGSL is composed: for the tests, for `dump_shaders`, for [`Context::warm_up`]. No promise of stability.

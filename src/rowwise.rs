@@ -52,7 +52,7 @@ pub trait Rowwise {
     ) -> Result<reference::RowOutputs<T>, Error>;
 }
 
-/// Gives losses their [`Rowwise`]: what they take, and the reference.
+/// Gives losses their [`Rowwise`].
 macro_rules! rowwise {
     ($($loss:ident: $reference:path,)*) => {$(
         impl Rowwise for $loss {
@@ -87,18 +87,10 @@ macro_rules! rowwise {
     )*};
 }
 
-rowwise! {
-    Zlpr: reference::zlpr,
-    Bce: reference::bce,
-    Focal: reference::focal,
-    Asl: reference::asl,
-    Hill: reference::hill,
-    Dice: reference::dice,
-    Wdl: reference::wdl,
-}
-
 macro_rules! any_loss {
-    ($($loss:ident: $doc:literal,)*) => {
+    ($($loss:ident: $doc:literal, $reference:path;)*) => {
+        rowwise! { $($loss: $reference,)* }
+
         /// Any of the row losses with its settings.
         #[derive(Clone, Copy, Debug, PartialEq)]
         #[non_exhaustive]
@@ -164,11 +156,62 @@ macro_rules! any_loss {
 }
 
 any_loss! {
-    Zlpr: "The ZLPR family.",
-    Bce: "Binary cross-entropy.",
-    Focal: "Focal loss.",
-    Asl: "Asymmetric loss.",
-    Hill: "Hill loss.",
-    Dice: "Soft dice.",
-    Wdl: "Weighted difference.",
+    Zlpr: "The ZLPR family.", reference::zlpr;
+    Bce: "Binary cross-entropy.", reference::bce;
+    Focal: "Focal loss.", reference::focal;
+    Asl: "Asymmetric loss.", reference::asl;
+    Hill: "Hill loss.", reference::hill;
+    Dice: "Soft dice.", reference::dice;
+    Wdl: "Weighted difference.", reference::wdl;
 }
+
+/// A row loss under a name.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Entry {
+    /// What the command and the tables call it.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub summary: &'static str,
+    /// Whether it is meant to be given a threshold: then it is TLPR.
+    pub threshold: bool,
+    plain: fn() -> AnyLoss,
+}
+
+impl Entry {
+    /// The loss in its default settings.
+    pub fn loss(&self) -> AnyLoss {
+        (self.plain)()
+    }
+
+    /// The entry with this name.
+    pub fn named(name: &str) -> Option<&'static Entry> {
+        CATALOG.iter().find(|entry| entry.name == name)
+    }
+}
+
+const fn entry(name: &'static str, summary: &'static str, plain: fn() -> AnyLoss) -> Entry {
+    Entry {
+        name,
+        summary,
+        threshold: false,
+        plain,
+    }
+}
+
+/// Every row loss. What goes through all of them, the command, checks, benchmarks and tests, goes through this.
+#[rustfmt::skip]
+pub const CATALOG: &[Entry] = &[
+    entry("zlpr", "ZLPR of hard labels", || Zlpr::hard().into()),
+    entry("zlpr-soft", "ZLPR of soft labels", || Zlpr::soft().into()),
+    entry("zlpr-kl", "KL divergence of two logit vectors", || Zlpr::kl_symmetric(1.0).into()),
+    Entry { threshold: true, ..entry("tlpr", "ZLPR with a learned threshold", || Zlpr::hard().into()) },
+    entry("lsep", "Log-sum-exp pairwise", || Zlpr::lsep().into()),
+    entry("two-way", "Two-way loss, sample half", || Zlpr::two_way(4.0, 1.0).into()),
+    entry("bce", "Binary cross-entropy", || Bce::default().into()),
+    entry("focal", "Focal loss", || Focal::default().into()),
+    entry("asl", "Asymmetric loss", || Asl::default().into()),
+    entry("hill", "Hill loss", || Hill::default().into()),
+    entry("dice", "Soft dice over the labels of a row", || Dice::default().into()),
+    entry("wdl", "Weighted difference", || Wdl::default().into()),
+];

@@ -6,8 +6,7 @@ use crate::metrics;
 use crate::model::{Mlp, Parameter};
 use wgloss::host::{Dense, Engine, Rows, RowsResult, Values, Wanted};
 use wgloss::{
-    AnyLoss, Asl, Bce, Dice, Error, Focal, Hill, Order, Rowwise, Scope, Targets, Threshold, Wdl,
-    Zlpr,
+    AnyLoss, CATALOG, Error, Order, Rowwise, Scope, TargetKind, Targets, Threshold, Wdl, Zlpr,
 };
 
 /// Where a label is predicted.
@@ -34,93 +33,54 @@ pub struct Loss {
     pub config: AnyLoss,
 }
 
-/// All of them.
-pub fn all() -> [Loss; 12] {
-    use Decision::{Chosen, Learnt, Zero};
-    let smoothed = Zlpr::soft().with_smoothing(0.1); // without smoothing it is zlpr where labels are 0 and 1
-    // Descent would move weight to the labels that are already fitted.
-    let wdl = Wdl {
-        ascent: true,
-        ..Wdl::default()
-    };
-    let adjacent = Wdl {
-        ascent: true,
-        ..Wdl::adjacent()
-    };
-    // LSEP and two-way see differences of logits alone. Focal, ASL and Hill weigh positives and negatives differently,
-    // so that an even chance is not at 0.
-    [
-        loss("zlpr", Zero, "hard labels", Zlpr::hard()),
-        loss(
-            "zlpr-soft",
-            Zero,
-            "ZLPR of soft labels: smoothed by 0.1",
-            smoothed,
-        ),
-        loss(
-            "tlpr",
-            Learnt,
-            "ZLPR with one threshold, learnt beside the network",
-            Zlpr::hard(),
-        ),
-        loss("lsep", Chosen, "log-sum-exp pairwise", Zlpr::lsep()),
-        loss(
-            "two-way",
-            Chosen,
-            "two-way loss, sample half, temperatures 4 and 1",
-            Zlpr::two_way(4.0, 1.0),
-        ),
-        loss("bce", Zero, "binary cross-entropy", Bce::default()),
-        loss(
-            "focal",
-            Chosen,
-            "focal loss, gamma 2, alpha 0.25",
-            Focal::default(),
-        ),
-        loss(
-            "asl",
-            Chosen,
-            "asymmetric loss, exponents 1 and 4, margin 0.05",
-            Asl::default(),
-        ),
-        loss(
-            "hill",
-            Chosen,
-            "Hill loss, lambda 1.5, margin 1, gamma 2",
-            Hill::default(),
-        ),
-        loss(
-            "dice",
-            Zero,
-            "soft dice over the labels of a gene",
-            Dice::default(),
-        ),
-        loss(
-            "wdl",
-            Zero,
-            "weighted difference of all pairs, the labels' weights learnt by ascent",
-            wdl,
-        ),
-        loss(
-            "wdl-adjacent",
-            Zero,
-            "of neighbours in seeded orders, others in each step; the places' weights learnt by ascent",
-            adjacent,
-        ),
-    ]
+/// Every loss of the catalogue that compares logits with labels, and the other form of WDL.
+pub fn all() -> Vec<Loss> {
+    let mut all = Vec::new();
+    for entry in CATALOG {
+        let plain = Loss {
+            name: entry.name,
+            decision: if entry.threshold {
+                Decision::Learnt
+            } else {
+                decision(entry.name)
+            },
+            about: entry.summary,
+            config: entry.loss(),
+        };
+        match entry.name {
+            _ if plain.config.takes().targets == TargetKind::Logits => {}
+            "zlpr-soft" => all.push(Loss {
+                about: "ZLPR of soft labels: smoothed by 0.1",
+                // Without smoothing it is zlpr where labels are 0 and 1.
+                config: Zlpr::soft().with_smoothing(0.1).into(),
+                ..plain
+            }),
+            // Descent would move weight to the labels that are already fitted.
+            "wdl" => all.extend([
+                Loss {
+                    about: "weighted difference of all pairs, the labels' weights learnt by ascent",
+                    config: Wdl::default().with_ascent().into(),
+                    ..plain
+                },
+                Loss {
+                    name: "wdl-adjacent",
+                    about: "of neighbours in seeded orders, others in each step; the places' weights learnt by ascent",
+                    config: Wdl::adjacent().with_ascent().into(),
+                    ..plain
+                },
+            ]),
+            _ => all.push(plain),
+        }
+    }
+    all
 }
 
-fn loss(
-    name: &'static str,
-    decision: Decision,
-    about: &'static str,
-    config: impl Into<AnyLoss>,
-) -> Loss {
-    Loss {
-        name,
-        decision,
-        about,
-        config: config.into(),
+/// Where a label is predicted after a loss. LSEP and two-way see differences of logits alone; focal, ASL and Hill weigh
+/// positives and negatives differently, so that an even chance is not at 0. What is not known here is chosen.
+fn decision(name: &str) -> Decision {
+    match name {
+        "zlpr" | "zlpr-soft" | "bce" | "dice" | "wdl" => Decision::Zero,
+        _ => Decision::Chosen,
     }
 }
 

@@ -156,7 +156,8 @@ impl Task {
 
 fn named(name: &str) -> Result<Loss, String> {
     let all = losses::all();
-    let names = all.map(|loss| loss.name).join(", ");
+    let names: Vec<&str> = all.iter().map(|loss| loss.name).collect();
+    let names = names.join(", ");
     (all.into_iter().find(|loss| loss.name == name))
         .ok_or_else(|| format!("no loss {name:?}; there are {names}"))
 }
@@ -401,8 +402,7 @@ fn compared_table(found: &[Compared]) {
     println!(
         "\nScores are those of the test genes after {EPOCHS} epochs. For every loss the rate is the one of {RATES:?}\n\
          with the best average precision on the held-out genes. A chosen threshold is the one with the best micro F1\n\
-         on them: lsep and two-way see differences of logits alone, and for focal, asl and hill an even chance is not\n\
-         at 0. That favours these five in F1. Seconds are of training at that rate ({EPOCHS} times the median\n\
+         on them, where 0 means nothing to the loss or is no even chance. That favours these losses in F1. Seconds are of training at that rate ({EPOCHS} times the median\n\
          epoch), network included.\n\
          One seed and one data set do not rank losses. --seed N shows how much the scores move."
     );

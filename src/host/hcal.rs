@@ -7,7 +7,7 @@ use crate::host::gpu::Gpu;
 use crate::host::values::{Values, Wanted, narrow, seed_words, wide};
 use crate::kernels::hcal::call::{HcalInputs, HcalOutputs};
 use crate::losses::balance::BalanceState;
-use crate::losses::hcal::{Aggregation, Hcal};
+use crate::losses::hcal::Hcal;
 use crate::losses::hierarchy::Levels;
 use crate::losses::labels::{Noise, Seed};
 use crate::reference;
@@ -107,11 +107,7 @@ impl HcalBatch<'_> {
             }
         }
         config.balance.check_state(self.balance.as_ref())?;
-        levels.check_labels(
-            samples,
-            self.labels,
-            config.aggregation == Aggregation::Tree,
-        )
+        config.check_labels(levels, samples, self.labels)
     }
 
     fn on_gpu(

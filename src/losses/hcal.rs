@@ -39,6 +39,7 @@
 
 use crate::error::Error;
 use crate::losses::balance::Balance;
+use crate::losses::hierarchy::Levels;
 use crate::losses::reduction::{check_setting, setters};
 
 /// How the samples of a class become one vector.
@@ -80,6 +81,19 @@ impl Default for Hcal {
 }
 
 impl Hcal {
+    /// Checks the labels: with [`Aggregation::Tree`] they are each other's parents.
+    pub(crate) fn check_labels(
+        &self,
+        levels: &Levels,
+        samples: usize,
+        labels: &[u32],
+    ) -> Result<(), Error> {
+        match self.aggregation {
+            Aggregation::SampleMean => levels.check_labels(samples, labels),
+            Aggregation::Tree => levels.check_paths(samples, labels),
+        }
+    }
+
     /// Checks the settings alone.
     ///
     /// # Errors

@@ -408,11 +408,11 @@ impl Levels {
     }
 
     /// Checks one label of each sample and level, `labels[k * samples + i]`, [`Levels::NONE`] where there is none: that
-    /// it is in range, and with `paths` that it is the parent of the one below.
+    /// it is in range.
     ///
     /// # Errors
     /// [`ErrorKind::Value`] names level, sample and label.
-    pub fn check_labels(&self, samples: usize, labels: &[u32], paths: bool) -> Result<(), Error> {
+    pub fn check_labels(&self, samples: usize, labels: &[u32]) -> Result<(), Error> {
         if labels.len() != self.len().saturating_mul(samples) {
             return Err(Error::shape(
                 "labels",
@@ -426,25 +426,37 @@ impl Levels {
                 if label == Levels::NONE {
                     continue;
                 }
-                let name = format!("labels_{}", k + 1);
                 if label as usize >= self.classes[k] {
                     return Err(Error::value(
-                        name,
+                        format!("labels_{}", k + 1),
                         format!("classes below {}, or -1", self.classes[k]),
                         format!("{} of sample {i}", label.cast_signed()),
                     ));
                 }
-                let below = match k {
-                    0 => Levels::NONE,
-                    _ => labels[(k - 1) * samples + i],
-                };
-                let checked = paths && below != Levels::NONE;
-                if checked && self.parents[k - 1][below as usize] != label {
+            }
+        }
+        Ok(())
+    }
+
+    /// [`Levels::check_labels`], and that each label is the parent of the one below.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Value`] names level, sample and label.
+    pub fn check_paths(&self, samples: usize, labels: &[u32]) -> Result<(), Error> {
+        self.check_labels(samples, labels)?;
+        for (k, parents) in self.parents.iter().enumerate() {
+            for i in 0..samples {
+                let (below, label) = (labels[k * samples + i], labels[(k + 1) * samples + i]);
+                if below == Levels::NONE || label == Levels::NONE {
+                    continue;
+                }
+                let parent = parents[below as usize];
+                if parent != label {
                     return Err(Error::value(
-                        name,
+                        format!("labels_{}", k + 2),
                         format!(
-                            "{}, the parent of class {below} that the sample has at level {k}",
-                            self.parents[k - 1][below as usize]
+                            "{parent}, the parent of class {below} that the sample has at level {}",
+                            k + 1
                         ),
                         format!("{label} of sample {i}"),
                     ));

@@ -68,6 +68,15 @@ impl<D, W> Targets<D, W> {
         }
     }
 
+    /// The same, borrowed.
+    pub fn as_ref(&self) -> Targets<&D, &W> {
+        match self {
+            Targets::Dense(values) => Targets::Dense(values),
+            Targets::Bits(bits) => Targets::Bits(bits),
+            Targets::Sparse { offsets, indices } => Targets::Sparse { offsets, indices },
+        }
+    }
+
     /// The same form, held by something else.
     pub fn map<E, V>(self, dense: impl FnOnce(D) -> E, words: impl Fn(W) -> V) -> Targets<E, V> {
         match self {

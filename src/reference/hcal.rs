@@ -85,8 +85,7 @@ pub fn hcal<T: Real>(
             check_len("noise", classes.saturating_mul(dim), noise.len())?;
         }
     }
-    let paths = config.aggregation == Aggregation::Tree;
-    levels.check_labels(samples, inputs.labels, paths)?;
+    config.check_labels(levels, samples, inputs.labels)?;
 
     let tau = T::from_f64(f64::from(config.temperature));
     let f: Vec<Unit<T>> = vectors(inputs.features, dim, samples).map(unit).collect();

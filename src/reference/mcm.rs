@@ -34,7 +34,7 @@ pub struct McmOutputs<T> {
 /// `v_A = y_A max_{B in D_A} (y_B h_B) + (1 - y_A) max_{B in D_A} h_B`; see [`crate::losses::mcm`].
 ///
 /// # Errors
-/// Wrong lengths; a divisor of [`Reduction::MeanOver`] that is none.
+/// Wrong lengths; an invalid [`Reduction::MeanOver`] divisor.
 pub fn mcm<T: Real>(
     config: &Mcm,
     hierarchy: &Hierarchy,

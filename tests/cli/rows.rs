@@ -3,8 +3,8 @@
 use crate::support::*;
 use safetensors::tensor::Dtype;
 use serde_json::Value;
-use wgloss::reference::{self, RowInputs, RowOutputs, Threshold};
-use wgloss::{Bce, Reduction, Zlpr};
+use wgloss::reference::{self, RowInputs, RowOutputs};
+use wgloss::{Bce, Reduction, Threshold, Zlpr};
 
 enum Config {
     Zlpr(Zlpr),
@@ -165,11 +165,11 @@ fn a_threshold_is_shared_as_its_shape_says() {
                 cols,
                 logits: &s,
                 targets: &y,
-                threshold: match shared {
-                    "batch" => Threshold::Scalar(t[0]),
-                    "row" => Threshold::PerRow(&t),
-                    _ => Threshold::PerLabel(&t),
-                },
+                threshold: Some(match shared {
+                    "batch" => Threshold::Batch(&t[..]),
+                    "row" => Threshold::Row(&t[..]),
+                    _ => Threshold::Label(&t[..]),
+                }),
                 ..RowInputs::default()
             },
         )

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::pin::pin;
 use std::task;
 use wgloss::{
-    Bce, Context, DType, Error, ErrorKind, Gradient, Prepared, Reduction, RowInputs, RowOutputs,
-    Targets, Tensor, Threshold, Zlpr, wgpu,
+    CATALOG, Context, DType, Error, ErrorKind, Gradient, Prepared, Reduction, RowInputs,
+    RowOutputs, Rowwise, TargetKind, Targets, Tensor, Threshold, Zlpr, wgpu,
 };
 
 pub const USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
@@ -112,55 +112,25 @@ pub fn now<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Loss {
-    Zlpr(Zlpr),
-    Bce(Bce),
+pub use wgloss::AnyLoss as Loss;
+
+/// The losses that the rows' driver alone computes: those of the catalogue but for WDL, which has stages of its own, each
+/// kernel once.
+pub fn driver_losses() -> Vec<Loss> {
+    let mut all: Vec<Loss> = vec![Zlpr::kl_excess().into()];
+    for entry in CATALOG {
+        // LSEP has the kernel of the two-way loss.
+        let again = all.contains(&entry.loss()) || entry.name == "lsep";
+        if entry.loss().takes().theta.is_none() && !again {
+            all.push(entry.loss());
+        }
+    }
+    all
 }
 
-impl Loss {
-    pub fn all() -> [Loss; 6] {
-        [
-            Loss::Zlpr(Zlpr::hard()),
-            Loss::Zlpr(Zlpr::soft()),
-            Loss::Zlpr(Zlpr::two_way(4.0, 1.0)),
-            Loss::Zlpr(Zlpr::kl_symmetric(2.0)),
-            Loss::Zlpr(Zlpr::kl_excess()),
-            Loss::Bce(Bce::default()),
-        ]
-    }
-
-    pub fn with_reduction(self, reduction: Reduction) -> Self {
-        match self {
-            Loss::Zlpr(loss) => Loss::Zlpr(loss.with_reduction(reduction)),
-            Loss::Bce(loss) => Loss::Bce(loss.with_reduction(reduction)),
-        }
-    }
-
-    pub fn check(&self) -> Result<(), Error> {
-        match self {
-            Loss::Zlpr(loss) => loss.check(),
-            Loss::Bce(loss) => loss.check(),
-        }
-    }
-
-    fn reduction(&self) -> Reduction {
-        match self {
-            Loss::Zlpr(loss) => loss.reduction,
-            Loss::Bce(loss) => loss.reduction,
-        }
-    }
-
-    pub fn compares_logits(&self) -> bool {
-        use wgloss::losses::zlpr::Form::{KlExcess, KlSymmetric};
-        matches!(
-            self,
-            Loss::Zlpr(Zlpr {
-                form: KlExcess | KlSymmetric { .. },
-                ..
-            })
-        )
-    }
+/// Whether the targets of a loss are other logits.
+pub fn compares_logits(loss: &Loss) -> bool {
+    loss.takes().targets == TargetKind::Logits
 }
 
 /// How targets are given.
@@ -228,7 +198,7 @@ impl Case {
         let result = if none { rows } else { 1 };
         let mut all = vec![("logits", self.logits, rows, cols)];
         match self.targets {
-            Form::Dense(dtype) if self.loss.compares_logits() => {
+            Form::Dense(dtype) if compares_logits(&self.loss) => {
                 all.push(("other", dtype, rows, cols));
             }
             Form::Dense(dtype) => all.push(("targets", dtype, rows, cols)),
@@ -315,7 +285,7 @@ impl Memory {
     pub fn call(&self) -> Call<'_> {
         let get = |name| self.get(name).expect("every call has it");
         let targets = match self.case.targets {
-            Form::Dense(_) if self.case.loss.compares_logits() => Targets::Dense(get("other")),
+            Form::Dense(_) if compares_logits(&self.case.loss) => Targets::Dense(get("other")),
             Form::Dense(_) => Targets::Dense(get("targets")),
             Form::Bits => Targets::Bits(get("target_bits")),
             Form::Sparse => Targets::Sparse {
@@ -364,10 +334,7 @@ pub struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub fn prepare(&self, cx: &Context) -> Result<Prepared, Error> {
-        match &self.loss {
-            Loss::Zlpr(loss) => loss.prepare(cx, &self.inputs, &self.outputs),
-            Loss::Bce(loss) => loss.prepare(cx, &self.inputs, &self.outputs),
-        }
+        self.loss.prepare(cx, &self.inputs, &self.outputs)
     }
 
     /// The tensor that errors call `name`.

@@ -2,7 +2,7 @@
 
 use crate::call::{Case, Form, Layout, Loss, Machine, USAGE, expect};
 use wgloss::losses::zlpr;
-use wgloss::{Bce, DType, ErrorKind, Reduction, Tensor, Zlpr, wgpu};
+use wgloss::{Bce, DType, ErrorKind, Reduction, Rowwise, Tensor, Zlpr, wgpu};
 
 pub const ROWS: usize = 3;
 pub const COLS: usize = 40;

@@ -12,4 +12,5 @@ mod pipelines;
 mod plans;
 mod proof;
 mod record;
+mod refusals;
 mod wdl;

@@ -148,12 +148,12 @@ fn levels_are_checked() {
     }
     let levels = of(&[3, 2], &[&[0, 0, 1]]).unwrap();
     let labels = |labels: &[u32]| {
-        let result = levels.check_labels(labels.len() / 2, labels, true);
+        let result = levels.check_paths(labels.len() / 2, labels);
         result.map_err(|error| error.to_string())
     };
     const NONE: u32 = Levels::NONE;
     assert_eq!(labels(&[2, NONE, 1, NONE]), Ok(()));
-    assert_eq!(levels.check_labels(2, &[0, 2, 0, 0], false), Ok(()));
+    assert_eq!(levels.check_labels(2, &[0, 2, 0, 0]), Ok(()));
     assert_eq!(
         labels(&[0, 3, 0, 0]),
         Err("labels_1: expected classes below 3, or -1, found 3 of sample 1".into())

@@ -98,7 +98,7 @@ fn wrong_lengths_are_refused() {
         ("grad_loss", |i| i.grad_loss = Some(&[])),
         ("shape", |i| i.rows = usize::MAX),
     ];
-    for loss in LOSSES {
+    for loss in losses() {
         let (logits, targets) = (&LONG[..6], &LONG[..6]);
         let right = RowInputs {
             rows: 2,

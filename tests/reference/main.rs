@@ -12,15 +12,17 @@ mod zlpr;
 use serde_json::Value;
 use wgloss::losses::wdl::{self as difference, PairWeights, Phi, Prediction};
 use wgloss::losses::zlpr::Form;
-use wgloss::reference::{self, Real, RowInputs, RowOutputs, dense_from_bits, dense_from_sparse};
+use wgloss::reference::{Real, RowInputs, RowOutputs, dense_from_bits, dense_from_sparse};
 use wgloss::{
-    Asl, Bce, Dice, Error, Focal, Hill, Order, Reduction, Rowwise, Scope, Threshold, Wdl, Zlpr,
+    AnyLoss, Asl, Bce, CATALOG, Dice, Error, Focal, Hill, Order, Reduction, Rowwise, Scope,
+    TargetKind, Threshold, Wdl, Zlpr,
 };
 
 const INF: f64 = f64::INFINITY;
 const BCE: Loss = Loss::bce(1.0, 0.0, false);
 const HARD: Loss = Loss::zlpr(Form::Hard, 0.0);
 const SOFT: Loss = Loss::zlpr(Form::Soft, 0.0);
+const SMOOTHED: Loss = Loss::zlpr(Form::Soft, 0.25);
 const LSEP: Loss = Loss::joint(1.0, 1.0);
 const TWO_WAY: Loss = Loss::joint(4.0, 1.0);
 const EXCESS: Loss = Loss::zlpr(Form::KlExcess, 0.0);
@@ -30,31 +32,32 @@ const HILL: Loss = Loss::hill([1.5, 1.0, 2.0], 0.0, false);
 const DICE: Loss = Loss::dice(1.0, false);
 const SQUARED_DICE: Loss = Loss::dice(1.0, true);
 
-/// What every general test goes through.
-const LOSSES: [Loss; 19] = [
-    HARD,
-    SOFT,
-    Loss::zlpr(Form::Soft, 0.25),
-    LSEP,
-    Loss::joint(4.0, 0.5),
-    Loss::kl(1.0),
-    Loss::kl(2.0),
-    EXCESS,
-    BCE,
-    Loss::bce(2.5, 0.25, true),
-    FOCAL,
-    Loss::focal(0.5, 0.7, 0.25, true),
-    ASL,
-    Loss::asl([0.0, 0.5, 0.0], 0.25, true),
-    HILL,
-    Loss::hill([1.0, 0.3, 0.0], 0.25, true),
-    DICE,
-    Loss::dice(0.1, true),
-    PAIRS,
-];
+/// What every general test goes through: each loss of the catalogue, and other settings of some.
+fn losses() -> Vec<Loss> {
+    let mut all: Vec<Loss> = Vec::new();
+    for entry in CATALOG {
+        let loss = Loss(entry.loss()).by(Reduction::Sum);
+        if !all.contains(&loss) {
+            all.push(loss);
+        }
+    }
+    all.extend([
+        SMOOTHED,
+        Loss::joint(4.0, 0.5),
+        Loss::kl(2.0),
+        EXCESS,
+        Loss::bce(2.5, 0.25, true),
+        Loss::focal(0.5, 0.7, 0.25, true),
+        Loss::asl([0.0, 0.5, 0.0], 0.25, true),
+        Loss::hill([1.0, 0.3, 0.0], 0.25, true),
+        Loss::dice(0.1, true),
+        PAIRS,
+    ]);
+    all
+}
 
 /// The weighted difference of all pairs, in its default settings but for `epsilon`; `theta` is 0.
-const PAIRS: Loss = Loss::Wdl(Wdl {
+const PAIRS: Loss = Loss(AnyLoss::Wdl(Wdl {
     form: difference::Form::Pairs {
         weights: PairWeights::RankOne,
     },
@@ -66,20 +69,12 @@ const PAIRS: Loss = Loss::Wdl(Wdl {
     lambda_difference: 1.0,
     ascent: false,
     reduction: Reduction::Sum,
-});
+}));
 
 // ---- losses, problems and how they are compared
 
-#[derive(Clone, Copy, Debug)]
-enum Loss {
-    Zlpr(Zlpr),
-    Bce(Bce),
-    Focal(Focal),
-    Asl(Asl),
-    Hill(Hill),
-    Dice(Dice),
-    Wdl(Wdl),
-}
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Loss(AnyLoss);
 
 /// What the targets of a loss are.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,11 +87,11 @@ enum Targets {
 impl Loss {
     const fn zlpr(form: Form, smoothing: f32) -> Loss {
         let reduction = Reduction::Sum;
-        Loss::Zlpr(Zlpr {
+        Loss(AnyLoss::Zlpr(Zlpr {
             form,
             smoothing,
             reduction,
-        })
+        }))
     }
 
     const fn joint(t_pos: f32, t_neg: f32) -> Loss {
@@ -109,110 +104,90 @@ impl Loss {
 
     const fn bce(pos_weight: f32, smoothing: f32, row_mean: bool) -> Loss {
         let reduction = Reduction::Sum;
-        Loss::Bce(Bce {
+        Loss(AnyLoss::Bce(Bce {
             pos_weight,
             smoothing,
             row_mean,
             reduction,
-        })
+        }))
     }
 
     const fn focal(gamma: f32, alpha: f32, smoothing: f32, row_mean: bool) -> Loss {
         let reduction = Reduction::Sum;
-        Loss::Focal(Focal {
+        Loss(AnyLoss::Focal(Focal {
             gamma,
             alpha,
             smoothing,
             row_mean,
             reduction,
-        })
+        }))
     }
 
     /// `gamma_pos`, `gamma_neg`, `margin`.
     const fn asl([gamma_pos, gamma_neg, margin]: [f32; 3], smoothing: f32, row_mean: bool) -> Loss {
         let reduction = Reduction::Sum;
-        Loss::Asl(Asl {
+        Loss(AnyLoss::Asl(Asl {
             gamma_pos,
             gamma_neg,
             margin,
             smoothing,
             row_mean,
             reduction,
-        })
+        }))
     }
 
     /// `lambda`, `margin`, `gamma`.
     const fn hill([lambda, margin, gamma]: [f32; 3], smoothing: f32, row_mean: bool) -> Loss {
         let reduction = Reduction::Sum;
-        Loss::Hill(Hill {
+        Loss(AnyLoss::Hill(Hill {
             lambda,
             margin,
             gamma,
             smoothing,
             row_mean,
             reduction,
-        })
+        }))
     }
 
     const fn dice(smooth: f32, squared: bool) -> Loss {
         let reduction = Reduction::Sum;
-        Loss::Dice(Dice {
+        Loss(AnyLoss::Dice(Dice {
             smooth,
             squared,
             reduction,
-        })
+        }))
     }
 
-    fn by(mut self, by: Reduction) -> Loss {
-        match &mut self {
-            Loss::Zlpr(config) => config.reduction = by,
-            Loss::Bce(config) => config.reduction = by,
-            Loss::Focal(config) => config.reduction = by,
-            Loss::Asl(config) => config.reduction = by,
-            Loss::Hill(config) => config.reduction = by,
-            Loss::Dice(config) => config.reduction = by,
-            Loss::Wdl(config) => config.reduction = by,
-        }
-        self
+    fn by(self, by: Reduction) -> Loss {
+        Loss(self.0.with_reduction(by))
     }
 
     fn run<T: Real>(&self, inputs: &RowInputs<'_, T>) -> Result<RowOutputs<T>, Error> {
-        match self {
-            Loss::Zlpr(config) => reference::zlpr(config, inputs),
-            Loss::Bce(config) => reference::bce(config, inputs),
-            Loss::Focal(config) => reference::focal(config, inputs),
-            Loss::Asl(config) => reference::asl(config, inputs),
-            Loss::Hill(config) => reference::hill(config, inputs),
-            Loss::Dice(config) => reference::dice(config, inputs),
-            Loss::Wdl(config) => reference::wdl(config, inputs),
-        }
+        self.0.reference(inputs)
     }
 
     fn targets(&self) -> Targets {
-        match self {
-            Loss::Zlpr(zlpr) => match zlpr.form {
-                Form::Hard | Form::Joint { .. } => Targets::Hard,
-                Form::Soft => Targets::Soft,
-                Form::KlSymmetric { .. } | Form::KlExcess => Targets::Logits,
-            },
+        match self.0.takes().targets {
+            TargetKind::Hard => Targets::Hard,
+            TargetKind::Logits => Targets::Logits,
             _ => Targets::Soft,
         }
     }
 
-    /// Whether the loss of a row does not depend on how many labels count.
+    /// Whether the loss of a row does not depend on how many labels count: not where it is a mean over them.
     fn is_sum(&self) -> bool {
-        match self {
-            Loss::Zlpr(_) | Loss::Dice(_) => true,
-            Loss::Bce(config) => !config.row_mean,
-            Loss::Focal(config) => !config.row_mean,
-            Loss::Asl(config) => !config.row_mean,
-            Loss::Hill(config) => !config.row_mean,
-            Loss::Wdl(_) => false,
+        match self.0 {
+            AnyLoss::Bce(config) => !config.row_mean,
+            AnyLoss::Focal(config) => !config.row_mean,
+            AnyLoss::Asl(config) => !config.row_mean,
+            AnyLoss::Hill(config) => !config.row_mean,
+            AnyLoss::Wdl(_) => false,
+            _ => true,
         }
     }
 
     fn uses_threshold(&self) -> bool {
-        matches!(self, Loss::Zlpr(_)) && self.targets() != Targets::Logits
+        self.0.takes().threshold
     }
 }
 
@@ -529,12 +504,13 @@ fn gradients_are_finite_differences() {
         Reduction::Mean,
         Reduction::MeanOver(7.0),
     ];
-    let cases = LOSSES.len() * 4 * 4 * 16;
+    let losses = losses();
+    let cases = losses.len() * 4 * 4 * 16;
     println!("seeds 0..{cases}");
     for seed in 0..cases {
         let rng = &mut Rng(seed as u64);
         let (reduction, share) = (reductions[seed / 16 % 4], SHARES[seed / 64 % 4]);
-        let loss = LOSSES[seed / 256].by(reduction);
+        let loss = losses[seed / 256].by(reduction);
         let mut problem = Problem::full(rng, 3, 4, loss, share);
         let without = |bit: usize| seed >> bit & 1 == 0;
         problem.class_mask.take_if(|_| without(0));
@@ -571,7 +547,7 @@ fn gradients_are_finite_differences() {
 
 #[test]
 fn reductions_are_sums_of_the_rows() {
-    for loss in LOSSES {
+    for loss in losses() {
         let problem = Problem::full(&mut Rng(31), 5, 6, loss, Share::Nothing);
         let each = problem.run(loss.by(Reduction::None));
         let bare = Problem {
@@ -610,7 +586,7 @@ fn masked_labels_are_absent() {
         true => vec![],
         false => [0, 1, 3, 4, 5, 7].map(|i| of[i]).to_vec(),
     };
-    for loss in LOSSES {
+    for loss in losses() {
         for poison in [f64::NAN, INF, -INF, 1e300] {
             let mut problem = Problem::random(&mut Rng(5), 2, 4, loss);
             let absent = Problem::new(2, &keep(&problem.logits), &keep(&problem.targets)).run(loss);
@@ -643,7 +619,7 @@ fn masked_labels_are_absent() {
 /// divides by their number, which weights leave alone.)
 #[test]
 fn class_weights_count_labels() {
-    for loss in LOSSES.iter().filter(|loss| loss.is_sum()) {
+    for loss in losses().iter().filter(|loss| loss.is_sum()) {
         let what = format!("{loss:?}");
         let one = Problem::random(&mut Rng(17), 1, 5, *loss);
         let mut twice = one.clone();
@@ -675,7 +651,7 @@ fn smoothing_moves_the_targets() {
     let asl = |eps| Loss::asl([1.0, 4.0, 0.05], eps, false);
     let hill = |eps| Loss::hill([1.5, 1.0, 2.0], eps, false);
     for (smooth, plain) in [
-        (LOSSES[2], SOFT),
+        (SMOOTHED, SOFT),
         (bce(0.25), bce(0.0)),
         (focal(0.25), focal(0.0)),
         (asl(0.25), asl(0.0)),
@@ -693,7 +669,7 @@ fn smoothing_moves_the_targets() {
 
 #[test]
 fn nothing_to_sum_is_zero() {
-    for loss in LOSSES {
+    for loss in losses() {
         let none = loss.by(Reduction::None);
         for by in [Reduction::Sum, Reduction::Mean, Reduction::MeanOver(0.0)] {
             let no_rows = Problem {
@@ -734,7 +710,7 @@ fn nan_stays_in_its_row() {
     ];
     // row 1 alone looks at label 1, and not at label 3
     let mask: Vec<bool> = (0..12).map(|i| ![1, 7, 9].contains(&i)).collect();
-    for loss in LOSSES {
+    for loss in losses() {
         let mut clean = Problem::full(&mut Rng(13), 3, 4, loss, Share::Row);
         (clean.class_mask, clean.mask) = (None, Some(mask.clone()));
         let want = clean.run(loss.by(Reduction::None));
@@ -828,7 +804,7 @@ fn infinite_and_weightless_is_absent() {
 #[test]
 fn both_precisions_agree() {
     let large = [65504.0, -65504.0, 1e4, -1e4, 90.0, -90.0, 0.0, -0.0, 1e-40];
-    for loss in LOSSES {
+    for loss in losses() {
         for shift in 0..large.len() {
             let mut other = large;
             other.rotate_left(shift);
@@ -868,7 +844,7 @@ fn both_precisions_agree() {
 
 #[test]
 fn order_of_labels_and_rows_is_irrelevant() {
-    for loss in LOSSES.map(|loss| loss.by(Reduction::None)) {
+    for loss in losses().iter().map(|loss| loss.by(Reduction::None)) {
         let rng = &mut Rng(41);
         let problem = Problem::full(rng, 4, 7, loss, Share::Label);
         let (rows, cols) = (rng.permutation(4), rng.permutation(7));

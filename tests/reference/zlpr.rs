@@ -69,7 +69,7 @@ fn golden_zlpr_edges() {
 /// TLPR is the loss of `s - s0`, and its gradient to `s0` is minus that to all that shares it.
 #[test]
 fn thresholds_shift_the_logits() {
-    for loss in LOSSES.into_iter().filter(Loss::uses_threshold) {
+    for loss in losses().into_iter().filter(Loss::uses_threshold) {
         for share in [Share::Everything, Share::Row, Share::Label] {
             let problem = Problem::full(&mut Rng(23), 3, 4, loss, share);
             let mut shifted = problem.clone();

@@ -148,12 +148,9 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
             .collect();
         for worker in workers {
             worker.join().map_err(|_| {
-                Error::new(
-                    ErrorKind::Device,
-                    "check",
-                    "every case to be run",
-                    "a panic",
-                )
+                let (done, all) = (bar.position(), work.len());
+                let reason = format!("stopped by a panic after {done} of {all} cases");
+                Error::because(ErrorKind::Device, "check", reason)
             })??;
         }
         Ok(())

@@ -26,7 +26,10 @@ pub fn print(text: &str) -> Result<(), Error> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{text}")
         .and_then(|()| stdout.flush())
-        .map_err(|error| Error::new(ErrorKind::Device, "stdout", "room for the result", error))
+        .map_err(|error| {
+            let reason = format!("could not write the result: {error}");
+            Error::because(ErrorKind::Device, "stdout", reason)
+        })
 }
 
 /// Writes one line to stderr, whatever the message holds: names of tensors and files may hold anything.

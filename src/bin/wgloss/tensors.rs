@@ -383,7 +383,8 @@ pub fn output(path: &Path) -> Result<PathBuf, Error> {
 /// Writes the tensors: to a file beside, which then takes the path.
 pub fn write(path: &Path, tensors: &[Output]) -> Result<(), Error> {
     let failed = |error: &dyn std::fmt::Display| {
-        Error::new(ErrorKind::Device, path.display(), "a file to write", error)
+        let reason = format!("could not write the file: {error}");
+        Error::because(ErrorKind::Device, path.display(), reason)
     };
     let bytes = safetensors::serialize(tensors.iter().map(|t| (&t.name, t)), None)
         .map_err(|error| failed(&error))?;

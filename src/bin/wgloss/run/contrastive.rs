@@ -5,9 +5,9 @@ use crate::options::ContrastiveOptions;
 use crate::report::{Report, json_number};
 use crate::tensors::{Output, Reals, TensorFile};
 use serde_json::{Value, json};
-use wgloss::host::{Embeddings, KeyEmbeddings, Labels, Wanted};
+use wgloss::host::{Embeddings, KeyEmbeddings, LabelSets, Wanted};
 use wgloss::losses::contrastive::Weighting;
-use wgloss::{ContrastiveReduction, Error};
+use wgloss::{ContrastiveReduction, Error, Targets};
 
 /// For the help.
 pub const TENSORS: &str = "\
@@ -33,11 +33,10 @@ In the line of JSON rows, keys, dims and labels stand in place of rows, cols and
 const MOST_LABELS: u32 = 1 << 24;
 
 /// Label sets, as the file has them.
-enum Sets {
-    None,
-    Flags(Vec<u8>, usize),
-    Bits(Vec<u32>, usize),
-    Sparse(Vec<u32>, Vec<u32>),
+struct Sets {
+    labels: Targets<Vec<u8>, Vec<u32>>,
+    /// Columns of flags, or of words.
+    width: usize,
 }
 
 impl Sets {
@@ -47,7 +46,7 @@ impl Sets {
         key: &'static str,
         rows: usize,
         needed: bool,
-    ) -> Result<Self, Error> {
+    ) -> Result<Option<Self>, Error> {
         let [dense, bits, offsets, indices] =
             ["labels", "label_bits", "label_offsets", "label_indices"].map(|n| format!("{key}{n}"));
         let forms = [&dense, &bits, &offsets];
@@ -57,7 +56,7 @@ impl Sets {
                 let expected = format!("one of {dense}, {bits}, {offsets} with {indices}");
                 return Err(Error::shape(dense, expected, "none of them"));
             }
-            [] => return Ok(Sets::None),
+            [] => return Ok(None),
             [form] => form,
             [first, second, ..] => {
                 let reason = format!("a second form of label sets beside {first}");
@@ -73,14 +72,18 @@ impl Sets {
                 }
             };
             // The largest says how many labels there are, where nothing else does.
-            return match lists.iter().position(|label| *label >= MOST_LABELS) {
-                None => Ok(Sets::Sparse(file.indices(form)?, lists)),
-                Some(at) => Err(Error::value(
+            if let Some(at) = lists.iter().position(|label| *label >= MOST_LABELS) {
+                return Err(Error::value(
                     indices,
                     format!("labels below {MOST_LABELS}"),
                     format!("{} at [{at}]", lists[at]),
-                )),
+                ));
+            }
+            let labels = Targets::Sparse {
+                offsets: file.indices(form)?,
+                indices: lists,
             };
+            return Ok(Some(Sets { labels, width: 0 }));
         }
         let width = match *file.shape(form)? {
             [n, width] if n == rows => width,
@@ -90,42 +93,39 @@ impl Sets {
                 return Err(Error::shape(form, expected, format!("{shape:?}")));
             }
         };
-        Ok(match *form == dense {
-            true => Sets::Flags(file.flags(form)?, width),
-            false => Sets::Bits(file.words(form)?, width),
-        })
+        let labels = match *form == dense {
+            true => Targets::Dense(file.flags(form)?),
+            false => Targets::Bits(file.words(form)?),
+        };
+        Ok(Some(Sets { labels, width }))
     }
+}
 
-    /// The same, borrowed; of no labels, nothing.
-    fn view(&self, labels: usize) -> Labels<'_> {
-        match self {
-            Sets::None => Labels::Flags(&[]),
-            Sets::Flags(..) | Sets::Bits(..) if labels == 0 => Labels::Flags(&[]),
-            Sets::Flags(flags, _) => Labels::Flags(flags),
-            Sets::Bits(words, _) => Labels::Bits(words),
-            Sets::Sparse(offsets, indices) => Labels::Sparse { offsets, indices },
+/// Sets, borrowed; of no labels, nothing.
+fn view(sets: Option<&Sets>, labels: usize) -> LabelSets<'_> {
+    match sets {
+        Some(sets) if labels > 0 || matches!(sets.labels, Targets::Sparse { .. }) => {
+            sets.labels.as_ref().map(Vec::as_slice, Vec::as_slice)
         }
+        _ => LabelSets::Dense(&[]),
     }
 }
 
 /// How many labels there are: what a tensor of flags says, else what there are bits for, else what indices need.
 fn count_labels(sets: &Sets, keys: Option<&Sets>) -> Result<usize, Error> {
-    let both = [Some(sets), keys];
-    let all = || both.iter().flatten();
-    let flags = |sets: &&&Sets| match sets {
-        Sets::Flags(_, width) => Some(*width),
-        _ => None,
-    };
-    let words = |sets: &&&Sets| match sets {
-        Sets::Bits(_, words) => Some(*words),
-        _ => None,
-    };
-    let dense: Vec<usize> = all().filter_map(|sets| flags(&sets)).collect();
-    let packed: Vec<usize> = all().filter_map(|sets| words(&sets)).collect();
-    let most = |sets: &&&Sets| match sets {
-        Sets::Sparse(_, indices) => indices.iter().max().map_or(0, |label| *label as usize + 1),
-        _ => 0,
-    };
+    let (mut dense, mut packed, mut most) = (Vec::new(), Vec::new(), 0);
+    for sets in [Some(sets), keys].into_iter().flatten() {
+        match &sets.labels {
+            Targets::Dense(_) => dense.push(sets.width),
+            Targets::Bits(_) => packed.push(sets.width),
+            Targets::Sparse { indices, .. } => {
+                most = indices
+                    .iter()
+                    .fold(most, |most, label| most.max(*label as usize + 1));
+            }
+            _ => {}
+        }
+    }
     let count = match (&dense[..], &packed[..]) {
         ([first, second], _) if first != second => {
             let expected = format!("{first} labels, as many as labels has");
@@ -136,7 +136,7 @@ fn count_labels(sets: &Sets, keys: Option<&Sets>) -> Result<usize, Error> {
             return Err(Error::shape("key_label_bits", expected, second));
         }
         ([labels, ..], [words, ..]) if labels.div_ceil(32) != *words => {
-            let named = if matches!(sets, Sets::Bits(..)) {
+            let named = if matches!(sets.labels, Targets::Bits(_)) {
                 "label_bits"
             } else {
                 "key_label_bits"
@@ -146,7 +146,7 @@ fn count_labels(sets: &Sets, keys: Option<&Sets>) -> Result<usize, Error> {
         }
         ([labels, ..], _) => *labels,
         ([], [words, ..]) => 32 * words,
-        ([], []) => all().map(|sets| most(&sets)).max().unwrap_or(0),
+        ([], []) => most,
     };
     Ok(count)
 }
@@ -176,7 +176,7 @@ pub fn run(
     let (rows, dims) = matrix(file, "embeddings", "[N, D]")?;
     let sets = Sets::read(file, "", rows, !paired)?;
     let embeddings = file.reals("embeddings")?;
-    let keys: Option<(usize, Reals, Sets)> = match file.has("keys") {
+    let keys: Option<(usize, Reals, Option<Sets>)> = match file.has("keys") {
         false => None,
         true => {
             let (m, found) = matrix(file, "keys", "[M, D]")?;
@@ -189,9 +189,10 @@ pub fn run(
         }
     };
     let labels = match (&sets, &keys) {
+        (Some(sets), None) => count_labels(sets, None)?,
+        (Some(sets), Some((_, _, Some(keys)))) => count_labels(sets, Some(keys))?,
         // Pairs need no labels; those of one side alone say nothing.
-        (Sets::None, _) | (_, Some((_, _, Sets::None))) => 0,
-        _ => count_labels(&sets, keys.as_ref().map(|(_, _, sets)| sets))?,
+        _ => 0,
     };
     let self_index = match file.has("self_index") {
         false => None,
@@ -206,11 +207,17 @@ pub fn run(
         keys: keys.as_ref().map(|(m, reals, sets)| KeyEmbeddings {
             rows: *m,
             embeddings: reals.values(),
-            labels: sets.view(labels),
+            labels: view(sets.as_ref(), labels),
         }),
         self_index: self_index.as_deref(),
         grad_loss: grad_loss.as_deref(),
-        ..Embeddings::new(rows, dims, labels, embeddings.values(), sets.view(labels))
+        ..Embeddings::new(
+            rows,
+            dims,
+            labels,
+            embeddings.values(),
+            view(sets.as_ref(), labels),
+        )
     };
     let (engine, result) =
         engine.compute(|engine| engine.contrastive(&config, &problem, wanted))?;

@@ -5,8 +5,8 @@ use crate::options::HcalOptions;
 use crate::report::{Report, json_number};
 use crate::tensors::{Numbers, Output, Reals, TensorFile};
 use serde_json::json;
-use wgloss::host::{BalanceValues, HcalBatch, HcalNoise, Values, Wanted};
-use wgloss::{Error, Levels};
+use wgloss::host::{HcalBatch, Values, Wanted};
+use wgloss::{Error, Levels, Noise};
 
 /// For the help.
 pub const TENSORS: &str = "\
@@ -107,11 +107,11 @@ pub fn run(
         prototypes: &prototypes,
         labels: &labels,
         noise: match seed {
-            Some(seed) => HcalNoise::Seeded(seed),
-            None if given => HcalNoise::Given(&noise),
-            None => HcalNoise::None,
+            Some(seed) => Some(Noise::Seeded(seed)),
+            None if given => Some(Noise::Given(&noise[..])),
+            None => None,
         },
-        balance: BalanceValues::None,
+        balance: None,
         grad_loss: grad_loss.and_then(|values| values.first().copied()),
     };
     let (engine, result) =

@@ -1,35 +1,38 @@
 //! `wgloss run` of a loss of rows: what it reads from a file, and what it writes.
 
 use crate::engine::EngineArgs;
-use crate::options::{Given, RowLoss, RowOptions};
+use crate::options::{Given, RowOptions};
 use crate::report::{Report, json_number};
 use crate::tensors::{Output, Reals, TensorFile, place};
 use serde_json::{Value, json};
-use wgloss::host::{Labels, Rows, Thresholds, Values, Wanted};
+use wgloss::host::{Dense, Rows, Values, Wanted};
 use wgloss::losses::wdl::Form;
-use wgloss::reference::check_sparse;
-use wgloss::{AnyLoss, Error, Order, Reduction, Rowwise, TargetKind, Wdl};
+use wgloss::{
+    AnyLoss, Entry, Error, Order, Reduction, Rowwise, TargetKind, Targets, Threshold, Wdl,
+};
 
 /// Most rows of logits without labels: their count is not bounded by the file's size, and each gets a loss.
 const MOST_EMPTY_ROWS: usize = 1 << 24;
 
-/// The targets, as the file has them.
-enum Targets {
+/// Dense targets, as the file has them.
+enum Labels {
     Flags(Vec<u8>),
     Reals(Reals),
-    Bits(Vec<u32>),
-    Sparse(Vec<u32>, Vec<u32>),
 }
 
-/// What a threshold is shared by.
-enum Shared {
-    Batch,
-    Row,
-    Label,
+impl Labels {
+    /// The same, borrowed.
+    fn view(&self) -> Dense<'_> {
+        match self {
+            Labels::Flags(flags) => Dense::Flags(flags),
+            Labels::Reals(reals) => Dense::Values(reals.values()),
+        }
+    }
 }
 
-struct Threshold {
-    shared: Shared,
+/// A threshold, as the file has it.
+struct Shared {
+    form: Threshold<()>,
     shape: Vec<usize>,
     values: Vec<f32>,
 }
@@ -58,9 +61,9 @@ Tensors that are written with -o, F32:
   grad_logits     [B, L]";
 
 /// The tensors that a loss reads and writes, for its help.
-pub fn tensors(loss: &RowLoss) -> String {
-    let kind = loss.plain.target_kind();
-    let of_wdl = loss.plain.wdl().is_some();
+pub fn tensors(loss: &Entry) -> String {
+    let kind = loss.loss().target_kind();
+    let of_wdl = matches!(loss.loss(), AnyLoss::Wdl(_));
     let mut text = String::from("Tensors that are read:\n  logits          [B, L] reals");
     text += match kind {
         TargetKind::Logits => "\n  other           [B, L] in the logits' type",
@@ -71,7 +74,7 @@ pub fn tensors(loss: &RowLoss) -> String {
     if kind != TargetKind::Logits {
         text += LABELS;
     }
-    if loss.takes_threshold() {
+    if loss.threshold {
         text += THRESHOLD;
     }
     if of_wdl {
@@ -86,7 +89,7 @@ pub fn tensors(loss: &RowLoss) -> String {
         TargetKind::Soft => "\n  grad_targets    [B, L], where the targets are reals",
         _ => "",
     };
-    if loss.takes_threshold() {
+    if loss.threshold {
         text += "\n  grad_threshold  the threshold's shape";
     }
     if of_wdl {
@@ -104,7 +107,7 @@ pub fn run(
     wanted: Wanted,
 ) -> Result<Report, Error> {
     let config = options.configure(RowTensors::given(file)?)?;
-    let tensors = RowTensors::read(file, &options.loss, &config, options.permutation())?;
+    let tensors = RowTensors::read(file, options.loss, &config, options.permutation())?;
     let rows = tensors.rows();
     let (engine, result) = engine.compute(|engine| engine.rows(&config, &rows, wanted))?;
     let (shape, loss) = match config.reduction() {
@@ -149,13 +152,13 @@ struct RowTensors {
     rows: usize,
     cols: usize,
     logits: Reals,
-    targets: Targets,
+    targets: Targets<Labels, Vec<u32>>,
     kind: TargetKind,
     class_mask: Option<Vec<u8>>,
     mask: Option<Vec<u8>>,
     sample_weight: Option<Vec<f32>>,
     class_weight: Option<Vec<f32>>,
-    threshold: Option<Threshold>,
+    threshold: Option<Shared>,
     wdl: WdlTensors,
     grad_loss: Option<Vec<f32>>,
 }
@@ -177,7 +180,7 @@ impl RowTensors {
     /// the place of one of this loss's are an error.
     fn read(
         file: &TensorFile,
-        loss: &RowLoss,
+        loss: &Entry,
         config: &AnyLoss,
         seed: Option<Order<&'static [u32], u64>>,
     ) -> Result<Self, Error> {
@@ -254,25 +257,16 @@ impl RowTensors {
 
     /// The same, borrowed.
     fn rows(&self) -> Rows<'_> {
-        let labels = match &self.targets {
-            Targets::Flags(flags) => wgloss::Targets::Dense(Dense::Flags(flags)),
-            Targets::Reals(reals) => wgloss::Targets::Dense(Dense::Values(reals.values())),
-            Targets::Bits(words) => wgloss::Targets::Bits(&words[..]),
-            Targets::Sparse(offsets, indices) => wgloss::Targets::Sparse {
-                offsets: &offsets[..],
-                indices: &indices[..],
-            },
-        };
+        let targets = self.targets.as_ref().map(Labels::view, Vec::as_slice);
         Rows {
             class_mask: self.class_mask.as_deref(),
             mask: self.mask.as_deref(),
             sample_weight: self.sample_weight.as_deref(),
             class_weight: self.class_weight.as_deref(),
-            threshold: self.threshold.as_ref().map(|t| match t.shared {
-                Shared::Batch => wgloss::Threshold::Batch(&t.values[..]),
-                Shared::Row => wgloss::Threshold::Row(&t.values[..]),
-                Shared::Label => wgloss::Threshold::Label(&t.values[..]),
-            }),
+            threshold: self
+                .threshold
+                .as_ref()
+                .map(|t| t.form.map(|()| &t.values[..])),
             permutation: match (&self.wdl.order, self.wdl.seed) {
                 (_, Some(seed)) => Some(seed),
                 (Some(order), None) if self.wdl.per_row => Some(Order::PerRow(&order[..])),
@@ -282,7 +276,7 @@ impl RowTensors {
             theta: self.wdl.theta.as_deref(),
             theta0: self.wdl.theta0,
             grad_loss: self.grad_loss.as_deref(),
-            ..Rows::new(self.rows, self.cols, self.logits.values(), labels)
+            ..Rows::new(self.rows, self.cols, self.logits.values(), targets)
         }
     }
 
@@ -290,17 +284,18 @@ impl RowTensors {
     fn form(&self) -> &'static str {
         match (&self.targets, self.kind) {
             (_, TargetKind::Logits) => "other",
-            (Targets::Flags(_) | Targets::Reals(_), _) => "dense",
+            (Targets::Dense(_), _) => "dense",
             (Targets::Bits(_), _) => "bits",
-            (Targets::Sparse(..), _) => "sparse",
+            _ => "sparse",
         }
     }
 
     /// The name of the gradient to the targets, where there is one.
     fn grad_targets(&self) -> Option<&'static str> {
         match (&self.targets, self.kind) {
-            (Targets::Reals(_), TargetKind::Soft | TargetKind::Proportions) => Some("grad_targets"),
-            (Targets::Reals(_), TargetKind::Logits) => Some("grad_other"),
+            (Targets::Dense(Labels::Flags(_)), _) | (_, TargetKind::Hard) => None,
+            (Targets::Dense(_), TargetKind::Logits) => Some("grad_other"),
+            (Targets::Dense(_), _) => Some("grad_targets"),
             _ => None,
         }
     }
@@ -317,7 +312,7 @@ impl RowTensors {
 }
 
 /// The tensor that says which form the targets have. There is exactly one form, and the loss takes it.
-fn target_form(file: &TensorFile, loss: &RowLoss, kind: TargetKind) -> Result<&'static str, Error> {
+fn target_form(file: &TensorFile, loss: &Entry, kind: TargetKind) -> Result<&'static str, Error> {
     let mut forms = Vec::new();
     for form in ["targets", "target_bits", "target_offsets"] {
         let sparse = form == "target_offsets" && file.has("target_indices");
@@ -358,15 +353,15 @@ fn target_form(file: &TensorFile, loss: &RowLoss, kind: TargetKind) -> Result<&'
 fn read_targets(
     file: &TensorFile,
     form: &str,
-    loss: &RowLoss,
+    loss: &Entry,
     kind: TargetKind,
     rows: usize,
     cols: usize,
-) -> Result<Targets, Error> {
-    match form {
+) -> Result<Targets<Labels, Vec<u32>>, Error> {
+    Ok(match form {
         "target_bits" => {
             file.expect(form, &[rows, cols.div_ceil(32)])?;
-            Ok(Targets::Bits(file.words(form)?))
+            Targets::Bits(file.words(form)?)
         }
         "target_offsets" => {
             file.expect(form, &[rows + 1])?;
@@ -378,39 +373,46 @@ fn read_targets(
                     return Err(Error::shape("target_indices", "one dimension", found));
                 }
             };
-            Ok(Targets::Sparse(offsets, indices))
+            Targets::Sparse { offsets, indices }
         }
         _ => {
             file.expect(form, &[rows, cols])?;
-            if kind == TargetKind::Logits {
-                return Ok(Targets::Reals(file.reals(form)?));
-            }
-            if file.has_flags(form)? {
-                let flags = file.flags(form)?;
-                // There is a gradient to proportions, and what is 0 or 1 may be one.
-                return Ok(match kind {
-                    TargetKind::Proportions => {
-                        Targets::Reals(Reals::F32(flags.into_iter().map(f32::from).collect()))
-                    }
-                    _ => Targets::Flags(flags),
-                });
-            }
-            let reals = file.reals(form)?;
-            if !loss.hard() {
-                return Ok(Targets::Reals(reals));
-            }
-            let flags = hard(form, reals.values(), loss, cols)?;
-            // Smoothed hard labels: the kernel's labels are soft, the user's are not.
-            Ok(match kind {
-                TargetKind::Soft => Targets::Flags(flags),
-                _ => Targets::Reals(reals),
-            })
+            Targets::Dense(read_dense(file, form, loss, kind, cols)?)
         }
+    })
+}
+
+fn read_dense(
+    file: &TensorFile,
+    form: &str,
+    loss: &Entry,
+    kind: TargetKind,
+    cols: usize,
+) -> Result<Labels, Error> {
+    if kind != TargetKind::Logits && file.has_flags(form)? {
+        let flags = file.flags(form)?;
+        // There is a gradient to proportions, and what is 0 or 1 may be one.
+        return Ok(match kind {
+            TargetKind::Proportions => {
+                Labels::Reals(Reals::F32(flags.into_iter().map(f32::from).collect()))
+            }
+            _ => Labels::Flags(flags),
+        });
     }
+    let reals = file.reals(form)?;
+    if loss.loss().target_kind() != TargetKind::Hard {
+        return Ok(Labels::Reals(reals));
+    }
+    let flags = hard(form, reals.values(), loss, cols)?;
+    // Smoothed hard labels: the kernel's labels are soft, the user's are not, as the loss before its options says.
+    Ok(match kind {
+        TargetKind::Soft => Labels::Flags(flags),
+        _ => Labels::Reals(reals),
+    })
 }
 
 /// Real numbers that are 0 or 1, as flags.
-fn hard(tensor: &str, values: Values<'_>, loss: &RowLoss, cols: usize) -> Result<Vec<u8>, Error> {
+fn hard(tensor: &str, values: Values<'_>, loss: &Entry, cols: usize) -> Result<Vec<u8>, Error> {
     let flag = |(at, value): (usize, f64)| {
         if value == 0.0 || value == 1.0 {
             return Ok(u8::from(value == 1.0));
@@ -490,11 +492,11 @@ fn read_wdl(
 /// labels; two dimensions tell them apart.
 fn read_threshold(
     file: &TensorFile,
-    loss: &RowLoss,
+    loss: &Entry,
     rows: usize,
     cols: usize,
-) -> Result<Option<Threshold>, Error> {
-    if !loss.takes_threshold() {
+) -> Result<Option<Shared>, Error> {
+    if !loss.threshold {
         return match file.has("threshold") {
             false => Ok(None),
             true => {
@@ -504,10 +506,10 @@ fn read_threshold(
         };
     }
     let shape = file.shape("threshold")?;
-    let shared = match *shape {
-        [] | [1] | [1, 1] => Shared::Batch,
-        [len] | [len, 1] if len == rows => Shared::Row,
-        [len] | [1, len] if len == cols => Shared::Label,
+    let form = match *shape {
+        [] | [1] | [1, 1] => Threshold::Batch(()),
+        [len] | [len, 1] if len == rows => Threshold::Row(()),
+        [len] | [1, len] if len == cols => Threshold::Label(()),
         _ => {
             return Err(Error::shape(
                 "threshold",
@@ -524,8 +526,8 @@ fn read_threshold(
             format!("{} at {:?}", values[at], place(at, shape)),
         ));
     }
-    Ok(Some(Threshold {
-        shared,
+    Ok(Some(Shared {
+        form,
         shape: shape.to_vec(),
         values,
     }))
