@@ -144,24 +144,22 @@ impl fmt::Display for ContrastiveCase {
     }
 }
 
-/// Every weighting by its name.
-fn members() -> [(&'static str, Contrastive); 10] {
+/// The members of the family, and the first of them with its weights in every place.
+fn members() -> Vec<(&'static str, Contrastive)> {
     use {Normalizer::*, Placement::*};
-    [
-        ("simdis", Contrastive::sim_dis()),
-        ("simdis-ksum", Contrastive::sim_dis_at(Outside, KSum)),
-        (
-            "simdis-numerator",
-            Contrastive::sim_dis_at(Numerator, Count),
-        ),
-        ("simdis-both", Contrastive::sim_dis_at(Both, Count)),
-        ("any", Contrastive::sup_con_any()),
-        ("all", Contrastive::sup_con_all()),
-        ("mulsupcon", Contrastive::mul_sup_con()),
-        ("mulsupcon-sum", Contrastive::mul_sup_con_sum()),
-        ("jaccard", Contrastive::jaccard()),
-        ("paired", Contrastive::info_nce()),
-    ]
+    let mut all = Vec::new();
+    for (name, _, loss) in Contrastive::CATALOG {
+        all.push((*name, *loss));
+        if loss.weighting == Contrastive::sim_dis().weighting {
+            let at = Contrastive::sim_dis_at;
+            all.extend([
+                ("simdis-ksum", at(Outside, KSum)),
+                ("simdis-numerator", at(Numerator, Count)),
+                ("simdis-both", at(Both, Count)),
+            ]);
+        }
+    }
+    all
 }
 
 /// Anchors, keys, dimensions, labels: below, at and beyond the blocks and words of every variant.
@@ -339,7 +337,7 @@ impl Case for ContrastiveCase {
     }
 
     fn numbers(&self) -> Result<Numbers, Error> {
-        let mut rng = Rng::new(self.seed);
+        let mut rng = Rng(self.seed);
         let counts = [self.rows, self.keys().unwrap_or(0)];
         let pool: Vec<usize> = (0..self.labels.min(12))
             .map(|i| i * self.labels / self.labels.min(12))
@@ -396,7 +394,7 @@ impl Case for ContrastiveCase {
             };
             (0..self.rows).map(own).collect()
         });
-        let upstream = rng.uniforms(self.loss_len(), -2.0, 2.0).into_iter();
+        let upstream = rng.many(self.loss_len(), -2.0, 2.0).into_iter();
         let grad_loss = upstream.map(|v| rounded(DType::F32, v)).collect();
         let [embeddings, keys] = x;
         let [labels, key_labels] = sets.map(|sets| from_flags(&sets));
@@ -508,7 +506,7 @@ impl ContrastiveWorkload {
         self.loss.check()?;
         check_shape(self.rows, self.dims)?;
         check_shape(self.rows, self.labels)?;
-        let mut rng = Rng::new(1);
+        let mut rng = Rng(1);
         let value = |_| rounded(self.dtype, rng.normal());
         let values = (0..self.rows * self.dims).map(value).collect();
         let mut sets = vec![false; self.rows * self.labels];

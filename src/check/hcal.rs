@@ -284,7 +284,7 @@ impl Case for HcalCase {
     }
 
     fn numbers(&self) -> Result<Numbers, Error> {
-        let mut rng = Rng::new(self.seed);
+        let mut rng = Rng(self.seed);
         let levels = self.levels(&mut rng)?;
         let (samples, dim, m) = (self.samples, self.dim, self.classes.len());
         let mut labels = vec![Levels::NONE; m * samples];
@@ -319,7 +319,7 @@ impl Case for HcalCase {
             .collect();
         let noise: Vec<Vec<f64>> = sizes().map(|n| random(DType::F32, n, 0.03)).collect();
         let mut single = |count: usize, low: f64, high: f64| -> Vec<f64> {
-            let all = rng.uniforms(count, low, high).into_iter();
+            let all = rng.many(count, low, high).into_iter();
             all.map(|value| rounded(DType::F32, value)).collect()
         };
         let state = single(2 * m, 0.2, 1.5);
@@ -349,7 +349,7 @@ impl Case for HcalCase {
     }
 
     fn outputs(&self, n: &Numbers) -> Result<Vec<Output>, Error> {
-        let levels = self.levels(&mut Rng::new(self.seed))?;
+        let levels = self.levels(&mut Rng(self.seed))?;
         let truth = self.reference::<f64>(&levels, n)?;
         let naive = self.reference::<f32>(&levels, n)?;
         let (samples, dim, m) = (self.samples, self.dim, self.classes.len());
@@ -408,7 +408,7 @@ impl Case for HcalCase {
         _numbers: &Numbers,
         tensors: &Tensors,
     ) -> Result<Vec<Prepared>, Error> {
-        let levels = self.levels(&mut Rng::new(self.seed))?;
+        let levels = self.levels(&mut Rng(self.seed))?;
         let noise = match self.noise {
             None => None,
             Some(Noise::Given(())) => Some(Noise::Given(())),
@@ -420,7 +420,7 @@ impl Case for HcalCase {
     }
 
     fn judge(&self, n: &Numbers, found: &Numbers) -> Result<(), String> {
-        let levels = self.levels(&mut Rng::new(self.seed));
+        let levels = self.levels(&mut Rng(self.seed));
         let levels = levels.map_err(|error| error.to_string())?;
         if let (Some(predictions), Some(violations)) =
             (found.find("predictions"), found.find("violations"))
@@ -549,12 +549,12 @@ impl HcalWorkload {
         let classes = [self.cols, self.cols.div_ceil(8), self.cols.div_ceil(64)];
         let parents = [0, 1].map(|k| (0..classes[k] as u32).map(|c| c / 8).collect::<Vec<u32>>());
         let levels = Levels::new(&classes, &[&parents[0], &parents[1]])?;
-        let mut rng = Rng::new(1);
+        let mut rng = Rng(1);
         let one = |_| rng.below(self.cols) as u32;
         let fine: Vec<u32> = (0..self.rows).map(one).collect();
         let up = |shift: u32| fine.iter().map(move |c| c >> shift);
         let labels = up(0).chain(up(3)).chain(up(6)).collect();
-        let mut rng = Rng::new(2);
+        let mut rng = Rng(2);
         let mut matrix = |n: usize| -> Vec<f64> {
             let one = |_| rounded(self.dtype, rng.normal());
             (0..n * self.dim).map(one).collect()

@@ -255,7 +255,7 @@ impl Case for McmCase {
     }
 
     fn numbers(&self) -> Result<Numbers, Error> {
-        let mut rng = Rng::new(self.seed);
+        let mut rng = Rng(self.seed);
         let hierarchy = self.hierarchy(&mut rng)?;
         let (rows, cols) = (self.rows, self.cols);
         let scale = self.data.scale(self.dtype);
@@ -278,7 +278,7 @@ impl Case for McmCase {
             }
         }
         let upstream = self.upstream.then(|| {
-            let all = rng.uniforms(loss_len(&self.config, rows), -2.0, 2.0);
+            let all = rng.many(loss_len(&self.config, rows), -2.0, 2.0);
             all.into_iter().map(|v| rounded(DType::F32, v)).collect()
         });
         let words = hierarchy.words();
@@ -292,7 +292,7 @@ impl Case for McmCase {
     }
 
     fn outputs(&self, n: &Numbers) -> Result<Vec<Output>, Error> {
-        let hierarchy = self.hierarchy(&mut Rng::new(self.seed))?;
+        let hierarchy = self.hierarchy(&mut Rng(self.seed))?;
         let truth = self.reference::<f64>(&hierarchy, n)?;
         let naive = self.reference::<f32>(&hierarchy, n)?;
         let mode = self.mode;
@@ -323,7 +323,7 @@ impl Case for McmCase {
         _numbers: &Numbers,
         tensors: &Tensors,
     ) -> Result<Vec<Prepared>, Error> {
-        let hierarchy = self.hierarchy(&mut Rng::new(self.seed))?;
+        let hierarchy = self.hierarchy(&mut Rng(self.seed))?;
         let targets = self.mode != McmMode::Probabilities;
         let call = prepare(&self.config, &hierarchy, targets, cx, tensors)?;
         Ok(vec![call])
@@ -359,7 +359,7 @@ impl McmWorkload {
     fn data(&self) -> Result<(Hierarchy, Vec<f64>, Vec<bool>), Error> {
         self.config.check()?;
         check_shape(self.rows, self.cols)?;
-        let mut rng = Rng::new(1);
+        let mut rng = Rng(1);
         let hierarchy = self.hierarchy(&mut rng)?;
         let logit = |_| rounded(self.dtype, 3.0 * rng.normal());
         let logits = (0..self.rows * self.cols).map(logit).collect();

@@ -1,15 +1,11 @@
 //! Seeded numbers.
 
 /// A counter-based generator (splitmix64): equal seeds give equal data everywhere.
+/// It begins with the seed and counts on.
 #[derive(Clone, Debug)]
-pub struct Rng(u64);
+pub struct Rng(pub u64);
 
 impl Rng {
-    /// The stream of a seed.
-    pub fn new(seed: u64) -> Self {
-        Rng(seed)
-    }
-
     /// Any word.
     pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -19,13 +15,18 @@ impl Rng {
         z ^ (z >> 31)
     }
 
+    /// Uniform in `[0, 1)`.
+    pub fn unit(&mut self) -> f64 {
+        (self.word() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     /// Uniform in `[low, high)`.
     pub fn uniform(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * (self.word() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// So many of them.
-    pub fn uniforms(&mut self, count: usize, low: f64, high: f64) -> Vec<f64> {
+    pub fn many(&mut self, count: usize, low: f64, high: f64) -> Vec<f64> {
         (0..count).map(|_| self.uniform(low, high)).collect()
     }
 
@@ -42,6 +43,11 @@ impl Rng {
     /// True with probability `p`.
     pub fn chance(&mut self, p: f64) -> bool {
         self.uniform(0.0, 1.0) < p
+    }
+
+    /// True half of the time.
+    pub fn flip(&mut self) -> bool {
+        self.word() >> 63 == 1
     }
 
     /// The numbers below `count` in any order.

@@ -2,6 +2,7 @@
 
 use super::golden;
 use serde_json::Value;
+use wgloss::check::Rng;
 use wgloss::losses::hcal::Aggregation;
 use wgloss::reference::{
     BalanceInputs, HcalInputs, HcalOutputs, McmInputs, balance, hcal, mcm, perturbation,
@@ -28,31 +29,6 @@ fn floats(value: &Value) -> Vec<f64> {
     match value {
         Value::Array(values) => values.iter().flat_map(floats).collect(),
         value => vec![value.as_f64().unwrap()],
-    }
-}
-
-/// Numbers in [-1, 1) from a seed.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        self.0 >> 33
-    }
-
-    fn unit(&mut self) -> f64 {
-        self.next() as f64 / f64::from(1 << 30) - 1.0
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        self.next() as usize % n
-    }
-
-    fn many(&mut self, n: usize) -> Vec<f64> {
-        (0..n).map(|_| self.unit()).collect()
     }
 }
 
@@ -268,8 +244,8 @@ fn mcloss_is_the_formula_of_the_paper() -> Result<(), Error> {
     let edges = [[1, 0], [2, 0], [3, 1], [3, 2], [4, 2], [5, 4]];
     let h = Hierarchy::from_edges(7, &edges)?;
     for _ in 0..50 {
-        let s: Vec<f64> = rng.many(7).iter().map(|s| 4.0 * s).collect();
-        let y: Vec<bool> = rng.many(7).iter().map(|y| *y > 0.2).collect();
+        let s: Vec<f64> = rng.many(7, -1.0, 1.0).iter().map(|s| 4.0 * s).collect();
+        let y: Vec<bool> = rng.many(7, -1.0, 1.0).iter().map(|y| *y > 0.2).collect();
         let sigma = |s: f64| 1.0 / (1.0 + (-s).exp());
         let mut loss = 0.0;
         let out = mcm_of(&Mcm::default(), &h, 1, &s, &y);
@@ -299,8 +275,8 @@ fn mcloss_gradient_is_the_derivative() -> Result<(), Error> {
                 row_mean,
                 reduction,
             };
-            let s: Vec<f64> = rng.many(21).iter().map(|s| 3.0 * s).collect();
-            let y: Vec<bool> = rng.many(21).iter().map(|y| *y > 0.0).collect();
+            let s: Vec<f64> = rng.many(21, -1.0, 1.0).iter().map(|s| 3.0 * s).collect();
+            let y: Vec<bool> = rng.many(21, -1.0, 1.0).iter().map(|y| *y > 0.0).collect();
             let out = mcm_of(&config, &h, 3, &s, &y);
             for i in 0..s.len() {
                 let at = |d: f64| {
@@ -422,11 +398,19 @@ impl Problem {
             config,
             samples,
             dim,
-            features: rng.many(samples * dim),
-            prototypes: classes.iter().map(|c| rng.many(c * dim)).collect(),
+            features: rng.many(samples * dim, -1.0, 1.0),
+            prototypes: classes
+                .iter()
+                .map(|c| rng.many(c * dim, -1.0, 1.0))
+                .collect(),
             labels,
-            noise: Some(classes.iter().map(|c| rng.many(c * dim)).collect()),
-            log_variances: rng.many(3),
+            noise: Some(
+                classes
+                    .iter()
+                    .map(|c| rng.many(c * dim, -1.0, 1.0))
+                    .collect(),
+            ),
+            log_variances: rng.many(3, -1.0, 1.0),
             grad_loss: 1.0,
             levels,
         }

@@ -6,7 +6,7 @@ use super::*;
 fn target_forms_round_trip() {
     for seed in 0..100 {
         let rng = &mut Rng(seed);
-        let (rows, cols) = ((rng.next() % 5) as usize, (rng.next() % 70) as usize);
+        let (rows, cols) = ((rng.word() % 5) as usize, (rng.word() % 70) as usize);
         let dense: Vec<bool> = (0..rows * cols).map(|_| rng.unit() < 0.2).collect();
         let words = cols.div_ceil(32);
         let mut bits = vec![0u32; rows * words];

@@ -10,6 +10,7 @@ mod wdl;
 mod zlpr;
 
 use serde_json::Value;
+use wgloss::check::Rng;
 use wgloss::losses::wdl::{self as difference, PairWeights, Phi, Prediction};
 use wgloss::losses::zlpr::Form;
 use wgloss::reference::{Real, RowInputs, RowOutputs, dense_from_bits, dense_from_sparse};
@@ -343,38 +344,6 @@ impl Problem {
         (0..count)
             .map(|i| (at(i, h) - at(i, -h)) / (2.0 * h))
             .collect()
-    }
-}
-
-/// Splitmix64.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn many(&mut self, count: usize, low: f64, high: f64) -> Vec<f64> {
-        (0..count)
-            .map(|_| low + (high - low) * self.unit())
-            .collect()
-    }
-
-    fn flip(&mut self) -> bool {
-        self.next() >> 63 == 1
-    }
-
-    fn permutation(&mut self, count: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..count).collect();
-        order.sort_by_cached_key(|_| self.next());
-        order
     }
 }
 

@@ -107,11 +107,11 @@ fn random_order(rng: &mut Rng, rows: usize, cols: usize) -> Owned {
     let mut one = || rng.permutation(cols).into_iter().map(|label| label as u32);
     let batch: Vec<u32> = one().collect();
     let each: Vec<u32> = (0..rows).flat_map(|_| one().collect::<Vec<_>>()).collect();
-    match rng.next() % 4 {
+    match rng.word() % 4 {
         0 => Order::Batch(batch),
         1 => Order::PerRow(each),
         _ => Order::Seeded {
-            seed: rng.next(),
+            seed: rng.word(),
             scope: [Scope::Batch, Scope::Row][usize::from(rng.flip())],
         },
     }

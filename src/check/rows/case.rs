@@ -273,7 +273,7 @@ impl Case for RowCase {
     }
 
     fn numbers(&self) -> Result<Numbers, Error> {
-        let mut rng = Rng::new(self.seed);
+        let mut rng = Rng(self.seed);
         let (rows, cols) = (self.rows, self.cols);
         let kind = self.loss.target_kind();
         let scale = self.data.scale(self.dtype);
@@ -308,7 +308,7 @@ impl Case for RowCase {
             }
         }
         let mut random = |count: usize, low: f64, high: f64| -> Vec<f64> {
-            let all = rng.uniforms(count, low, high).into_iter();
+            let all = rng.many(count, low, high).into_iter();
             all.map(|value| rounded(DType::F32, value)).collect()
         };
         let sides = matches!(self.extras, Some(Extras::Sides | Extras::All));

@@ -78,7 +78,7 @@ impl RowWorkload {
         row: usize,
         mut each: impl FnMut(usize, f64, f64) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut rng = Rng::new(self.seed.wrapping_add((row as u64) << 32));
+        let mut rng = Rng(self.seed.wrapping_add((row as u64) << 32));
         let kind = self.loss.target_kind();
         let target_type = form_type(self.form);
         let real = self.form == Targets::Dense(target_type);
@@ -110,9 +110,9 @@ impl RowWorkload {
     }
 
     fn thresholds(&self) -> Vec<f64> {
-        let mut rng = Rng::new(self.seed.wrapping_add(u64::MAX >> 1));
+        let mut rng = Rng(self.seed.wrapping_add(u64::MAX >> 1));
         let count = self.threshold.map_or(0, |t| t.len_of(self.rows, self.cols));
-        let all = rng.uniforms(count, -1.0, 1.0).into_iter();
+        let all = rng.many(count, -1.0, 1.0).into_iter();
         all.map(|value| rounded(DType::F32, value)).collect()
     }
 
