@@ -6,14 +6,15 @@
 use criterion::{Criterion, Throughput};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use wgloss::check::bench::{RowBench, Timer, Work};
-use wgloss::check::hierarchy_bench::{HcalBench, McmBench};
-use wgloss::check::{ContrastiveBench, Form, Mode, ThresholdCase};
+use wgloss::check::{
+    self, ContrastiveWorkload, HcalWorkload, McmWorkload, Mode, RowWorkload, SPARSE, Timer, Work,
+    Workload,
+};
 use wgloss::host::Gpu;
 use wgloss::losses::wdl::Phi;
 use wgloss::{
-    AnyLoss, Asl, Bce, Contrastive, DType, Dice, Error, ErrorKind, Focal, Half, Hcal, Hill, Mcm,
-    Reduce, Wdl, Zlpr, wgpu,
+    AnyLoss, Contrastive, DType, Error, ErrorKind, Half, Hcal, Mcm, Reduce, Rowwise, TargetKind,
+    Targets, Threshold, Wdl, Zlpr, wgpu,
 };
 
 /// Rows and labels.
@@ -35,85 +36,113 @@ const MOST_REFERENCE: usize = 1 << 18;
 /// The smoke run's.
 const TINY: Shape = (4, 50);
 
-/// A loss: how to make its work at a shape, and its reference there, which returns the loss.
+/// A loss with its gradient, and what it is measured for.
 struct Bench {
     name: &'static str,
+    why: &'static str,
     shapes: &'static [Shape],
-    work: Box<MakeWork>,
-    reference: Box<MakeReference>,
+    at: Box<dyn Fn(Shape) -> Box<dyn Workload>>,
 }
 
-type MakeWork = dyn Fn(&Gpu, Shape) -> Result<Work, Error>;
-type MakeReference = dyn Fn(Shape) -> Result<Box<Reference>, Error>;
-type Reference = dyn Fn() -> Result<f64, Error>;
+impl Bench {
+    fn new<W: Workload + 'static>(
+        name: &'static str,
+        why: &'static str,
+        shapes: &'static [Shape],
+        at: impl Fn(Shape) -> W + 'static,
+    ) -> Self {
+        let at = Box::new(move |shape| -> Box<dyn Workload> { Box::new(at(shape)) });
+        Bench {
+            name,
+            why,
+            shapes,
+            at,
+        }
+    }
+}
 
-/// Every loss, computed with its gradient.
+/// Every loss of the catalogue, and more.
 fn table() -> Vec<Bench> {
-    use ThresholdCase::{Label, None};
-    let zlpr = AnyLoss::Zlpr;
-    let float = Form::Float(DType::F32);
+    let mut all = Vec::new();
+    for (name, loss) in check::catalog() {
+        let at = move |(rows, cols)| RowWorkload {
+            form: targets(&loss),
+            ..RowWorkload::plain(loss, rows, cols)
+        };
+        all.push(Bench::new(
+            name,
+            "plain settings, as most have them",
+            SHAPES,
+            at,
+        ));
+    }
+    let tlpr = |(rows, cols)| RowWorkload {
+        threshold: Some(Threshold::Label(())),
+        ..RowWorkload::plain(Zlpr::hard().into(), rows, cols)
+    };
     let sweep = Wdl {
         phi: Phi::Abs,
         ..Wdl::default()
     };
-    vec![
-        rows("zlpr", zlpr(Zlpr::hard()), Form::U8, None),
-        rows("tlpr", zlpr(Zlpr::hard()), Form::U8, Label),
-        rows("zlpr-soft", zlpr(Zlpr::soft()), float, None),
-        rows("lsep", zlpr(Zlpr::lsep()), Form::U8, None),
-        rows("two-way", zlpr(Zlpr::two_way(4.0, 1.0)), Form::U8, None),
-        rows("zlpr-kl", zlpr(Zlpr::kl_symmetric(1.0)), float, None),
-        rows("zlpr-kl-excess", zlpr(Zlpr::kl_excess()), float, None),
-        rows("bce", AnyLoss::Bce(Bce::default()), Form::U8, None),
-        rows("focal", AnyLoss::Focal(Focal::default()), Form::U8, None),
-        rows("asl", AnyLoss::Asl(Asl::default()), Form::U8, None),
-        rows("hill", AnyLoss::Hill(Hill::default()), Form::U8, None),
-        rows("dice", AnyLoss::Dice(Dice::default()), Form::U8, None),
-        rows("wdl", Wdl::default().into(), float, None),
-        rows("wdl-adjacent", Wdl::adjacent().into(), float, None),
-        Bench {
-            // All pairs, one by one.
-            shapes: &SHAPES[..3],
-            ..rows("wdl-sweep", sweep.into(), float, None)
-        },
-        Bench {
-            name: "mcm",
-            shapes: &[(64, 499), (64, 4130), (4, 82_192)],
-            work: Box::new(|gpu, shape| mcm(shape).on_gpu(gpu)),
-            reference: Box::new(|shape| mcm(shape).on_host()),
-        },
-        Bench {
-            name: "hcal",
-            shapes: &[(128, 216), (256, 10_000)],
-            work: Box::new(|gpu, shape| hcal(shape).on_gpu(gpu)),
-            reference: Box::new(|shape| hcal(shape).on_host()),
-        },
-        contrastive("contrastive-simdis", Contrastive::sim_dis()),
-        contrastive("contrastive-mulsupcon", Contrastive::mul_sup_con()),
-    ]
+    let sweep = move |(rows, cols)| RowWorkload {
+        form: targets(&sweep.into()),
+        ..RowWorkload::plain(sweep.into(), rows, cols)
+    };
+    all.extend([
+        Bench::new("tlpr", "goes down the columns too", SHAPES, tlpr),
+        Bench::new("wdl-sweep", "all pairs, one by one", &SHAPES[..3], sweep),
+        Bench::new(
+            "mcm",
+            "gene functions (trees and DAGs), WordNet",
+            &[(64, 499), (64, 4130), (4, 82_192)],
+            mcm,
+        ),
+        Bench::new(
+            "hcal",
+            "samples and classes of the finest of three levels",
+            &[(128, 216), (256, 10_000)],
+            hcal,
+        ),
+        Bench::new(
+            "contrastive-simdis",
+            "pairs with weights of their own",
+            EMBEDDINGS,
+            |shape| contrastive(Contrastive::sim_dis(), shape),
+        ),
+        Bench::new(
+            "contrastive-mulsupcon",
+            "a term for each label",
+            EMBEDDINGS,
+            |shape| contrastive(Contrastive::mul_sup_con(), shape),
+        ),
+    ]);
+    all
+}
+
+/// The usual form of a loss's targets: bytes, real numbers where they are no flags.
+fn targets(loss: &AnyLoss) -> check::TargetForm {
+    let soft = AnyLoss::from(Zlpr::soft());
+    match loss.target_kind() {
+        TargetKind::Logits | TargetKind::Proportions => Targets::Dense(DType::F32),
+        _ if *loss == soft => Targets::Dense(DType::F32),
+        _ => Targets::Dense(DType::U8),
+    }
 }
 
 /// A contrastive loss of f32 embeddings with 80 labels; its shapes are embeddings and dimensions.
-fn contrastive(name: &'static str, loss: Contrastive) -> Bench {
-    let at = move |(rows, dims): Shape| ContrastiveBench {
+fn contrastive(loss: Contrastive, (rows, dims): Shape) -> ContrastiveWorkload {
+    ContrastiveWorkload {
         loss,
         dtype: DType::F32,
         gradient: true,
         rows,
         dims,
         labels: 80,
-    };
-    Bench {
-        name,
-        shapes: EMBEDDINGS,
-        work: Box::new(move |gpu, shape| at(shape).on_gpu(gpu)),
-        reference: Box::new(move |shape| Ok(Box::new(at(shape).on_host()?))),
     }
 }
 
-/// The constraint module: gene functions (trees and DAGs), WordNet.
-fn mcm((rows, cols): Shape) -> McmBench {
-    McmBench {
+fn mcm((rows, cols): Shape) -> McmWorkload {
+    McmWorkload {
         config: Mcm::default(),
         dtype: DType::F32,
         gradient: true,
@@ -122,9 +151,9 @@ fn mcm((rows, cols): Shape) -> McmBench {
     }
 }
 
-/// HCAL: samples and classes of the finest of three levels, of 128 components.
-fn hcal((rows, cols): Shape) -> HcalBench {
-    HcalBench {
+/// Of 128 components.
+fn hcal((rows, cols): Shape) -> HcalWorkload {
+    HcalWorkload {
         config: Hcal::default(),
         dtype: DType::F32,
         gradient: true,
@@ -134,37 +163,19 @@ fn hcal((rows, cols): Shape) -> HcalBench {
     }
 }
 
-/// A loss of f32 logits in rows.
-fn rows(name: &'static str, loss: AnyLoss, form: Form, threshold: ThresholdCase) -> Bench {
-    let at = move |(rows, cols): Shape| RowBench {
-        form,
-        threshold,
-        ..RowBench::plain(loss, rows, cols)
-    };
-    Bench {
-        name,
-        shapes: SHAPES,
-        work: Box::new(move |gpu, shape| at(shape).on_gpu(gpu)),
-        reference: Box::new(move |shape| {
-            let data = at(shape).on_host()?;
-            Ok(Box::new(move || data.run()))
-        }),
-    }
-}
-
 /// Two ways to the same: calls that are made one after the other, each on a device set to a kernel variant.
 struct Ratio {
     name: &'static str,
-    first: Vec<(Gpu, RowBench)>,
-    second: Vec<(Gpu, RowBench)>,
+    first: Vec<(Gpu, RowWorkload)>,
+    second: Vec<(Gpu, RowWorkload)>,
 }
 
 /// Every ratio at a shape. Those of variants that the device does not have are left out.
 fn ratios(gpu: &Gpu, (rows, cols): Shape) -> Vec<Ratio> {
-    let plain = RowBench::plain(AnyLoss::Zlpr(Zlpr::hard()), rows, cols);
-    let with = |mode| RowBench { mode, ..plain };
-    let targets = |form| RowBench { form, ..plain };
-    let half = RowBench {
+    let plain = RowWorkload::plain(AnyLoss::Zlpr(Zlpr::hard()), rows, cols);
+    let with = |mode| RowWorkload { mode, ..plain };
+    let with_form = |form| RowWorkload { form, ..plain };
+    let half = RowWorkload {
         dtype: DType::F16,
         ..with(Mode::BothSame)
     };
@@ -182,12 +193,12 @@ fn ratios(gpu: &Gpu, (rows, cols): Shape) -> Vec<Ratio> {
         },
         Ratio {
             name: "zlpr, targets bits / u8",
-            first: here(targets(Form::Bits)),
+            first: here(with_form(Targets::Bits(()))),
             second: here(plain),
         },
         Ratio {
             name: "zlpr, targets sparse / u8",
-            first: here(targets(Form::Csr)),
+            first: here(with_form(SPARSE)),
             second: here(plain),
         },
         Ratio {
@@ -249,7 +260,7 @@ fn total(timer: &Timer<'_>, clock: Clock, calls: u64) -> Result<Duration, Error>
 }
 
 fn timers<'a>(
-    side: &'a [(Gpu, RowBench)],
+    side: &'a [(Gpu, RowWorkload)],
     works: &'a [Work],
     warm_up: Duration,
 ) -> Result<Vec<Timer<'a>>, Error> {
@@ -261,7 +272,7 @@ fn timers<'a>(
 /// Runs both ways in turn, so that a machine that becomes slower does so for both. Returns a line with median, p20 and
 /// p80 of the rounds' ratios.
 fn measure_ratio(ratio: &Ratio, (rows, cols): Shape, budget: Duration) -> Result<String, Error> {
-    let works = |side: &[(Gpu, RowBench)]| -> Result<Vec<Work>, Error> {
+    let works = |side: &[(Gpu, RowWorkload)]| -> Result<Vec<Work>, Error> {
         side.iter().map(|(gpu, bench)| bench.on_gpu(gpu)).collect()
     };
     let (first, second) = (works(&ratio.first)?, works(&ratio.second)?);
@@ -365,7 +376,7 @@ fn bench_device(criterion: &mut Criterion, gpu: &Gpu, bench: &Bench) -> Result<(
         if !ids.iter().any(|(_, id)| wanted(id)) {
             continue;
         }
-        let Some(work) = possible(&ids[0].1, (bench.work)(gpu, (rows, cols)))? else {
+        let Some(work) = possible(&ids[0].1, (bench.at)((rows, cols)).on_gpu(gpu))? else {
             continue;
         };
         let timer = Timer::new(gpu, &work, Duration::ZERO)?;
@@ -393,7 +404,7 @@ fn bench_reference(criterion: &mut Criterion, bench: &Bench) -> Result<(), Error
         if rows * cols > MOST_REFERENCE || !wanted(&id) {
             continue;
         }
-        let reference = (bench.reference)((*rows, *cols))?;
+        let reference = (bench.at)((*rows, *cols)).on_host()?;
         group.throughput(Throughput::Elements(*rows as u64));
         group.bench_function(format!("{rows}x{cols}"), |bencher| {
             bencher.iter(|| must(reference()));
@@ -405,17 +416,17 @@ fn bench_reference(criterion: &mut Criterion, bench: &Bench) -> Result<(), Error
 /// Everything once, on tiny data, and whether the device has computed the loss of the data it was meant to.
 fn smoke(gpu: Option<&Gpu>) -> Result<(), Error> {
     for bench in table() {
-        let expected = (bench.reference)(TINY)?()?;
+        let workload = (bench.at)(TINY);
         if let Some(gpu) = gpu {
-            let work = (bench.work)(gpu, TINY)?;
-            smoke_work(bench.name, gpu, &work, expected)?;
+            smoke_work(bench.name, gpu, &*workload)?;
+        } else {
+            workload.on_host()?()?;
         }
-        println!("{}: runs", bench.name);
+        println!("{} ({}): runs", bench.name, bench.why);
     }
     for ratio in gpu.map_or_else(Vec::new, |gpu| ratios(gpu, TINY)) {
         for (gpu, bench) in ratio.first.iter().chain(&ratio.second) {
-            let expected = bench.on_host()?.run()?;
-            smoke_work(ratio.name, gpu, &bench.on_gpu(gpu)?, expected)?;
+            smoke_work(ratio.name, gpu, bench)?;
         }
         measure_ratio(&ratio, TINY, Duration::ZERO)?;
         println!("{}: runs", ratio.name);
@@ -423,8 +434,10 @@ fn smoke(gpu: Option<&Gpu>) -> Result<(), Error> {
     Ok(())
 }
 
-fn smoke_work(name: &str, gpu: &Gpu, work: &Work, expected: f64) -> Result<(), Error> {
-    let timer = Timer::new(gpu, work, Duration::ZERO)?;
+fn smoke_work(name: &str, gpu: &Gpu, workload: &dyn Workload) -> Result<(), Error> {
+    let expected = workload.on_host()?()?;
+    let work = workload.on_gpu(gpu)?;
+    let timer = Timer::new(gpu, &work, Duration::ZERO)?;
     for clock in [Clock::Gpu, Clock::Wall] {
         total(&timer, clock, 1)?;
         let Some(found) = work.loss(gpu)? else {

@@ -3,7 +3,7 @@
 //! `cargo run --example dump_shaders [LANES]`, LANES being the workgroup size, 64 unless given.
 
 use std::path::Path;
-use wgloss::shader::Module;
+use wgloss::shader;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let workgroup: u32 = match std::env::args().nth(1) {
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/shaders");
     std::fs::create_dir_all(&folder)?;
-    let modules = Module::all(workgroup);
+    let modules = shader::modules(workgroup);
     for module in &modules {
         std::fs::write(folder.join(format!("{module}.wgsl")), module.compose())?;
     }

@@ -64,13 +64,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // The loss: views of our buffer, offsets counted in elements. Every error there can be is here.
     let cx = Context::new(&device)?;
-    let matrix = |dtype, at| Tensor::matrix(&all, dtype, ROWS, LABELS).offset(at as u64);
+    let matrix = |dtype, at| Tensor::matrix(&all, dtype, ROWS, LABELS).with_offset(at as u64);
     let inputs = RowInputs::new(
         matrix(DType::F32, LOGITS),
         Targets::Dense(matrix(DType::U8, 4 * TARGETS)),
     );
     let outputs = RowOutputs {
-        loss: Some(Tensor::vector(&all, DType::F32, 1).offset(LOSS as u64)),
+        loss: Some(Tensor::vector(&all, DType::F32, 1).with_offset(LOSS as u64)),
         grad_logits: Some(Gradient::To(matrix(DType::F32, GRAD))),
         ..RowOutputs::default()
     };

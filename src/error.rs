@@ -22,15 +22,14 @@ pub enum ErrorKind {
     Device,
 }
 
-/// Why a call was refused: which tensor (or setting), what was expected, what was found.
+/// Why a call was refused: which tensor (or setting), and either what was expected and what was found, or a sentence.
 ///
 /// Nothing has been written when a function of this crate returns one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,
     subject: String,
-    expected: String,
-    found: String,
+    reason: String,
 }
 
 impl Error {
@@ -38,34 +37,46 @@ impl Error {
     pub fn new(
         kind: ErrorKind,
         subject: impl ToString,
-        expected: impl ToString,
-        found: impl ToString,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
     ) -> Self {
         Error {
             kind,
             subject: subject.to_string(),
-            expected: expected.to_string(),
-            found: found.to_string(),
+            reason: format!("expected {expected}, found {found}"),
+        }
+    }
+
+    /// Something that does not belong, or that is missing: `reason` is a sentence about `subject`.
+    pub fn refused(subject: impl ToString, reason: impl ToString) -> Self {
+        Error::because(ErrorKind::Value, subject, reason)
+    }
+
+    /// An error of `kind` about `subject`, with a sentence for its reason.
+    pub fn because(kind: ErrorKind, subject: impl ToString, reason: impl ToString) -> Self {
+        Error {
+            kind,
+            subject: subject.to_string(),
+            reason: reason.to_string(),
         }
     }
 
     /// A shape or length that does not fit.
-    pub fn shape(subject: impl ToString, expected: impl ToString, found: impl ToString) -> Self {
+    pub fn shape(
+        subject: impl ToString,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Self {
         Error::new(ErrorKind::Shape, subject, expected, found)
     }
 
     /// A value out of range.
-    pub fn value(subject: impl ToString, expected: impl ToString, found: impl ToString) -> Self {
+    pub fn value(
+        subject: impl ToString,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Self {
         Error::new(ErrorKind::Value, subject, expected, found)
-    }
-
-    /// The same about another subject.
-    #[cfg(feature = "host")]
-    pub(crate) fn about(&self, subject: impl ToString) -> Self {
-        Error {
-            subject: subject.to_string(),
-            ..self.clone()
-        }
     }
 
     /// What kind of thing was wrong.
@@ -84,13 +95,21 @@ impl Error {
     }
 }
 
+/// Refuses a vector of another length.
+pub(crate) fn check_len(subject: &str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::shape(
+        subject,
+        format!("[{expected}]"),
+        format!("[{found}]"),
+    ))
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: expected {}, found {}",
-            self.subject, self.expected, self.found
-        )
+        write!(f, "{}: {}", self.subject, self.reason)
     }
 }
 

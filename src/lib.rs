@@ -58,11 +58,11 @@
 //! Positives as lists, a class that does not count, a learned threshold, one loss per row:
 //!
 //! ```
-//! use wgloss::reference::{RowInputs, Threshold, dense_from_csr, zlpr};
-//! use wgloss::{Reduction, Zlpr};
+//! use wgloss::reference::{RowInputs, dense_from_sparse, zlpr};
+//! use wgloss::{Reduction, Threshold, Zlpr};
 //!
 //! // Row 0 has the labels 0 and 2, row 1 has none.
-//! let positives = dense_from_csr(2, 3, &[0, 2, 2], &[2, 0])?;
+//! let positives = dense_from_sparse(2, 3, &[0, 2, 2], &[2, 0])?;
 //! let targets: Vec<f64> = positives.into_iter().map(f64::from).collect();
 //! let config = Zlpr::hard().with_reduction(Reduction::None);
 //! let out = zlpr(&config, &RowInputs {
@@ -71,7 +71,7 @@
 //!     logits: &[1.0, f64::NAN, -0.5, -2.0, 7.0, 0.5],
 //!     targets: &targets,
 //!     class_mask: Some(&[true, false, true]),
-//!     threshold: Threshold::Scalar(0.25),
+//!     threshold: Some(Threshold::Batch(&[0.25])),
 //!     ..RowInputs::default()
 //! })?;
 //! assert_eq!(out.loss.len(), 2);
@@ -119,9 +119,9 @@
 //! let bits_at = (rows * labels / 2) as u64;
 //! let loss_at = bits_at + (rows * words) as u64;
 //! let logits = Tensor::matrix(arena, DType::F16, rows, labels);
-//! let bits = Tensor::matrix(arena, DType::U32, rows, words).offset(bits_at);
+//! let bits = Tensor::matrix(arena, DType::U32, rows, words).with_offset(bits_at);
 //! let outputs = RowOutputs {
-//!     loss: Some(Tensor::vector(arena, DType::F32, 1).offset(loss_at)),
+//!     loss: Some(Tensor::vector(arena, DType::F32, 1).with_offset(loss_at)),
 //!     grad_logits: Some(Gradient::InPlace),
 //!     ..RowOutputs::default()
 //! };
@@ -138,45 +138,53 @@
 //! to qualify a device. `cli`: the command `wgloss`. wgpu's backends are your choice, by features of your own `wgpu`
 //! dependency; `host` turns on Vulkan, Metal and DirectX 12.
 
-mod call;
 #[cfg(feature = "check")]
 pub mod check;
-mod context;
+mod device;
 mod error;
-mod hierarchy;
 #[cfg(feature = "host")]
 pub mod host;
+mod kernels;
 pub mod losses;
-mod plan;
-mod reduction;
 pub mod reference;
-pub mod shader;
-mod tensor;
-mod variant;
+mod rowwise;
 
-pub use call::Prepared;
-pub use context::Context;
+pub use device::caps::{Caps, Half, Reduce, Variant};
+pub use device::context::Context;
+pub use device::plan::{Plan, Step};
+pub use device::prepared::Prepared;
+pub use device::tensor::{DType, Tensor};
 pub use error::{Error, ErrorKind};
-pub use hierarchy::{Hierarchy, Levels};
-pub use losses::any::AnyLoss;
-pub use losses::balance::{Balance, BalanceInputs, BalanceOutputs, BalanceState};
-pub use losses::bce::Bce;
-pub use losses::contrastive::{
-    Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, Keys, LabelSets,
-    RelationInputs, Relations,
+pub use kernels::balance::{BalanceInputs, BalanceOutputs};
+pub use kernels::contrastive::call::{
+    ContrastiveInputs, ContrastiveOutputs, Keys, RelationInputs, RelationOutputs, Relations,
 };
-pub use losses::hcal::{Hcal, HcalInputs, HcalOutputs};
-pub use losses::mcm::{Mcm, McmInputs, McmOutputs, McmTargets};
+pub use kernels::hcal::call::{HcalInputs, HcalOutputs};
+pub use kernels::mcm::{McmInputs, McmOutputs};
+pub use kernels::on_device::OnDevice;
+pub use kernels::rows::call::{Gradient, RowInputs, RowOutputs};
+pub use kernels::rows::permutation::{PermutationInputs, PermutationOutputs, Permutations};
+pub use losses::balance::{Balance, BalanceState};
+pub use losses::bce::Bce;
+pub use losses::contrastive::{Contrastive, ContrastiveReduction};
+pub use losses::hcal::Hcal;
+pub use losses::hierarchy::{Hierarchy, Levels};
+pub use losses::labels::{AfterCall, Noise, Order, Scope, Seed, Targets, Threshold};
+pub use losses::mcm::Mcm;
 pub use losses::per_label::{Asl, Dice, Focal, Hill};
-pub use losses::permutation::{Permutation, permutation};
-pub use losses::rows::{Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold};
+pub use losses::reduction::Reduction;
+pub use losses::takes::{Takes, TargetKind, ThetaShape};
 pub use losses::wdl::Wdl;
 pub use losses::zlpr::Zlpr;
-pub use plan::{Plan, Step};
-pub use reduction::Reduction;
-pub use tensor::{DType, Tensor};
-pub use variant::{Caps, Half, Reduce, Variant};
+pub use rowwise::{AnyLoss, Rowwise};
 pub use wgpu;
+
+/// How WGSL is composed: for the tests, for `dump_shaders`, for [`Context::warm_up`]. No promise of stability.
+#[doc(hidden)]
+pub mod shader {
+    pub use crate::device::module::{File, Kernel, Mirror, Module, Part, Program};
+    pub use crate::kernels::modules;
+}
 
 /// Compiles the README's example.
 #[cfg(doctest)]

@@ -133,16 +133,16 @@ fn standalone_modules_pass_too() {
 
 // ---- structs
 
-const ROW_STEPS: &str = include_str!("../src/losses/row_steps.rs");
+const ROW_STEPS: &str = include_str!("../src/kernels/rows/plan.rs");
 /// Where parameter structs are declared.
 const HOSTS: &str = concat!(
-    include_str!("../src/losses/row_steps.rs"),
-    include_str!("../src/losses/wdl_steps.rs"),
-    include_str!("../src/losses/permutation.rs"),
-    include_str!("../src/losses/mcm_steps.rs"),
-    include_str!("../src/losses/hcal_steps.rs"),
-    include_str!("../src/losses/balance_steps.rs"),
-    include_str!("../src/losses/contrastive_steps.rs"),
+    include_str!("../src/kernels/rows/plan.rs"),
+    include_str!("../src/kernels/rows/wdl.rs"),
+    include_str!("../src/kernels/rows/permutation.rs"),
+    include_str!("../src/kernels/mcm.rs"),
+    include_str!("../src/kernels/hcal/plan.rs"),
+    include_str!("../src/kernels/balance.rs"),
+    include_str!("../src/kernels/contrastive/plan.rs"),
 );
 
 #[test]
@@ -791,18 +791,9 @@ fn host_workgroup_memory(reduce: Reduce, workgroup: u32) -> u32 {
         half: Half::Packed,
     };
     let accepts = |bytes: u32| {
-        let caps = Caps {
-            f16: true,
-            subgroup: true,
-            cpu: false,
-            max_binding: 1 << 27,
-            max_buffer: 1 << 28,
-            storage_align: 256,
-            uniform_align: 256,
-            max_groups: 65535,
-            max_workgroup: 1024,
-            max_workgroup_bytes: bytes,
-        };
+        let mut caps = Caps::webgpu();
+        (caps.f16, caps.subgroup) = (true, true);
+        (caps.max_workgroup, caps.max_workgroup_bytes) = (1024, bytes);
         caps.check(variant).is_ok()
     };
     let (mut refused, mut accepted) = (0, 1 << 20);

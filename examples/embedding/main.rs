@@ -27,7 +27,7 @@ use model::{Mlp, Rng};
 use std::error::Error;
 use std::path::Path;
 use wgloss::Contrastive;
-use wgloss::host::{Embeddings, Engine, Labels, Values, Wanted};
+use wgloss::host::{Embeddings, Engine, LabelSets, Values, Wanted};
 
 const SEED: u64 = 1;
 const EPOCHS: usize = 40;
@@ -137,7 +137,7 @@ fn fit(
         for rows in order.chunks(BATCH) {
             let batch = train.pick(rows);
             let activations = model.forward(&batch.x, &mut rng);
-            let (values, sets) = (Values::F32(&activations.logits), Labels::Flags(&batch.y));
+            let (values, sets) = (Values::F32(&activations.logits), LabelSets::Dense(&batch.y));
             let embeddings = Embeddings::new(batch.rows, DIMS, batch.classes, values, sets);
             let result = engine.contrastive(loss, &embeddings, Wanted::Gradients)?;
             model.learn(&batch.x, &activations, &result.grad_embeddings, RATE);

@@ -25,12 +25,10 @@ use model::{Rng, Weights, encode, learn};
 use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
-use wgloss::host::{
-    Engine, HcalBatch, HcalNoise, HcalResult, Labels, McmRows, Rows, Values, Wanted,
-};
+use wgloss::host::{Dense, Engine, HcalBatch, HcalResult, McmRows, Rows, Values, Wanted};
 use wgloss::losses::hcal::Aggregation;
 use wgloss::reference::{BalanceInputs, balance};
-use wgloss::{Balance, Bce, Hcal, Hierarchy, Levels, Mcm};
+use wgloss::{Balance, Bce, Hcal, Hierarchy, Levels, Mcm, Noise, Targets};
 
 const SEED: u64 = 1;
 const EPOCHS: usize = 12;
@@ -198,7 +196,7 @@ fn contrasted(
     for _ in 0..EPOCHS {
         for samples in batches(rng.shuffled(glosses.train.class.len())) {
             step += 1;
-            let noise = HcalNoise::Seeded(step);
+            let noise = Some(Noise::Seeded(step));
             let result = run(
                 &table,
                 &prototypes,
@@ -225,14 +223,7 @@ fn contrasted(
     let mut hits = vec![0; levels.len()];
     let mut violations = vec![0; levels.len() + 1];
     for samples in batches((0..test.class.len()).collect()) {
-        let result = run(
-            &table,
-            &prototypes,
-            test,
-            &samples,
-            HcalNoise::None,
-            Wanted::Loss,
-        )?;
+        let result = run(&table, &prototypes, test, &samples, None, Wanted::Loss)?;
         let labels = test.labels(&samples, levels);
         for (k, predictions) in result.predictions.iter().enumerate() {
             let right = &labels[k * samples.len()..];
@@ -344,7 +335,7 @@ fn with_logits(
                     .mcm(&sums, &hierarchy, &rows, Wanted::Gradients)?
                     .grad_logits
             } else {
-                let labels = Labels::Flags(&targets);
+                let labels = Targets::Dense(Dense::Flags(&targets));
                 let rows = Rows::new(samples.len(), all, Values::F32(&logits), labels);
                 engine.rows(&sums, &rows, Wanted::Gradients)?.grad_logits
             };

@@ -4,10 +4,11 @@
 use crate::data::Set;
 use crate::metrics;
 use crate::model::{Mlp, Parameter};
-use wgloss::host::{Engine, Labels, Rows, RowsResult, Thresholds, Values, Wanted};
-use wgloss::losses::wdl::Form;
-use wgloss::reference::Permutation;
-use wgloss::{AnyLoss, Asl, Bce, Dice, Error, Focal, Hill, Rowwise, Wdl, Zlpr};
+use wgloss::host::{Dense, Engine, Rows, RowsResult, Values, Wanted};
+use wgloss::{
+    AnyLoss, Asl, Bce, Dice, Error, Focal, Hill, Order, Rowwise, Scope, Targets, Threshold, Wdl,
+    Zlpr,
+};
 
 /// Where a label is predicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +142,7 @@ impl Learner {
         Learner {
             loss,
             threshold: (loss.decision == Decision::Learnt).then(|| zeros(1)),
-            theta: (loss.config.wdl()).map(|wdl| zeros(wdl.theta_shape(classes).1)),
+            theta: (loss.config.takes().theta).map(|shape| zeros(shape.of(classes).1)),
             seed,
         }
     }
@@ -154,15 +155,15 @@ impl Learner {
         logits: &[f32],
         rate: f32,
     ) -> Result<RowsResult, Error> {
-        let (logits, labels) = (Values::F32(logits), Labels::Flags(&batch.y));
+        let (logits, labels) = (Values::F32(logits), Targets::Dense(Dense::Flags(&batch.y)));
         let mut rows = Rows::new(batch.rows, batch.classes, logits, labels);
-        rows.threshold = (self.threshold.as_ref()).map(|t| Thresholds::Batch(t.value[0]));
+        rows.threshold = (self.threshold.as_ref()).map(|t| Threshold::Batch(&t.value[..]));
         rows.theta = self.theta.as_ref().map(|theta| &theta.value[..]);
-        if self.loss.config.wdl().map(|wdl| wdl.form) == Some(Form::Adjacent) {
-            rows.permutation = Permutation::Seeded {
+        if self.loss.config.takes().permutation {
+            rows.permutation = Some(Order::Seeded {
                 seed: self.seed,
-                per_row: true,
-            };
+                scope: Scope::Row,
+            });
             self.seed = self.seed.wrapping_add(1);
         }
         let result = engine.rows(&self.loss.config, &rows, Wanted::Gradients)?;

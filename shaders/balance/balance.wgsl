@@ -1,36 +1,30 @@
 // Weights of a few losses and what follows from them, by one lane: L = sum_k lambda_k l_k. By `kind`, lambda is
-// - 0: softmax(l / first);
-// - 1: n softmax(w / first), w the ratio of the two losses before;
-// - 2: e^-theta / 2, and theta / 2 is added;
-// - 3: the softmax of normal numbers.
+// - BALANCE_ADAPTIVE: softmax(l / divisor);
+// - BALANCE_DWA: n softmax(w / divisor), w the ratio of the two losses before;
+// - BALANCE_UNCERTAINTY: e^-theta / 2, and theta / 2 is added;
+// - BALANCE_RANDOM: the softmax of normal numbers.
 //
-// Grid: 1 workgroup. Mirrors: `BalanceParams` in src/losses/balance_steps.rs, reference::balance.
+// Grid: 1 workgroup. Mirrors: `BalanceParams` in src/kernels/balance.rs, which says what each field is;
+// reference::balance.
 // provides: balance, BalanceParams, losses (binding 1, with counts behind them), upstream (binding 2),
 //           state (binding 3, history, log variances or seed), weights (binding 4), grad_losses (binding 5),
 //           loss (binding 6), grad_state (binding 7)
-// expects:  WG, math, counter_key and counter_mix of hcal/noise.wgsl
+// expects:  WG, the BALANCE_ kinds, math, View, counter_key and counter_mix of hcal/noise.wgsl
 
 struct BalanceParams {
+    losses: View,
+    counts: View,
+    upstream: View,
+    state: View,
+    weights: View,
+    grad_losses: View,
+    loss: View,
+    grad_state: View,
     count: u32,
     kind: u32,
     attach: u32,
-    first: f32,            // gamma or temperature
-    losses_offset: u32,
-    counts_offset: u32,    // in `losses`
-    want_counts: u32,
-    upstream_offset: u32,
-    want_upstream: u32,
-    state_offset: u32,
-    weights_offset: u32,
-    want_weights: u32,
-    grad_losses_offset: u32,
-    want_grad_losses: u32,
-    loss_offset: u32,
-    want_loss: u32,
-    grad_state_offset: u32,
-    want_grad_state: u32,
+    divisor: f32,
     nan: u32,
-    _pad: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: BalanceParams;
@@ -43,15 +37,15 @@ struct BalanceParams {
 @group(0) @binding(7) var<storage, read_write> grad_state: array<u32>;
 
 fn counts(k: u32) -> bool {
-    return params.want_counts == 0u || losses[params.counts_offset + k] != 0u;
+    return params.counts.present == 0u || losses[params.counts.offset + k] != 0u;
 }
 
 fn loss_bits(k: u32) -> u32 {
-    return losses[params.losses_offset + k];
+    return losses[params.losses.offset + k];
 }
 
 fn state_value(k: u32) -> f32 {
-    return bitcast<f32>(state[params.state_offset + k]);
+    return bitcast<f32>(state[params.state.offset + k]);
 }
 
 // cos(2 pi v) for v in [0, 1); WGSL's own may be off by 5e-4.
@@ -71,17 +65,17 @@ fn uniform_bits(key: u32, i: u32) -> f32 {
 // What the softmax is of.
 fn score(k: u32) -> f32 {
     switch params.kind {
-        case 0u: {
-            return finite(loss_bits(k)) / params.first;
+        case BALANCE_ADAPTIVE: {
+            return finite(loss_bits(k)) / params.divisor;
         }
-        case 1u: {
+        case BALANCE_DWA: {
             let last = state_value(k);
             let before = state_value(params.count + k);
             let known = last > 0.0 && before > 0.0;
-            return select(1.0, last / select(1.0, before, known), known) / params.first;
+            return select(1.0, last / select(1.0, before, known), known) / params.divisor;
         }
         default: {
-            let key = counter_key(state[params.state_offset], state[params.state_offset + 1u], 0x5bd1e995u);
+            let key = counter_key(state[params.state.offset], state[params.state.offset + 1u], 0x5bd1e995u);
             let u = (uniform_bits(key, 2u * k) + 1.0) / 16777216.0;
             let v = uniform_bits(key, 2u * k + 1u) / 16777216.0;
             return sqrt(max(-2.0 * log(u), 0.0)) * cos_turn(v);
@@ -93,7 +87,7 @@ fn weight(k: u32, largest: f32, all: f32) -> f32 {
     if (!counts(k)) {
         return 0.0;
     }
-    if (params.kind == 2u) {
+    if (params.kind == BALANCE_UNCERTAINTY) {
         return 0.5 * exp(-state_value(k));
     }
     return exp_minus(score(k), largest) * all;
@@ -111,67 +105,67 @@ fn balance(@builtin(local_invocation_index) lane: u32) {
         if (counts(k)) {
             present += 1.0;
             bad = bad || is_nan(loss_bits(k));
-            if (params.kind != 2u) {
+            if (params.kind != BALANCE_UNCERTAINTY) {
                 largest = max(largest, score(k));
             }
         }
     }
     var all = 0.0;
     for (var k = 0u; k < params.count; k++) {
-        if (counts(k) && params.kind != 2u) {
+        if (counts(k) && params.kind != BALANCE_UNCERTAINTY) {
             all += exp_minus(score(k), largest);
         }
     }
     // Each softmax's share, or its share of the number of losses.
-    all = select(1.0, present, params.kind == 1u) / max(all, 1e-30);
+    all = select(1.0, present, params.kind == BALANCE_DWA) / max(all, 1e-30);
     var sum = 0.0;
     for (var k = 0u; k < params.count; k++) {
         if (counts(k)) {
             sum += weight(k, largest, all) * bitcast<f32>(loss_bits(k));
-            if (params.kind == 2u) {
+            if (params.kind == BALANCE_UNCERTAINTY) {
                 sum += 0.5 * state_value(k);
             }
         }
     }
-    if (params.want_loss != 0u) {
-        loss[params.loss_offset] = select(bitcast<u32>(sum), params.nan, bad);
+    if (params.loss.present != 0u) {
+        loss[params.loss.offset] = select(bitcast<u32>(sum), params.nan, bad);
     }
     var above = 1.0;
-    if (params.want_upstream != 0u) {
-        above = upstream[params.upstream_offset];
+    if (params.upstream.present != 0u) {
+        above = upstream[params.upstream.offset];
     }
     for (var k = 0u; k < params.count; k++) {
         let here = counts(k);
         let own = weight(k, largest, all);
         let value = bitcast<f32>(loss_bits(k));
-        if (params.want_weights != 0u) {
-            weights[params.weights_offset + k] = select(bitcast<u32>(own), params.nan, bad && here);
+        if (params.weights.present != 0u) {
+            weights[params.weights.offset + k] = select(bitcast<u32>(own), params.nan, bad && here);
         }
-        if (params.want_grad_losses != 0u) {
+        if (params.grad_losses.present != 0u) {
             var slope = above * own;
             if (params.attach != 0u) {
-                slope *= 1.0 + (value - sum) / params.first;
+                slope *= 1.0 + (value - sum) / params.divisor;
             }
             let known = select(bitcast<u32>(slope), params.nan, bad);
-            grad_losses[params.grad_losses_offset + k] = select(0u, known, here);
+            grad_losses[params.grad_losses.offset + k] = select(0u, known, here);
         }
-        if (params.want_grad_state != 0u) {
+        if (params.grad_state.present != 0u) {
             let known = select(bitcast<u32>(above * (0.5 - own * value)), params.nan, bad);
-            grad_state[params.grad_state_offset + k] = select(0u, known, here);
+            grad_state[params.grad_state.offset + k] = select(0u, known, here);
         }
     }
     // Only now: the scores are made of it.
-    if (params.kind == 1u) {
+    if (params.kind == BALANCE_DWA) {
         for (var k = 0u; k < params.count; k++) {
             if (counts(k)) {
-                state[params.state_offset + params.count + k] = state[params.state_offset + k];
-                state[params.state_offset + k] = loss_bits(k);
+                state[params.state.offset + params.count + k] = state[params.state.offset + k];
+                state[params.state.offset + k] = loss_bits(k);
             }
         }
     }
-    if (params.kind == 3u) {
-        let low = state[params.state_offset] + 1u;
-        state[params.state_offset] = low;
-        state[params.state_offset + 1u] += u32(low == 0u);
+    if (params.kind == BALANCE_RANDOM) {
+        let low = state[params.state.offset] + 1u;
+        state[params.state.offset] = low;
+        state[params.state.offset + 1u] += u32(low == 0u);
     }
 }

@@ -1,10 +1,7 @@
-// A product of two matrices in blocks: a workgroup has 4 ROW_LANES x 4 COL_LANES numbers of it, a lane 4 x 4, in
-// registers. Both factors go through workgroup memory, DEPTH of the inner dimension at a time.
-// provides: DEPTH, Block, wg_rows, wg_cols, block_step, block_column
-// expects:  params, ROW_LANES, COL_LANES
-
-// Of the inner dimension, what is staged at a time.
-const DEPTH = 16u;
+// A product of two matrices in blocks: a workgroup has BLOCK_ROWS x BLOCK_COLS numbers of it, a lane LANE_SIDE x
+// LANE_SIDE (4 x 4) in registers. Both factors go through workgroup memory, DEPTH of the inner dimension at a time.
+// provides: Block, wg_rows, wg_cols, block_step, block_column
+// expects:  params, ROW_LANES, COL_LANES, DEPTH
 
 // Four columns of four rows.
 struct Block {
@@ -21,7 +18,7 @@ var<workgroup> wg_cols: array<vec4<f32>, DEPTH * COL_LANES>;
 // Adds what is staged.
 fn block_step(sum: Block, row_lane: u32, col_lane: u32) -> Block {
     var block = sum;
-    for (var k = 0u; k < params.stage; k += 2u) {
+    for (var k = 0u; k < params.row.stage; k += 2u) {
         block = block_add(block, wg_rows[k * ROW_LANES + row_lane], wg_cols[k * COL_LANES + col_lane]);
         block = block_add(block, wg_rows[(k + 1u) * ROW_LANES + row_lane], wg_cols[(k + 1u) * COL_LANES + col_lane]);
     }

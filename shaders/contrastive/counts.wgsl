@@ -1,7 +1,8 @@
 // For MulSupCon: how many keys have each label, and which of an anchor's labels the key has that is the anchor itself.
 //
 // `count_labels` reads the own rows' sets, `leave_out` writes the second half of the own sets from the others'.
-// Grid: one workgroup a word of the sets; one workgroup an anchor; both folded. Mirrors: src/losses/contrastive_steps.rs.
+// Grid: one workgroup a word of the sets; one workgroup an anchor; both folded.
+// Mirrors: src/kernels/contrastive/params.rs.
 // provides: the entry points, sets (binding 3), sets2 (binding 4), small (binding 5), itself_index (binding 7)
 // expects:  params, WG
 
@@ -17,26 +18,26 @@ fn count_labels(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    let word = group.y * params.groups_x + group.x;
-    if (word >= params.groups) {
+    let word = group.y * params.grid.groups_x + group.x;
+    if (word >= params.grid.groups) {
         return;
     }
     // A lane has one label of the word, and shares the rows with the other lanes of that label.
     let bit = lane & 31u;
     var count = 0u;
-    for (var row = lane / 32u; row < params.rows; row += WG / 32u) {
-        count += (sets[params.own_sets + row * params.own_stride + word] >> bit) & 1u;
+    for (var row = lane / 32u; row < params.own.rows; row += WG / 32u) {
+        count += (sets[params.own.sets + row * params.own.stride + word] >> bit) & 1u;
     }
     wg_counts[lane] = count;
     // Every lane's count is there before they are added.
     workgroupBarrier();
     if (lane < 32u) {
-        let place = params.counts + 32u * word + lane;
+        let place = params.record.counts + 32u * word + lane;
         count = 0u;
         for (var i = lane; i < WG; i += 32u) {
             count += wg_counts[i];
         }
-        if (params.add != 0u) {
+        if (params.grid.add != 0u) {
             count += small[place];
         }
         small[place] = count;
@@ -48,15 +49,15 @@ fn leave_out(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    let row = group.y * params.groups_x + group.x;
-    if (row >= params.groups) {
+    let row = group.y * params.grid.groups_x + group.x;
+    if (row >= params.grid.groups) {
         return;
     }
-    let key = itself_index[params.itself_at + params.first_row + row] - params.first_col;
-    if (key < params.cols) {
-        for (var w = lane; w < params.words; w += WG) {
-            let word = sets2[params.other_sets + key * params.other_stride + w];
-            sets[params.own_sets + row * params.own_stride + params.words + w] = word;
+    let key = itself_index[params.roles.itself_at + params.own.first + row] - params.other.first;
+    if (key < params.other.rows) {
+        for (var w = lane; w < params.row.words; w += WG) {
+            let word = sets2[params.other.sets + key * params.other.stride + w];
+            sets[params.own.sets + row * params.own.stride + params.row.words + w] = word;
         }
     }
 }

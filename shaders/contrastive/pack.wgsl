@@ -1,9 +1,11 @@
 // Brings rows into the form in which pairs are looked at: the embedding in f32, divided by its norm, with zeros up to
-// a multiple of 16 components; the label set as bits; its size.
+// a multiple of DEPTH components; the label set as bits; its size.
 //
-// Grid: one workgroup a row, folded. Mirrors: src/losses/contrastive_steps.rs.
-// provides: the entry points, labels (binding 2), indices (binding 3), z (binding 4), sets (binding 5), small (binding 6)
-// expects:  params, WG, source_bits, finite, Lane, Group, group_sum of lanes_tree.wgsl
+// Grid: one workgroup a row, folded. Mirrors: src/kernels/contrastive/params.rs.
+// provides: the entry points, labels (binding 2), indices (binding 3), z (binding 4), sets (binding 5),
+//           small (binding 6)
+// expects:  params, WG, NORM_FLOOR (the least norm that a row is divided by), FORM_BITS, FORM_BYTES, source_bits,
+//           finite, Lane, Group, group_sum of lanes_tree.wgsl
 
 @group(0) @binding(2) var<storage, read_write> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> indices: array<u32>;
@@ -11,30 +13,27 @@
 @group(0) @binding(5) var<storage, read_write> sets: array<u32>;
 @group(0) @binding(6) var<storage, read_write> small: array<u32>;
 
-// The least norm that a row is divided by.
-const NORM_FLOOR = 1e-12f;
-
 // Word `w` of a row's label set.
 fn set_bits(row: u32, w: u32) -> u32 {
-    if (params.form == 0u) {
-        return labels[params.labels_offset + row * params.labels_stride + w];
+    if (params.source.form == FORM_BITS) {
+        return labels[params.source.labels_offset + row * params.source.labels_stride + w];
     }
     var word = 0u;
-    if (params.form == 1u) {
-        let most = min(32u, params.labels - 32u * w);
+    if (params.source.form == FORM_BYTES) {
+        let most = min(32u, params.source.labels - 32u * w);
         for (var bit = 0u; bit < most; bit++) {
-            let i = params.labels_offset + row * params.labels_stride + 32u * w + bit;
+            let i = params.source.labels_offset + row * params.source.labels_stride + 32u * w + bit;
             let byte = (labels[i / 4u] >> ((i & 3u) * 8u)) & 0xffu;
             word |= select(0u, 1u << bit, byte != 0u);
         }
         return word;
     }
     // Kept inside the tensor whatever the offsets say.
-    let start = min(labels[params.labels_offset + row], params.indices_len);
-    let end = min(labels[params.labels_offset + row + 1u], params.indices_len);
+    let start = min(labels[params.source.labels_offset + row], params.source.indices_len);
+    let end = min(labels[params.source.labels_offset + row + 1u], params.source.indices_len);
     for (var i = start; i < end; i++) {
-        let label = indices[params.indices_offset + i];
-        word |= select(0u, 1u << (label & 31u), label / 32u == w && label < params.labels);
+        let label = indices[params.source.indices_offset + i];
+        word |= select(0u, 1u << (label & 31u), label / 32u == w && label < params.source.labels);
     }
     return word;
 }
@@ -44,14 +43,14 @@ fn pack(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    let row = group.y * params.groups_x + group.x;
-    if (row >= params.groups) {
+    let row = group.y * params.grid.groups_x + group.x;
+    if (row >= params.grid.groups) {
         return;
     }
     let at = Lane(lane);
     // In x: components that are not finite; in y: those whose squares would overflow.
     var odd = vec2<f32>(0.0);
-    for (var d = lane; d < params.dims; d += WG) {
+    for (var d = lane; d < params.row.dims; d += WG) {
         let bits = source_bits(row, d) & 0x7fffffffu;
         odd.x += select(0.0, 1.0, bits >= 0x7f800000u);
         odd.y += select(0.0, 1.0, bits > 0x58635fa9u); // 1e15
@@ -61,7 +60,7 @@ fn pack(
     let large = odd.y > 0.0;
     let scale = select(1.0, 1e-25, large);
     var squares = 0.0;
-    for (var d = lane; d < params.dims; d += WG) {
+    for (var d = lane; d < params.row.dims; d += WG) {
         let x = finite(source_bits(row, d)) * scale;
         squares += x * x;
     }
@@ -69,36 +68,36 @@ fn pack(
     let vanishes = length <= NORM_FLOOR * scale;
     var inverse = 1.0;
     var kept = 1.0;
-    if (params.normalize != 0u) {
+    if (params.settings.normalize != 0u) {
         inverse = select(1.0 / max(length, 1e-30), 1.0 / (NORM_FLOOR * scale), vanishes) * scale;
         kept = select(inverse, 0.0, vanishes);
     }
-    for (var d = lane; d < 4u * params.depth; d += WG) {
+    for (var d = lane; d < 4u * params.row.depth; d += WG) {
         var value = 0.0;
-        if (d < params.dims && sound) {
+        if (d < params.row.dims && sound) {
             let x = finite(source_bits(row, d));
             value = x;
-            if (params.normalize != 0u) {
+            if (params.settings.normalize != 0u) {
                 // `inverse` itself may be too small for an f32.
                 value = select(x * inverse, x * scale / max(length, 1e-30), large);
             }
         }
-        z[4u * (params.own_z + row * params.depth) + d] = bitcast<u32>(value);
+        z[4u * (params.own.z + row * params.row.depth) + d] = bitcast<u32>(value);
     }
     var size = 0u;
-    for (var w = lane; w < params.words; w += WG) {
+    for (var w = lane; w < params.row.words; w += WG) {
         let word = set_bits(row, w);
         size += countOneBits(word);
-        sets[params.own_sets + row * params.own_stride + w] = word;
+        sets[params.own.sets + row * params.own.stride + w] = word;
     }
     // Where a set has a second half, of labels to leave out, it begins empty.
-    for (var w = params.words + lane; w < params.own_stride; w += WG) {
-        sets[params.own_sets + row * params.own_stride + w] = 0u;
+    for (var w = params.row.words + lane; w < params.own.stride; w += WG) {
+        sets[params.own.sets + row * params.own.stride + w] = 0u;
     }
     let total = group_sum(at, Group(group), vec2<f32>(f32(size), 0.0)).x;
     if (lane == 0u) {
-        let number = params.first_row + row;
-        small[params.own_sizes + number] = u32(total) | select(UNSOUND, 0u, sound);
-        small[params.norms + number] = bitcast<u32>(kept);
+        let number = params.own.first + row;
+        small[params.own.sizes + number] = u32(total) | select(UNSOUND, 0u, sound);
+        small[params.own.norms + number] = bitcast<u32>(kept);
     }
 }

@@ -1,10 +1,11 @@
 // Sweeps the keys of a chunk for a block of anchors and leaves, for each anchor, the chunk's maximum and sums.
 //
-// Grid: blocks of 4 ROW_LANES anchors x chunks of keys, folded. The chunks of an anchor are added by merge.wgsl, in
+// Grid: blocks of BLOCK_ROWS anchors x chunks of keys, folded. The chunks of an anchor are added by merge.wgsl, in
 // order. A workgroup keeps its sums in registers, a lane those of four anchors and every COL_LANES-th four keys.
-// Mirrors: src/losses/contrastive_steps.rs; the sums in merge.wgsl.
+// Mirrors: src/kernels/contrastive/params.rs, which says what the sums are.
 // provides: the entry points
-// expects:  params, WG, ROW_LANES, COL_LANES, the names of block.wgsl, sets.wgsl, similarity.wgsl, weights.wgsl
+// expects:  params, WG, ROW_LANES, BLOCK_ROWS, BLOCK_COLS, LANE_SIDE, PAIRED, the numbers of sums, the names of
+//           block.wgsl, sets.wgsl, similarity.wgsl, weights.wgsl
 
 // Over some keys of four anchors, relative to `largest`, the greatest logit s + bias: the sum of exponentials; the
 // weights; the weighted sums of largest - s - shift and of largest - s; the sum of exponentials times largest - s;
@@ -40,7 +41,7 @@ fn lifted(acc: Acc, largest: vec4<f32>) -> Acc {
 fn absorb(acc: Acc, product: vec4<f32>, pair: Weights, counts: vec4<bool>, unsound: vec4<bool>) -> Acc {
     let none = vec4<f32>(0.0);
     let one = vec4<f32>(1.0);
-    let scaled = product * params.inv_temperature;
+    let scaled = product * params.settings.inv_temperature;
     // By bits: what is beyond 1e30 may be infinite or NaN.
     let wild = (bitcast<vec4<u32>>(scaled) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7149f2cau);
     let s = select(scaled, none, wild);
@@ -62,22 +63,22 @@ fn absorb(acc: Acc, product: vec4<f32>, pair: Weights, counts: vec4<bool>, unsou
 // One of the sums, by its place in `work`.
 fn field(acc: Acc, i: u32) -> vec4<f32> {
     switch i {
-        case 1u: {
+        case SUM_EXPONENTIALS: {
             return acc.sum;
         }
-        case 2u: {
+        case SUM_WEIGHTS: {
             return acc.weight;
         }
-        case 3u: {
+        case SUM_LOSS: {
             return acc.loss;
         }
-        case 4u: {
+        case SUM_LEAD: {
             return acc.lead;
         }
-        case 5u: {
+        case SUM_TILT: {
             return acc.tilt;
         }
-        case 6u: {
+        case SUM_COUNT: {
             return acc.count;
         }
         default: {
@@ -91,21 +92,21 @@ fn pairs(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    let number = group.y * params.groups_x + group.x;
-    if (number >= params.groups) {
+    let number = group.y * params.grid.groups_x + group.x;
+    if (number >= params.grid.groups) {
         return;
     }
-    let first_row = number / params.chunks * 4u * ROW_LANES;
-    let chunk = number % params.chunks;
-    let row = first_row + 4u * (lane % ROW_LANES);
+    let first_row = number / params.chunks.count * BLOCK_ROWS;
+    let chunk = number % params.chunks.count;
+    let row = first_row + LANE_SIDE * (lane % ROW_LANES);
     let four = vec4<u32>(0u, 1u, 2u, 3u);
-    let rows = min(vec4<u32>(row) + four, vec4<u32>(params.rows - 1u));
-    let anchors = rows + vec4<u32>(params.first_row);
+    let rows = min(vec4<u32>(row) + four, vec4<u32>(params.own.rows - 1u));
+    let anchors = rows + vec4<u32>(params.own.first);
     let anchor_sizes = vec4<u32>(
-        small[params.own_sizes + anchors.x],
-        small[params.own_sizes + anchors.y],
-        small[params.own_sizes + anchors.z],
-        small[params.own_sizes + anchors.w],
+        small[params.own.sizes + anchors.x],
+        small[params.own.sizes + anchors.y],
+        small[params.own.sizes + anchors.z],
+        small[params.own.sizes + anchors.w],
     );
     let own = vec4<u32>(
         itself_of(anchors.x),
@@ -113,22 +114,22 @@ fn pairs(
         itself_of(anchors.z),
         itself_of(anchors.w),
     );
+    let paired = vec4<bool>(params.settings.weighting == PAIRED);
     var acc = Acc();
     acc.largest = vec4<f32>(FAR);
-    let tile_cols = 4u * COL_LANES;
-    let tiles = (params.cols + tile_cols - 1u) / tile_cols;
-    let end = min((chunk + 1u) * params.chunk_tiles, tiles);
-    for (var tile = chunk * params.chunk_tiles; tile < end; tile++) {
-        let block = products(lane, first_row, tile * tile_cols);
-        let col = tile * tile_cols + 4u * (lane / ROW_LANES);
-        let cols = min(vec4<u32>(col) + four, vec4<u32>(params.cols - 1u));
+    let tiles = (params.other.rows + BLOCK_COLS - 1u) / BLOCK_COLS;
+    let end = min((chunk + 1u) * params.chunks.blocks, tiles);
+    for (var tile = chunk * params.chunks.blocks; tile < end; tile++) {
+        let block = products(lane, first_row, tile * BLOCK_COLS);
+        let col = tile * BLOCK_COLS + LANE_SIDE * (lane / ROW_LANES);
+        let cols = min(vec4<u32>(col) + four, vec4<u32>(params.other.rows - 1u));
         let n = shared_labels(rows, cols);
-        for (var j = 0u; j < params.four; j++) {
-            let key = params.first_col + min(col + j, params.cols - 1u);
-            let size = small[params.other_sizes + key];
+        for (var j = 0u; j < params.roles.side; j++) {
+            let key = params.other.first + min(col + j, params.other.rows - 1u);
+            let size = small[params.other.sizes + key];
             let same = own == vec4<u32>(key);
-            let counts = vec4<bool>(col + j < params.cols) & (!same | vec4<bool>(params.weighting == PAIRED));
-            let terms = label_terms(OWN, rows, key - params.first_col);
+            let counts = vec4<bool>(col + j < params.other.rows) & (!same | paired);
+            let terms = label_terms(OWN, rows, key - params.other.first);
             let sizes = anchor_sizes & vec4<u32>(~UNSOUND);
             let pair = weights(shared_column(n, j), sizes, vec4<u32>(size & ~UNSOUND), same, terms);
             let unsound = ((anchor_sizes | vec4<u32>(size)) & vec4<u32>(UNSOUND)) != vec4<u32>(0u);
@@ -146,13 +147,13 @@ fn pairs(
         largest = max(largest, wg_lanes[i]);
     }
     acc = lifted(acc, largest);
-    let stride = params.partial_stride;
-    let place = params.partial_at + (params.first_chunk + chunk) * 8u * stride + row / 4u;
-    let writes = lane < ROW_LANES && row < params.rows;
+    let stride = params.work.sum_stride;
+    let place = (params.chunks.first + chunk) * SUM_FIELDS * stride + row / 4u;
+    let writes = lane < ROW_LANES && row < params.own.rows;
     if (writes) {
         work[place] = largest;
     }
-    for (var i = 1u; i < 2u * params.four; i++) {
+    for (var i = 1u; i < params.work.sum_fields; i++) {
         // What was there has been read.
         workgroupBarrier();
         wg_lanes[lane] = field(acc, i);

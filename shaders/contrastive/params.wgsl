@@ -1,107 +1,128 @@
-// Sizes, places and settings of one dispatch of the contrastive losses; mirrored by `PairParams` in
-// src/losses/contrastive_steps.rs. A dispatch looks at pairs of an own row and another row: own rows are what it has a
-// result for, the others what it sums over. Both are ranges of the anchors or of the keys.
-// provides: PairParams, params (binding 0), SIM_DIS, NUMERATOR, BOTH, ALL, MUL_SUP_CON, JACCARD, PAIRED, BY_COUNT, BY_SUM,
-//           BY_LABELS, SAME_NUMBER, FROM_INDEX, OWN_ANCHORS, OTHER_ANCHORS, FAR, UNSOUND
+// Sizes, places and settings of one dispatch of the contrastive losses. A dispatch looks at pairs of an own row and
+// another row: own rows are what it has a result for, the others what it sums over. Both are ranges of the anchors
+// or of the keys.
+// Mirrors: src/kernels/contrastive/params.rs, which says what the numbers stand for.
+// provides: PairGrid, PairChunks, PairSide, PairRow, PairRoles, PairRecord, PairWork, PairSettings, PairSource,
+//           PairEnds, PairParams, params (binding 0), FAR, UNSOUND
 // expects:  nothing
 
-// `weighting`; whatever else: SupCon ANY.
-const SIM_DIS = 0u;
-const NUMERATOR = 1u;
-const BOTH = 2u;
-const ALL = 4u;
-const MUL_SUP_CON = 5u;
-const JACCARD = 6u;
-const PAIRED = 7u;
-// `divisor` of an anchor's weights: the number of its positives, their sum, the number of its labels; else 1.
-const BY_COUNT = 0u;
-const BY_SUM = 1u;
-const BY_LABELS = 2u;
-// `itself`: which key the anchor is; else none.
-const SAME_NUMBER = 1u;
-const FROM_INDEX = 2u;
-// `direction`, as bits: who is the anchor of a pair.
-const OWN_ANCHORS = 1u;
-const OTHER_ANCHORS = 2u;
 // Where a running maximum of similarities starts; similarities beyond its size are not computed with.
 const FAR = -1e30f;
 // Beside a set's size: the row of `z` has a value that is not finite.
 const UNSOUND = 0x80000000u;
 
 // Rows of z count vectors of four, label sets words, everything else elements.
-struct PairParams {
-    rows: u32,              // own rows of this dispatch
-    cols: u32,              // other rows of it
-    first_row: u32,         // own rows before them
-    first_col: u32,         // other rows before them
+
+// Which part of the work each workgroup does.
+struct PairGrid {
     groups: u32,            // workgroups with work; those beyond (the grid is folded) return
     groups_x: u32,          // workgroups in x
-    chunks: u32,            // workgroups that share a block of own rows
-    chunk_tiles: u32,       // tiles of other rows that each takes
-    first_chunk: u32,       // chunks of the dispatches before this one
-    all_chunks: u32,        // of all dispatches
-    row_blocks: u32,        // `slopes`, `spread`: blocks of own rows
+    row_blocks: u32,        // `slopes`, `project_slopes`: blocks of own rows
+    add: u32,               // 1: results are added to what is there
+}
 
-    dims: u32,              // of an embedding
+// The chunks of keys that workgroups share an anchor by.
+struct PairChunks {
+    count: u32,             // chunks of this dispatch: workgroups that share a block of own rows
+    blocks: u32,            // blocks of other rows in each
+    first: u32,             // chunks of the dispatches before this one
+    all: u32,               // `merge`: chunks of all dispatches
+}
+
+// Some rows of a side of the pairs, and where they are.
+struct PairSide {
+    rows: u32,              // how many rows
+    first: u32,             // rows before them, among all of the side
+    z: u32,                 // the first of them in `z`
+    sets: u32,              // the first of them in `sets`
+    stride: u32,            // words from one set to the next
+    sizes: u32,             // in `small`, of all rows of the side: sizes of the sets, with UNSOUND
+    norms: u32,             // in `small`, of all rows: one over the norm, 0 where there is no gradient
+    split: u32,             // 1: the rows are in `z2` and `sets2` instead; other rows only
+}
+
+// What rows of both sides have in common.
+struct PairRow {
+    dims: u32,              // components of an embedding
     depth: u32,             // vectors of a row of `z`, zeros behind the embedding; a multiple of 4
     words: u32,             // of a label set
-    stage: u32,             // DEPTH of block.wgsl and, below, 4: where a compiler sees them, it unrolls for seconds
-    four: u32,
-    own_z: u32,             // the first own row in `z`, and the first other one in `z` or, where split, in `z2`
-    other_z: u32,
-    split_z: u32,
-    own_sets: u32,          // the same in `sets` and `sets2`
-    other_sets: u32,
-    split_sets: u32,
-    own_stride: u32,        // words from one own set to the next
-    other_stride: u32,
+    stage: u32,             // DEPTH; where a compiler sees the number, it unrolls for seconds
+}
 
-    own_sizes: u32,         // places in `small`, of all rows: sizes of the sets (with UNSOUND),
-    other_sizes: u32,
-    norms: u32,             // one over the norm of own rows, 0 where there is no gradient,
-    counts: u32,            // keys with each label,
-    record: u32,            // what is known of each anchor: RECORD arrays of record_stride,
-    record_stride: u32,
-    totals: u32,            // whether anything is not finite
-    itself: u32,
-    itself_at: u32,         // in `itself_index`
+// What makes a pair.
+struct PairRoles {
+    itself: u32,            // which key an anchor is: SAME_NUMBER, FROM_INDEX or NO_KEY
+    itself_at: u32,         // where its number is in `itself_index`
+    direction: u32,         // OWN_ANCHORS, OTHER_ANCHORS or both
+    side: u32,              // LANE_SIDE, which a compiler may not see either
+}
 
-    partial_at: u32,        // places in `work`
-    partial_stride: u32,
-    tile_at: u32,
-    tile_stride: u32,
-    sum_at: u32,
-    add: u32,               // 1: onto what is there
+// Places in `small`.
+struct PairRecord {
+    counts: u32,            // keys with each label
+    at: u32,                // what is known of each anchor: RECORD_FIELDS arrays
+    stride: u32,            // each of so many words
+    unsound: u32,           // whether anything is not finite
+}
 
-    weighting: u32,
-    divisor: u32,
-    direction: u32,
-    threshold: f32,
+// Places in `work`, in vectors. The sums of the chunks begin it, or a tile of slopes.
+struct PairWork {
+    sum_stride: u32,        // from one sum of a chunk to the next
+    sum_fields: u32,        // SUM_FIELDS, which a compiler may not see either
+    tile_stride: u32,       // from one other row of a tile to the next
+    rows_at: u32,           // the gradient to the tile's own rows
+}
+
+// Settings of the loss.
+struct PairSettings {
+    weighting: u32,         // the rule by which pairs weigh
+    divisor: u32,           // what an anchor's weights are divided by
+    threshold: f32,         // least similarity of label sets that counts
     inv_temperature: f32,
-    normalize: u32,
+    normalize: u32,         // 1: rows are divided by their norms
     mean_active: u32,       // 1: the scale is one over the active anchors
     mean_labels: u32,       // 1: one over the labels of all anchors
-    scale: f32,             // else
+    scale: f32,             // in all other cases
+}
 
-    source_offset: u32,
-    source_stride: u32,
-    form: u32,              // of the label sets: 0 bits, 1 bytes, 2 sparse
-    labels_offset: u32,
-    labels_stride: u32,
-    labels: u32,
-    indices_offset: u32,
-    indices_len: u32,
+// Rows as they were given.
+struct PairSource {
+    offset: u32,            // the first embedding in `source`
+    stride: u32,            // from one embedding to the next
+    form: u32,              // of the label sets: FORM_BITS, FORM_BYTES or FORM_LISTS
+    labels_offset: u32,     // the first of `labels`
+    labels_stride: u32,     // from one row of `labels` to the next
+    labels: u32,            // how many labels there are
+    indices_offset: u32,    // the first of `indices`
+    indices_len: u32,       // how many indices there are
+}
 
-    want_each: u32,         // which tensors there are, and places in them
-    want_loss: u32,         // 1: one, 2: one for each anchor
-    want_upstream: u32,     // 1: one, 2: one for each anchor
-    want_temperature: u32,
+// The tensors that there are at the end, and where they begin.
+struct PairEnds {
+    want_each: u32,         // the anchors' losses: WANT_PER_ANCHOR, or 0
+    want_loss: u32,         // the loss: WANT_ONE, WANT_PER_ANCHOR, or 0
+    want_upstream: u32,     // the gradient to it: the same
+    want_temperature: u32,  // the gradient to the temperature, in `grad`: WANT_ONE, or 0
     each_at: u32,
     loss_at: u32,
     upstream_at: u32,
-    grad_at: u32,
-    grad_stride: u32,
     nan: u32,               // the bit pattern, which WGSL has no constant for
+}
+
+struct PairParams {
+    grid: PairGrid,
+    chunks: PairChunks,
+    own: PairSide,          // the rows that the dispatch has results for
+    other: PairSide,        // the rows that it sums over
+    row: PairRow,
+    roles: PairRoles,
+    record: PairRecord,
+    work: PairWork,
+    settings: PairSettings,
+    source: PairSource,
+    ends: PairEnds,
+    grad_at: u32,           // the first result in `grad` or `relation_counts`
+    grad_stride: u32,       // from one row of them to the next
 }
 
 @group(0) @binding(0) var<uniform> params: PairParams;

@@ -1,7 +1,7 @@
 // The rows of the two sides of a pair, where they lie.
 // provides: z (binding 1), z2 (binding 2), sets (binding 3), sets2 (binding 4), small (binding 5), work (binding 6),
 //           itself_index (binding 7), OWN, OTHER, own_z, other_z, set_word, itself_of
-// expects:  params
+// expects:  params, SAME_NUMBER, FROM_INDEX
 
 @group(0) @binding(1) var<storage, read_write> z: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> z2: array<vec4<f32>>;
@@ -15,13 +15,13 @@ const OWN = 0u;
 const OTHER = 1u;
 
 fn own_z(row: u32, i: u32) -> vec4<f32> {
-    return z[params.own_z + row * params.depth + i];
+    return z[params.own.z + row * params.row.depth + i];
 }
 
 fn other_z(col: u32, i: u32) -> vec4<f32> {
-    let at = params.other_z + col * params.depth + i;
+    let at = params.other.z + col * params.row.depth + i;
     // The same memory is bound once: browsers refuse it twice.
-    if (params.split_z != 0u) {
+    if (params.other.split != 0u) {
         return z2[at];
     }
     return z[at];
@@ -30,10 +30,10 @@ fn other_z(col: u32, i: u32) -> vec4<f32> {
 // Word `w` of a row's label set, on one side.
 fn set_word(side: u32, row: u32, w: u32) -> u32 {
     if (side == OWN) {
-        return sets[params.own_sets + row * params.own_stride + w];
+        return sets[params.own.sets + row * params.own.stride + w];
     }
-    let at = params.other_sets + row * params.other_stride + w;
-    if (params.split_sets != 0u) {
+    let at = params.other.sets + row * params.other.stride + w;
+    if (params.other.split != 0u) {
         return sets2[at];
     }
     return sets[at];
@@ -41,11 +41,11 @@ fn set_word(side: u32, row: u32, w: u32) -> u32 {
 
 // Which of all keys an anchor is itself.
 fn itself_of(anchor: u32) -> u32 {
-    if (params.itself == SAME_NUMBER) {
+    if (params.roles.itself == SAME_NUMBER) {
         return anchor;
     }
-    if (params.itself == FROM_INDEX) {
-        return itself_index[params.itself_at + anchor];
+    if (params.roles.itself == FROM_INDEX) {
+        return itself_index[params.roles.itself_at + anchor];
     }
     return 0xffffffffu;
 }

@@ -1,12 +1,12 @@
 // A block of scalar products of own and other rows.
 // provides: products
-// expects:  params, WG, ROW_LANES, COL_LANES, own_z, other_z, the names of block.wgsl
+// expects:  params, WG, ROW_LANES, COL_LANES, LANE_SIDE, DEPTH, own_z, other_z, the names of block.wgsl
 
 // Stages four components of four rows as four steps of the inner dimension.
 fn stage_rows(first: u32, r4: u32, k4: u32, at: u32) {
     // Rows beyond the last repeat it; what comes of them is not used.
-    let last = params.rows - 1u;
-    let row = first + 4u * r4;
+    let last = params.own.rows - 1u;
+    let row = first + LANE_SIDE * r4;
     let i = at + k4;
     let a = own_z(min(row, last), i);
     let b = own_z(min(row + 1u, last), i);
@@ -20,8 +20,8 @@ fn stage_rows(first: u32, r4: u32, k4: u32, at: u32) {
 }
 
 fn stage_cols(first: u32, c4: u32, k4: u32, at: u32) {
-    let last = params.cols - 1u;
-    let col = first + 4u * c4;
+    let last = params.other.rows - 1u;
+    let col = first + LANE_SIDE * c4;
     let i = at + k4;
     let a = other_z(min(col, last), i);
     let b = other_z(min(col + 1u, last), i);
@@ -37,7 +37,7 @@ fn stage_cols(first: u32, c4: u32, k4: u32, at: u32) {
 // The products of this lane's rows and columns. All lanes of the workgroup must call it.
 fn products(lane: u32, first_row: u32, first_col: u32) -> Block {
     var block = Block();
-    for (var at = 0u; at < params.depth; at += DEPTH / 4u) {
+    for (var at = 0u; at < params.row.depth; at += DEPTH / 4u) {
         // The stage before, and what else uses the memory, has been read.
         workgroupBarrier();
         for (var q = lane; q < DEPTH / 4u * (ROW_LANES + COL_LANES); q += WG) {

@@ -6,5 +6,5 @@
 
 // The f32 bit pattern of component `d` of a row.
 fn source_bits(row: u32, d: u32) -> u32 {
-    return source[params.source_offset + row * params.source_stride + d];
+    return source[params.source.offset + row * params.source.stride + d];
 }

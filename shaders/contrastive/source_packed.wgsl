@@ -6,6 +6,6 @@
 
 // The f32 bit pattern of component `d` of a row.
 fn source_bits(row: u32, d: u32) -> u32 {
-    let i = params.source_offset + row * params.source_stride + d;
+    let i = params.source.offset + row * params.source.stride + d;
     return half_value((source[i / 2u] >> ((i & 1u) * 16u)) & 0xffffu);
 }

@@ -1,6 +1,6 @@
 // What an anchor makes of a key, by their label sets: the table of src/losses/contrastive.rs.
 // provides: Shared, Weights, shared_labels, shared_column, label_terms, weights
-// expects:  params, small, OWN, OTHER, set_word
+// expects:  params, small, OWN, OTHER, set_word, SAME_NUMBER, FROM_INDEX, the numbers of weightings
 
 // Labels that four own rows share with each of four other rows.
 struct Shared {
@@ -20,7 +20,7 @@ struct Weights {
 
 fn shared_labels(rows: vec4<u32>, cols: vec4<u32>) -> Shared {
     var n = Shared();
-    for (var w = 0u; w < params.words; w++) {
+    for (var w = 0u; w < params.row.words; w++) {
         let own = vec4<u32>(
             set_word(OWN, rows.x, w),
             set_word(OWN, rows.y, w),
@@ -43,8 +43,8 @@ fn shared_column(n: Shared, j: u32) -> vec4<u32> {
 // The terms of MulSupCon of four own rows with another row; the other row is the anchor where `side` says so.
 fn label_terms(side: u32, rows: vec4<u32>, other: u32) -> vec4<f32> {
     var terms = vec4<f32>(0.0);
-    if (params.weighting == MUL_SUP_CON) {
-        for (var r = 0u; r < params.four; r++) {
+    if (params.settings.weighting == MUL_SUP_CON) {
+        for (var r = 0u; r < params.roles.side; r++) {
             let row = rows[r];
             let sum = terms_of(side, select(row, other, side == OTHER), select(other, row, side == OTHER));
             terms = select(terms, vec4<f32>(sum), vec4<u32>(r) == vec4<u32>(0u, 1u, 2u, 3u));
@@ -56,20 +56,20 @@ fn label_terms(side: u32, rows: vec4<u32>, other: u32) -> vec4<f32> {
 // The sum of 1 / |P_l(i)| over the labels l that the anchor shares with the key.
 fn terms_of(side: u32, anchor: u32, key: u32) -> f32 {
     var sum = 0.0;
-    for (var w = 0u; w < params.words; w++) {
+    for (var w = 0u; w < params.row.words; w++) {
         let labels = set_word(side, anchor, w);
         var bits = labels & set_word(1u - side, key, w);
         // The labels that the key has which is the anchor itself.
         var own = 0u;
-        if (params.itself == SAME_NUMBER) {
+        if (params.roles.itself == SAME_NUMBER) {
             own = labels;
-        } else if (params.itself == FROM_INDEX) {
-            own = set_word(side, anchor, params.words + w);
+        } else if (params.roles.itself == FROM_INDEX) {
+            own = set_word(side, anchor, params.row.words + w);
         }
         while (bits != 0u) {
             let bit = firstTrailingBit(bits);
             bits &= bits - 1u;
-            let keys = small[params.counts + 32u * w + bit] - ((own >> bit) & 1u);
+            let keys = small[params.record.counts + 32u * w + bit] - ((own >> bit) & 1u);
             sum += 1.0 / f32(max(keys, 1u));
         }
     }
@@ -92,7 +92,7 @@ fn weights(
     let anchor_count = vec4<f32>(anchors);
     let key_count = vec4<f32>(keys);
     var result = Weights(select(none, one, meet), none, none);
-    switch params.weighting {
+    switch params.settings.weighting {
         case SIM_DIS: {
             let k = shared_count / (max(anchor_count, one) * (one + key_count - shared_count));
             result.weight = select(none, k, meet);
@@ -100,7 +100,7 @@ fn weights(
         case NUMERATOR, BOTH: {
             let log_k = log(max(shared_count, one)) - log(max(anchor_count, one)) - log(one + key_count - shared_count);
             result.shift = select(none, log_k, meet);
-            result.bias = select(none, result.shift, vec4<bool>(params.weighting == BOTH));
+            result.bias = select(none, result.shift, vec4<bool>(params.settings.weighting == BOTH));
         }
         case ALL: {
             result.weight = select(none, one, meet & (n == anchors) & (n == keys));
@@ -110,12 +110,13 @@ fn weights(
         }
         case JACCARD: {
             let either = max(anchor_count + key_count - shared_count, one);
-            result.weight = select(none, shared_count / either, meet & (shared_count >= params.threshold * either));
+            let enough = shared_count >= params.settings.threshold * either;
+            result.weight = select(none, shared_count / either, meet & enough);
         }
         case PAIRED: {
             result.weight = select(none, one, same);
         }
-        default: {
+        case ANY, default: {
         }
     }
     return result;

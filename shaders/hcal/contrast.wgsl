@@ -5,58 +5,70 @@
 //
 // `feature_lengths`: a workgroup a vector.  `prototype_lengths`, `finish_prototypes`: the same, or a lane a vector.
 // `means`: a lane for each component of a vector.
-// `product`: a tile of 4 LANES_Y x 4 LANES_X results a workgroup; 0: scores = vectors . prototypes / tau, 1: the
-// gradient to vectors, 2: to prototypes. `sum_chunks`: where the second is split by classes.
+// `product`: a tile of TILE_ROWS x TILE_COLS results a workgroup. PRODUCT_SCORES: scores = vectors . prototypes / tau,
+// PRODUCT_TO_VECTORS: the gradient to vectors, PRODUCT_TO_PROTOTYPES: to prototypes. `sum_chunks`: where the second is
+// split by classes.
 // `softmax`: a workgroup a vector; scores become their gradient.   `argmax`: a workgroup a sample.
 // `level_losses`: a workgroup a level.
-// `spread`: the gradient to a level's means, from the weight of its loss and the level above. `collect`: that to the
-// unit features. A lane for each component.
+// `scale_gradients`: the gradient to a level's means, from the weight of its loss and the level above. `collect`: that
+// to the unit features. A lane for each component.
 // `finish_features`, `finish_prototypes`: through the normalisations, in place. A workgroup a vector of features.
-// All grids are folded. Mirrors: `HcalParams` in src/losses/hcal_steps.rs.
-// provides: the entry points, HcalParams, features (binding 1), prototypes (binding 2), noise (binding 3, or the seed),
-//           scores (binding 4), rows (binding 5), state (binding 6, as index.wgsl has it), result (binding 7)
-// expects:  WG, NONE of hcal/none.wgsl, math, reals, best, counter_key, counter_mix and counter_uniform of hcal/noise.wgsl,
+// All grids are folded.
+// Mirrors: `HcalParams` and its parts in src/kernels/hcal/params.rs, which says what each field is.
+// provides: the entry points, HcalParams, params (binding 0), features (binding 1), prototypes (binding 2),
+//           noise (binding 3, or the seed), scores (binding 4), rows (binding 5), state (binding 6, records of
+//           record.wgsl too), result (binding 7)
+// expects:  WG, TILE_ROWS, TILE_COLS, NONE, the PRODUCT_ and NOISE_ kinds, record with the fields RECORD_, math, reals,
+//           best, View, group_index, counter_key, counter_mix and counter_uniform of hcal/noise.wgsl,
 //           Lane, Group, group_sum of lanes_tree.wgsl
 
-struct HcalParams {
-    samples: u32,
-    dim: u32,
+struct LevelParams {
+    number: u32,
     classes: u32,
-    level: u32,            // from 0
-    levels: u32,
+    at: u32,
+    above_at: u32,
+}
+
+struct WindowParams {
+    first_row: u32,
+    row_count: u32,
+    first_class: u32,
+    class_count: u32,
+}
+
+struct Places {
+    feature_lengths: u32,
+    prototype_lengths: u32,
+    losses: u32,
+    weights: u32,
+}
+
+struct Mode {
+    product: u32,
+    chunks: u32,
+    add: u32,
+    plain: u32,
+    from_rows: u32,
+    tree: u32,
+    alone: u32,
+    want_gradient: u32,
+}
+
+struct HcalParams {
+    features: View,
+    prototypes: View,
+    noise: View,
+    result: View,
+    level: LevelParams,
+    window: WindowParams,
+    places: Places,
+    mode: Mode,
     groups: u32,
     groups_x: u32,
-    first_row: u32,        // the window of samples that scores hold
-    row_count: u32,
-    first_class: u32,      // the window of classes that the bindings reach
-    class_count: u32,
-    features_offset: u32,
-    features_stride: u32,
-    features_kind: u32,
-    prototypes_offset: u32,
-    prototypes_stride: u32,
-    prototypes_kind: u32,
-    noise_kind: u32,       // 0 none, 1 given, 2 from a seed
-    noise_offset: u32,
-    noise_stride: u32,
-    feature_lengths_at: u32,
-    prototype_lengths_at: u32, // inverse length, that of the perturbed one, hash: three words for each class
-    at: u32,               // of this level, as index.wgsl has it
-    above_at: u32,         // of the next
-    losses_at: u32,        // of all levels, then their numbers of vectors
-    weights_at: u32,       // the gradient to each level's loss
-    from_rows: u32,        // whether the vectors stand in `rows`
-    tree: u32,
-    product: u32,
-    chunks: u32,           // of the classes, where a product over them is split among workgroups; else 1
-    add: u32,              // whether a product is added, or, in `collect`, a level's means after the features' own
-    plain: u32,            // whether prototypes are not perturbed
-    alone: u32,            // whether a lane has a prototype to itself
-    want_gradient: u32,
-    want_result: u32,
-    result_offset: u32,
-    result_stride: u32,
-    scale: f32,            // 1 / tau
+    samples: u32,
+    dim: u32,
+    levels: u32,
+    scale: f32,
     epsilon: f32,
     nan: u32,
 }
@@ -70,33 +82,28 @@ struct HcalParams {
 @group(0) @binding(6) var<storage, read_write> state: array<u32>;
 @group(0) @binding(7) var<storage, read_write> result: array<u32>;
 
-// Lanes of a tile of a product, by columns and by rows: 8 x 4, 8 x 8, 16 x 8, 16 x 16, 32 x 16, 32 x 32.
-const LANES_X = 8u << (u32(WG >= 128u) + u32(WG >= 512u));
-const LANES_Y = WG / LANES_X;
+// Lanes along the columns of a tile of a product; each has 4 x 4 results.
+const LANES_X = TILE_COLS / 4u;
 const DEPTH = 16u;
 // The inverse of the shortest length.
 const LONGEST = 1e12;
 
-fn group_number(group: vec3<u32>) -> u32 {
-    return group.y * params.groups_x + group.x;
-}
-
 fn feature_bits(i: u32, d: u32) -> u32 {
-    let at = params.features_offset + i * params.features_stride + d;
-    return real_bits(params.features_kind, features[real_place(params.features_kind, at)], at);
+    let at = params.features.offset + i * params.features.stride + d;
+    return real_bits(params.features.kind, features[real_place(params.features.kind, at)], at);
 }
 
 fn unit_feature(i: u32, d: u32) -> f32 {
-    return bitcast<f32>(feature_bits(i, d)) * bitcast<f32>(state[params.feature_lengths_at + i]);
+    return bitcast<f32>(feature_bits(i, d)) * bitcast<f32>(state[params.places.feature_lengths + i]);
 }
 
 fn prototype_bits(c: u32, d: u32) -> u32 {
-    let at = params.prototypes_offset + (c - params.first_class) * params.prototypes_stride + d;
-    return real_bits(params.prototypes_kind, prototypes[real_place(params.prototypes_kind, at)], at);
+    let at = params.prototypes.offset + (c - params.window.first_class) * params.prototypes.stride + d;
+    return real_bits(params.prototypes.kind, prototypes[real_place(params.prototypes.kind, at)], at);
 }
 
 fn length_place(c: u32) -> u32 {
-    return params.prototype_lengths_at + 3u * c;
+    return params.places.prototype_lengths + 3u * c;
 }
 
 fn unit_prototype(c: u32, d: u32) -> f32 {
@@ -104,14 +111,14 @@ fn unit_prototype(c: u32, d: u32) -> f32 {
 }
 
 fn perturbation(c: u32, d: u32) -> f32 {
-    if (params.noise_kind == 1u) {
-        return bitcast<f32>(noise[params.noise_offset + (c - params.first_class) * params.noise_stride + d]);
+    if (params.noise.kind == NOISE_GIVEN) {
+        return bitcast<f32>(noise[params.noise.offset + (c - params.window.first_class) * params.noise.stride + d]);
     }
     return counter_uniform(state[length_place(c) + 2u], d, params.epsilon);
 }
 
 fn moved_prototype(c: u32, d: u32) -> f32 {
-    if (params.plain != 0u || params.noise_kind == 0u) {
+    if (params.mode.plain != 0u || params.noise.kind == NOISE_NONE) {
         return unit_prototype(c, d);
     }
     let moved = unit_prototype(c, d) + perturbation(c, d);
@@ -120,19 +127,19 @@ fn moved_prototype(c: u32, d: u32) -> f32 {
 
 // Whether this level has a vector at a sample's number.
 fn has_vector(i: u32) -> bool {
-    if (params.level == 0u) {
-        return state[params.at + 7u * params.samples + i] != NONE;
+    if (params.level.number == 0u) {
+        return state[record(params.level.at, RECORD_CLASS, i)] != NONE;
     }
-    return state[params.at + i] == i;
+    return state[record(params.level.at, RECORD_FIRST, i)] == i;
 }
 
 // Vectors of this level.
 fn vector_count() -> u32 {
-    return state[params.losses_at + params.levels + params.level];
+    return state[params.places.losses + params.levels + params.level.number];
 }
 
 fn row_value(i: u32, d: u32) -> f32 {
-    if (params.from_rows != 0u) {
+    if (params.mode.from_rows != 0u) {
         return rows[i * params.dim + d];
     }
     return unit_feature(i, d);
@@ -158,7 +165,7 @@ fn feature_lengths(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    let i = group_number(group);
+    let i = group_index(group);
     if (i >= params.groups) {
         return;
     }
@@ -174,7 +181,7 @@ fn feature_lengths(
     }
     let sum = group_sum(Lane(lane), Group(group), vec2<f32>(squares, 0.0));
     if (lane == 0u) {
-        state[params.feature_lengths_at + i] = inverse_length(largest, sum.x);
+        state[params.places.feature_lengths + i] = inverse_length(largest, sum.x);
     }
 }
 
@@ -187,18 +194,18 @@ struct Part {
 }
 
 fn part_of(lane: u32, group: vec3<u32>) -> Part {
-    let alone = params.alone != 0u;
-    let number = select(group_number(group), group_number(group) * WG + lane, alone);
-    let here = number < params.class_count;
+    let alone = params.mode.alone != 0u;
+    let number = select(group_index(group), group_index(group) * WG + lane, alone);
+    let here = number < params.window.class_count;
     // A lane without a prototype does nothing, but reaches the barriers.
     let start = select(params.dim, select(lane, 0u, alone), here);
-    let own = params.first_class + min(number, params.class_count - 1u);
+    let own = params.window.first_class + min(number, params.window.class_count - 1u);
     return Part(own, start, select(WG, 1u, alone), here && (alone || lane == 0u));
 }
 
 // The sum over the lanes that share a prototype.
 fn part_sum(lane: u32, group: vec3<u32>, value: f32) -> f32 {
-    if (params.alone != 0u) {
+    if (params.mode.alone != 0u) {
         return value;
     }
     return group_sum(Lane(lane), Group(group), vec2<f32>(value, 0.0)).x;
@@ -209,7 +216,7 @@ fn prototype_lengths(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    if (group_number(group) >= params.groups) {
+    if (group_index(group) >= params.groups) {
         return;
     }
     let part = part_of(lane, group);
@@ -218,7 +225,7 @@ fn prototype_lengths(
     for (var d = part.start; d < params.dim; d += part.step) {
         best = best_of(best, Best(order_key(prototype_bits(c, d) & 0x7fffffffu), 0u));
     }
-    if (params.alone == 0u) {
+    if (params.mode.alone == 0u) {
         best = group_best(lane, best);
     }
     let largest = best.key;
@@ -230,15 +237,15 @@ fn prototype_lengths(
     squares = part_sum(lane, group, squares);
     if (part.leads) {
         state[length_place(c)] = inverse_length(largest, squares);
-        if (params.noise_kind == 2u) {
-            let key = counter_key(noise[params.noise_offset], noise[params.noise_offset + 1u], params.level);
+        if (params.noise.kind == NOISE_SEEDED) {
+            let key = counter_key(noise[params.noise.offset], noise[params.noise.offset + 1u], params.level.number);
             state[length_place(c) + 2u] = counter_mix(key + c * 0x9e3779b9u);
         }
     }
     // The other lanes use what the first has just stored.
     storageBarrier();
     squares = 0.0;
-    if (params.noise_kind != 0u) {
+    if (params.noise.kind != NOISE_NONE) {
         for (var d = part.start; d < params.dim; d += part.step) {
             let moved = unit_prototype(c, d) + perturbation(c, d);
             squares += moved * moved;
@@ -256,29 +263,29 @@ fn means(
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
     let n = params.samples;
-    let element = group_number(group) * WG + lane;
+    let element = group_index(group) * WG + lane;
     let i = element / params.dim;
     let d = element % params.dim;
-    if (group_number(group) >= params.groups || i >= n) {
+    if (group_index(group) >= params.groups || i >= n) {
         return;
     }
     var sum = 0.0;
-    if (state[params.at + i] == i) {
-        let children = state[params.at + 5u * n + i];
-        if (params.tree != 0u && params.level > 0u && children > 0u) {
-            var j = state[params.at + 3u * n + i];
+    if (state[record(params.level.at, RECORD_FIRST, i)] == i) {
+        let children = state[record(params.level.at, RECORD_CHILDREN, i)];
+        if (params.mode.tree != 0u && params.level.number > 0u && children > 0u) {
+            var j = state[record(params.level.at, RECORD_HEAD, i)];
             // `rows` are the means of the level below.
             for (var step = 0u; step < children && j < n; step++) {
                 sum += rows[j * params.dim + d];
-                j = state[params.at + 4u * n + j];
+                j = state[record(params.level.at, RECORD_LINK, j)];
             }
             sum /= f32(children);
         } else {
-            let count = state[params.at + 2u * n + i];
+            let count = state[record(params.level.at, RECORD_COUNT, i)];
             var j = i;
             for (var step = 0u; step < count && j < n; step++) {
                 sum += unit_feature(j, d);
-                j = state[params.at + n + j];
+                j = state[record(params.level.at, RECORD_NEXT, j)];
             }
             sum /= f32(count);
         }
@@ -288,50 +295,50 @@ fn means(
 
 // ---- products
 
-var<workgroup> wg_left: array<f32, 4u * LANES_Y * DEPTH>;
-var<workgroup> wg_right: array<f32, 4u * LANES_X * DEPTH>;
+var<workgroup> wg_left: array<f32, TILE_ROWS * DEPTH>;
+var<workgroup> wg_right: array<f32, TILE_COLS * DEPTH>;
 
 // Rows, columns and depth of the product.
 fn extents() -> vec3<u32> {
-    switch params.product {
-        case 0u: {
-            return vec3<u32>(params.row_count, params.class_count, params.dim);
+    switch params.mode.product {
+        case PRODUCT_SCORES: {
+            return vec3<u32>(params.window.row_count, params.window.class_count, params.dim);
         }
-        case 1u: {
-            return vec3<u32>(params.row_count, params.dim, params.class_count);
+        case PRODUCT_TO_VECTORS: {
+            return vec3<u32>(params.window.row_count, params.dim, params.window.class_count);
         }
         default: {
-            return vec3<u32>(params.class_count, params.dim, params.row_count);
+            return vec3<u32>(params.window.class_count, params.dim, params.window.row_count);
         }
     }
 }
 
 fn left(i: u32, k: u32) -> f32 {
-    switch params.product {
-        case 0u: {
-            return row_value(params.first_row + i, k);
+    switch params.mode.product {
+        case PRODUCT_SCORES: {
+            return row_value(params.window.first_row + i, k);
         }
-        case 1u: {
-            return scores[i * params.classes + params.first_class + k];
+        case PRODUCT_TO_VECTORS: {
+            return scores[i * params.level.classes + params.window.first_class + k];
         }
         default: {
-            return scores[k * params.classes + params.first_class + i];
+            return scores[k * params.level.classes + params.window.first_class + i];
         }
     }
 }
 
 fn right(j: u32, k: u32) -> f32 {
-    switch params.product {
-        case 0u: {
-            return moved_prototype(params.first_class + j, k);
+    switch params.mode.product {
+        case PRODUCT_SCORES: {
+            return moved_prototype(params.window.first_class + j, k);
         }
-        case 1u: {
-            return moved_prototype(params.first_class + k, j);
+        case PRODUCT_TO_VECTORS: {
+            return moved_prototype(params.window.first_class + k, j);
         }
         default: {
-            let i = params.first_row + k;
+            let i = params.window.first_row + k;
             // A sample without a label counts for nothing, whatever it holds.
-            if (params.from_rows == 0u && !has_vector(i)) {
+            if (params.mode.from_rows == 0u && !has_vector(i)) {
                 return 0.0;
             }
             return row_value(i, j);
@@ -343,21 +350,21 @@ fn put(i: u32, j: u32, size: vec3<u32>, chunk: u32, value: f32) {
     if (i >= size.x || j >= size.y) {
         return;
     }
-    if (params.chunks > 1u) {
+    if (params.mode.chunks > 1u) {
         rows[(chunk * size.x + i) * size.y + j] = value * params.scale;
         return;
     }
-    if (params.product == 0u) {
-        scores[i * params.classes + params.first_class + j] = value * params.scale;
+    if (params.mode.product == PRODUCT_SCORES) {
+        scores[i * params.level.classes + params.window.first_class + j] = value * params.scale;
         return;
     }
     var row = i;
-    if (params.product == 1u) {
-        row += params.first_row;
+    if (params.mode.product == PRODUCT_TO_VECTORS) {
+        row += params.window.first_row;
     }
-    let place = params.result_offset + row * params.result_stride + j;
+    let place = params.result.offset + row * params.result.stride + j;
     var sum = value * params.scale;
-    if (params.add != 0u) {
+    if (params.mode.add != 0u) {
         sum += bitcast<f32>(result[place]);
     }
     result[place] = bitcast<u32>(sum);
@@ -375,17 +382,17 @@ fn product(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    if (group_number(group) >= params.groups) {
+    if (group_index(group) >= params.groups) {
         return;
     }
     let size = extents();
-    let across = (size.y + 4u * LANES_X - 1u) / (4u * LANES_X);
-    let all = params.groups / params.chunks;
-    let tile = group_number(group) % all;
-    let chunk = group_number(group) / all;
-    let i0 = tile / across * (4u * LANES_Y);
-    let j0 = tile % across * (4u * LANES_X);
-    let span = (size.z + params.chunks - 1u) / params.chunks;
+    let across = (size.y + TILE_COLS - 1u) / TILE_COLS;
+    let all = params.groups / params.mode.chunks;
+    let tile = group_index(group) % all;
+    let chunk = group_index(group) / all;
+    let i0 = tile / across * TILE_ROWS;
+    let j0 = tile % across * TILE_COLS;
+    let span = (size.z + params.mode.chunks - 1u) / params.mode.chunks;
     let end = min(size.z, (chunk + 1u) * span);
     let y = 4u * (lane / LANES_X);
     let x = 4u * (lane % LANES_X);
@@ -396,28 +403,28 @@ fn product(
     for (var k0 = chunk * span; k0 < end; k0 += DEPTH) {
         // The values before may still be being read.
         workgroupBarrier();
-        for (var e = lane; e < 4u * LANES_Y * DEPTH; e += WG) {
+        for (var e = lane; e < TILE_ROWS * DEPTH; e += WG) {
             let i = i0 + e / DEPTH;
             let k = k0 + e % DEPTH;
             var value = 0.0;
             if (i < size.x && k < end) {
                 value = left(i, k);
             }
-            wg_left[e % DEPTH * (4u * LANES_Y) + e / DEPTH] = value;
+            wg_left[e % DEPTH * TILE_ROWS + e / DEPTH] = value;
         }
-        for (var e = lane; e < 4u * LANES_X * DEPTH; e += WG) {
+        for (var e = lane; e < TILE_COLS * DEPTH; e += WG) {
             let j = j0 + e / DEPTH;
             let k = k0 + e % DEPTH;
             var value = 0.0;
             if (j < size.y && k < end) {
                 value = right(j, k);
             }
-            wg_right[e % DEPTH * (4u * LANES_X) + e / DEPTH] = value;
+            wg_right[e % DEPTH * TILE_COLS + e / DEPTH] = value;
         }
         workgroupBarrier();
         for (var k = 0u; k < DEPTH; k++) {
-            let a = k * (4u * LANES_Y) + y;
-            let b = k * (4u * LANES_X) + x;
+            let a = k * TILE_ROWS + y;
+            let b = k * TILE_COLS + x;
             let row = vec4<f32>(wg_right[b], wg_right[b + 1u], wg_right[b + 2u], wg_right[b + 3u]);
             first += wg_left[a] * row;
             second += wg_left[a + 1u] * row;
@@ -437,18 +444,18 @@ fn sum_chunks(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    let element = group_number(group) * WG + lane;
-    let all = params.row_count * params.dim;
-    if (group_number(group) >= params.groups || element >= all) {
+    let element = group_index(group) * WG + lane;
+    let all = params.window.row_count * params.dim;
+    if (group_index(group) >= params.groups || element >= all) {
         return;
     }
     var sum = 0.0;
-    for (var chunk = 0u; chunk < params.chunks; chunk++) {
+    for (var chunk = 0u; chunk < params.mode.chunks; chunk++) {
         sum += rows[chunk * all + element];
     }
-    let row = params.first_row + element / params.dim;
-    let place = params.result_offset + row * params.result_stride + element % params.dim;
-    if (params.add != 0u) {
+    let row = params.window.first_row + element / params.dim;
+    let place = params.result.offset + row * params.result.stride + element % params.dim;
+    if (params.mode.add != 0u) {
         sum += bitcast<f32>(result[place]);
     }
     result[place] = bitcast<u32>(sum);
@@ -461,22 +468,22 @@ fn softmax(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    let row = group_number(group);
+    let row = group_index(group);
     if (row >= params.groups) {
         return;
     }
-    let i = params.first_row + row;
-    let own = state[params.at + 7u * params.samples + i];
-    let begin = row * params.classes;
+    let i = params.window.first_row + row;
+    let own = state[record(params.level.at, RECORD_CLASS, i)];
+    let begin = row * params.level.classes;
     var best = best_none();
-    for (var c = lane; c < params.classes; c += WG) {
+    for (var c = lane; c < params.level.classes; c += WG) {
         best = best_of(best, Best(order_key(bitcast<u32>(scores[begin + c])), c));
     }
     let most = group_best(lane, best).key;
     let bad = most == NAN_KEY;
     let largest = finite(select(key_bits(most), 0u, bad));
     var others = 0.0;
-    for (var c = lane; c < params.classes; c += WG) {
+    for (var c = lane; c < params.level.classes; c += WG) {
         if (c != own) {
             others += exp_minus(scores[begin + c], largest);
         }
@@ -493,14 +500,14 @@ fn softmax(
         // Where the own class is the largest, log(1 + others) keeps its digits.
         let loss = select(log(all) + behind, log1p(others), behind <= 0.0);
         let bits = select(bitcast<u32>(loss), params.nan, bad);
-        state[params.at + 8u * params.samples + i] = select(0u, bits, here);
+        state[record(params.level.at, RECORD_LOSS, i)] = select(0u, bits, here);
     }
-    if (params.want_gradient == 0u) {
+    if (params.mode.want_gradient == 0u) {
         return;
     }
     // The score of the own class has been read by all.
     workgroupBarrier();
-    for (var c = lane; c < params.classes; c += WG) {
+    for (var c = lane; c < params.level.classes; c += WG) {
         let slope = select(exp_minus(scores[begin + c], largest), -others, c == own) / all;
         let bits = select(bitcast<u32>(slope), params.nan, bad);
         scores[begin + c] = bitcast<f32>(select(0u, bits, here));
@@ -512,19 +519,19 @@ fn argmax(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    let row = group_number(group);
+    let row = group_index(group);
     if (row >= params.groups) {
         return;
     }
     var best = best_none();
-    for (var c = lane; c < params.classes; c += WG) {
-        let key = order_key(bitcast<u32>(scores[row * params.classes + c]));
+    for (var c = lane; c < params.level.classes; c += WG) {
+        let key = order_key(bitcast<u32>(scores[row * params.level.classes + c]));
         // A NaN is no maximum.
         best = best_of(best, Best(select(key, 0u, key == NAN_KEY), c));
     }
     best = group_best(lane, best);
     if (lane == 0u) {
-        result[params.result_offset + params.first_row + row] = select(best.index, 0u, best.key == 0u);
+        result[params.result.offset + params.window.first_row + row] = select(best.index, 0u, best.key == 0u);
     }
 }
 
@@ -534,17 +541,17 @@ fn level_losses(
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
     let n = params.samples;
-    let level = group_number(group);
+    let level = group_index(group);
     if (level >= params.groups) {
         return;
     }
-    let at = params.at + level * 9u * n;
+    let at = params.level.at + level * RECORD_WORDS * n;
     var sum = 0.0;
     var count = 0.0;
     for (var i = lane; i < n; i += WG) {
-        let labelled = state[at + 7u * n + i] != NONE;
-        if (select(state[at + i] == i, labelled, level == 0u)) {
-            sum += bitcast<f32>(state[at + 8u * n + i]);
+        let labelled = state[record(at, RECORD_CLASS, i)] != NONE;
+        if (select(state[record(at, RECORD_FIRST, i)] == i, labelled, level == 0u)) {
+            sum += bitcast<f32>(state[record(at, RECORD_LOSS, i)]);
             count += 1.0;
         }
     }
@@ -552,10 +559,10 @@ fn level_losses(
     if (lane == 0u) {
         let bits = bitcast<u32>(both.x / max(both.y, 1.0));
         let loss = select(bits, params.nan, is_nan(bits));
-        state[params.losses_at + level] = loss;
-        state[params.losses_at + params.levels + level] = u32(both.y);
-        if (params.want_result != 0u) {
-            result[params.result_offset + level] = loss;
+        state[params.places.losses + level] = loss;
+        state[params.places.losses + params.levels + level] = u32(both.y);
+        if (params.result.present != 0u) {
+            result[params.result.offset + level] = loss;
         }
     }
 }
@@ -565,30 +572,30 @@ fn level_losses(
 // What a gradient of this level, made before the weights were known, is multiplied by.
 fn level_factor() -> f32 {
     let count = vector_count();
-    let weight = bitcast<f32>(state[params.weights_at + params.level]);
+    let weight = bitcast<f32>(state[params.places.weights + params.level.number]);
     return select(weight / f32(max(count, 1u)), 0.0, count == 0u);
 }
 
 @compute @workgroup_size(WG)
-fn spread(
+fn scale_gradients(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
     let n = params.samples;
-    let element = group_number(group) * WG + lane;
+    let element = group_index(group) * WG + lane;
     let i = element / params.dim;
-    if (group_number(group) >= params.groups || i >= n) {
+    if (group_index(group) >= params.groups || i >= n) {
         return;
     }
     var value = 0.0;
     // The loss of level 1 is not one of its means.
-    if (params.level > 0u && has_vector(i)) {
+    if (params.level.number > 0u && has_vector(i)) {
         value = level_factor() * bitcast<f32>(result[element]);
     }
-    if (params.tree != 0u && params.level + 1u < params.levels) {
-        let parent = state[params.above_at + 6u * n + i];
+    if (params.mode.tree != 0u && params.level.number + 1u < params.levels) {
+        let parent = state[record(params.level.above_at, RECORD_UP, i)];
         if (parent != NONE) {
-            let children = f32(max(state[params.above_at + 5u * n + parent], 1u));
+            let children = f32(max(state[record(params.level.above_at, RECORD_CHILDREN, parent)], 1u));
             value += rows[parent * params.dim + element % params.dim] / children;
         }
     }
@@ -601,25 +608,26 @@ fn collect(
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
     let n = params.samples;
-    let element = group_number(group) * WG + lane;
+    let element = group_index(group) * WG + lane;
     let i = element / params.dim;
     let d = element % params.dim;
-    if (group_number(group) >= params.groups || i >= n) {
+    if (group_index(group) >= params.groups || i >= n) {
         return;
     }
-    let place = params.result_offset + i * params.result_stride + d;
+    let place = params.result.offset + i * params.result.stride + d;
     let before = bitcast<f32>(result[place]);
-    if (params.add == 0u) {
+    if (params.mode.add == 0u) {
         result[place] = bitcast<u32>(select(0.0, level_factor() * before, has_vector(i)));
         return;
     }
-    let row = state[params.at + i];
+    let row = state[record(params.level.at, RECORD_FIRST, i)];
     if (row == NONE) {
         return;
     }
-    let of_children = params.tree != 0u && params.level > 0u && state[params.at + 5u * n + row] > 0u;
+    let children = state[record(params.level.at, RECORD_CHILDREN, row)];
+    let of_children = params.mode.tree != 0u && params.level.number > 0u && children > 0u;
     if (!of_children) {
-        let count = f32(state[params.at + 2u * n + i]);
+        let count = f32(state[record(params.level.at, RECORD_COUNT, i)]);
         result[place] = bitcast<u32>(before + rows[row * params.dim + d] / count);
     }
 }
@@ -629,17 +637,17 @@ fn finish_features(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    let i = group_number(group);
+    let i = group_index(group);
     if (i >= params.groups) {
         return;
     }
-    let begin = params.result_offset + i * params.result_stride;
+    let begin = params.result.offset + i * params.result.stride;
     var along = 0.0;
     for (var d = lane; d < params.dim; d += WG) {
         along += bitcast<f32>(result[begin + d]) * unit_feature(i, d);
     }
     along = group_sum(Lane(lane), Group(group), vec2<f32>(along, 0.0)).x;
-    let inverse = bitcast<f32>(state[params.feature_lengths_at + i]);
+    let inverse = bitcast<f32>(state[params.places.feature_lengths + i]);
     for (var d = lane; d < params.dim; d += WG) {
         let value = (bitcast<f32>(result[begin + d]) - along * unit_feature(i, d)) * inverse;
         result[begin + d] = bitcast<u32>(select(value, 0.0, inverse >= LONGEST));
@@ -650,7 +658,7 @@ fn finish_features(
 // prototype.
 fn through_move(c: u32, d: u32, place: u32, along: f32) -> f32 {
     let value = bitcast<f32>(result[place]);
-    if (params.noise_kind == 0u) {
+    if (params.noise.kind == NOISE_NONE) {
         return value;
     }
     let inverse = bitcast<f32>(state[length_place(c) + 1u]);
@@ -662,12 +670,12 @@ fn finish_prototypes(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    if (group_number(group) >= params.groups) {
+    if (group_index(group) >= params.groups) {
         return;
     }
     let part = part_of(lane, group);
     let c = part.own;
-    let begin = params.result_offset + (c - params.first_class) * params.result_stride;
+    let begin = params.result.offset + (c - params.window.first_class) * params.result.stride;
     if (params.samples == 0u) {
         // Nothing has been written here yet.
         for (var d = part.start; d < params.dim; d += part.step) {
@@ -676,7 +684,7 @@ fn finish_prototypes(
         return;
     }
     var along = 0.0;
-    if (params.noise_kind != 0u) {
+    if (params.noise.kind != NOISE_NONE) {
         for (var d = part.start; d < params.dim; d += part.step) {
             along += bitcast<f32>(result[begin + d]) * moved_prototype(c, d);
         }

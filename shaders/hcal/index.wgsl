@@ -1,33 +1,26 @@
 // Which samples of a batch share a class, at each level; what breaks the hierarchy; the seed of the next step.
-// Of level k, `state` holds from `at` on, `samples` words each:
-//   0 first: the first sample of the same class (a row of the level stands at its number); NONE without a label
-//   1 next: the next sample of the same class, or NONE      2 count: samples of the class
-//   3 head, 4 link, 5 children: the same for the classes of the level below, by their parents, at their first samples
-//   6 up: of a class of the level below, the first sample of its parent
-//   7 class      8 the row's loss
+// Of each level, `state` holds records of the samples, as record.wgsl has them.
 //
 // `members` and `children`: a lane for each sample. Grid: blocks of samples, folded.
 // `violations`: one link from a level to the next. Grid: 1 workgroup. `advance`: 1 workgroup.
-// Mirrors: `IndexParams` in src/losses/hcal_steps.rs.
-// provides: the entry points, IndexParams, labels (binding 3, or predictions), levels (binding 4), state (binding 6),
-//           counters (binding 7, or the seed)
-// expects:  WG, NONE of hcal/none.wgsl
+// Mirrors: `IndexParams` in src/kernels/hcal/params.rs, which says what each field is.
+// provides: the entry points, IndexParams, params (binding 0), labels (binding 3, or predictions), levels (binding 4),
+//           state (binding 6), counters (binding 7, or the seed)
+// expects:  WG, NONE, record with the fields RECORD_, group_index
 
 struct IndexParams {
     samples: u32,
     groups_x: u32,
     classes: u32,
-    labels_offset: u32,    // of this level
+    labels_offset: u32,
     at: u32,
     below_at: u32,
-    parents_offset: u32,   // of the level below; for violations of this one
-    above_offset: u32,     // predictions of the level above
-    flags_at: u32,
-    link: u32,             // NONE where there is but one level
+    parents_offset: u32,
+    above_offset: u32,
+    link: u32,
     first: u32,
     last: u32,
     counters_offset: u32,
-    _pad: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: IndexParams;
@@ -42,7 +35,7 @@ fn members(
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
     let n = params.samples;
-    let i = (group.y * params.groups_x + group.x) * WG + lane;
+    let i = group_index(group) * WG + lane;
     if (i >= n) {
         return;
     }
@@ -60,20 +53,20 @@ fn members(
             }
         }
     }
-    state[params.at + i] = first;
-    state[params.at + n + i] = next;
-    state[params.at + 2u * n + i] = count;
-    state[params.at + 5u * n + i] = 0u;
-    state[params.at + 6u * n + i] = NONE;
-    state[params.at + 7u * n + i] = own;
+    state[record(params.at, RECORD_FIRST, i)] = first;
+    state[record(params.at, RECORD_NEXT, i)] = next;
+    state[record(params.at, RECORD_COUNT, i)] = count;
+    state[record(params.at, RECORD_CHILDREN, i)] = 0u;
+    state[record(params.at, RECORD_UP, i)] = NONE;
+    state[record(params.at, RECORD_CLASS, i)] = own;
 }
 
 // The parent of the class whose first sample in the level below is `j`, else NONE.
 fn parent_of(j: u32) -> u32 {
-    if (state[params.below_at + j] != j) {
+    if (state[record(params.below_at, RECORD_FIRST, j)] != j) {
         return NONE;
     }
-    return levels[params.parents_offset + state[params.below_at + 7u * params.samples + j]];
+    return levels[params.parents_offset + state[record(params.below_at, RECORD_CLASS, j)]];
 }
 
 @compute @workgroup_size(WG)
@@ -82,12 +75,12 @@ fn children(
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
     let n = params.samples;
-    let i = (group.y * params.groups_x + group.x) * WG + lane;
+    let i = group_index(group) * WG + lane;
     if (i >= n) {
         return;
     }
     let parent = parent_of(i);
-    let own = select(NONE, state[params.at + 7u * n + i], state[params.at + i] == i);
+    let own = select(NONE, state[record(params.at, RECORD_CLASS, i)], state[record(params.at, RECORD_FIRST, i)] == i);
     var head = NONE;
     var link = NONE;
     var count = 0u;
@@ -101,14 +94,14 @@ fn children(
             }
             link = select(link, min(link, j), j > i && other == parent);
         }
-        if (parent != NONE && state[params.at + 7u * n + j] == parent) {
+        if (parent != NONE && state[record(params.at, RECORD_CLASS, j)] == parent) {
             up = min(up, j);
         }
     }
-    state[params.at + 3u * n + i] = head;
-    state[params.at + 4u * n + i] = link;
-    state[params.at + 5u * n + i] = count;
-    state[params.at + 6u * n + i] = up;
+    state[record(params.at, RECORD_HEAD, i)] = head;
+    state[record(params.at, RECORD_LINK, i)] = link;
+    state[record(params.at, RECORD_CHILDREN, i)] = count;
+    state[record(params.at, RECORD_UP, i)] = up;
 }
 
 var<workgroup> wg_count: array<vec2<u32>, WG>;
@@ -124,9 +117,9 @@ fn violations(@builtin(local_invocation_index) lane: u32) {
         }
         var any = broken;
         if (params.first == 0u) {
-            any |= state[params.flags_at + i];
+            any |= state[i];
         }
-        state[params.flags_at + i] = any;
+        state[i] = any;
         counts += vec2<u32>(broken, any);
     }
     wg_count[lane] = counts;

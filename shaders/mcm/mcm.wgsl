@@ -2,48 +2,39 @@
 // D_A the descendants of A, the loss BCE(v, y) of each row, and its gradient, which goes to the first of the largest.
 // sigma rises, so the largest logit is looked for, and the term of a class is softplus(+-s) of it.
 //
-// `small`:    the winner of each class with few descendants, a lane each.  Grid: rows x blocks of classes, folded.
+// `small`:    the winner of each class with at most SMALL descendants, a lane each.
+//                                                                          Grid: rows x blocks of classes, folded.
 // `large`:    the others, a workgroup each.                                Grid: rows x such classes, folded.
 // `rows`:     the loss of a row, from the winners.                         Grid: rows, folded.
 // `gradient`: a class counts for how many ancestors it has won.            Grid: rows x blocks of words, folded.
 // `total`:    the losses of the rows, summed or copied.                    Grid: 1, or blocks of rows, folded.
-// Mirrors: `McmParams` in src/losses/mcm_steps.rs.
-// provides: the entry points, McmParams, logits (binding 1), targets (binding 2), hierarchy (binding 3),
-//           probabilities (binding 4), sides (binding 5, upstream gradient or loss), scratch (binding 6), grad (binding 7)
-// expects:  WG, math, reals, best, Lane, Group, group_sum of lanes_tree.wgsl
+// Mirrors: `McmParams` in src/kernels/mcm.rs, which says what each field is.
+// provides: the entry points, McmParams, params (binding 0), logits (binding 1), targets (binding 2),
+//           hierarchy (binding 3), probabilities (binding 4), sides (binding 5, upstream gradient or loss),
+//           scratch (binding 6), grad (binding 7)
+// expects:  WG, SMALL, TARGET_BYTES, TARGET_BITS, math, reals with REAL_F32, best, View, group_index,
+//           Lane, Group, group_sum of lanes_tree.wgsl
 
 struct McmParams {
-    rows: u32,             // of this window
-    cols: u32,
-    first_row: u32,
+    logits: View,
+    targets: View,
+    probabilities: View,
+    sides: View,
+    grad: View,
     groups: u32,
     groups_x: u32,
-    logits_offset: u32,
-    logits_stride: u32,
-    logits_kind: u32,
-    targets_offset: u32,
-    targets_stride: u32,
-    targets_kind: u32,     // as logits_kind; 3 bytes, 4 bits, 5 none
+    cols: u32,
+    first_row: u32,
     hierarchy_offset: u32,
     pairs: u32,
     large_count: u32,
-    small_most: u32,
-    probabilities_offset: u32,
-    probabilities_stride: u32,
-    want_probabilities: u32,
-    sides_offset: u32,
-    sides_row: u32,        // 1 where sides has a value for each row
-    want_sides: u32,
-    choice_at: u32,        // of each class of a row of this window, its winner
-    loss_at: u32,          // of each row of the batch
-    bad_at: u32,           // of each row of this window, whether it holds a NaN
+    choice_at: u32,
+    loss_at: u32,
+    bad_at: u32,
     want_loss: u32,
-    grad_offset: u32,
-    grad_stride: u32,
-    grad_kind: u32,
-    reduce: u32,           // 1 where the rows' losses are summed
+    reduce: u32,
     all_rows: u32,
-    scale: f32,            // of the reduction
+    scale: f32,
     row_scale: f32,
     nan: u32,
     infinity: u32,
@@ -59,25 +50,25 @@ struct McmParams {
 @group(0) @binding(7) var<storage, read_write> grad: array<atomic<u32>>;
 
 fn logit_bits(row: u32, col: u32) -> u32 {
-    let i = params.logits_offset + row * params.logits_stride + col;
-    return real_bits(params.logits_kind, logits[real_place(params.logits_kind, i)], i);
+    let i = params.logits.offset + row * params.logits.stride + col;
+    return real_bits(params.logits.kind, logits[real_place(params.logits.kind, i)], i);
 }
 
 fn positive(row: u32, col: u32) -> bool {
-    let at = params.targets_offset + row * params.targets_stride;
-    switch params.targets_kind {
-        case 3u: {
+    if (params.targets.present == 0u) {
+        return false;
+    }
+    let at = params.targets.offset + row * params.targets.stride;
+    switch params.targets.kind {
+        case TARGET_BYTES: {
             return ((targets[(at + col) / 4u] >> (((at + col) & 3u) * 8u)) & 0xffu) != 0u;
         }
-        case 4u: {
+        case TARGET_BITS: {
             return ((targets[at + col / 32u] >> (col % 32u)) & 1u) != 0u;
-        }
-        case 5u: {
-            return false;
         }
         default: {
             let i = at + col;
-            let kind = params.targets_kind;
+            let kind = params.targets.kind;
             let bits = real_bits(kind, targets[real_place(kind, i)], i);
             return bitcast<f32>(bits) > 0.5 && !is_nan(bits);
         }
@@ -111,10 +102,10 @@ fn compete(winners: Winners, row: u32, col: u32) -> Winners {
 fn decide(row: u32, col: u32, winners: Winners) {
     let choice = select(winners.all.index, winners.positives.index, positive(row, col));
     scratch[params.choice_at + row * params.cols + col] = choice;
-    if (params.want_probabilities != 0u) {
+    if (params.probabilities.present != 0u) {
         let bits = select(key_bits(winners.all.key), params.nan, winners.all.key == NAN_KEY);
         let value = select(sigmoid(finite(bits)), bitcast<f32>(params.nan), is_nan(bits));
-        probabilities[params.probabilities_offset + row * params.probabilities_stride + col] = value;
+        probabilities[params.probabilities.offset + row * params.probabilities.stride + col] = value;
     }
 }
 
@@ -123,7 +114,7 @@ fn small(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    let number = group.y * params.groups_x + group.x;
+    let number = group_index(group);
     let blocks = (params.cols + WG - 1u) / WG;
     let row = number / blocks;
     let col = (number % blocks) * WG + lane;
@@ -132,7 +123,7 @@ fn small(
     }
     let begin = hierarchy[descendants(col)];
     let to = hierarchy[descendants(col) + 1u];
-    if (to - begin > params.small_most) {
+    if (to - begin > SMALL) {
         return;
     }
     var winners = Winners(best_none(), best_none());
@@ -147,7 +138,7 @@ fn large(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    let number = group.y * params.groups_x + group.x;
+    let number = group_index(group);
     if (number >= params.groups) {
         return;
     }
@@ -171,7 +162,7 @@ fn rows(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    let row = group.y * params.groups_x + group.x;
+    let row = group_index(group);
     if (row >= params.groups) {
         return;
     }
@@ -219,8 +210,8 @@ fn slope(row: u32, col: u32) -> u32 {
     let s = finite(logit_bits(row, col));
     let value = f32(wins.y) * sigmoid(s) - f32(wins.x) * sigmoid(-s);
     var factor = params.scale * params.row_scale;
-    if (params.want_sides != 0u) {
-        factor *= bitcast<f32>(sides[params.sides_offset + params.sides_row * (params.first_row + row)]);
+    if (params.sides.present != 0u) {
+        factor *= bitcast<f32>(sides[params.sides.offset + params.sides.stride * (params.first_row + row)]);
     }
     return bitcast<u32>(factor * value);
 }
@@ -230,13 +221,13 @@ fn gradient(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    let number = group.y * params.groups_x + group.x;
-    let pack = select(2u, 1u, params.grad_kind == 0u);
+    let number = group_index(group);
+    let pack = select(2u, 1u, params.grad.kind == REAL_F32);
     // A row may begin in the middle of a word.
     let words = (params.cols + 2u * pack - 2u) / pack;
     let blocks = (words + WG - 1u) / WG;
     let row = number / blocks;
-    let begin = params.grad_offset + row * params.grad_stride;
+    let begin = params.grad.offset + row * params.grad.stride;
     let word = (number % blocks) * WG + lane;
     if (number >= params.groups || word >= words) {
         return;
@@ -251,15 +242,15 @@ fn gradient(
     let second = 2u * place + 1u - begin;
     // A word with the end of one row and the beginning of another is written by two lanes, each its half.
     if (first < params.cols && second < params.cols) {
-        let low = real_half(params.grad_kind, slope(row, first));
-        let high = real_half(params.grad_kind, slope(row, second));
+        let low = real_half(params.grad.kind, slope(row, first));
+        let high = real_half(params.grad.kind, slope(row, second));
         atomicStore(&grad[place], low | (high << 16u));
     } else if (first < params.cols) {
-        let low = real_half(params.grad_kind, slope(row, first));
+        let low = real_half(params.grad.kind, slope(row, first));
         atomicAnd(&grad[place], 0xffff0000u);
         atomicOr(&grad[place], low);
     } else if (second < params.cols) {
-        let high = real_half(params.grad_kind, slope(row, second));
+        let high = real_half(params.grad.kind, slope(row, second));
         atomicAnd(&grad[place], 0x0000ffffu);
         atomicOr(&grad[place], high << 16u);
     }
@@ -271,9 +262,9 @@ fn total(
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
     if (params.reduce == 0u) {
-        let row = (group.y * params.groups_x + group.x) * WG + lane;
+        let row = group_index(group) * WG + lane;
         if (row < params.all_rows) {
-            sides[params.sides_offset + row] = scratch[params.loss_at + row];
+            sides[params.sides.offset + row] = scratch[params.loss_at + row];
         }
         return;
     }
@@ -287,6 +278,6 @@ fn total(
     let both = group_sum(Lane(lane), Group(group), vec2<f32>(sum, marks));
     if (lane == 0u) {
         let bits = select(bitcast<u32>(both.x * params.scale), params.infinity, both.y > 0.0);
-        sides[params.sides_offset] = select(bits, params.nan, both.y >= 1e30);
+        sides[params.sides.offset] = select(bits, params.nan, both.y >= 1e30);
     }
 }

@@ -1,13 +1,19 @@
 // Asymmetric loss, label by label: sigma(-s)^gamma_pos softplus(-s) of a positive, -pm^gamma_neg log(1 - pm) of a negative,
-// pm = max(sigma(s) - margin, 0). params.first = gamma_pos, params.second = gamma_neg, params.third = margin.
-// provides: label_sides
+// pm = max(sigma(s) - margin, 0).
+// provides: Settings, label_sides
 // expects:  math, element, label
 
+struct Settings {
+    gamma_pos: f32,
+    gamma_neg: f32,
+    margin: f32,
+}
+
 fn label_sides(e: Element) -> LabelSides {
-    let pos = focal_side(params.first, e.logit);
+    let pos = focal_side(params.own.gamma_pos, e.logit);
     let p = sigmoid(e.logit);
     let q = sigmoid(-e.logit);
-    let margin = params.third;
+    let margin = params.own.margin;
     if (p <= margin) {
         return LabelSides(pos.x, pos.y, 0.0, 0.0);
     }
@@ -16,6 +22,6 @@ fn label_sides(e: Element) -> LabelSides {
     let rest = q + margin;
     let cost = select(log1p(pm / rest), softplus(e.logit), margin == 0.0);
     let share = select(q / rest, 1.0, margin == 0.0);
-    let power = exp(max(params.second * log(pm), -110.0));
-    return LabelSides(pos.x, pos.y, power * cost, power * p * (share + params.second * q * cost / pm));
+    let power = exp(max(params.own.gamma_neg * log(pm), -110.0));
+    return LabelSides(pos.x, pos.y, power * cost, power * p * (share + params.own.gamma_neg * q * cost / pm));
 }

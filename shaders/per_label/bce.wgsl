@@ -1,9 +1,11 @@
 // Binary cross-entropy with logits, label by label: w softplus(-s) of a positive, softplus(s) of a negative.
-// params.first = w (pos_weight).
-// provides: label_sides
+// provides: Settings, label_sides
 // expects:  math, element, label
 
+struct Settings {
+    pos_weight: f32,       // w
+}
+
 fn label_sides(e: Element) -> LabelSides {
-    let w = params.first;
-    return LabelSides(w * softplus(-e.logit), -w * sigmoid(-e.logit), softplus(e.logit), sigmoid(e.logit));
+    return bce_sides(params.own.pos_weight, e.logit);
 }

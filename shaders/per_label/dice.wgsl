@@ -1,14 +1,17 @@
 // Soft dice of a row: 1 - N / M, N = 2 sum w p y + smooth, M = sum w (p + y) + smooth, or sum w (p^2 + y^2) + smooth.
-// params.first = smooth, params.second = 1 for the squares.
-// provides: ACC_WORDS, COEF_WORDS, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad, RowResult, row_result
+// provides: Settings, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad, RowResult, row_result
 // expects:  math, element, scratch
+
+struct Settings {
+    smooth: f32,
+    squared: f32,          // 1 for squares in D
+}
 
 struct Acc {
     both: f32,        // sum of 2 w p y
     each: f32,        // sum of w (p + y), or of the squares
     bad: u32,         // 1 where the row holds a NaN
 }
-const ACC_WORDS = 3u;
 
 fn acc_start() -> Acc {
     return Acc(0.0, 0.0, 0u);
@@ -37,7 +40,7 @@ fn acc_add(acc: ptr<function, Acc>, e: Element) {
     }
     let p = sigmoid(e.logit);
     (*acc).both += 2.0 * e.weight * p * e.label;
-    (*acc).each += e.weight * select(p + e.label, p * p + e.label * e.label, params.second != 0.0);
+    (*acc).each += e.weight * select(p + e.label, p * p + e.label * e.label, params.own.squared != 0.0);
 }
 
 // What a row's gradient needs: N / M, and what each element's is multiplied by, over M.
@@ -46,7 +49,6 @@ struct Coef {
     k: f32,
     bad: bool,
 }
-const COEF_WORDS = 3u;
 
 fn coef_store(at: u32, c: Coef) {
     acc_store(at, Acc(c.ratio, c.k, u32(c.bad)));
@@ -60,7 +62,7 @@ fn coef_load(at: u32) -> Coef {
 // The gradients to the logit and to the target: p and y stand in the loss alike.
 fn element_grad(e: Element, c: Coef) -> vec2<f32> {
     let p = sigmoid(e.logit);
-    let slope = select(vec2<f32>(1.0), 2.0 * vec2<f32>(p, e.label), params.second != 0.0);
+    let slope = select(vec2<f32>(1.0), 2.0 * vec2<f32>(p, e.label), params.own.squared != 0.0);
     let to = slope * c.ratio - 2.0 * vec2<f32>(e.label, p);
     return c.k * e.weight * to * vec2<f32>(p * sigmoid(-e.logit), 1.0);
 }
@@ -72,9 +74,9 @@ struct RowResult {
 }
 
 fn row_result(row: u32, a: Acc) -> RowResult {
-    let n = a.both + params.first;
-    let m = a.each + params.first;
+    let n = a.both + params.own.smooth;
+    let m = a.each + params.own.smooth;
     let bad = a.bad != 0u;
-    let loss = select(1.0 - n / m, bitcast<f32>(params.nan), bad);
+    let loss = select(1.0 - n / m, bitcast<f32>(params.common.nan), bad);
     return RowResult(loss * row_weight(row), 0.0, Coef(n / m, row_coefficient(row) / m, bad));
 }

@@ -1,5 +1,5 @@
 // Losses that mix a positive and a negative term by the target: y positive + (1 - y) negative, y after smoothing.
-// provides: LabelSides, label_loss, label_grad, focal_side
+// provides: LabelSides, label_loss, label_grad, focal_side, bce_sides
 // expects:  math, element, and from the loss: label_sides(Element) -> LabelSides
 
 struct LabelSides {
@@ -21,7 +21,7 @@ fn label_loss(e: Element) -> f32 {
 fn label_grad(e: Element) -> vec2<f32> {
     let y = shares(e);
     let sides = label_sides(e);
-    return vec2<f32>(y.x * sides.pos_slope + y.y * sides.neg_slope, (1.0 - params.smoothing) * (sides.pos - sides.neg));
+    return vec2<f32>(y.x * sides.pos_slope + y.y * sides.neg_slope, (1.0 - params.common.smoothing) * (sides.pos - sides.neg));
 }
 
 // sigma(-z)^gamma softplus(-z) and its slope over z. The power is taken in log space, log sigma(-z) = -softplus(z), so
@@ -30,4 +30,9 @@ fn focal_side(gamma: f32, z: f32) -> vec2<f32> {
     let power = exp(max(-gamma * softplus(z), -110.0));
     let cost = softplus(-z);
     return power * vec2<f32>(cost, -gamma * sigmoid(z) * cost - sigmoid(-z));
+}
+
+// The binary cross-entropy with logits: w softplus(-s) of a positive, softplus(s) of a negative.
+fn bce_sides(w: f32, s: f32) -> LabelSides {
+    return LabelSides(w * softplus(-s), -w * sigmoid(-s), softplus(s), sigmoid(s));
 }

@@ -8,11 +8,11 @@ var<workgroup> wg_column: array<f32, WG>;
 
 fn run_columns(at: Lane, group: Group) {
     let lane = lane_index(at, group);
-    let col = (group.id.x + group.id.y * params.groups_x) * 32u + lane % 32u;
-    let first = group.id.z * params.column_rows;
-    let end = min(first + params.column_rows, params.rows);
+    let col = (group.id.x + group.id.y * params.grid.groups_x) * 32u + lane % 32u;
+    let first = group.id.z * params.grid.column_rows;
+    let end = min(first + params.grid.column_rows, params.window.rows);
     var sum = 0.0;
-    if (col < params.columns) {
+    if (col < params.grid.columns) {
         for (var row = first + lane / 32u; row < end; row += WG / 32u) {
             sum += column_term(row, col);
         }
@@ -20,12 +20,12 @@ fn run_columns(at: Lane, group: Group) {
     wg_column[lane] = sum;
     // Every lane's part is there before the first is read.
     workgroupBarrier();
-    if (lane < 32u && col < params.columns) {
+    if (lane < 32u && col < params.grid.columns) {
         for (var i = lane + 32u; i < WG; i += 32u) {
             sum += wg_column[i];
         }
-        let place = params.column_at + group.id.z * params.columns + col;
-        if (params.first_row > 0u) {
+        let place = params.places.column_at + group.id.z * params.grid.columns + col;
+        if (params.window.first_row > 0u) {
             sum += bitcast<f32>(scratch[place]);
         }
         scratch[place] = bitcast<u32>(sum);

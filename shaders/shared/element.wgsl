@@ -15,20 +15,20 @@ struct Element {
 
 // How far into its first gradient word the row begins.
 fn row_phase(row: u32) -> u32 {
-    return (params.grad_offset + row * params.grad_stride) & (PACK - 1u);
+    return (params.views.grad_offset + row * params.views.grad_stride) & (PACK - 1u);
 }
 
 fn element(row: u32, col: u32, logit: u32, label: u32) -> Element {
     var e = Element(row, col, finite(logit), finite(label), 1.0, 0.0, label_counts(row, col), false);
     var bad = is_nan(logit) || is_nan(label);
-    if (params.class_weight != ABSENT) {
-        let weight = sides[params.class_weight + col];
+    if (params.sides.class_weight != ABSENT) {
+        let weight = sides[params.sides.class_weight + col];
         bad = bad || is_nan(weight);
         e.weight = finite(weight);
     }
-    if (params.threshold != ABSENT) {
-        let i = (params.first_row + row) * params.threshold_row + col * params.threshold_col;
-        let threshold = sides[params.threshold + i];
+    if (params.sides.threshold != ABSENT) {
+        let i = (params.window.first_row + row) * params.sides.threshold_row + col * params.sides.threshold_col;
+        let threshold = sides[params.sides.threshold + i];
         bad = bad || is_nan(threshold);
         e.threshold = finite(threshold);
     }
@@ -38,7 +38,7 @@ fn element(row: u32, col: u32, logit: u32, label: u32) -> Element {
 
 // How much a soft label counts as a positive and as a negative, after smoothing.
 fn shares(e: Element) -> vec2<f32> {
-    let keep = 1.0 - params.smoothing;
-    let half_eps = 0.5 * params.smoothing;
+    let keep = 1.0 - params.common.smoothing;
+    let half_eps = 0.5 * params.common.smoothing;
     return vec2<f32>(keep * e.label + half_eps, keep * (1.0 - e.label) + half_eps);
 }

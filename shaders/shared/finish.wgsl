@@ -3,7 +3,7 @@
 // A job of len 1 is a sum by one workgroup, in a fixed order; others take one lane per j.
 //
 // Grid: (workgroups, jobs). Job 0 writes `first` (the loss), job 1 `second` (the threshold's gradient).
-// Mirrors: `FinishJob` in src/losses/row_steps.rs.
+// Mirrors: `FinishJob` in src/kernels/rows/plan.rs.
 // provides: finish
 // expects:  WG, Lane, Group, group_sum of lanes_tree.wgsl
 

@@ -1,5 +1,5 @@
 // Copies small side tensors that lie in several buffers into scratch, where one binding reaches them all.
-// Grid: (workgroups, tensors). Mirrors: `GatherPiece` in src/losses/row_steps.rs.
+// Grid: (workgroups, tensors). Mirrors: `GatherPiece` in src/kernels/rows/plan.rs.
 // provides: gather
 // expects:  WG
 

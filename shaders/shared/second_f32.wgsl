@@ -5,7 +5,7 @@
 @group(0) @binding(3) var<storage, read_write> second: array<u32>;
 
 fn second_store(row: u32, col: u32, value: f32, nan: bool) {
-    if (params.want_grad2 != 0u) {
-        second[params.grad2_offset + row * params.grad2_stride + col] = select(bitcast<u32>(value), 0x7fc00000u, nan);
+    if (params.places.want_grad2 != 0u) {
+        second[params.views.grad2_offset + row * params.views.grad2_stride + col] = select(bitcast<u32>(value), 0x7fc00000u, nan);
     }
 }

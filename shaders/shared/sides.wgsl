@@ -8,12 +8,12 @@
 // Whether neither mask takes the label out.
 fn label_counts(row: u32, col: u32) -> bool {
     var counts = true;
-    if (params.class_mask != ABSENT) {
-        let i = params.class_mask + col;
+    if (params.sides.class_mask != ABSENT) {
+        let i = params.sides.class_mask + col;
         counts = ((sides[i / 4u] >> ((i & 3u) * 8u)) & 0xffu) != 0u;
     }
-    if (params.mask_offset != ABSENT) {
-        let i = params.mask_offset + row * params.mask_stride + col;
+    if (params.views.mask_offset != ABSENT) {
+        let i = params.views.mask_offset + row * params.views.mask_stride + col;
         counts = counts && ((mask[i / 4u] >> ((i & 3u) * 8u)) & 0xffu) != 0u;
     }
     return counts;
@@ -21,17 +21,17 @@ fn label_counts(row: u32, col: u32) -> bool {
 
 // Weight of the row's loss.
 fn row_weight(row: u32) -> f32 {
-    if (params.sample_weight == ABSENT) {
+    if (params.sides.sample_weight == ABSENT) {
         return 1.0;
     }
-    return bitcast<f32>(sides[params.sample_weight + params.first_row + row]);
+    return bitcast<f32>(sides[params.sides.sample_weight + params.window.first_row + row]);
 }
 
 // What the gradient of the row's own loss is multiplied by: reduction, weight, upstream gradient.
 fn row_coefficient(row: u32) -> f32 {
     var upstream = 1.0;
-    if (params.grad_loss != ABSENT) {
-        upstream = bitcast<f32>(sides[params.grad_loss + (params.first_row + row) * params.grad_loss_row]);
+    if (params.sides.grad_loss != ABSENT) {
+        upstream = bitcast<f32>(sides[params.sides.grad_loss + (params.window.first_row + row) * params.sides.grad_loss_row]);
     }
-    return params.scale * upstream * row_weight(row);
+    return params.common.scale * upstream * row_weight(row);
 }

@@ -1,5 +1,5 @@
 // The accumulator of losses that are a sum over labels.
-// provides: ACC_WORDS, COEF_WORDS, Acc, acc_start, acc_merge, acc_store, acc_load, Coef, coef_store, coef_load, acc_add, element_grad, RowResult, row_result
+// provides: Acc, acc_start, acc_merge, acc_store, acc_load, Coef, coef_store, coef_load, acc_add, element_grad, RowResult, row_result
 // expects:  element, scratch, and from the loss: label_loss(Element) -> f32 (+-HUGE where infinite),
 //           label_grad(Element) -> vec2<f32> (to the logit, to the target)
 
@@ -8,7 +8,6 @@ struct Acc {
     count: u32,       // labels that count
     flags: u32,       // 1: a NaN in the row, 2: an infinite term
 }
-const ACC_WORDS = 3u;
 
 fn acc_start() -> Acc {
     return Acc(0.0, 0u, 0u);
@@ -33,7 +32,6 @@ struct Coef {
     k: f32,
     bad: bool,
 }
-const COEF_WORDS = 2u;
 
 fn coef_store(at: u32, c: Coef) {
     scratch[at] = bitcast<u32>(c.k);
@@ -52,16 +50,16 @@ struct RowResult {
 
 fn row_result(row: u32, a: Acc) -> RowResult {
     var share = 1.0;
-    if (params.row_mean != 0u) {
+    if (params.common.row_mean != 0u) {
         share = 1.0 / f32(max(a.count, 1u));
     }
     let bad = (a.flags & 1u) != 0u;
     var loss = a.sum * share;
     if ((a.flags & 2u) != 0u) {
-        loss = bitcast<f32>(params.infinity);
+        loss = bitcast<f32>(params.common.infinity);
     }
     if (bad) {
-        loss = bitcast<f32>(params.nan);
+        loss = bitcast<f32>(params.common.nan);
     }
     return RowResult(loss * row_weight(row), 0.0, Coef(row_coefficient(row) * share, bad));
 }

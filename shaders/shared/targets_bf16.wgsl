@@ -15,6 +15,6 @@ fn target_bits(row: u32, lane: u32, col: u32) -> u32 {
 
 // The same, outside a staged sweep.
 fn target_scan(row: u32, col: u32) -> u32 {
-    let i = params.targets_offset + row * params.targets_stride + col;
+    let i = params.views.targets_offset + row * params.views.targets_stride + col;
     return (targets[i / 2u] >> ((i & 1u) * 16u)) << 16u;
 }

@@ -15,6 +15,6 @@ fn target_bits(row: u32, lane: u32, col: u32) -> u32 {
 
 // The same, outside a staged sweep.
 fn target_scan(row: u32, col: u32) -> u32 {
-    let word = targets[params.targets_offset + row * params.targets_stride + col / 32u];
+    let word = targets[params.views.targets_offset + row * params.views.targets_stride + col / 32u];
     return select(0u, 0x3f800000u, ((word >> (col & 31u)) & 1u) != 0u);
 }

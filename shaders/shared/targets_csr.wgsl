@@ -14,20 +14,20 @@ var<private> staged_from: u32;
 
 // The row's part of `indices`, kept inside the tensor whatever the offsets say.
 fn positives(row: u32) -> vec2<u32> {
-    let start = min(targets[params.targets_offset + row], params.indices_len);
-    let to = min(targets[params.targets_offset + row + 1u], params.indices_len);
+    let start = min(targets[params.views.targets_offset + row], params.views.indices_len);
+    let to = min(targets[params.views.targets_offset + row + 1u], params.views.indices_len);
     return vec2<u32>(start, max(start, to));
 }
 
 // Stages the tile of labels that begins at item `item`. All lanes of the workgroup must call it.
 fn targets_stage(row: u32, live: bool, lane: u32, item: u32) {
-    let words = (BIT_WORDS / WG) << params.shift;
-    let own = lane & (params.width - 1u);
-    let first = ((lane >> params.shift)) * words;
-    staged_from = item * params.width * PACK;
+    let words = (BIT_WORDS / WG) << params.grid.shift;
+    let own = lane & (params.grid.width - 1u);
+    let first = ((lane >> params.grid.shift)) * words;
+    staged_from = item * params.grid.width * PACK;
     // Other lanes may still be reading the tile before.
     workgroupBarrier();
-    for (var w = own; w < words; w += params.width) {
+    for (var w = own; w < words; w += params.grid.width) {
         atomicStore(&wg_bits[first + w], 0u);
     }
     // Every word is clear before the first bit is set.
@@ -35,10 +35,10 @@ fn targets_stage(row: u32, live: bool, lane: u32, item: u32) {
     if (live) {
         let phase = row_phase(row);
         let range = positives(row);
-        for (var i = range.x + own; i < range.y; i += params.width) {
-            let col = indices[params.indices_offset + i];
+        for (var i = range.x + own; i < range.y; i += params.grid.width) {
+            let col = indices[params.views.indices_offset + i];
             let bit = col + phase - staged_from;
-            if (col < params.cols && bit < words * 32u) {
+            if (col < params.window.cols && bit < words * 32u) {
                 atomicOr(&wg_bits[first + bit / 32u], 1u << (bit & 31u));
             }
         }
@@ -49,9 +49,9 @@ fn targets_stage(row: u32, live: bool, lane: u32, item: u32) {
 
 // The f32 bit pattern of the target of label `col`, which lies in the staged tile.
 fn target_bits(row: u32, lane: u32, col: u32) -> u32 {
-    let words = (BIT_WORDS / WG) << params.shift;
+    let words = (BIT_WORDS / WG) << params.grid.shift;
     let bit = col + row_phase(row) - staged_from;
-    let word = atomicLoad(&wg_bits[((lane >> params.shift)) * words + bit / 32u]);
+    let word = atomicLoad(&wg_bits[((lane >> params.grid.shift)) * words + bit / 32u]);
     return select(0u, 0x3f800000u, ((word >> (bit & 31u)) & 1u) != 0u);
 }
 
@@ -60,7 +60,7 @@ fn target_scan(row: u32, col: u32) -> u32 {
     let range = positives(row);
     var found = 0u;
     for (var i = range.x; i < range.y; i++) {
-        if (indices[params.indices_offset + i] == col) {
+        if (indices[params.views.indices_offset + i] == col) {
             found = 0x3f800000u;
         }
     }

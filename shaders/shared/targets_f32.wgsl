@@ -15,5 +15,5 @@ fn target_bits(row: u32, lane: u32, col: u32) -> u32 {
 
 // The same, outside a staged sweep.
 fn target_scan(row: u32, col: u32) -> u32 {
-    return targets[params.targets_offset + row * params.targets_stride + col];
+    return targets[params.views.targets_offset + row * params.views.targets_stride + col];
 }

@@ -15,7 +15,7 @@ fn target_bits(row: u32, lane: u32, col: u32) -> u32 {
 
 // The same, outside a staged sweep.
 fn target_scan(row: u32, col: u32) -> u32 {
-    let i = params.targets_offset + row * params.targets_stride + col;
+    let i = params.views.targets_offset + row * params.views.targets_stride + col;
     let byte = (targets[i / 4u] >> ((i & 3u) * 8u)) & 0xffu;
     return select(0u, 0x3f800000u, byte != 0u);
 }

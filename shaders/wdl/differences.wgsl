@@ -11,7 +11,7 @@
 //       shared/columns.wgsl.
 // Invariants: a label that does not count is in no difference, and its h and c are 0; a value of pi that is no label
 //       counts for none.
-// Mirrors: src/losses/wdl_steps.rs (sizes, grid), src/reference/wdl.rs (what is computed).
+// Mirrors: src/kernels/rows/wdl.rs (sizes, grid), src/reference/wdl.rs (what is computed).
 //
 // provides: order (binding 1), adjacent, squares, sweep, columns, column_term
 // expects:  WG, params, math, sides, lanes, spread, planes, run_columns
@@ -21,13 +21,13 @@
 // phi(d) and its derivative.
 fn penalty(d: f32) -> vec2<f32> {
     let size = abs(d);
-    if (params.phi == 0u) {
+    if (params.own.phi == SQUARE) {
         return vec2<f32>(d * d, 2.0 * d);
     }
-    if (params.phi == 1u) {
+    if (params.own.phi == ABS) {
         return vec2<f32>(size, sign(d));
     }
-    let delta = params.huber_delta;
+    let delta = params.own.huber_delta;
     return select(
         vec2<f32>(delta * (size - 0.5 * delta), delta * sign(d)),
         vec2<f32>(0.5 * d * d, d),
@@ -40,18 +40,18 @@ fn difference(row: u32, col: u32) -> f32 {
 }
 
 fn h_store(row: u32, col: u32, value: f32) {
-    if (params.h_at != ABSENT) {
+    if (params.own.h_at != ABSENT) {
         scratch[h_place(row, col)] = bitcast<u32>(value);
     }
 }
 
 // The label at a position; one that is none or does not count is `cols`.
 fn label_at(row: u32, position: u32) -> u32 {
-    let col = order[params.order_offset + row * params.order_stride + position];
-    if (col >= params.cols) {
-        return params.cols;
+    let col = order[params.own.order_offset + row * params.own.order_stride + position];
+    if (col >= params.window.cols) {
+        return params.window.cols;
     }
-    return select(params.cols, col, label_counts(row, col));
+    return select(params.window.cols, col, label_counts(row, col));
 }
 
 @compute @workgroup_size(WG)
@@ -59,27 +59,27 @@ fn adjacent(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) id: vec3<u32>,
 ) {
-    let number = id.x + id.y * params.groups_x;
-    if (number >= params.groups) {
+    let number = id.x + id.y * params.grid.groups_x;
+    if (number >= params.grid.groups) {
         return;
     }
-    let row = number / params.chunks;
-    let position = (number % params.chunks) * WG + lane;
-    if (position >= params.cols) {
+    let row = number / params.grid.chunks;
+    let position = (number % params.grid.chunks) * WG + lane;
+    if (position >= params.window.cols) {
         return;
     }
     let here = label_at(row, position);
     var h = 0.0;
     if (position > 0u) {
         let before = label_at(row, position - 1u);
-        if (before < params.cols && here < params.cols) {
+        if (before < params.window.cols && here < params.window.cols) {
             h += weight_at(0u, position - 1u) * penalty(difference(row, here) - difference(row, before)).y;
         }
     }
-    if (position + 1u < params.cols) {
+    if (position + 1u < params.window.cols) {
         let behind = label_at(row, position + 1u);
         var c = 0.0;
-        if (behind < params.cols && here < params.cols) {
+        if (behind < params.window.cols && here < params.window.cols) {
             let both = penalty(difference(row, behind) - difference(row, here));
             h -= weight_at(0u, position) * both.y;
             c = both.x;
@@ -87,7 +87,7 @@ fn adjacent(
         scratch[c_place(row, 0u, position)] = bitcast<u32>(c);
     }
     // What does not count has no h that anything would read.
-    if (here < params.cols) {
+    if (here < params.window.cols) {
         h_store(row, here, h);
     }
 }
@@ -97,17 +97,17 @@ fn squares(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) id: vec3<u32>,
 ) {
-    let row = id.x + id.y * params.groups_x;
-    if (row >= params.groups) {
+    let row = id.x + id.y * params.grid.groups_x;
+    if (row >= params.grid.groups) {
         return;
     }
     let at = Lane(lane);
     let group = Group(id);
-    let additive = params.additive != 0u;
-    for (var k = 0u; k < params.sets; k++) {
+    let additive = params.own.additive != 0u;
+    for (var k = 0u; k < params.own.sets; k++) {
         // sum a and sum a e, then sum e and sum e^2, or about the mean sum a (e-mu)^2.
         var first = vec2<f32>(0.0);
-        for (var col = lane; col < params.cols; col += WG) {
+        for (var col = lane; col < params.window.cols; col += WG) {
             if (label_counts(row, col)) {
                 let a = weight_at(k, col);
                 first += vec2<f32>(a, a * difference(row, col));
@@ -117,7 +117,7 @@ fn squares(
         let mu = select(0.0, first.y / first.x, first.x > 0.0);
         var second = vec2<f32>(0.0);
         var n = vec2<f32>(0.0);
-        for (var col = lane; col < params.cols; col += WG) {
+        for (var col = lane; col < params.window.cols; col += WG) {
             if (label_counts(row, col)) {
                 let e = difference(row, col);
                 let spread = weight_at(k, col) * (e - mu) * (e - mu);
@@ -127,7 +127,7 @@ fn squares(
         }
         second = group_sum(at, group, second);
         n = group_sum(at, group, n);
-        for (var col = lane; col < params.cols; col += WG) {
+        for (var col = lane; col < params.window.cols; col += WG) {
             var h = 0.0;
             var c = 0.0;
             if (label_counts(row, col)) {
@@ -142,7 +142,7 @@ fn squares(
                 }
             }
             scratch[c_place(row, k, col)] = bitcast<u32>(c);
-            if (params.h_at != ABSENT && k > 0u) {
+            if (params.own.h_at != ABSENT && k > 0u) {
                 h += bitcast<f32>(scratch[h_place(row, col)]);
             }
             h_store(row, col, h);
@@ -154,7 +154,7 @@ fn squares(
 var<workgroup> wg_tile: array<vec3<f32>, WG>;
 
 fn tile_entry(row: u32, k: u32, col: u32) -> vec3<f32> {
-    if (col < params.cols) {
+    if (col < params.window.cols) {
         if (label_counts(row, col)) {
             return vec3<f32>(difference(row, col), weight_at(k, col), 1.0);
         }
@@ -167,26 +167,26 @@ fn sweep(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) id: vec3<u32>,
 ) {
-    let number = id.x + id.y * params.groups_x;
-    if (number >= params.groups) {
+    let number = id.x + id.y * params.grid.groups_x;
+    if (number >= params.grid.groups) {
         return;
     }
-    let row = number / params.chunks;
-    let col = (number % params.chunks) * WG + lane;
-    let additive = params.additive != 0u;
+    let row = number / params.grid.chunks;
+    let col = (number % params.grid.chunks) * WG + lane;
+    let additive = params.own.additive != 0u;
     var h = 0.0;
-    for (var k = 0u; k < params.sets; k++) {
+    for (var k = 0u; k < params.own.sets; k++) {
         let own = tile_entry(row, k, col);
         // sum phi and sum phi' over the other labels, with weights and without.
         var weighted = vec2<f32>(0.0);
         var plain = vec2<f32>(0.0);
-        for (var tile = 0u; tile < params.cols; tile += WG) {
+        for (var tile = 0u; tile < params.window.cols; tile += WG) {
             // Other lanes may still be reading the tile before.
             workgroupBarrier();
             wg_tile[lane] = tile_entry(row, k, tile + lane);
             // The whole tile is there before the first is read.
             workgroupBarrier();
-            let end = min(WG, params.cols - tile);
+            let end = min(WG, params.window.cols - tile);
             for (var i = 0u; i < end; i++) {
                 let other = wg_tile[i];
                 let both = penalty(own.x - other.x);
@@ -196,19 +196,19 @@ fn sweep(
         }
         let c = own.z * select(weighted.x, 0.5 * plain.x, additive);
         h += own.z * select(own.y * weighted.y, 0.5 * (own.y * plain.y + weighted.y), additive);
-        if (col < params.cols) {
+        if (col < params.window.cols) {
             scratch[c_place(row, k, col)] = bitcast<u32>(c);
         }
     }
-    if (col < params.cols) {
+    if (col < params.window.cols) {
         h_store(row, col, h);
     }
 }
 
 fn column_term(row: u32, column: u32) -> f32 {
-    let s = spread_load(params.spread_at + row * SPREAD_WORDS);
+    let s = spread_load(params.own.spread_at + row * SPREAD_WORDS);
     let c = bitcast<f32>(scratch[c_place(row, 0u, column)]);
-    return select(row_coefficient(row) * difference_scale(s) * c, bitcast<f32>(params.nan), s.bad);
+    return select(row_coefficient(row) * difference_scale(s) * c, bitcast<f32>(params.common.nan), s.bad);
 }
 
 @compute @workgroup_size(WG)

@@ -1,7 +1,6 @@
 // First stage of WDL: the two distributions of a row and its presence term. What the driver takes for the gradient is
 // e = p - q.
-// params.second = epsilon.
-// provides: ACC_WORDS, COEF_WORDS, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad, RowResult, row_result
+// provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad, RowResult, row_result
 // expects:  math, element, scratch, label, spread
 
 struct Acc {
@@ -12,7 +11,6 @@ struct Acc {
     count: u32,
     flags: u32,       // 1: a NaN in the row, 2: an infinite term of presence
 }
-const ACC_WORDS = 6u;
 
 fn acc_start() -> Acc {
     return Acc(LOWEST, 0.0, 0.0, 0.0, 0u, 0u);
@@ -63,8 +61,8 @@ fn acc_add(acc: ptr<function, Acc>, e: Element) {
     let shift = max((*acc).shift, log);
     (*acc).sum = (*acc).sum * exp_minus((*acc).shift, shift) + exp_minus(log, shift);
     (*acc).shift = shift;
-    (*acc).total += e.label + params.second;
-    let weight = e.weight * params.lambda_presence;
+    (*acc).total += e.label + params.own.epsilon;
+    let weight = e.weight * params.own.lambda_presence;
     if (weight > 0.0) {
         let cost = label_loss(e);
         if (abs(cost) >= HUGE) {
@@ -76,7 +74,6 @@ fn acc_add(acc: ptr<function, Acc>, e: Element) {
 }
 
 alias Coef = Spread;
-const COEF_WORDS = SPREAD_WORDS;
 
 fn coef_store(at: u32, c: Coef) {
     spread_store(at, c);

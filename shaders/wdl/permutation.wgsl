@@ -5,7 +5,7 @@
 // `advance`       adds 1 to the seed.
 //
 // Grid: `permutation` rows x ceil(cols/WG) groups, folded over x and y; `advance` one group.
-// Mirrors: `PermutationParams` in src/losses/permutation.rs.
+// Mirrors: `PermutationParams` in src/kernels/rows/permutation.rs.
 // provides: params (binding 0), seed (binding 1), images (binding 7), permutation, advance
 // expects:  WG
 

@@ -4,21 +4,21 @@
 // expects:  params, scratch
 
 fn e_place(row: u32, col: u32) -> u32 {
-    return params.e_at + row * params.cols + col;
+    return params.own.e_at + row * params.window.cols + col;
 }
 
 fn h_place(row: u32, col: u32) -> u32 {
-    return params.h_at + row * params.cols + col;
+    return params.own.h_at + row * params.window.cols + col;
 }
 
 fn c_place(row: u32, k: u32, i: u32) -> u32 {
-    return params.c_at + (row * params.sets + k) * params.weights + i;
+    return params.own.c_at + (row * params.own.sets + k) * params.own.weights + i;
 }
 
 // A weight, of mean 1 over its set.
 fn weight_at(k: u32, i: u32) -> f32 {
-    if (params.weights_at == ABSENT) {
+    if (params.own.weights_at == ABSENT) {
         return 1.0;
     }
-    return bitcast<f32>(scratch[params.weights_at + k * params.weights + i]);
+    return bitcast<f32>(scratch[params.own.weights_at + k * params.own.weights + i]);
 }

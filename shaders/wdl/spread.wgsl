@@ -1,7 +1,28 @@
 // The two distributions of a row: p of the logits, q of the targets. Found by distribution.wgsl, then kept in scratch.
-// params.second = epsilon.
-// provides: Spread, SPREAD_WORDS, spread_store, spread_load, log_share, predicted, proportion, difference_scale
+// provides: Settings, Spread, spread_store, spread_load, log_share, predicted, proportion, difference_scale
 // expects:  math, params, sides, scratch
+
+struct Settings {
+    epsilon: f32,
+    lambda_presence: f32,
+    lambda_ratio: f32,
+    lambda_difference: f32,
+    prediction: u32,       // SIGMOID or SOFTMAX
+    phi: u32,              // SQUARE, ABS or HUBER
+    huber_delta: f32,
+    additive: u32,         // 1 where the weights of a pair are added
+    sets: u32,             // rows of theta
+    weights: u32,          // weights in each
+    per_pair: f32,         // of the sum of differences, over n (n - 1)
+    degree: f32,           // of the sum in the weights
+    spread_at: u32,        // places in `scratch`
+    e_at: u32,
+    h_at: u32,             // or ABSENT
+    c_at: u32,
+    weights_at: u32,       // or ABSENT: all weights are 1
+    order_offset: u32,     // of the permutation
+    order_stride: u32,     // 0 where one serves all rows
+}
 
 struct Spread {
     shift: f32,       // largest log share
@@ -12,7 +33,6 @@ struct Spread {
     infinite: bool,   // the presence term is infinite
     bad: bool,        // a NaN in the row
 }
-const SPREAD_WORDS = 7u;
 
 fn spread_store(at: u32, s: Spread) {
     scratch[at] = bitcast<u32>(s.shift);
@@ -38,7 +58,7 @@ fn spread_load(at: u32) -> Spread {
 
 // The logarithm of a label's share before normalising: log sigma(s), or s.
 fn log_share(logit: f32) -> f32 {
-    return select(-softplus(-logit), logit, params.prediction == 1u);
+    return select(-softplus(-logit), logit, params.own.prediction == SOFTMAX);
 }
 
 fn predicted(logit: f32, s: Spread) -> f32 {
@@ -47,7 +67,7 @@ fn predicted(logit: f32, s: Spread) -> f32 {
 
 // 0 in a row without proportions, which has no other term that would look at it.
 fn proportion(label: f32, s: Spread) -> f32 {
-    return select(0.0, (label + params.second) / s.total, s.total > 0.0);
+    return select(0.0, (label + params.own.epsilon) / s.total, s.total > 0.0);
 }
 
 // What the sum of weighted differences is multiplied by: lambda, one over the number of differences, and of the bounded
@@ -57,9 +77,9 @@ fn difference_scale(s: Spread) -> f32 {
         return 0.0;
     }
     let n = f32(s.count);
-    var scale = params.lambda_difference * params.per_pair / (n * (n - 1.0));
-    if (params.threshold != ABSENT) {
-        scale *= 0.5 * exp(-finite(sides[params.threshold]));
+    var scale = params.own.lambda_difference * params.own.per_pair / (n * (n - 1.0));
+    if (params.sides.threshold != ABSENT) {
+        scale *= 0.5 * exp(-finite(sides[params.sides.threshold]));
     }
     return scale;
 }

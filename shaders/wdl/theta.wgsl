@@ -5,7 +5,7 @@
 //             sigma(theta) / mean softplus(theta) (g - mean(g w)), negated for ascent.
 //
 // Grid: sets groups, folded over x and y.
-// Mirrors: `ThetaParams` in src/losses/wdl_steps.rs, src/reference/wdl.rs.
+// Mirrors: `ThetaParams` in src/kernels/rows/wdl.rs, src/reference/wdl.rs.
 // provides: params (binding 0), theta_in (binding 1), scratch (binding 6), grad (binding 7), weights, theta
 // expects:  WG, math, Lane, Group, group_sum of lanes_tree.wgsl
 

@@ -1,7 +1,11 @@
-// Hard labels: each label is in one of the two sums. Exponents -s/t_pos and s/t_neg; params.first = 1/t_pos,
-// params.second = 1/t_neg.
-// provides: acc_add, element_grad
+// Hard labels: each label is in one of the two sums. Exponents -s/t_pos and s/t_neg.
+// provides: Settings, acc_add, element_grad
 // expects:  side, two_sided, element
+
+struct Settings {
+    inv_t_pos: f32,        // 1 / t_pos
+    inv_t_neg: f32,        // 1 / t_neg
+}
 
 fn acc_add(acc: ptr<function, Acc>, e: Element) {
     if (e.bad) {
@@ -11,11 +15,11 @@ fn acc_add(acc: ptr<function, Acc>, e: Element) {
         return;
     }
     if (e.label > 0.5) {
-        let side = side_add(vec2<f32>((*acc).max_pos, (*acc).sum_pos), exponent(e, -params.first), e.weight);
+        let side = side_add(vec2<f32>((*acc).max_pos, (*acc).sum_pos), exponent(e, -params.own.inv_t_pos), e.weight);
         (*acc).max_pos = side.x;
         (*acc).sum_pos = side.y;
     } else {
-        let side = side_add(vec2<f32>((*acc).max_neg, (*acc).sum_neg), exponent(e, params.second), e.weight);
+        let side = side_add(vec2<f32>((*acc).max_neg, (*acc).sum_neg), exponent(e, params.own.inv_t_neg), e.weight);
         (*acc).max_neg = side.x;
         (*acc).sum_neg = side.y;
     }
@@ -24,7 +28,7 @@ fn acc_add(acc: ptr<function, Acc>, e: Element) {
 // The gradient to the logit; there is none to a hard label.
 fn element_grad(e: Element, c: Coef) -> vec2<f32> {
     let positive = e.label > 0.5;
-    let x = exponent(e, select(params.second, -params.first, positive));
+    let x = exponent(e, select(params.own.inv_t_neg, -params.own.inv_t_pos, positive));
     if (x <= LOWEST) {
         return vec2<f32>(0.0);
     }

@@ -1,6 +1,6 @@
 // Excess risk D(s|u) = soft(t = sigma(2u), s) - 2 log(1 + Q), Q = sum w/(2 cosh u); zero where s = u.
 // The targets are the other logits u, and the second gradient goes to them.
-// provides: FLOOR, ACC_WORDS, COEF_WORDS, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad, RowResult, row_result
+// provides: FLOOR, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad, RowResult, row_result
 // expects:  math, side, element, scratch
 
 const FLOOR = 0.0;
@@ -13,7 +13,6 @@ struct Acc {
     q: f32,
     bad: u32,         // 1 where the row holds a NaN
 }
-const ACC_WORDS = 6u;
 
 fn acc_start() -> Acc {
     return Acc(FLOOR, 0.0, FLOOR, 0.0, 0.0, 0u);
@@ -61,7 +60,6 @@ struct Coef {
     q: f32,
     bad: bool,
 }
-const COEF_WORDS = 6u;
 
 fn coef_store(at: u32, c: Coef) {
     acc_store(at, Acc(c.max_pos, c.pos, c.max_neg, c.neg, c.q, u32(c.bad)));
@@ -136,7 +134,7 @@ fn row_result(row: u32, a: Acc) -> RowResult {
     // Never negative but for rounding.
     var loss = max(side_lse0(a.max_pos, a.sum_pos) + side_lse0(a.max_neg, a.sum_neg) - 2.0 * log1p(a.q), 0.0);
     if (c.bad) {
-        loss = bitcast<f32>(params.nan);
+        loss = bitcast<f32>(params.common.nan);
     }
     return RowResult(loss * row_weight(row), 0.0, c);
 }

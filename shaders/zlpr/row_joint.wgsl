@@ -1,5 +1,5 @@
 // The row's loss and coefficients: softplus(t_pos a + t_neg b) of the two log-sum-exps (LSEP, two-way); 0 where a
-// side is empty. params.first = 1/t_pos, params.second = 1/t_neg.
+// side is empty.
 // provides: FLOOR, RowResult, row_result
 // expects:  side, two_sided, element
 
@@ -18,8 +18,8 @@ fn row_result(row: u32, a: Acc) -> RowResult {
         return RowResult(0.0, 0.0, Coef(0.0, 0.0, 0.0, 0.0, false));
     }
     // Each side divided before the sum: it may be huge where the temperature is small.
-    let pos = clamp((a.max_pos + log(a.sum_pos)) / params.first, LOWEST, HUGE);
-    let neg = clamp((a.max_neg + log(a.sum_neg)) / params.second, LOWEST, HUGE);
+    let pos = clamp((a.max_pos + log(a.sum_pos)) / params.own.inv_t_pos, LOWEST, HUGE);
+    let neg = clamp((a.max_neg + log(a.sum_neg)) / params.own.inv_t_neg, LOWEST, HUGE);
     let infinite = max(a.max_pos, a.max_neg) >= HUGE;
     let x = select(clamp(pos + neg, LOWEST, HUGE), HUGE, infinite);
     let q = row_coefficient(row) * sigmoid(x);
@@ -27,10 +27,10 @@ fn row_result(row: u32, a: Acc) -> RowResult {
     var threshold = 0.0;
     var loss = softplus(x);
     if (infinite) {
-        loss = bitcast<f32>(params.infinity);
+        loss = bitcast<f32>(params.common.infinity);
     }
     if (bad) {
-        loss = bitcast<f32>(params.nan);
+        loss = bitcast<f32>(params.common.nan);
         threshold = loss;
     }
     return RowResult(loss * row_weight(row), threshold, Coef(a.max_pos, q / a.sum_pos, a.max_neg, q / a.sum_neg, bad));

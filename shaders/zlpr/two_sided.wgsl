@@ -1,5 +1,5 @@
 // The two-sided log-sum-exp of a row: online (maximum, sum) pairs of the positive and the negative side.
-// provides: ACC_WORDS, COEF_WORDS, Acc, acc_start, acc_merge, acc_store, acc_load, Coef, coef_store, coef_load
+// provides: Acc, acc_start, acc_merge, acc_store, acc_load, Coef, coef_store, coef_load
 // expects:  math, scratch, FLOOR (where the maxima start: 0 for log(1 + sum), LOWEST without the 1)
 
 struct Acc {
@@ -9,7 +9,6 @@ struct Acc {
     sum_neg: f32,
     bad: u32,         // 1 where the row holds a NaN
 }
-const ACC_WORDS = 5u;
 
 fn acc_start() -> Acc {
     return Acc(FLOOR, 0.0, FLOOR, 0.0, 0u);
@@ -53,7 +52,6 @@ struct Coef {
     neg: f32,
     bad: bool,
 }
-const COEF_WORDS = 5u;
 
 fn coef_store(at: u32, c: Coef) {
     acc_store(at, Acc(c.max_pos, c.pos, c.max_neg, c.neg, u32(c.bad)));

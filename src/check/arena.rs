@@ -1,64 +1,101 @@
 //! Tensors in device buffers, with guard bytes around them and a memory of what every byte was.
 
+use crate::check::numbers::{Matrix, decode, encode};
+use crate::check::tensors::{Tensors, View};
+use crate::device::tensor::DType;
+use crate::error::Error;
 use crate::host::Gpu;
-use crate::{DType, Error, ErrorKind, Tensor};
-use half::{bf16, f16};
+use crate::losses::labels::Targets;
 
 const GUARD: u8 = 0xa5;
 
 /// Where a tensor was put.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(super) struct Place {
     buffer: usize,
     offset: u64,
     rows: usize,
     cols: usize,
     stride: usize,
-    dtype: DType,
+    pub(super) dtype: DType,
 }
 
 /// Tensors, each in a buffer of its own or all in one.
-pub(crate) struct Arena {
+pub(super) struct Arena {
     together: bool,
     images: Vec<Vec<u8>>,
+    places: Vec<(String, Place)>,
     buffers: Vec<wgpu::Buffer>,
 }
 
 impl Arena {
-    pub(crate) fn new(together: bool) -> Self {
+    pub(super) fn new(together: bool) -> Self {
         Arena {
             together,
             images: Vec::new(),
+            places: Vec::new(),
             buffers: Vec::new(),
         }
     }
 
-    /// Puts a matrix down. In one buffer it begins at an odd element and its rows have gaps.
-    pub(crate) fn put(&mut self, dtype: DType, rows: usize, cols: usize, values: &[f64]) -> Place {
-        let place = self.reserve(dtype, rows, cols);
-        let image = &mut self.images[place.buffer];
-        for (i, value) in values.iter().enumerate() {
-            let at = place.byte(i / cols, i % cols);
-            let size = dtype.size() as usize;
-            image[at..at + size].copy_from_slice(&encode(dtype, *value)[..size]);
+    /// Puts a matrix down, labels in their form. In one buffer it begins at an odd element and its rows have gaps.
+    pub(super) fn put(&mut self, matrix: &Matrix) {
+        let (rows, cols, values) = (matrix.rows, matrix.cols, &matrix.values);
+        let label = |row: usize, col: usize| values[row * cols + col] > 0.5;
+        match (matrix.form, matrix.labels) {
+            (Targets::Bits(()), Some(names)) => {
+                let words = cols.div_ceil(32);
+                let mut bits = vec![0; rows * words];
+                for i in (0..rows * cols).filter(|i| values[*i] > 0.5) {
+                    bits[i / cols * words + i % cols / 32] |= 1 << (i % cols % 32);
+                }
+                self.put_words(names.bits, (rows, words), &bits);
+            }
+            (Targets::Sparse { .. }, Some(names)) => {
+                let mut offsets = vec![0];
+                let mut indices = Vec::new();
+                for row in 0..rows {
+                    // Backwards and, now and then, twice: neither order nor repeats matter.
+                    for col in (0..cols).rev().filter(|col| label(row, *col)) {
+                        indices.extend(std::iter::repeat_n(col as u32, 1 + col % 2));
+                    }
+                    offsets.push(indices.len() as u32);
+                }
+                self.put_words(names.offsets, (1, rows + 1), &offsets);
+                self.put_words(names.indices, (1, indices.len()), &indices);
+            }
+            (Targets::Dense(dtype), _) => {
+                self.put_values(&matrix.name, dtype, (rows, cols), values.iter().copied());
+            }
+            (Targets::Bits(()) | Targets::Sparse { .. }, None) => {}
         }
-        place
     }
 
-    /// Puts a matrix of words down.
-    pub(crate) fn put_words(&mut self, rows: usize, cols: usize, words: &[u32]) -> Place {
-        let place = self.reserve(DType::U32, rows, cols);
+    fn put_words(&mut self, name: &str, shape: (usize, usize), words: &[u32]) {
+        self.put_values(name, DType::U32, shape, words.iter().map(|w| f64::from(*w)));
+    }
+
+    pub(super) fn put_values(
+        &mut self,
+        name: &str,
+        dtype: DType,
+        (rows, cols): (usize, usize),
+        values: impl Iterator<Item = f64>,
+    ) {
+        let place = self.reserve(dtype, rows, cols);
+        let size = dtype.size() as usize;
         let image = &mut self.images[place.buffer];
-        for (i, word) in words.iter().enumerate() {
+        for (i, value) in values.enumerate() {
             let at = place.byte(i / cols, i % cols);
-            image[at..at + 4].copy_from_slice(&word.to_le_bytes());
+            image[at..at + size].copy_from_slice(&encode(dtype, value)[..size]);
         }
-        place
+        self.places.push((name.into(), place));
     }
 
     /// Room for an output, filled with NaN.
-    pub(crate) fn output(&mut self, dtype: DType, rows: usize, cols: usize) -> Place {
-        self.put(dtype, rows, cols, &vec![f64::NAN; rows * cols])
+    pub(super) fn put_nan(&mut self, name: &str, dtype: DType, (rows, cols): (usize, usize)) {
+        let values = std::iter::repeat_n(f64::NAN, rows * cols);
+        self.put_values(name, dtype, (rows, cols), values);
     }
 
     fn reserve(&mut self, dtype: DType, rows: usize, cols: usize) -> Place {
@@ -86,27 +123,40 @@ impl Arena {
         place
     }
 
+    /// Where the tensor of a name was put.
+    pub(super) fn place(&self, name: &str) -> Result<Place, Error> {
+        let found = self.places.iter().find(|(other, _)| other == name);
+        found
+            .map(|(_, place)| *place)
+            .ok_or_else(|| Error::refused(name, "the case has no such tensor"))
+    }
+
     /// Brings everything to the device.
-    pub(crate) fn upload(&mut self, gpu: &Gpu) -> Result<(), Error> {
+    pub(super) fn upload(&mut self, gpu: &Gpu) -> Result<Tensors, Error> {
         for image in &self.images {
             self.buffers.push(gpu.upload(image)?);
         }
-        Ok(())
+        let mut tensors = Tensors::default();
+        for (name, place) in &self.places {
+            let view = View {
+                buffer: self.buffers[place.buffer].clone(),
+                offset: place.offset,
+                rows: place.rows,
+                cols: place.cols,
+                stride: place.stride,
+                dtype: place.dtype,
+            };
+            tensors.put(name, view);
+        }
+        Ok(tensors)
     }
 
-    pub(crate) fn tensor(&self, place: &Place) -> Tensor<'_> {
-        Tensor::matrix(
-            &self.buffers[place.buffer],
-            place.dtype,
-            place.rows,
-            place.cols,
-        )
-        .offset(place.offset)
-        .row_stride(place.stride)
-    }
-
-    /// What the outputs hold now; an error where anything else has changed.
-    pub(crate) fn read(&self, gpu: &Gpu, outputs: &[Place]) -> Result<Vec<Vec<f64>>, Error> {
+    /// What the outputs hold now; where anything else has changed, a sentence that says so.
+    pub(super) fn read(
+        &self,
+        gpu: &Gpu,
+        outputs: &[Place],
+    ) -> Result<Result<Vec<Vec<f64>>, String>, Error> {
         let mut after = Vec::new();
         for (buffer, image) in self.buffers.iter().zip(&self.images) {
             after.push(gpu.download(buffer, image.len() as u64)?);
@@ -128,15 +178,12 @@ impl Arena {
         }
         for (i, (before, after)) in before.iter().zip(&after).enumerate() {
             if let Some(at) = before.iter().zip(after).position(|(b, a)| b != a) {
-                return Err(Error::new(
-                    ErrorKind::Buffer,
-                    format!("buffer {i}"),
-                    "nothing written outside the outputs",
-                    format!("byte {at} changed"),
-                ));
+                return Ok(Err(format!(
+                    "buffer {i}: byte {at} was written, which no output holds"
+                )));
             }
         }
-        Ok(values)
+        Ok(Ok(values))
     }
 }
 
@@ -144,32 +191,4 @@ impl Place {
     fn byte(&self, row: usize, col: usize) -> usize {
         (self.offset as usize + row * self.stride + col) * self.dtype.size() as usize
     }
-}
-
-/// The bits of a value, in as many of the first bytes as the element type has.
-pub(crate) fn encode(dtype: DType, value: f64) -> [u8; 4] {
-    let bits = match dtype {
-        DType::F32 => (value as f32).to_bits(),
-        DType::F16 => u32::from(f16::from_f64(value).to_bits()),
-        DType::Bf16 => u32::from(bf16::from_f64(value).to_bits()),
-        DType::U8 => u32::from(value as u8),
-        DType::U32 => value as u32,
-    };
-    bits.to_le_bytes()
-}
-
-fn decode(dtype: DType, bytes: &[u8]) -> f64 {
-    match *bytes {
-        [a] => f64::from(a),
-        [a, b] if dtype == DType::F16 => f64::from(f16::from_le_bytes([a, b])),
-        [a, b] => f64::from(bf16::from_le_bytes([a, b])),
-        [a, b, c, d] if dtype == DType::F32 => f64::from(f32::from_le_bytes([a, b, c, d])),
-        [a, b, c, d] => f64::from(u32::from_le_bytes([a, b, c, d])),
-        _ => f64::NAN,
-    }
-}
-
-/// A value as it is after a round trip through the element type.
-pub(crate) fn rounded(dtype: DType, value: f64) -> f64 {
-    decode(dtype, &encode(dtype, value)[..dtype.size() as usize])
 }

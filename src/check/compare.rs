@@ -1,6 +1,6 @@
 //! The comparator and its tolerances.
 
-use crate::DType;
+use crate::device::tensor::DType;
 
 /// Relative error of storing in an element type.
 fn rounding(dtype: DType) -> f64 {

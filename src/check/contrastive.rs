@@ -1,20 +1,26 @@
-//! Cases of the contrastive losses: every weighting, with element type, form of the label sets, keys, reduction, outputs,
-//! layout, shape and kinds of data running through all their values beside it.
+//! Contrastive losses: their cases (every weighting, with element type, form of the label sets, keys, reduction, outputs,
+//! layout, shape and kinds of data running through all their values beside it), and how they are measured.
 
-use super::arena::{Arena, Place, encode, rounded};
-use super::bench::Work;
-use super::compare::compare;
-use super::data::Rng;
-use super::{Depth, Form, Layout, Outcome};
+use crate::check::case::{Case, Depth, Layout, Output};
+use crate::check::measure::{Reference, Work, Workload, check_shape};
+use crate::check::numbers::{Numbers, SPARSE, TargetForm, form_name, from_flags, rounded};
+use crate::check::rng::Rng;
+use crate::check::tensors::Tensors;
+use crate::device::context::Context;
+use crate::device::prepared::Prepared;
+use crate::device::tensor::DType;
+use crate::error::Error;
 use crate::host::Gpu;
-use crate::losses::contrastive::{
-    Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, Keys, LabelSets,
-    Normalizer, Placement, RelationInputs, Relations, Weighting,
+use crate::kernels::contrastive::call::{
+    ContrastiveInputs, ContrastiveOutputs, Keys, RelationInputs, RelationOutputs, Relations,
 };
-use crate::{DType, Error, Tensor, reference};
+use crate::losses::contrastive::{
+    Contrastive, ContrastiveReduction, Normalizer, Placement, Weighting,
+};
+use crate::losses::labels::{TargetNames, Targets};
+use crate::reference;
 use std::fmt;
 use std::hint::black_box;
-use std::time::Instant;
 
 /// Whom the anchors are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +67,7 @@ pub struct ContrastiveCase {
     /// Element type of the embeddings (and of the keys).
     pub dtype: DType,
     /// Form of the label sets.
-    pub form: Form,
+    pub form: TargetForm,
     /// Whom the anchors are compared with.
     pub others: Others,
     /// What is asked for.
@@ -93,7 +99,7 @@ impl ContrastiveCase {
             name,
             loss,
             dtype: DType::F32,
-            form: Form::U8,
+            form: Targets::Dense(DType::U8),
             others: match loss.weighting {
                 Weighting::Paired => Others::Indexed(rows),
                 _ => Others::Same,
@@ -120,10 +126,10 @@ impl fmt::Display for ContrastiveCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} {} sets={:?} {:?} {:?} {:?} {:?} {:?} tile={} {}x{} labels={} seed={}",
+            "{} {} sets={} {:?} {:?} {:?} {:?} {:?} tile={} {}x{} labels={} seed={}",
             self.name,
             self.dtype,
-            self.form,
+            form_name(self.form),
             self.others,
             self.loss.reduction,
             self.asked,
@@ -205,7 +211,7 @@ pub fn contrastive_cases(depth: Depth) -> Vec<ContrastiveCase> {
                     ..loss
                 },
                 dtype: [DType::F32, DType::F16, DType::Bf16][(turn / 2) % 3],
-                form: [Form::U8, Form::Bits, Form::Csr][(turn / 3) % 3],
+                form: [Targets::Dense(DType::U8), Targets::Bits(()), SPARSE][(turn / 3) % 3],
                 others: match (loss.weighting, others) {
                     (Weighting::Paired, _) => Others::Indexed(m),
                     (_, others) => others,
@@ -233,7 +239,7 @@ pub fn contrastive_cases(depth: Depth) -> Vec<ContrastiveCase> {
                 _ => Others::Indexed(500),
             };
             cases.push(ContrastiveCase {
-                form: Form::Csr,
+                form: SPARSE,
                 others,
                 seed: 900 + i as u64,
                 ..plain
@@ -243,10 +249,245 @@ pub fn contrastive_cases(depth: Depth) -> Vec<ContrastiveCase> {
     cases
 }
 
+/// The call's inputs, of the tensors that there are, by their names.
+fn inputs(t: &Tensors, labels: usize) -> Result<ContrastiveInputs<'_>, Error> {
+    Ok(ContrastiveInputs {
+        embeddings: t.get("embeddings")?,
+        classes: labels,
+        labels: t.labels(TargetNames::LABELS)?,
+        keys: match t.find("keys") {
+            Some(embeddings) => Some(Keys {
+                embeddings,
+                labels: t.labels(TargetNames::KEY_LABELS)?,
+            }),
+            None => None,
+        },
+        self_index: t.find("self_index"),
+        grad_loss: t.find("grad_loss"),
+    })
+}
+
+fn prepare(
+    loss: &Contrastive,
+    inputs: &ContrastiveInputs<'_>,
+    cx: &Context,
+    t: &Tensors,
+) -> Result<Prepared, Error> {
+    let outputs = ContrastiveOutputs {
+        loss: t.find("loss"),
+        loss_rows: t.find("loss_rows"),
+        grad_embeddings: t.find("grad_embeddings"),
+        grad_keys: t.find("grad_keys"),
+        grad_temperature: t.find("grad_temperature"),
+    };
+    loss.prepare(cx, inputs, &outputs)
+}
+
+impl ContrastiveCase {
+    /// The form of the keys' sets: one of their own where that of the anchors' is dense.
+    fn key_form(&self) -> TargetForm {
+        match self.form {
+            Targets::Dense(_) => Targets::Bits(()),
+            form => form,
+        }
+    }
+
+    /// Numbers of the loss, and of the gradient to it.
+    fn loss_len(&self) -> usize {
+        match self.loss.reduction {
+            ContrastiveReduction::None => self.rows,
+            _ => 1,
+        }
+    }
+
+    /// Does something with the reference's inputs.
+    fn with_reference<T: reference::Real, R>(
+        &self,
+        n: &Numbers,
+        work: impl FnOnce(&reference::ContrastiveInputs<'_, T>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let keys = n.real("keys").unwrap_or_default();
+        let key_sets = n.flags("key_labels").unwrap_or_default();
+        let own = n.words("self_index").map(|own| {
+            let one = |k: u32| (k != u32::MAX).then_some(k as usize);
+            own.into_iter().map(one).collect::<Vec<_>>()
+        });
+        work(&reference::ContrastiveInputs {
+            rows: self.rows,
+            dims: self.dims,
+            classes: self.labels,
+            embeddings: &n.real("embeddings").unwrap_or_default(),
+            labels: &n.flags("labels").unwrap_or_default(),
+            keys: self.keys().map(|rows| reference::ContrastiveKeys {
+                rows,
+                embeddings: &keys,
+                labels: &key_sets,
+            }),
+            self_index: own.as_deref(),
+            grad_loss: n.real("grad_loss").as_deref(),
+        })
+    }
+}
+
+impl Case for ContrastiveCase {
+    fn name(&self) -> &'static str {
+        "contrastive"
+    }
+
+    fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    fn numbers(&self) -> Result<Numbers, Error> {
+        let mut rng = Rng::new(self.seed);
+        let counts = [self.rows, self.keys().unwrap_or(0)];
+        let pool: Vec<usize> = (0..self.labels.min(12))
+            .map(|i| i * self.labels / self.labels.min(12))
+            .collect();
+        let mut x: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+        let mut sets: [Vec<bool>; 2] = [Vec::new(), Vec::new()];
+        for side in 0..2 {
+            for row in 0..counts[side] {
+                let scale = match (self.points, row % 7) {
+                    (Points::Raw, _) => 0.3,
+                    (Points::Edges, 0) => 0.0,
+                    (Points::Edges, 1) => match self.dtype {
+                        DType::F16 => 1e-6,
+                        _ => 1e-14,
+                    },
+                    (Points::Edges, 2) => match self.dtype {
+                        DType::F16 => 1e4,
+                        _ => 1e25,
+                    },
+                    _ => 2.0,
+                };
+                for d in 0..self.dims {
+                    let value = match (self.points, row % 3) {
+                        // The row before once more.
+                        (Points::Sharp, 2) => x[side][(row - 1) * self.dims + d],
+                        _ => rounded(self.dtype, scale * rng.normal()),
+                    };
+                    x[side].push(value);
+                }
+                let mut set = vec![false; self.labels];
+                let few = match (self.points, row % 6) {
+                    (Points::Edges, 0 | 3 | 4) | (_, 5) => 0.0,
+                    (_, 0) => 0.15,
+                    (_, 1) => 0.9,
+                    _ => 0.3,
+                };
+                for label in &pool {
+                    set[*label] = rng.chance(few);
+                }
+                if row % 6 == 4 && row > 2 {
+                    set.copy_from_slice(
+                        &sets[side][(row - 2) * self.labels..(row - 1) * self.labels],
+                    );
+                }
+                sets[side].extend(set);
+            }
+        }
+        // The first keys are anchors once more.
+        let m = counts[1];
+        let own = matches!(self.others, Others::Indexed(_)).then(|| {
+            let own = |row: usize| match m > 0 && row % 5 != 4 {
+                true => ((row * 3 + 1) % m) as f64,
+                false => f64::from(u32::MAX),
+            };
+            (0..self.rows).map(own).collect()
+        });
+        let upstream = rng.uniforms(self.loss_len(), -2.0, 2.0).into_iter();
+        let grad_loss = upstream.map(|v| rounded(DType::F32, v)).collect();
+        let [embeddings, keys] = x;
+        let [labels, key_labels] = sets.map(|sets| from_flags(&sets));
+
+        let mut n = Numbers::default();
+        n.put("embeddings", self.dtype, (self.rows, self.dims), embeddings);
+        let shape = (self.rows, self.labels);
+        n.put_labels(TargetNames::LABELS, self.form, shape, labels);
+        if let Some(m) = self.keys() {
+            n.put("keys", self.dtype, (m, self.dims), keys);
+            let names = TargetNames::KEY_LABELS;
+            n.put_labels(names, self.key_form(), (m, self.labels), key_labels);
+        }
+        n.put_vector("self_index", DType::U32, own);
+        n.put_vector("grad_loss", DType::F32, Some(grad_loss));
+        Ok(n)
+    }
+
+    fn outputs(&self, n: &Numbers) -> Result<Vec<Output>, Error> {
+        let run = |inputs: &reference::ContrastiveInputs<'_, f64>| {
+            reference::contrastive(&self.loss, inputs)
+        };
+        let truth = self.with_reference(n, run)?;
+        let run = |inputs: &reference::ContrastiveInputs<'_, f32>| {
+            reference::contrastive(&self.loss, inputs)
+        };
+        let naive = self.with_reference(n, run)?;
+        let relations = self.with_reference::<f64, _>(n, reference::relations)?;
+        let near =
+            |name: &str, shape, truth, naive| Output::near(name, DType::F32, shape, truth, naive);
+        // What cancels in the loss: similarities as large as this.
+        let steep = 1.0 / f64::from(self.loss.temperature);
+        let (rows, dims) = (self.rows, self.dims);
+        let all = self.asked == Asked::All;
+        let mut outputs = Vec::new();
+        if self.asked != Asked::Gradient {
+            let shape = (1, truth.loss.len());
+            outputs.push(near("loss", shape, truth.loss, naive.loss).cancelling(steep));
+        }
+        if all {
+            let (t, f) = (truth.loss_rows, naive.loss_rows);
+            outputs.push(near("loss_rows", (1, rows), t, f).cancelling(steep));
+        }
+        if self.asked != Asked::Loss {
+            let (t, f) = (truth.grad_embeddings, naive.grad_embeddings);
+            outputs.push(near("grad_embeddings", (rows, dims), t, f));
+        }
+        if let Some(m) = self.keys().filter(|_| all) {
+            let (t, f) = (truth.grad_keys, naive.grad_keys);
+            outputs.push(near("grad_keys", (m, dims), t, f));
+        }
+        if all {
+            let (t, f) = (truth.grad_temperature, naive.grad_temperature);
+            outputs.push(near("grad_temperature", (1, 1), t, f));
+        }
+        let relations = relations.into_iter().map(f64::from).collect();
+        let counts = Output::words("relations", (rows, 5), &vec![u32::MAX; 5 * rows]);
+        outputs.push(counts.exactly(relations));
+        Ok(outputs)
+    }
+
+    /// The loss, and the relations of its label sets.
+    fn prepare(
+        &self,
+        cx: &Context,
+        _numbers: &Numbers,
+        tensors: &Tensors,
+    ) -> Result<Vec<Prepared>, Error> {
+        let inputs = inputs(tensors, self.labels)?;
+        let call = prepare(&self.loss, &inputs, cx, tensors)?;
+        let sets = RelationInputs {
+            rows: self.rows,
+            classes: self.labels,
+            labels: inputs.labels,
+            keys: inputs
+                .keys
+                .map(|keys| (keys.embeddings.rows(), keys.labels)),
+            self_index: inputs.self_index,
+        };
+        let outputs = RelationOutputs {
+            relations: tensors.get("relations")?,
+        };
+        let counts = Relations.prepare(cx, &sets, &outputs)?;
+        Ok(vec![call, counts])
+    }
+}
+
 /// A contrastive loss at a shape, to be measured: normal embeddings in f32, sets of up to eight labels as bits, the anchors
 /// among themselves, loss and gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ContrastiveBench {
+pub struct ContrastiveWorkload {
     /// The loss, with its reduction.
     pub loss: Contrastive,
     /// Element type of the embeddings.
@@ -261,389 +502,70 @@ pub struct ContrastiveBench {
     pub labels: usize,
 }
 
-impl ContrastiveBench {
-    /// The embeddings, rounded to their type, and the labels of each row.
-    fn data(&self) -> (Vec<f64>, Vec<Vec<usize>>) {
-        let mut rng = Rng::new(1);
-        let values = (0..self.rows * self.dims).map(|_| rounded(self.dtype, rng.normal()));
-        let values = values.collect();
-        let mut sets = Vec::new();
-        for row in 0..self.rows {
-            let few = (1 + row % 8).min(self.labels);
-            let label = |_| rng.uniform(0.0, self.labels as f64) as usize;
-            sets.push((0..few).map(label).collect());
-        }
-        (values, sets)
-    }
-
-    /// Prepares the call and brings the data to the device.
-    ///
-    /// # Errors
-    /// As [`Contrastive::prepare`]; device errors.
-    pub fn on_gpu(&self, gpu: &Gpu) -> Result<Work, Error> {
-        let (rows, dims) = (self.rows, self.dims);
-        let words = self.labels.div_ceil(32);
-        let (values, sets) = self.data();
-        let mut bits = vec![0_u32; rows * words];
-        for (row, set) in sets.iter().enumerate() {
-            for label in set {
-                bits[row * words + label / 32] |= 1 << (label % 32);
-            }
-        }
-        let size = self.dtype.size() as usize;
-        let bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|v| encode(self.dtype, *v).into_iter().take(size))
-            .collect();
-        let (x, bits) = (
-            gpu.upload(&bytes)?,
-            gpu.upload(bytemuck::cast_slice(&bits))?,
-        );
-        let (loss, grad) = (gpu.zeros(4)?, gpu.zeros(4 * (rows * dims) as u64)?);
-        let inputs = ContrastiveInputs::new(
-            Tensor::matrix(&x, self.dtype, rows, dims),
-            LabelSets::Bits(Tensor::matrix(&bits, DType::U32, rows, words)),
-        );
-        let outputs = ContrastiveOutputs {
-            loss: Some(Tensor::vector(&loss, DType::F32, 1)),
-            grad_embeddings: self
-                .gradient
-                .then(|| Tensor::matrix(&grad, DType::F32, rows, dims)),
-            ..ContrastiveOutputs::default()
-        };
-        let began = Instant::now();
-        let call = self.loss.prepare(gpu.context(), &inputs, &outputs)?;
-        let took = began.elapsed();
-        // What a caller has: embeddings and sets read once, the gradient and the loss written.
-        let written = if self.gradient {
-            4 * rows * dims + 4
-        } else {
-            4
-        };
-        let moved = x.size() + bits.size() + written as u64;
-        Ok(Work::new(call, moved, took, loss))
-    }
-
-    /// Computes loss and gradient of the same data on the reference, in f64, each time it is called, and returns the loss.
-    ///
-    /// # Errors
-    /// Bad settings.
-    pub fn on_host(&self) -> Result<impl Fn() -> Result<f64, Error> + use<>, Error> {
+impl ContrastiveWorkload {
+    /// The embeddings, rounded to their type, and the label sets.
+    fn data(&self) -> Result<(Vec<f64>, Vec<bool>), Error> {
         self.loss.check()?;
-        let bench = *self;
-        let (values, lists) = self.data();
+        check_shape(self.rows, self.dims)?;
+        check_shape(self.rows, self.labels)?;
+        let mut rng = Rng::new(1);
+        let value = |_| rounded(self.dtype, rng.normal());
+        let values = (0..self.rows * self.dims).map(value).collect();
         let mut sets = vec![false; self.rows * self.labels];
-        for (row, set) in lists.iter().enumerate() {
-            for label in set {
-                sets[row * self.labels + label] = true;
+        for (row, set) in sets.chunks_mut(self.labels).enumerate() {
+            for _ in 0..(1 + row % 8).min(self.labels) {
+                set[rng.below(self.labels)] = true;
             }
         }
-        Ok(move || {
+        Ok((values, sets))
+    }
+}
+
+impl Workload for ContrastiveWorkload {
+    fn settings(&self) -> String {
+        format!("{:?}, {} labels", self.loss, self.labels)
+    }
+
+    /// A pair and dimension costs the reference about a fiftieth of a label.
+    fn elements(&self) -> u64 {
+        let (n, dims) = (self.rows as u64, self.dims as u64);
+        n.saturating_mul(n).saturating_mul(dims) / 50
+    }
+
+    fn on_gpu(&self, gpu: &Gpu) -> Result<Work, Error> {
+        let (values, sets) = self.data()?;
+        let shape = (self.rows, self.dims);
+        let mut n = Numbers::default();
+        n.put("embeddings", self.dtype, shape, values);
+        let (names, form) = (TargetNames::LABELS, Targets::Bits(()));
+        n.put_labels(names, form, (self.rows, self.labels), from_flags(&sets));
+        let outputs = [("loss", (1, 1)), ("grad_embeddings", shape)];
+        let outputs = if self.gradient {
+            &outputs[..]
+        } else {
+            &outputs[..1]
+        };
+        Work::new(gpu, &n, outputs, |cx, tensors| {
+            prepare(&self.loss, &inputs(tensors, self.labels)?, cx, tensors)
+        })
+    }
+
+    fn on_host(&self) -> Result<Reference, Error> {
+        let (values, sets) = self.data()?;
+        let bench = *self;
+        Ok(Box::new(move || {
             let out = reference::contrastive(
                 &bench.loss,
                 &reference::ContrastiveInputs {
                     rows: bench.rows,
                     dims: bench.dims,
-                    labels: bench.labels,
+                    classes: bench.labels,
                     embeddings: &values,
-                    sets: &sets,
+                    labels: &sets,
                     ..reference::ContrastiveInputs::default()
                 },
             )?;
             Ok(black_box(out).loss.first().copied().unwrap_or(0.0))
-        })
-    }
-}
-
-/// The numbers of a case, as they are after rounding to their element types.
-struct Numbers {
-    x: [Vec<f64>; 2],
-    sets: [Vec<bool>; 2],
-    own: Option<Vec<Option<usize>>>,
-    grad_loss: Vec<f64>,
-}
-
-fn numbers(case: &ContrastiveCase) -> Numbers {
-    let mut rng = Rng::new(case.seed);
-    let counts = [case.rows, case.keys().unwrap_or(0)];
-    let pool: Vec<usize> = (0..case.labels.min(12))
-        .map(|i| i * case.labels / case.labels.min(12))
-        .collect();
-    let mut x: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
-    let mut sets: [Vec<bool>; 2] = [Vec::new(), Vec::new()];
-    for side in 0..2 {
-        for row in 0..counts[side] {
-            let scale = match (case.points, row % 7) {
-                (Points::Raw, _) => 0.3,
-                (Points::Edges, 0) => 0.0,
-                (Points::Edges, 1) => match case.dtype {
-                    DType::F16 => 1e-6,
-                    _ => 1e-14,
-                },
-                (Points::Edges, 2) => match case.dtype {
-                    DType::F16 => 1e4,
-                    _ => 1e25,
-                },
-                _ => 2.0,
-            };
-            for d in 0..case.dims {
-                let value = match (case.points, row % 3) {
-                    // The row before once more.
-                    (Points::Sharp, 2) => x[side][(row - 1) * case.dims + d],
-                    _ => rounded(case.dtype, scale * rng.normal()),
-                };
-                x[side].push(value);
-            }
-            let mut set = vec![false; case.labels];
-            let few = match (case.points, row % 6) {
-                (Points::Edges, 0 | 3 | 4) | (_, 5) => 0.0,
-                (_, 0) => 0.15,
-                (_, 1) => 0.9,
-                _ => 0.3,
-            };
-            for label in &pool {
-                set[*label] = rng.chance(few);
-            }
-            if row % 6 == 4 && row > 2 {
-                set.copy_from_slice(&sets[side][(row - 2) * case.labels..(row - 1) * case.labels]);
-            }
-            sets[side].extend(set);
-        }
-    }
-    // The first keys are anchors once more.
-    let m = counts[1];
-    let own = matches!(case.others, Others::Indexed(_)).then(|| {
-        let mut own = Vec::new();
-        for row in 0..case.rows {
-            own.push((m > 0 && row % 5 != 4).then_some((row * 3 + 1) % m.max(1)));
-        }
-        own
-    });
-    let upstream = match case.loss.reduction {
-        ContrastiveReduction::None => case.rows,
-        _ => 1,
-    };
-    let grad_loss = (0..upstream)
-        .map(|_| rounded(DType::F32, rng.uniform(-2.0, 2.0)))
-        .collect();
-    Numbers {
-        x,
-        sets,
-        own,
-        grad_loss,
-    }
-}
-
-fn with_reference<T: reference::Real, R>(
-    case: &ContrastiveCase,
-    n: &Numbers,
-    work: impl FnOnce(&reference::ContrastiveInputs<'_, T>) -> Result<R, Error>,
-) -> Result<R, Error> {
-    let real = |v: &[f64]| -> Vec<T> { v.iter().map(|x| T::from_f64(*x)).collect() };
-    let [x, keys] = [real(&n.x[0]), real(&n.x[1])];
-    let grad = real(&n.grad_loss);
-    work(&reference::ContrastiveInputs {
-        rows: case.rows,
-        dims: case.dims,
-        labels: case.labels,
-        embeddings: &x,
-        sets: &n.sets[0],
-        keys: case.keys().map(|rows| reference::ContrastiveKeys {
-            rows,
-            embeddings: &keys,
-            sets: &n.sets[1],
-        }),
-        self_index: n.own.as_deref(),
-        grad_loss: Some(&grad),
-    })
-}
-
-/// Label sets on the device.
-fn put_sets(
-    arena: &mut Arena,
-    form: Form,
-    rows: usize,
-    labels: usize,
-    sets: &[bool],
-) -> (Place, Option<Place>) {
-    match form {
-        Form::Bits => {
-            let words = labels.div_ceil(32);
-            let mut bits = vec![0; rows * words];
-            for (i, _) in sets.iter().enumerate().filter(|(_, y)| **y) {
-                bits[i / labels * words + i % labels / 32] |= 1 << (i % labels % 32);
-            }
-            (arena.put_words(rows, words, &bits), None)
-        }
-        Form::Csr => {
-            let mut offsets = vec![0];
-            let mut indices = Vec::new();
-            for row in 0..rows {
-                // Backwards and, now and then, twice: neither order nor repeats matter.
-                let set = &sets[row * labels..(row + 1) * labels];
-                for label in (0..labels).rev().filter(|label| set[*label]) {
-                    indices.extend(std::iter::repeat_n(label as u32, 1 + label % 2));
-                }
-                offsets.push(indices.len() as u32);
-            }
-            let offsets = arena.put_words(1, rows + 1, &offsets);
-            (offsets, Some(arena.put_words(1, indices.len(), &indices)))
-        }
-        Form::U8 | Form::Float(_) => {
-            let flags: Vec<f64> = sets.iter().map(|y| f64::from(u8::from(*y))).collect();
-            (arena.put(DType::U8, rows, labels, &flags), None)
-        }
-    }
-}
-
-fn view<'a>(
-    arena: &'a Arena,
-    form: Form,
-    labels: usize,
-    places: &(Place, Option<Place>),
-) -> LabelSets<'a> {
-    match (form, places) {
-        (Form::Bits, (words, _)) => LabelSets::Bits(arena.tensor(words)),
-        (_, (offsets, Some(indices))) => LabelSets::Sparse {
-            offsets: arena.tensor(offsets),
-            indices: arena.tensor(indices),
-            labels,
-        },
-        (_, (flags, None)) => LabelSets::Dense(arena.tensor(flags)),
-    }
-}
-
-/// Runs a case of the contrastive losses on a device, in the variant it is set to: the loss, and the relations of its
-/// label sets.
-pub(super) fn run(gpu: &Gpu, case: &ContrastiveCase) -> Result<Outcome, Error> {
-    let n = numbers(case);
-    let truth = with_reference::<f64, _>(case, &n, |inputs| {
-        reference::contrastive(&case.loss, inputs)
-    })?;
-    let naive = with_reference::<f32, _>(case, &n, |inputs| {
-        reference::contrastive(&case.loss, inputs)
-    })?;
-    let relations = with_reference::<f64, _>(case, &n, reference::relations)?;
-    let (rows, dims, labels) = (case.rows, case.dims, case.labels);
-
-    let mut arena = Arena::new(case.layout == Layout::Together);
-    let x = arena.put(case.dtype, rows, dims, &n.x[0]);
-    let sets = put_sets(&mut arena, case.form, rows, labels, &n.sets[0]);
-    let keys = case.keys().map(|m| {
-        // Keys have a form of their own where the anchors' is dense.
-        let form = if case.form == Form::U8 {
-            Form::Bits
-        } else {
-            case.form
-        };
-        let x = arena.put(case.dtype, m, dims, &n.x[1]);
-        (x, form, put_sets(&mut arena, form, m, labels, &n.sets[1]))
-    });
-    let own = n.own.as_ref().map(|own| {
-        let words: Vec<u32> = own
-            .iter()
-            .map(|k| k.map_or(u32::MAX, |k| k as u32))
-            .collect();
-        arena.put_words(1, rows, &words)
-    });
-    let grad_loss = arena.put(DType::F32, 1, n.grad_loss.len(), &n.grad_loss);
-    let mut output = |wanted: bool, rows: usize, cols: usize| {
-        wanted.then(|| arena.output(DType::F32, rows, cols))
-    };
-    let all = case.asked == Asked::All;
-    let loss = output(case.asked != Asked::Gradient, 1, truth.loss.len());
-    let loss_rows = output(all, 1, rows);
-    let grad = output(case.asked != Asked::Loss, rows, dims);
-    let grad_keys = output(all && keys.is_some(), case.keys().unwrap_or(0), dims);
-    let grad_temperature = output(all, 1, 1);
-    let counts = arena.put_words(rows, 5, &vec![u32::MAX; 5 * rows]);
-    arena.upload(gpu)?;
-
-    let tensor = |place: &Place| arena.tensor(place);
-    let inputs = ContrastiveInputs {
-        embeddings: tensor(&x),
-        labels: view(&arena, case.form, labels, &sets),
-        keys: keys.as_ref().map(|(x, form, sets)| Keys {
-            embeddings: tensor(x),
-            labels: view(&arena, *form, labels, sets),
-        }),
-        self_index: own.as_ref().map(tensor),
-        grad_loss: Some(tensor(&grad_loss)),
-    };
-    let outputs = ContrastiveOutputs {
-        loss: loss.as_ref().map(tensor),
-        loss_rows: loss_rows.as_ref().map(tensor),
-        grad_embeddings: grad.as_ref().map(tensor),
-        grad_keys: grad_keys.as_ref().map(tensor),
-        grad_temperature: grad_temperature.as_ref().map(tensor),
-    };
-    let call = case.loss.prepare(gpu.context(), &inputs, &outputs)?;
-    let relation_inputs = RelationInputs {
-        rows,
-        labels: inputs.labels,
-        keys: inputs
-            .keys
-            .map(|keys| (keys.embeddings.rows(), keys.labels)),
-        self_index: inputs.self_index,
-    };
-    let look = Relations.prepare(gpu.context(), &relation_inputs, &tensor(&counts))?;
-    gpu.run(&[&call, &look])?;
-
-    // What cancels in the temperature's gradient: each anchor's slopes sum to nothing.
-    let steep: f64 = 1.0 / f64::from(case.loss.temperature);
-    let expected = [
-        ("loss", loss, &truth.loss, &naive.loss),
-        ("loss_rows", loss_rows, &truth.loss_rows, &naive.loss_rows),
-        (
-            "grad_embeddings",
-            grad,
-            &truth.grad_embeddings,
-            &naive.grad_embeddings,
-        ),
-        ("grad_keys", grad_keys, &truth.grad_keys, &naive.grad_keys),
-        (
-            "grad_temperature",
-            grad_temperature,
-            &truth.grad_temperature,
-            &naive.grad_temperature,
-        ),
-    ];
-    let mut places: Vec<Place> = expected
-        .iter()
-        .filter_map(|(_, place, ..)| *place)
-        .collect();
-    places.push(counts);
-    let mut found = match arena.read(gpu, &places) {
-        Ok(found) => found.into_iter(),
-        Err(error) if error.kind() == crate::ErrorKind::Buffer => {
-            return Ok(Outcome::Failed(error.to_string()));
-        }
-        Err(error) => return Err(error),
-    };
-    let mut worst: f64 = 0.0;
-    for (name, place, truth, naive) in expected {
-        if place.is_none() {
-            continue;
-        }
-        let found = found.next().unwrap_or_default();
-        let magnitude = match name {
-            "loss" | "loss_rows" => steep,
-            _ => 0.0,
-        };
-        match compare(name, DType::F32, &found, truth, naive, magnitude) {
-            Ok(share) => worst = worst.max(share),
-            Err(message) => return Ok(Outcome::Failed(message)),
-        }
-    }
-    let found = found.next().unwrap_or_default();
-    match found
-        .iter()
-        .zip(&relations)
-        .position(|(f, r)| *f != f64::from(*r))
-    {
-        None if found.len() == relations.len() => Ok(Outcome::Passed(worst)),
-        at => Ok(Outcome::Failed(format!(
-            "relations: {found:?} at {at:?}, expected {relations:?}"
-        ))),
+        }))
     }
 }

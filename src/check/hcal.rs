@@ -1,25 +1,24 @@
-//! Cases of HCAL: shape x element types, with aggregation, perturbation, balance, outputs, layout and missing labels
-//! running through all their values beside them.
+//! HCAL: its cases (shape x element types, with aggregation, perturbation, balance, outputs, layout and missing labels
+//! running through all their values beside them), and how it is measured.
 
-use super::arena::{Arena, Place, rounded};
-use super::compare::compare;
-use super::data::Rng;
-use super::{Depth, Layout, Outcome};
+use crate::check::case::{Case, Depth, Layout, Output};
+use crate::check::measure::{Reference, Work, Workload, check_shape};
+use crate::check::numbers::{Numbers, rounded};
+use crate::check::rng::Rng;
+use crate::check::tensors::Tensors;
+use crate::device::context::Context;
+use crate::device::prepared::Prepared;
+use crate::device::tensor::DType;
+use crate::error::Error;
 use crate::host::Gpu;
-use crate::losses::hcal::{Aggregation, HcalInputs, HcalOutputs, Noise};
-use crate::{Balance, BalanceState, DType, Error, Hcal, Levels, Tensor, reference};
+use crate::kernels::hcal::call::{HcalInputs, HcalOutputs};
+use crate::losses::balance::{Balance, BalanceState};
+use crate::losses::hcal::{Aggregation, Hcal};
+use crate::losses::hierarchy::Levels;
+use crate::losses::labels::{Noise, Seed};
+use crate::reference;
 use std::fmt;
-
-/// The perturbation of a case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoiseCase {
-    /// None.
-    None,
-    /// Tensors.
-    Given,
-    /// From a seed, which the call moves on.
-    Seeded,
-}
+use std::hint::black_box;
 
 /// What a case asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +41,7 @@ pub struct HcalCase {
     /// Settings.
     pub config: Hcal,
     /// The perturbation.
-    pub noise: NoiseCase,
+    pub noise: Option<Noise<(), ()>>,
     /// Element types of features and prototypes.
     pub dtypes: (DType, DType),
     /// What is asked for.
@@ -141,7 +140,7 @@ pub fn hcal_cases(depth: Depth) -> Vec<HcalCase> {
                     // One sample at a time, some, all.
                     scores: [1, 1000, 1 << 20][(turn / 2) % 3],
                 },
-                noise: [NoiseCase::Seeded, NoiseCase::None, NoiseCase::Given][(turn / 2) % 3],
+                noise: [Some(Noise::Seeded(())), None, Some(Noise::Given(()))][(turn / 2) % 3],
                 dtypes: (types[turn % 3], types[(turn / 3) % 3]),
                 mode: modes[(turn / 3) % 6],
                 missing: [0.0, 0.2, 0.0, 1.0][turn % 4],
@@ -158,327 +157,468 @@ pub fn hcal_cases(depth: Depth) -> Vec<HcalCase> {
     cases
 }
 
-/// The numbers of a case, as they are after rounding to their element types.
-struct Numbers {
-    levels: Levels,
-    features: Vec<f64>,
-    prototypes: Vec<Vec<f64>>,
-    noise: Vec<Vec<f64>>,
-    labels: Vec<u32>,
-    state: Vec<f64>,
-    seed: u64,
-    grad_loss: f64,
-}
+/// Each probability may be off by the error of the device's exp, and what the normalisations take out cancels: this many
+/// times the largest value of a tensor.
+const EXP: f64 = 20.0;
 
-fn numbers(case: &HcalCase) -> Result<Numbers, Error> {
-    let mut rng = Rng::new(case.seed);
-    let (samples, dim, m) = (case.samples, case.dim, case.classes.len());
-    let below = |rng: &mut Rng, n: usize| rng.uniform(0.0, n as f64) as u32;
-    let mut parents = Vec::new();
-    for k in 0..m - 1 {
-        let one = |_| below(&mut rng, case.classes[k + 1]);
-        parents.push((0..case.classes[k]).map(one).collect::<Vec<u32>>());
-    }
-    let parents: Vec<&[u32]> = parents.iter().map(Vec::as_slice).collect();
-    let levels = Levels::new(case.classes, &parents)?;
-    let mut labels = vec![Levels::NONE; m * samples];
-    for i in 0..samples {
-        let mut class = below(&mut rng, case.classes[0]);
-        for k in 0..m {
-            let missing = if case.missing < 1.0 {
-                rng.chance(case.missing)
-            } else {
-                k == 1
-            };
-            if !missing {
-                labels[k * samples + i] = class;
-            }
-            if k + 1 < m {
-                class = levels.parents(k)[class as usize];
-            }
-        }
-    }
-    let mut random = |dtype: DType, n: usize, size: f64| -> Vec<f64> {
-        (0..n)
-            .map(|_| rounded(dtype, size * rng.normal()))
-            .collect()
+/// Prepares the loss on the tensors that there are, by their names.
+fn prepare(
+    config: &Hcal,
+    levels: &Levels,
+    labels: bool,
+    noise: Option<Noise<(), Seed<()>>>,
+    cx: &Context,
+    t: &Tensors,
+) -> Result<Prepared, Error> {
+    let prototypes = t.levels("prototypes");
+    let given = t.levels("noise");
+    let grad_prototypes = t.levels("grad_prototypes");
+    let state = match config.balance {
+        Balance::Adaptive { .. } => None,
+        Balance::Dwa { .. } => t.find("history").map(BalanceState::History),
+        Balance::Uncertainty => t.find("log_variances").map(BalanceState::LogVariances),
+        Balance::Random => t.find("balance_seed").map(BalanceState::Seed),
     };
-    let mut features = random(case.dtypes.0, samples * dim, case.size);
-    // A vector of zeros has no direction and no gradient.
-    if samples > 6 {
-        features[..dim].fill(0.0);
-    }
-    let sizes = case.classes.iter().map(|classes| classes * dim);
-    let prototypes = sizes.clone().map(|n| random(case.dtypes.1, n, case.size));
-    let prototypes = prototypes.collect();
-    let noise = sizes.map(|n| random(DType::F32, n, 0.03)).collect();
-    let state = (0..2 * m).map(|_| rounded(DType::F32, rng.uniform(0.2, 1.5)));
-    Ok(Numbers {
-        state: state.collect(),
-        seed: case.seed.wrapping_mul(0x1_0000_0001) | 0xffff_ffff,
-        grad_loss: rounded(DType::F32, rng.uniform(-2.0, 2.0)),
-        levels,
-        features,
-        prototypes,
-        noise,
-        labels,
-    })
-}
-
-fn reference_of<T: reference::Real>(
-    case: &HcalCase,
-    n: &Numbers,
-) -> Result<reference::HcalOutputs<T>, Error> {
-    let real = |v: &[f64]| -> Vec<T> { v.iter().map(|x| T::from_f64(*x)).collect() };
-    let all = |of: &[Vec<f64>]| -> Vec<Vec<T>> { of.iter().map(|v| real(v)).collect() };
-    fn slices<T>(of: &[Vec<T>]) -> Vec<&[T]> {
-        of.iter().map(Vec::as_slice).collect()
-    }
-    let prototypes = all(&n.prototypes);
-    let noise = all(&n.noise);
-    let noise = slices(&noise);
-    let state = real(&n.state);
-    reference::hcal(
-        &case.config,
-        &n.levels,
-        &reference::HcalInputs {
-            samples: case.samples,
-            dim: case.dim,
-            features: &real(&n.features),
-            prototypes: &slices(&prototypes),
-            labels: &n.labels,
-            noise: match case.noise {
-                NoiseCase::None => reference::Noise::None,
-                NoiseCase::Given => reference::Noise::Given(&noise),
-                NoiseCase::Seeded => reference::Noise::Seeded(n.seed),
-            },
-            history: &state,
-            log_variances: &state[..case.classes.len()],
-            seed: n.seed,
-            grad_loss: Some(T::from_f64(n.grad_loss)),
-        },
-    )
-}
-
-/// An output: name, place, truth, naive values, and by how much of its largest value an element may be off because
-/// larger ones cancel in it.
-type Expected = (String, Place, Vec<f64>, Vec<f32>, f64);
-
-pub(super) fn run(gpu: &Gpu, case: &HcalCase) -> Result<Outcome, Error> {
-    let n = numbers(case)?;
-    let truth = reference_of::<f64>(case, &n)?;
-    let naive = reference_of::<f32>(case, &n)?;
-    let (samples, dim, m) = (case.samples, case.dim, case.classes.len());
-    let seed = [n.seed as u32, (n.seed >> 32) as u32];
-
-    let mut arena = Arena::new(case.layout == Layout::Together);
-    let features = arena.put(case.dtypes.0, samples, dim, &n.features);
-    let mut prototypes = Vec::new();
-    let mut noise = Vec::new();
-    for (k, classes) in case.classes.iter().enumerate() {
-        prototypes.push(arena.put(case.dtypes.1, *classes, dim, &n.prototypes[k]));
-        noise.push(arena.put(DType::F32, *classes, dim, &n.noise[k]));
-    }
-    let labels = arena.put_words(m, samples, &n.labels);
-    let words = n.levels.words();
-    let levels = arena.put_words(1, words.len(), &words);
-    let grad_loss = arena.put(DType::F32, 1, 1, &[n.grad_loss]);
-    let noise_seed = arena.put_words(1, 2, &seed);
-    let history = arena.put(DType::F32, 1, 2 * m, &n.state);
-    let log_variances = arena.put(DType::F32, 1, m, &n.state[..m]);
-    let balance_seed = arena.put_words(1, 2, &seed);
-
-    let mode = case.mode;
-    let all = mode == HcalMode::All;
-    let losses = all || mode == HcalMode::Losses;
-    let to_features = all || mode == HcalMode::Features;
-    let to_prototypes = all || mode == HcalMode::Prototypes;
-    let predicted = all || mode == HcalMode::Predictions;
-    let mut expected: Vec<Expected> = Vec::new();
-    let mut output = |name: String, shape: (usize, usize), truth: &[f64], naive: &[f32], off| {
-        let place = arena.output(DType::F32, shape.0, shape.1);
-        expected.push((name, place, truth.to_vec(), naive.to_vec(), off));
-        place
-    };
-    // Each probability may be off by the error of the device's exp, and what the normalisations take out cancels.
-    const EXP: f64 = 20.0;
-    let loss_at = losses.then(|| {
-        let truths = [&truth.losses, &truth.weights];
-        let [losses, weights] = [("losses", 0), ("weights", 1)].map(|(name, i)| {
-            let naive = [&naive.losses, &naive.weights][i];
-            output(name.into(), (1, m), truths[i], naive, EXP)
-        });
-        let loss = output("loss".into(), (1, 1), &[truth.loss], &[naive.loss], EXP);
-        (losses, weights, loss)
-    });
-    let grad_features = to_features.then(|| {
-        let (truth, naive) = (&truth.grad_features, &naive.grad_features);
-        output("grad_features".into(), (samples, dim), truth, naive, EXP)
-    });
-    let mut grad_prototypes = Vec::new();
-    for (k, classes) in case.classes.iter().enumerate().filter(|_| to_prototypes) {
-        let (truth, naive) = (&truth.grad_prototypes[k], &naive.grad_prototypes[k]);
-        let name = format!("grad_prototypes_{}", k + 1);
-        grad_prototypes.push(output(name, (*classes, dim), truth, naive, EXP));
-    }
-    let uncertain = case.config.balance == Balance::Uncertainty && all;
-    let grad_log_variances = uncertain.then(|| {
-        let (truth, naive) = (&truth.grad_log_variances, &naive.grad_log_variances);
-        output("grad_log_variances".into(), (1, m), truth, naive, EXP)
-    });
-    let predictions = predicted.then(|| arena.put_words(m, samples, &vec![77; m * samples]));
-    let before: Vec<u32> = (0..=m as u32).map(|i| 100 + i).collect();
-    let violations = predicted.then(|| arena.put_words(1, m + 1, &before));
-    arena.upload(gpu)?;
-
-    let tensor = |place: &Place| arena.tensor(place);
-    let each = |places: &[Place]| -> Vec<Tensor<'_>> { places.iter().map(tensor).collect() };
-    let (prototypes, noise, grads) = (each(&prototypes), each(&noise), each(&grad_prototypes));
-    let needs_labels = mode != HcalMode::Predictions;
     let inputs = HcalInputs {
-        features: tensor(&features),
+        features: t.get("features")?,
         prototypes: &prototypes,
-        labels: needs_labels.then(|| tensor(&labels)),
-        levels: Some(tensor(&levels)),
-        noise: match case.noise {
-            NoiseCase::None => Noise::None,
-            NoiseCase::Given => Noise::Given(&noise),
-            NoiseCase::Seeded => Noise::Seeded {
-                seed: tensor(&noise_seed),
-                advance: true,
-            },
+        labels: t.find("labels").filter(|_| labels),
+        levels: levels.on_device(t.get("levels")?)?,
+        noise: match noise {
+            None => None,
+            Some(Noise::Given(())) => Some(Noise::Given(&given[..])),
+            Some(Noise::Seeded(seed)) => Some(Noise::Seeded(Seed {
+                words: t.get("noise_seed")?,
+                after: seed.after,
+            })),
         },
-        balance: match case.config.balance {
-            Balance::Adaptive { .. } => BalanceState::None,
-            Balance::Dwa { .. } => BalanceState::History(tensor(&history)),
-            Balance::Uncertainty => BalanceState::LogVariances(tensor(&log_variances)),
-            Balance::Random => BalanceState::Seed(tensor(&balance_seed)),
-        },
-        grad_loss: Some(tensor(&grad_loss)),
+        balance: state,
+        grad_loss: t.find("grad_loss"),
     };
     let outputs = HcalOutputs {
-        losses: loss_at.map(|(losses, ..)| tensor(&losses)),
-        weights: loss_at.map(|(_, weights, _)| tensor(&weights)),
-        loss: loss_at.map(|(.., loss)| tensor(&loss)),
-        grad_features: grad_features.as_ref().map(tensor),
-        grad_prototypes: to_prototypes.then_some(&grads[..]),
-        grad_log_variances: grad_log_variances.as_ref().map(tensor),
-        predictions: predictions.as_ref().map(tensor),
-        violations: violations.as_ref().map(tensor),
+        losses: t.find("losses"),
+        weights: t.find("weights"),
+        loss: t.find("loss"),
+        grad_features: t.find("grad_features"),
+        grad_prototypes: (!grad_prototypes.is_empty()).then_some(&grad_prototypes[..]),
+        grad_log_variances: t.find("grad_log_variances"),
+        predictions: t.find("predictions"),
+        violations: t.find("violations"),
     };
-    let call = case
-        .config
-        .prepare(gpu.context(), &n.levels, &inputs, &outputs)?;
-    gpu.run(&[&call])?;
+    config.prepare(cx, &inputs, &outputs)
+}
 
-    let mut places: Vec<Place> = expected.iter().map(|e| e.1).collect();
-    places.extend(predictions.iter().chain(&violations));
-    // What the call moves on.
-    let seeded = case.noise == NoiseCase::Seeded;
-    let weighed = needs_labels && matches!(case.config.balance, Balance::Random);
-    let averaged = needs_labels && matches!(case.config.balance, Balance::Dwa { .. });
-    places.extend(seeded.then_some(noise_seed));
-    places.extend(weighed.then_some(balance_seed));
-    places.extend(averaged.then_some(history));
-    let mut found = match arena.read(gpu, &places) {
-        Ok(found) => found.into_iter(),
-        Err(error) if error.kind() == crate::ErrorKind::Buffer => {
-            return Ok(Outcome::Failed(error.to_string()));
+/// Matrices of a reference, of all levels.
+fn all_levels<T: reference::Real>(n: &Numbers, name: &str, levels: usize) -> Vec<Vec<T>> {
+    let level = |k: usize| n.real(&format!("{name}_{k}")).unwrap_or_default();
+    (1..=levels).map(level).collect()
+}
+
+impl HcalCase {
+    /// The seed of perturbation and balance, which the call moves on into the high word.
+    fn stored_seed(&self) -> u64 {
+        self.seed.wrapping_mul(0x1_0000_0001) | 0xffff_ffff
+    }
+
+    /// The classes' parents, from the first of the case's numbers.
+    fn levels(&self, rng: &mut Rng) -> Result<Levels, Error> {
+        let mut parents = Vec::new();
+        for pair in self.classes.windows(2) {
+            let one = |_| rng.below(pair[1]) as u32;
+            parents.push((0..pair[0]).map(one).collect::<Vec<u32>>());
         }
-        Err(error) => return Err(error),
-    };
-    let mut worst: f64 = 0.0;
-    for (name, _, truth, naive, off) in &expected {
-        let largest = truth.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
-        let found = found.next().unwrap_or_default();
-        match compare(name, DType::F32, &found, truth, naive, off * largest) {
-            Ok(share) => worst = worst.max(share),
-            Err(message) => return Ok(Outcome::Failed(message)),
+        let parents: Vec<&[u32]> = parents.iter().map(Vec::as_slice).collect();
+        Levels::new(self.classes, &parents)
+    }
+
+    fn wants_labels(&self) -> bool {
+        self.mode != HcalMode::Predictions
+    }
+
+    fn reference<T: reference::Real>(
+        &self,
+        levels: &Levels,
+        n: &Numbers,
+    ) -> Result<reference::HcalOutputs<T>, Error> {
+        fn slices<T>(of: &[Vec<T>]) -> Vec<&[T]> {
+            of.iter().map(Vec::as_slice).collect()
+        }
+        let m = self.classes.len();
+        let prototypes = all_levels(n, "prototypes", m);
+        let noise = all_levels(n, "noise", m);
+        let noise = slices(&noise);
+        let history = n.real("history").unwrap_or_default();
+        let log_variances = n.real("log_variances").unwrap_or_default();
+        reference::hcal(
+            &self.config,
+            levels,
+            &reference::HcalInputs {
+                samples: self.samples,
+                dim: self.dim,
+                features: &n.real("features").unwrap_or_default(),
+                prototypes: &slices(&prototypes),
+                labels: &n.words("labels").unwrap_or_default(),
+                noise: self.noise.map(|form| match form {
+                    Noise::Given(()) => Noise::Given(&noise[..]),
+                    Noise::Seeded(()) => Noise::Seeded(self.stored_seed()),
+                }),
+                balance: match self.config.balance {
+                    Balance::Adaptive { .. } => None,
+                    Balance::Dwa { .. } => Some(BalanceState::History(&history[..])),
+                    Balance::Uncertainty => Some(BalanceState::LogVariances(&log_variances[..])),
+                    Balance::Random => Some(BalanceState::Seed(self.stored_seed())),
+                },
+                grad_loss: n.real("grad_loss").and_then(|g: Vec<T>| g.first().copied()),
+            },
+        )
+    }
+}
+
+impl Case for HcalCase {
+    fn name(&self) -> &'static str {
+        "hcal"
+    }
+
+    fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    fn numbers(&self) -> Result<Numbers, Error> {
+        let mut rng = Rng::new(self.seed);
+        let levels = self.levels(&mut rng)?;
+        let (samples, dim, m) = (self.samples, self.dim, self.classes.len());
+        let mut labels = vec![Levels::NONE; m * samples];
+        for i in 0..samples {
+            let mut class = rng.below(self.classes[0]) as u32;
+            for k in 0..m {
+                let missing = if self.missing < 1.0 {
+                    rng.chance(self.missing)
+                } else {
+                    k == 1
+                };
+                if !missing {
+                    labels[k * samples + i] = class;
+                }
+                if k + 1 < m {
+                    class = levels.parents(k)[class as usize];
+                }
+            }
+        }
+        let mut random = |dtype: DType, count: usize, size: f64| -> Vec<f64> {
+            let one = |_| rounded(dtype, size * rng.normal());
+            (0..count).map(one).collect()
+        };
+        let mut features = random(self.dtypes.0, samples * dim, self.size);
+        // A vector of zeros has no direction and no gradient.
+        if samples > 6 {
+            features[..dim].fill(0.0);
+        }
+        let sizes = || self.classes.iter().map(|classes| classes * dim);
+        let prototypes: Vec<Vec<f64>> = sizes()
+            .map(|n| random(self.dtypes.1, n, self.size))
+            .collect();
+        let noise: Vec<Vec<f64>> = sizes().map(|n| random(DType::F32, n, 0.03)).collect();
+        let mut single = |count: usize, low: f64, high: f64| -> Vec<f64> {
+            let all = rng.uniforms(count, low, high).into_iter();
+            all.map(|value| rounded(DType::F32, value)).collect()
+        };
+        let state = single(2 * m, 0.2, 1.5);
+        let grad_loss = single(1, -2.0, 2.0);
+        let words = levels.words();
+
+        let mut n = Numbers::default();
+        n.put("features", self.dtypes.0, (samples, dim), features);
+        for (k, (prototypes, noise)) in prototypes.into_iter().zip(noise).enumerate() {
+            let shape = (self.classes[k], dim);
+            n.put(
+                format!("prototypes_{}", k + 1),
+                self.dtypes.1,
+                shape,
+                prototypes,
+            );
+            n.put(format!("noise_{}", k + 1), DType::F32, shape, noise);
+        }
+        n.put_words("labels", (m, samples), &labels);
+        n.put_words("levels", (1, words.len()), &words);
+        n.put_vector("grad_loss", DType::F32, Some(grad_loss));
+        n.put_seed("noise_seed", self.stored_seed());
+        n.put_vector("history", DType::F32, Some(state.clone()));
+        n.put_vector("log_variances", DType::F32, state.get(..m).map(Vec::from));
+        n.put_seed("balance_seed", self.stored_seed());
+        Ok(n)
+    }
+
+    fn outputs(&self, n: &Numbers) -> Result<Vec<Output>, Error> {
+        let levels = self.levels(&mut Rng::new(self.seed))?;
+        let truth = self.reference::<f64>(&levels, n)?;
+        let naive = self.reference::<f32>(&levels, n)?;
+        let (samples, dim, m) = (self.samples, self.dim, self.classes.len());
+        let near = |name: &str, shape, truth: Vec<f64>, naive: Vec<f32>| {
+            let largest = truth.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
+            Output::near(name, DType::F32, shape, truth, naive).cancelling(EXP * largest)
+        };
+        let mode = self.mode;
+        let all = mode == HcalMode::All;
+        let mut outputs = Vec::new();
+        if all || mode == HcalMode::Losses {
+            outputs.push(near("losses", (1, m), truth.losses, naive.losses));
+            outputs.push(near("weights", (1, m), truth.weights, naive.weights));
+            outputs.push(near("loss", (1, 1), vec![truth.loss], vec![naive.loss]));
+        }
+        if all || mode == HcalMode::Features {
+            let (t, f) = (truth.grad_features, naive.grad_features);
+            outputs.push(near("grad_features", (samples, dim), t, f));
+        }
+        if all || mode == HcalMode::Prototypes {
+            let both = truth.grad_prototypes.into_iter().zip(naive.grad_prototypes);
+            for (k, (t, f)) in both.enumerate() {
+                let name = format!("grad_prototypes_{}", k + 1);
+                outputs.push(near(&name, (self.classes[k], dim), t, f));
+            }
+        }
+        if all && self.config.balance == Balance::Uncertainty {
+            let (t, f) = (truth.grad_log_variances, naive.grad_log_variances);
+            outputs.push(near("grad_log_variances", (1, m), t, f));
+        }
+        if all || mode == HcalMode::Predictions {
+            let before = vec![77; m * samples];
+            outputs.push(Output::words("predictions", (m, samples), &before));
+            let before = violations_before(m);
+            outputs.push(Output::words("violations", (1, m + 1), &before));
+        }
+        // What the call moves on.
+        let next = self.stored_seed().wrapping_add(1);
+        let next = || vec![f64::from(next as u32), f64::from((next >> 32) as u32)];
+        if self.noise == Some(Noise::Seeded(())) {
+            outputs.push(Output::changed("noise_seed").exactly(next()));
+        }
+        if self.wants_labels() {
+            match self.config.balance {
+                Balance::Random => outputs.push(Output::changed("balance_seed").exactly(next())),
+                Balance::Dwa { .. } => outputs.push(Output::changed("history")),
+                Balance::Adaptive { .. } | Balance::Uncertainty => {}
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn prepare(
+        &self,
+        cx: &Context,
+        _numbers: &Numbers,
+        tensors: &Tensors,
+    ) -> Result<Vec<Prepared>, Error> {
+        let levels = self.levels(&mut Rng::new(self.seed))?;
+        let noise = match self.noise {
+            None => None,
+            Some(Noise::Given(())) => Some(Noise::Given(())),
+            Some(Noise::Seeded(())) => Some(Noise::Seeded(Seed::advancing(()))),
+        };
+        let labels = self.wants_labels();
+        let call = prepare(&self.config, &levels, labels, noise, cx, tensors)?;
+        Ok(vec![call])
+    }
+
+    fn judge(&self, n: &Numbers, found: &Numbers) -> Result<(), String> {
+        let levels = self.levels(&mut Rng::new(self.seed));
+        let levels = levels.map_err(|error| error.to_string())?;
+        if let (Some(predictions), Some(violations)) =
+            (found.find("predictions"), found.find("violations"))
+        {
+            self.judge_predictions(n, &levels, predictions, violations)?;
+        }
+        match found.find("history") {
+            Some(moved) => self.judge_history(n, &levels, moved),
+            None => Ok(()),
         }
     }
-    if predicted {
-        let predictions = found.next().unwrap_or_default();
-        let violations = found.next().unwrap_or_default();
-        if let Err(message) = right_predictions(&n, case, &predictions, &violations, &before) {
-            return Ok(Outcome::Failed(message));
-        }
-    }
-    for (name, here) in [("noise seed", seeded), ("balance seed", weighed)] {
-        let next = n.seed.wrapping_add(1);
-        let words = [next as u32, (next >> 32) as u32].map(f64::from);
-        if here && found.next().unwrap_or_default() != words {
-            return Ok(Outcome::Failed(format!("{name}: not one more")));
-        }
-    }
-    if averaged {
-        let moved = found.next().unwrap_or_default();
+}
+
+/// Counts of violations that the call adds to.
+fn violations_before(levels: usize) -> Vec<u32> {
+    (0..=levels as u32).map(|i| 100 + i).collect()
+}
+
+impl HcalCase {
+    /// Whether each level's loss came first and the one before it second; a level without labels keeps both.
+    fn judge_history(&self, n: &Numbers, levels: &Levels, moved: &[f64]) -> Result<(), String> {
+        let truth = self.reference::<f64>(levels, n);
+        let truth = truth.map_err(|error| error.to_string())?;
+        let (m, state) = (self.classes.len(), n.get("history"));
+        let labels = n.words("labels").unwrap_or_default();
         for k in 0..m {
-            let labelled = n.labels[k * samples..][..samples]
-                .iter()
-                .any(|y| *y != Levels::NONE);
-            let (last, before) = match labelled {
-                true => (truth.losses[k], n.state[k]),
-                false => (n.state[k], n.state[m + k]),
+            let here = &labels[k * self.samples..][..self.samples];
+            let (last, before) = match here.iter().any(|y| *y != Levels::NONE) {
+                true => (truth.losses[k], state[k]),
+                false => (state[k], state[m + k]),
             };
             let near = (moved[k] - last).abs() <= 1e-4 * last.abs().max(1.0);
             if !near || moved[m + k] != before {
-                return Ok(Outcome::Failed(format!(
-                    "history: not moved at level {}",
-                    k + 1
-                )));
+                return Err(format!("history: not moved at level {}", k + 1));
             }
         }
+        Ok(())
     }
-    Ok(Outcome::Passed(worst))
+
+    /// Whether each prediction has the largest product but for rounding, and the violations are those of the predictions.
+    fn judge_predictions(
+        &self,
+        n: &Numbers,
+        levels: &Levels,
+        predictions: &[f64],
+        violations: &[f64],
+    ) -> Result<(), String> {
+        let (samples, dim, m) = (self.samples, self.dim, self.classes.len());
+        let unit = |v: &[f64]| -> Vec<f64> {
+            let norm = v.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-12);
+            v.iter().map(|x| x / norm).collect()
+        };
+        for k in 0..m {
+            let prototypes: Vec<Vec<f64>> = n
+                .get(&format!("prototypes_{}", k + 1))
+                .chunks(dim)
+                .map(unit)
+                .collect();
+            for i in 0..samples {
+                let f = unit(&n.get("features")[i * dim..][..dim]);
+                let score = |p: &Vec<f64>| f.iter().zip(p).map(|(a, b)| a * b).sum::<f64>();
+                let scores: Vec<f64> = prototypes.iter().map(score).collect();
+                let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let found = predictions[k * samples + i] as usize;
+                let good = scores
+                    .get(found)
+                    .is_some_and(|score| *score >= largest - 1e-6);
+                if !good {
+                    return Err(format!("predictions[{k}, {i}] is {found}"));
+                }
+            }
+        }
+        let mut expected = violations_before(m);
+        for i in 0..samples {
+            let mut any = 0;
+            for k in 0..m - 1 {
+                let child = predictions[k * samples + i] as usize;
+                let parent = f64::from(levels.parents(k)[child]);
+                let broken = u32::from(parent != predictions[(k + 1) * samples + i]);
+                expected[2 + k] += broken;
+                any |= broken;
+            }
+            expected[0] += 1;
+            expected[1] += any;
+        }
+        let expected: Vec<f64> = expected.into_iter().map(f64::from).collect();
+        if violations != expected {
+            return Err(format!(
+                "violations are {violations:?}, expected {expected:?}"
+            ));
+        }
+        Ok(())
+    }
 }
 
-/// Whether each prediction has the largest product but for rounding, and the violations are those of the predictions.
-fn right_predictions(
-    n: &Numbers,
-    case: &HcalCase,
-    predictions: &[f64],
-    violations: &[f64],
-    before: &[u32],
-) -> Result<(), String> {
-    let (samples, dim, m) = (case.samples, case.dim, case.classes.len());
-    let unit = |v: &[f64]| -> Vec<f64> {
-        let norm = v.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-12);
-        v.iter().map(|x| x / norm).collect()
-    };
-    for k in 0..m {
-        let prototypes: Vec<Vec<f64>> = n.prototypes[k].chunks(dim).map(unit).collect();
-        for i in 0..samples {
-            let f = unit(&n.features[i * dim..][..dim]);
-            let score = |p: &Vec<f64>| f.iter().zip(p).map(|(a, b)| a * b).sum::<f64>();
-            let scores: Vec<f64> = prototypes.iter().map(score).collect();
-            let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let found = predictions[k * samples + i] as usize;
-            let good = scores
-                .get(found)
-                .is_some_and(|score| *score >= largest - 1e-6);
-            if !good {
-                return Err(format!("predictions[{k}, {i}] is {found}"));
+/// HCAL at a shape: three levels, each of an eighth of the classes of the one before, seeded noise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HcalWorkload {
+    /// Settings.
+    pub config: Hcal,
+    /// Element type of features and prototypes.
+    pub dtype: DType,
+    /// Whether the gradients are computed too.
+    pub gradient: bool,
+    /// Samples.
+    pub rows: usize,
+    /// Classes of the finest level.
+    pub cols: usize,
+    /// Components of a feature vector.
+    pub dim: usize,
+}
+
+/// The data of an [`HcalWorkload`].
+struct HcalData {
+    levels: Levels,
+    features: Vec<f64>,
+    prototypes: Vec<Vec<f64>>,
+    labels: Vec<u32>,
+}
+
+impl HcalWorkload {
+    fn data(&self) -> Result<HcalData, Error> {
+        self.config.check()?;
+        check_shape(self.rows, self.dim)?;
+        check_shape(self.cols, self.dim)?;
+        let classes = [self.cols, self.cols.div_ceil(8), self.cols.div_ceil(64)];
+        let parents = [0, 1].map(|k| (0..classes[k] as u32).map(|c| c / 8).collect::<Vec<u32>>());
+        let levels = Levels::new(&classes, &[&parents[0], &parents[1]])?;
+        let mut rng = Rng::new(1);
+        let one = |_| rng.below(self.cols) as u32;
+        let fine: Vec<u32> = (0..self.rows).map(one).collect();
+        let up = |shift: u32| fine.iter().map(move |c| c >> shift);
+        let labels = up(0).chain(up(3)).chain(up(6)).collect();
+        let mut rng = Rng::new(2);
+        let mut matrix = |n: usize| -> Vec<f64> {
+            let one = |_| rounded(self.dtype, rng.normal());
+            (0..n * self.dim).map(one).collect()
+        };
+        Ok(HcalData {
+            features: matrix(self.rows),
+            prototypes: classes.iter().map(|n| matrix(*n)).collect(),
+            levels,
+            labels,
+        })
+    }
+}
+
+impl Workload for HcalWorkload {
+    fn settings(&self) -> String {
+        format!("{:?}, dim {}", self.config, self.dim)
+    }
+
+    fn elements(&self) -> u64 {
+        (self.rows as u64 * self.cols as u64).saturating_mul(self.dim as u64)
+    }
+
+    fn on_gpu(&self, gpu: &Gpu) -> Result<Work, Error> {
+        let data = self.data()?;
+        let levels = &data.levels;
+        let words = levels.words();
+        let shape = |n: usize| (n, self.dim);
+        let mut n = Numbers::default();
+        n.put("features", self.dtype, shape(self.rows), data.features);
+        n.put_words("labels", (3, self.rows), &data.labels);
+        n.put_words("levels", (1, words.len()), &words);
+        n.put_seed("noise_seed", 0);
+        let mut outputs = vec![("loss".to_owned(), (1, 1))];
+        if self.gradient {
+            outputs.push(("grad_features".into(), shape(self.rows)));
+        }
+        for (k, values) in data.prototypes.into_iter().enumerate() {
+            let shape = shape(levels.classes()[k]);
+            n.put(format!("prototypes_{}", k + 1), self.dtype, shape, values);
+            if self.gradient {
+                outputs.push((format!("grad_prototypes_{}", k + 1), shape));
             }
         }
+        let noise = Some(Noise::Seeded(Seed::fixed(())));
+        Work::new(gpu, &n, &outputs, |cx, tensors| {
+            prepare(&self.config, levels, true, noise, cx, tensors)
+        })
     }
-    let mut expected: Vec<u32> = before.to_vec();
-    for i in 0..samples {
-        let mut any = 0;
-        for k in 0..m - 1 {
-            let child = predictions[k * samples + i] as usize;
-            let parent = f64::from(n.levels.parents(k)[child]);
-            let broken = u32::from(parent != predictions[(k + 1) * samples + i]);
-            expected[2 + k] += broken;
-            any |= broken;
-        }
-        expected[0] += 1;
-        expected[1] += any;
+
+    fn on_host(&self) -> Result<Reference, Error> {
+        let data = self.data()?;
+        let bench = *self;
+        Ok(Box::new(move || {
+            let prototypes: Vec<&[f64]> = data.prototypes.iter().map(Vec::as_slice).collect();
+            let inputs = reference::HcalInputs {
+                samples: bench.rows,
+                dim: bench.dim,
+                features: &data.features,
+                prototypes: &prototypes,
+                labels: &data.labels,
+                noise: Some(Noise::Seeded(0)),
+                ..reference::HcalInputs::default()
+            };
+            Ok(black_box(reference::hcal(&bench.config, &data.levels, &inputs)?).loss)
+        }))
     }
-    let expected: Vec<f64> = expected.into_iter().map(f64::from).collect();
-    if violations != expected {
-        return Err(format!(
-            "violations are {violations:?}, expected {expected:?}"
-        ));
-    }
-    Ok(())
 }

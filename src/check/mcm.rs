@@ -1,14 +1,24 @@
-//! Cases of the constraint module: graph x element type x target form, the rest running through its values beside them.
+//! The constraint module: its cases (graph x element type x target form, the rest running through its values beside
+//! them), and how it is measured.
 
-use super::arena::{Arena, Place, rounded};
-use super::compare::compare;
-use super::data::Rng;
-use super::{Data, Depth, Form, Layout, Outcome};
+use crate::check::case::{Case, Data, Depth, Layout, Output};
+use crate::check::measure::{Reference, Work, Workload, check_shape};
+use crate::check::numbers::{Numbers, TargetForm, form_name, from_flags, rounded};
+use crate::check::rng::Rng;
+use crate::check::tensors::Tensors;
+use crate::device::context::Context;
+use crate::device::prepared::Prepared;
+use crate::device::tensor::DType;
+use crate::error::Error;
 use crate::host::Gpu;
-use crate::{
-    DType, Error, Hierarchy, Mcm, McmInputs, McmOutputs, McmTargets, Reduction, reference,
-};
+use crate::kernels::mcm::{McmInputs, McmOutputs};
+use crate::losses::hierarchy::Hierarchy;
+use crate::losses::labels::{TargetNames, Targets};
+use crate::losses::mcm::Mcm;
+use crate::losses::reduction::Reduction;
+use crate::reference;
 use std::fmt;
+use std::hint::black_box;
 
 /// Shape of a case's hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +59,8 @@ pub struct McmCase {
     pub graph: Graph,
     /// Element type of the logits.
     pub dtype: DType,
-    /// Form of the targets, any but [`Form::Csr`].
-    pub form: Form,
+    /// Form of the targets, none that is sparse.
+    pub form: TargetForm,
     /// What is asked for.
     pub mode: McmMode,
     /// Whether there is an upstream gradient.
@@ -71,10 +81,10 @@ impl fmt::Display for McmCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "mcm {:?} {} targets={:?} {:?} {:?} upstream={} {:?} {:?} {}x{} seed={}",
+            "mcm {:?} {} targets={} {:?} {:?} upstream={} {:?} {:?} {}x{} seed={}",
             self.graph,
             self.dtype,
-            self.form,
+            form_name(self.form),
             self.config.reduction,
             self.mode,
             self.upstream,
@@ -131,10 +141,10 @@ pub fn mcm_cases(depth: Depth) -> Vec<McmCase> {
         for dtype in [DType::F32, DType::F16, DType::Bf16] {
             for _ in 0..repeats {
                 let forms = [
-                    Form::U8,
-                    Form::Bits,
-                    Form::Float(dtype),
-                    Form::Float(DType::F16),
+                    Targets::Dense(DType::U8),
+                    Targets::Bits(()),
+                    Targets::Dense(dtype),
+                    Targets::Dense(DType::F16),
                 ];
                 let (rows, cols) = SHAPES[(turn * 3) % SHAPES.len()];
                 cases.push(McmCase {
@@ -160,174 +170,250 @@ pub fn mcm_cases(depth: Depth) -> Vec<McmCase> {
     cases
 }
 
-fn graph(case: &McmCase, rng: &mut Rng) -> Result<Hierarchy, Error> {
-    let n = case.cols;
-    // Numbers that say nothing about the place in the graph.
-    let mut name: Vec<u32> = (0..n as u32).collect();
-    for i in (1..n).rev() {
-        name.swap(i, rng.uniform(0.0, i as f64 + 1.0) as usize);
+/// Numbers of the loss, and of the gradient to it.
+fn loss_len(config: &Mcm, rows: usize) -> usize {
+    match config.reduction {
+        Reduction::None => rows,
+        Reduction::Sum | Reduction::Mean | Reduction::MeanOver(_) => 1,
     }
-    let mut edges = Vec::new();
-    for child in 1..n {
-        let mut pick = || rng.uniform(0.0, child as f64) as usize;
-        let parents = match case.graph {
-            Graph::Flat => vec![],
-            Graph::Tree => vec![pick()],
-            Graph::Dag => vec![pick(), pick(), pick()],
-            Graph::Chain => vec![child - 1],
-            Graph::Star => vec![0],
-        };
-        for (i, parent) in parents.iter().enumerate() {
-            if !parents[..i].contains(parent) {
-                edges.push([name[child], name[*parent]]);
-            }
-        }
-    }
-    Hierarchy::from_edges(n, &edges)
 }
 
-fn reference_of<T: reference::Real>(
-    case: &McmCase,
+/// Prepares the loss on the tensors that there are, by their names. Without `targets` it computes probabilities alone.
+fn prepare(
+    config: &Mcm,
     hierarchy: &Hierarchy,
-    logits: &[f64],
-    targets: &[bool],
-    grad_loss: Option<&[f64]>,
-) -> Result<reference::McmOutputs<T>, Error> {
-    let real = |v: &[f64]| -> Vec<T> { v.iter().map(|x| T::from_f64(*x)).collect() };
-    reference::mcm(
-        &case.config,
-        hierarchy,
-        &reference::McmInputs {
-            rows: case.rows,
-            logits: &real(logits),
-            targets,
-            grad_loss: grad_loss.map(real).as_deref(),
-        },
-    )
-}
-
-pub(super) fn run(gpu: &Gpu, case: &McmCase) -> Result<Outcome, Error> {
-    let mut rng = Rng::new(case.seed);
-    let hierarchy = graph(case, &mut rng)?;
-    let (rows, cols) = (case.rows, case.cols);
-    let spread = match (case.data, case.dtype) {
-        (Data::Large, DType::F16) => 1.5e4,
-        (Data::Large, _) => 3e3,
-        (Data::Normal | Data::Edges, _) => 3.0,
-    };
-    let mut logits = Vec::new();
-    let mut targets = Vec::new();
-    for row in 0..rows {
-        for col in 0..cols {
-            let first = col == row % cols;
-            let logit = match (case.data, row % 6) {
-                // Ties, all over the row or between the two zeros.
-                (Data::Edges, 0) => 0.5,
-                (Data::Edges, 1) => [0.0, -0.0][col % 2],
-                (Data::Edges, 2) if first => f64::NAN,
-                (Data::Edges, 3) if first => f64::INFINITY,
-                (Data::Edges, 4) => f64::NEG_INFINITY,
-                _ => spread * rng.normal(),
-            };
-            logits.push(rounded(case.dtype, logit));
-            targets.push(rng.chance([0.3, 0.0, 1.0][row % 3]));
-        }
-    }
-    let each = case.config.reduction == Reduction::None;
-    let losses = if each { rows } else { 1 };
-    let upstream: Option<Vec<f64>> = case.upstream.then(|| {
-        let one = |_| rounded(DType::F32, rng.uniform(-2.0, 2.0));
-        (0..losses).map(one).collect()
-    });
-    let truth = reference_of::<f64>(case, &hierarchy, &logits, &targets, upstream.as_deref())?;
-    let naive = reference_of::<f32>(case, &hierarchy, &logits, &targets, upstream.as_deref())?;
-
-    let mut arena = Arena::new(case.layout == Layout::Together);
-    let logits_at = arena.put(case.dtype, rows, cols, &logits);
-    let numbers: Vec<f64> = targets.iter().map(|y| f64::from(u8::from(*y))).collect();
-    let targets_at = match case.form {
-        Form::Float(dtype) => arena.put(dtype, rows, cols, &numbers),
-        Form::Bits => {
-            let words = cols.div_ceil(32);
-            let mut bits = vec![0; rows * words];
-            for i in (0..rows * cols).filter(|i| targets[*i]) {
-                bits[i / cols * words + i % cols / 32] |= 1 << (i % cols % 32);
-            }
-            arena.put_words(rows, words, &bits)
-        }
-        Form::U8 | Form::Csr => arena.put(DType::U8, rows, cols, &numbers),
-    };
-    let words = hierarchy.words();
-    let hierarchy_at = arena.put_words(1, words.len(), &words);
-    let upstream_at = upstream
-        .as_ref()
-        .map(|v| arena.put(DType::F32, 1, v.len(), v));
-    let mode = case.mode;
-    let loss = matches!(mode, McmMode::All | McmMode::BothSame | McmMode::Loss)
-        .then(|| arena.output(DType::F32, 1, losses));
-    let grad_dtype = if mode == McmMode::BothSame {
-        case.dtype
-    } else {
-        DType::F32
-    };
-    let grad = matches!(mode, McmMode::All | McmMode::BothSame | McmMode::Gradient)
-        .then(|| arena.output(grad_dtype, rows, cols));
-    let probabilities = matches!(mode, McmMode::All | McmMode::Probabilities)
-        .then(|| arena.output(DType::F32, rows, cols));
-    arena.upload(gpu)?;
-    let tensor = |place: &Place| arena.tensor(place);
+    targets: bool,
+    cx: &Context,
+    t: &Tensors,
+) -> Result<Prepared, Error> {
     let inputs = McmInputs {
-        logits: tensor(&logits_at),
-        targets: match case.form {
-            _ if mode == McmMode::Probabilities => None,
-            Form::Bits => Some(McmTargets::Bits(tensor(&targets_at))),
-            Form::U8 | Form::Csr | Form::Float(_) => Some(McmTargets::Dense(tensor(&targets_at))),
+        logits: t.get("logits")?,
+        targets: match targets {
+            true => Some(t.labels(TargetNames::TARGETS)?),
+            false => None,
         },
-        hierarchy: tensor(&hierarchy_at),
-        grad_loss: upstream_at.as_ref().map(tensor),
+        hierarchy: hierarchy.on_device(t.get("hierarchy")?)?,
+        grad_loss: t.find("grad_loss"),
     };
     let outputs = McmOutputs {
-        loss: loss.as_ref().map(tensor),
-        grad_logits: grad.as_ref().map(tensor),
-        probabilities: probabilities.as_ref().map(tensor),
+        loss: t.find("loss"),
+        grad_logits: t.find("grad_logits"),
+        probabilities: t.find("probabilities"),
     };
-    let call = case
-        .config
-        .prepare(gpu.context(), &hierarchy, &inputs, &outputs)?;
-    gpu.run(&[&call])?;
+    config.prepare(cx, &inputs, &outputs)
+}
 
-    let expected = [
-        ("loss", loss, DType::F32, &truth.loss, &naive.loss),
-        (
-            "grad_logits",
-            grad,
-            grad_dtype,
-            &truth.grad_logits,
-            &naive.grad_logits,
-        ),
-        (
-            "probabilities",
-            probabilities,
-            DType::F32,
-            &truth.probabilities,
-            &naive.probabilities,
-        ),
-    ];
-    let places: Vec<Place> = expected.iter().filter_map(|e| e.1).collect();
-    let found = match arena.read(gpu, &places) {
-        Ok(found) => found,
-        Err(error) if error.kind() == crate::ErrorKind::Buffer => {
-            return Ok(Outcome::Failed(error.to_string()));
+impl McmCase {
+    /// The hierarchy, from the first of the case's numbers.
+    fn hierarchy(&self, rng: &mut Rng) -> Result<Hierarchy, Error> {
+        // Numbers that say nothing about the place in the graph.
+        let name = rng.permutation(self.cols);
+        let mut edges = Vec::new();
+        for child in 1..self.cols {
+            let mut pick = || rng.below(child);
+            let parents = match self.graph {
+                Graph::Flat => vec![],
+                Graph::Tree => vec![pick()],
+                Graph::Dag => vec![pick(), pick(), pick()],
+                Graph::Chain => vec![child - 1],
+                Graph::Star => vec![0],
+            };
+            for (i, parent) in parents.iter().enumerate() {
+                if !parents[..i].contains(parent) {
+                    edges.push([name[child] as u32, name[*parent] as u32]);
+                }
+            }
         }
-        Err(error) => return Err(error),
-    };
-    let mut worst: f64 = 0.0;
-    let present = expected.iter().filter(|e| e.1.is_some());
-    for ((name, _, dtype, truth, naive), found) in present.zip(&found) {
-        match compare(name, *dtype, found, truth, naive, 0.0) {
-            Ok(share) => worst = worst.max(share),
-            Err(message) => return Ok(Outcome::Failed(message)),
-        }
+        Hierarchy::from_edges(self.cols, &edges)
     }
-    Ok(Outcome::Passed(worst))
+
+    fn reference<T: reference::Real>(
+        &self,
+        hierarchy: &Hierarchy,
+        n: &Numbers,
+    ) -> Result<reference::McmOutputs<T>, Error> {
+        reference::mcm(
+            &self.config,
+            hierarchy,
+            &reference::McmInputs {
+                rows: self.rows,
+                logits: &n.real("logits").unwrap_or_default(),
+                targets: &n.flags("targets").unwrap_or_default(),
+                grad_loss: n.real("grad_loss").as_deref(),
+            },
+        )
+    }
+}
+
+impl Case for McmCase {
+    fn name(&self) -> &'static str {
+        "mcm"
+    }
+
+    fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    fn numbers(&self) -> Result<Numbers, Error> {
+        let mut rng = Rng::new(self.seed);
+        let hierarchy = self.hierarchy(&mut rng)?;
+        let (rows, cols) = (self.rows, self.cols);
+        let scale = self.data.scale(self.dtype);
+        let mut logits = Vec::new();
+        let mut targets = Vec::new();
+        for row in 0..rows {
+            for col in 0..cols {
+                let first = col == row % cols;
+                let logit = match (self.data, row % 6) {
+                    // Ties, all over the row or between the two zeros.
+                    (Data::Edges, 0) => 0.5,
+                    (Data::Edges, 1) => [0.0, -0.0][col % 2],
+                    (Data::Edges, 2) if first => f64::NAN,
+                    (Data::Edges, 3) if first => f64::INFINITY,
+                    (Data::Edges, 4) => f64::NEG_INFINITY,
+                    _ => scale * rng.normal(),
+                };
+                logits.push(rounded(self.dtype, logit));
+                targets.push(rng.chance([0.3, 0.0, 1.0][row % 3]));
+            }
+        }
+        let upstream = self.upstream.then(|| {
+            let all = rng.uniforms(loss_len(&self.config, rows), -2.0, 2.0);
+            all.into_iter().map(|v| rounded(DType::F32, v)).collect()
+        });
+        let words = hierarchy.words();
+        let mut n = Numbers::default();
+        n.put("logits", self.dtype, (rows, cols), logits);
+        let names = TargetNames::TARGETS;
+        n.put_labels(names, self.form, (rows, cols), from_flags(&targets));
+        n.put_words("hierarchy", (1, words.len()), &words);
+        n.put_vector("grad_loss", DType::F32, upstream);
+        Ok(n)
+    }
+
+    fn outputs(&self, n: &Numbers) -> Result<Vec<Output>, Error> {
+        let hierarchy = self.hierarchy(&mut Rng::new(self.seed))?;
+        let truth = self.reference::<f64>(&hierarchy, n)?;
+        let naive = self.reference::<f32>(&hierarchy, n)?;
+        let mode = self.mode;
+        let (losses, shape) = (loss_len(&self.config, self.rows), (self.rows, self.cols));
+        let mut outputs = Vec::new();
+        if matches!(mode, McmMode::All | McmMode::BothSame | McmMode::Loss) {
+            let (t, f) = (truth.loss, naive.loss);
+            outputs.push(Output::near("loss", DType::F32, (1, losses), t, f));
+        }
+        if matches!(mode, McmMode::All | McmMode::BothSame | McmMode::Gradient) {
+            let (t, f) = (truth.grad_logits, naive.grad_logits);
+            let dtype = match mode {
+                McmMode::BothSame => self.dtype,
+                _ => DType::F32,
+            };
+            outputs.push(Output::near("grad_logits", dtype, shape, t, f));
+        }
+        if matches!(mode, McmMode::All | McmMode::Probabilities) {
+            let (t, f) = (truth.probabilities, naive.probabilities);
+            outputs.push(Output::near("probabilities", DType::F32, shape, t, f));
+        }
+        Ok(outputs)
+    }
+
+    fn prepare(
+        &self,
+        cx: &Context,
+        _numbers: &Numbers,
+        tensors: &Tensors,
+    ) -> Result<Vec<Prepared>, Error> {
+        let hierarchy = self.hierarchy(&mut Rng::new(self.seed))?;
+        let targets = self.mode != McmMode::Probabilities;
+        let call = prepare(&self.config, &hierarchy, targets, cx, tensors)?;
+        Ok(vec![call])
+    }
+}
+
+/// The constraint module at a shape, in a random tree whose nodes have some ten ancestors, with one leaf and its
+/// ancestors positive in each row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct McmWorkload {
+    /// Settings.
+    pub config: Mcm,
+    /// Element type of the logits.
+    pub dtype: DType,
+    /// Whether the gradient is computed too, in f32.
+    pub gradient: bool,
+    /// Rows.
+    pub rows: usize,
+    /// Classes.
+    pub cols: usize,
+}
+
+impl McmWorkload {
+    fn hierarchy(&self, rng: &mut Rng) -> Result<Hierarchy, Error> {
+        let edge = |child: usize| {
+            let parent = rng.uniform(0.0, (child as f64 / 1.6).max(1.0)) as u32;
+            [child as u32, parent]
+        };
+        let edges: Vec<[u32; 2]> = (1..self.cols).map(edge).collect();
+        Hierarchy::from_edges(self.cols, &edges)
+    }
+
+    fn data(&self) -> Result<(Hierarchy, Vec<f64>, Vec<bool>), Error> {
+        self.config.check()?;
+        check_shape(self.rows, self.cols)?;
+        let mut rng = Rng::new(1);
+        let hierarchy = self.hierarchy(&mut rng)?;
+        let logit = |_| rounded(self.dtype, 3.0 * rng.normal());
+        let logits = (0..self.rows * self.cols).map(logit).collect();
+        let mut targets = vec![false; self.rows * self.cols];
+        for row in targets.chunks_mut(self.cols) {
+            for node in hierarchy.ancestors(rng.below(self.cols)) {
+                row[*node as usize] = true;
+            }
+        }
+        Ok((hierarchy, logits, targets))
+    }
+}
+
+impl Workload for McmWorkload {
+    fn settings(&self) -> String {
+        format!("{:?}", self.config)
+    }
+
+    fn elements(&self) -> u64 {
+        self.rows as u64 * self.cols as u64
+    }
+
+    fn on_gpu(&self, gpu: &Gpu) -> Result<Work, Error> {
+        let (hierarchy, logits, targets) = self.data()?;
+        let shape = (self.rows, self.cols);
+        let words = hierarchy.words();
+        let mut n = Numbers::default();
+        n.put("logits", self.dtype, shape, logits);
+        n.put("targets", DType::U8, shape, from_flags(&targets));
+        n.put_words("hierarchy", (1, words.len()), &words);
+        let loss = ("loss", (1, loss_len(&self.config, self.rows)));
+        let outputs = [loss, ("grad_logits", shape)];
+        let outputs = if self.gradient {
+            &outputs[..]
+        } else {
+            &outputs[..1]
+        };
+        Work::new(gpu, &n, outputs, |cx, tensors| {
+            prepare(&self.config, &hierarchy, true, cx, tensors)
+        })
+    }
+
+    fn on_host(&self) -> Result<Reference, Error> {
+        let (hierarchy, logits, targets) = self.data()?;
+        let (config, rows) = (self.config, self.rows);
+        Ok(Box::new(move || {
+            let inputs = reference::McmInputs {
+                rows,
+                logits: &logits,
+                targets: &targets,
+                grad_loss: None,
+            };
+            let out = black_box(reference::mcm(&config, &hierarchy, &inputs)?);
+            Ok(out.loss.first().copied().unwrap_or(0.0))
+        }))
+    }
 }

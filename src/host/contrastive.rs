@@ -1,13 +1,20 @@
 //! Contrastive losses over plain slices.
 
-use super::rows::{every, length};
-use super::{Gpu, Labels, Values, Wanted};
-use crate::losses::contrastive::{
-    Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, Keys, LabelSets,
-    RelationInputs, Relations,
+use crate::device::tensor::{DType, Tensor};
+use crate::error::{Error, check_len};
+use crate::host::engine::Engine;
+use crate::host::gpu::Gpu;
+use crate::host::values::{Values, Wanted, check_each, check_upstream, narrow, wide};
+use crate::kernels::contrastive::call::{
+    ContrastiveInputs, ContrastiveOutputs, Keys, RelationInputs, RelationOutputs, Relations,
 };
-use crate::{DType, Error, ErrorKind, Tensor, reference};
+use crate::losses::contrastive::{Contrastive, ContrastiveReduction};
+use crate::losses::labels::{TargetNames, Targets};
+use crate::reference;
 use std::borrow::Cow;
+
+/// Label sets as plain slices: flags, 0 or 1; bits, of which those behind the last label do not count; or lists.
+pub type LabelSets<'a> = Targets<&'a [u8], &'a [u32]>;
 
 /// Keys of their own: another view, another encoder, a queue.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +23,8 @@ pub struct KeyEmbeddings<'a> {
     pub rows: usize,
     /// `rows * dims` values.
     pub embeddings: Values<'a>,
-    /// Their label sets, in any form but [`Labels::Values`].
-    pub labels: Labels<'a>,
+    /// Their label sets, in any form.
+    pub labels: LabelSets<'a>,
 }
 
 /// What a contrastive loss takes, as plain slices, row-major.
@@ -28,11 +35,11 @@ pub struct Embeddings<'a> {
     /// Dimensions of an embedding.
     pub dims: usize,
     /// How many labels there are.
-    pub labels: usize,
+    pub classes: usize,
     /// `rows * dims` values.
     pub embeddings: Values<'a>,
-    /// The label sets, in any form but [`Labels::Values`].
-    pub sets: Labels<'a>,
+    /// The label sets, in any form.
+    pub labels: LabelSets<'a>,
     /// Absent: the anchors are the keys, and each is left out of its own row.
     pub keys: Option<KeyEmbeddings<'a>>,
     /// With keys: for each anchor the key that is the anchor itself, or -1.
@@ -58,120 +65,110 @@ pub struct ContrastiveResult {
 
 /// Label sets on the device.
 struct Sets {
-    first: wgpu::Buffer,
-    second: wgpu::Buffer,
-    form: Form,
+    buffers: Targets<wgpu::Buffer>,
     rows: usize,
-    labels: usize,
-}
-
-enum Form {
-    Dense,
-    Bits,
-    Sparse(usize),
+    classes: usize,
+    /// How many entries lists have.
+    entries: usize,
 }
 
 impl Sets {
-    fn upload(gpu: &Gpu, sets: Labels<'_>, rows: usize, labels: usize) -> Result<Sets, Error> {
-        let (first, second, form): (Cow<'_, [u8]>, &[u32], Form) = match sets {
-            Labels::Flags(flags) => (flags.into(), &[], Form::Dense),
-            Labels::Bits(words) => {
+    fn upload(gpu: &Gpu, sets: LabelSets<'_>, rows: usize, classes: usize) -> Result<Sets, Error> {
+        let (buffers, entries) = match sets {
+            Targets::Dense(flags) => (Targets::Dense(gpu.upload(flags)?), 0),
+            Targets::Bits(words) => {
                 // Bits behind the last label are no labels.
-                let mut words = words.to_vec();
-                let per_row = labels.div_ceil(32).max(1);
-                let rest = labels % 32;
-                for row in words.chunks_mut(per_row).filter(|_| rest > 0) {
-                    row[per_row - 1] &= (1 << rest) - 1;
+                let mut words = Cow::Borrowed(words);
+                let per_row = classes.div_ceil(32).max(1);
+                if classes % 32 > 0 {
+                    for row in words.to_mut().chunks_mut(per_row) {
+                        row[per_row - 1] &= (1 << (classes % 32)) - 1;
+                    }
                 }
-                let bytes: &[u8] = bytemuck::cast_slice(&words);
-                (bytes.to_vec().into(), &[], Form::Bits)
+                (Targets::Bits(gpu.put(&words)?), 0)
             }
-            Labels::Sparse { offsets, indices } => {
-                let bytes: &[u8] = bytemuck::cast_slice(offsets);
-                (bytes.into(), indices, Form::Sparse(indices.len()))
+            Targets::Sparse { offsets, indices } => {
+                let buffers = Targets::Sparse {
+                    offsets: gpu.put(offsets)?,
+                    indices: gpu.put(indices)?,
+                };
+                (buffers, indices.len())
             }
-            // Refused before.
-            Labels::Values(values) => (values.bytes().into(), &[], Form::Dense),
         };
         Ok(Sets {
-            first: gpu.upload(&first)?,
-            second: gpu.upload(bytemuck::cast_slice(second))?,
-            form,
+            buffers,
             rows,
-            labels,
+            classes,
+            entries,
         })
     }
 
-    fn view(&self) -> LabelSets<'_> {
-        let (rows, labels) = (self.rows, self.labels);
-        let words = labels.div_ceil(32);
-        match self.form {
-            Form::Dense => LabelSets::Dense(Tensor::matrix(&self.first, DType::U8, rows, labels)),
-            Form::Bits => LabelSets::Bits(Tensor::matrix(&self.first, DType::U32, rows, words)),
-            Form::Sparse(indices) => LabelSets::Sparse {
-                offsets: Tensor::vector(&self.first, DType::U32, rows + 1),
-                indices: Tensor::vector(&self.second, DType::U32, indices),
-                labels,
+    fn view(&self) -> Targets<Tensor<'_>> {
+        let (rows, classes) = (self.rows, self.classes);
+        match &self.buffers {
+            Targets::Dense(flags) => {
+                Targets::Dense(Tensor::matrix(flags, DType::U8, rows, classes))
+            }
+            Targets::Bits(words) => Targets::Bits(Tensor::matrix(
+                words,
+                DType::U32,
+                rows,
+                classes.div_ceil(32),
+            )),
+            Targets::Sparse { offsets, indices } => Targets::Sparse {
+                offsets: Tensor::vector(offsets, DType::U32, rows + 1),
+                indices: Tensor::vector(indices, DType::U32, self.entries),
             },
         }
     }
 }
 
-fn check_sets(sets: Labels<'_>, keys: bool, rows: usize, labels: usize) -> Result<(), Error> {
-    let name = |plain, key| if keys { key } else { plain };
-    let all = rows.saturating_mul(labels);
+fn check_sets(
+    sets: LabelSets<'_>,
+    names: TargetNames,
+    rows: usize,
+    classes: usize,
+) -> Result<(), Error> {
     match sets {
-        Labels::Flags(flags) => {
-            let name = name("labels", "key_labels");
-            length(name, flags.len(), all)?;
-            every(name, flags, labels, "0 or 1", |y| *y <= 1)
+        Targets::Dense(flags) => {
+            check_len(names.dense, rows.saturating_mul(classes), flags.len())?;
+            check_each(names.dense, flags, classes, "0 or 1", |y| *y <= 1)
         }
-        Labels::Bits(words) => {
-            let all = rows.saturating_mul(labels.div_ceil(32));
-            length(name("label_bits", "key_label_bits"), words.len(), all)
+        Targets::Bits(words) => {
+            let all = rows.saturating_mul(classes.div_ceil(32));
+            check_len(names.bits, all, words.len())
         }
-        Labels::Sparse { offsets, indices } => reference::check_csr(rows, labels, offsets, indices)
-            .map_err(|error| {
-                error.about(match error.subject() {
-                    "offsets" => name("label_offsets", "key_label_offsets"),
-                    _ => name("label_indices", "key_label_indices"),
-                })
-            }),
-        Labels::Values(_) => Err(Error::new(
-            ErrorKind::DType,
-            name("labels", "key_labels"),
-            "flags, bits or lists",
-            "real numbers",
-        )),
+        Targets::Sparse { offsets, indices } => {
+            reference::check_lists(names, (rows, classes), offsets, indices)
+        }
     }
 }
 
-fn dense(sets: Labels<'_>, rows: usize, labels: usize) -> Result<Vec<bool>, Error> {
+fn dense(sets: LabelSets<'_>, rows: usize, classes: usize) -> Result<Vec<bool>, Error> {
     match sets {
-        Labels::Flags(flags) => Ok(flags.iter().map(|y| *y != 0).collect()),
-        Labels::Bits(words) => reference::dense_from_bits(rows, labels, words),
-        Labels::Sparse { offsets, indices } => {
-            reference::dense_from_csr(rows, labels, offsets, indices)
+        Targets::Dense(flags) => Ok(flags.iter().map(|y| *y != 0).collect()),
+        Targets::Bits(words) => reference::dense_from_bits(rows, classes, words),
+        Targets::Sparse { offsets, indices } => {
+            reference::dense_from_sparse(rows, classes, offsets, indices)
         }
-        Labels::Values(_) => Ok(Vec::new()),
     }
 }
 
 impl<'a> Embeddings<'a> {
-    /// Embeddings and flags of `labels` labels, nothing optional.
+    /// Embeddings with sets of `classes` labels, nothing optional.
     pub fn new(
         rows: usize,
         dims: usize,
-        labels: usize,
+        classes: usize,
         embeddings: Values<'a>,
-        sets: Labels<'a>,
+        labels: LabelSets<'a>,
     ) -> Self {
         Embeddings {
             rows,
             dims,
-            labels,
+            classes,
             embeddings,
-            sets,
+            labels,
             keys: None,
             self_index: None,
             grad_loss: None,
@@ -179,17 +176,22 @@ impl<'a> Embeddings<'a> {
     }
 
     fn check_sets(&self) -> Result<(), Error> {
-        check_sets(self.sets, false, self.rows, self.labels)?;
+        check_sets(self.labels, TargetNames::LABELS, self.rows, self.classes)?;
         if let Some(keys) = &self.keys {
-            check_sets(keys.labels, true, keys.rows, self.labels)?;
+            check_sets(
+                keys.labels,
+                TargetNames::KEY_LABELS,
+                keys.rows,
+                self.classes,
+            )?;
         }
         let Some(index) = self.self_index else {
             return Ok(());
         };
         let Some(keys) = &self.keys else {
-            return Err(Error::value("self_index", "keys beside it", "none"));
+            return Err(Error::refused("self_index", "needs keys"));
         };
-        length("self_index", index.len(), self.rows)?;
+        check_len("self_index", self.rows, index.len())?;
         let expected = format!("-1 or a key below {}", keys.rows);
         let good = |key: &i32| *key == -1 || usize::try_from(*key).is_ok_and(|k| k < keys.rows);
         match index.iter().position(|key| !good(key)) {
@@ -202,19 +204,16 @@ impl<'a> Embeddings<'a> {
     }
 
     /// Checks lengths, and the values that lie here on the host: flags, indices, offsets.
-    pub(super) fn check(&self, reduction: ContrastiveReduction) -> Result<(), Error> {
+    fn check(&self, loss: &Contrastive) -> Result<(), Error> {
         let values = |rows: usize| rows.saturating_mul(self.dims);
-        length("embeddings", self.embeddings.len(), values(self.rows))?;
+        check_len("embeddings", values(self.rows), self.embeddings.len())?;
         if let Some(keys) = &self.keys {
-            length("keys", keys.embeddings.len(), values(keys.rows))?;
+            check_len("keys", values(keys.rows), keys.embeddings.len())?;
         }
         self.check_sets()?;
-        match self.grad_loss {
-            Some(grad) if reduction != ContrastiveReduction::None || grad.len() != self.rows => {
-                length("grad_loss", grad.len(), 1)
-            }
-            Some(_) | None => Ok(()),
-        }
+        loss.check_pairs(self.self_index.is_some())?;
+        let each = loss.reduction == ContrastiveReduction::None;
+        check_upstream(self.grad_loss, each.then_some(self.rows))
     }
 
     fn index_bytes(&self) -> &'a [u8] {
@@ -222,7 +221,7 @@ impl<'a> Embeddings<'a> {
         bytemuck::cast_slice(self.self_index.unwrap_or(&[]))
     }
 
-    pub(super) fn on_gpu(
+    fn on_gpu(
         &self,
         gpu: &Gpu,
         loss: &Contrastive,
@@ -230,19 +229,20 @@ impl<'a> Embeddings<'a> {
     ) -> Result<ContrastiveResult, Error> {
         let (n, dims) = (self.rows, self.dims);
         let embeddings = gpu.upload(self.embeddings.bytes())?;
-        let sets = Sets::upload(gpu, self.sets, n, self.labels)?;
+        let sets = Sets::upload(gpu, self.labels, n, self.classes)?;
         let keys = match &self.keys {
             Some(keys) => Some((
                 gpu.upload(keys.embeddings.bytes())?,
-                Sets::upload(gpu, keys.labels, keys.rows, self.labels)?,
+                Sets::upload(gpu, keys.labels, keys.rows, self.classes)?,
                 keys,
             )),
             None => None,
         };
         let index = gpu.upload(self.index_bytes())?;
-        let upstream = gpu.upload(bytemuck::cast_slice(self.grad_loss.unwrap_or(&[])))?;
+        let upstream = gpu.put(self.grad_loss.unwrap_or(&[]))?;
         let inputs = ContrastiveInputs {
             embeddings: Tensor::matrix(&embeddings, self.embeddings.dtype(), n, dims),
+            classes: self.classes,
             labels: sets.view(),
             keys: keys.as_ref().map(|(buffer, sets, keys)| Keys {
                 embeddings: Tensor::matrix(buffer, keys.embeddings.dtype(), keys.rows, dims),
@@ -282,10 +282,7 @@ impl<'a> Embeddings<'a> {
             grad_temperature: gradients.then(|| Tensor::vector(&buffers[4], DType::F32, 1)),
         };
         gpu.run(&[&loss.prepare(gpu.context(), &inputs, &outputs)?])?;
-        let read = |i: usize| -> Result<Vec<f32>, Error> {
-            let bytes = gpu.download(&buffers[i], 4 * lens[i] as u64)?;
-            Ok(bytemuck::pod_collect_to_vec(&bytes))
-        };
+        let read = |i: usize| gpu.read(&buffers[i], lens[i]);
         Ok(ContrastiveResult {
             loss: read(0)?,
             loss_rows: read(1)?,
@@ -300,43 +297,36 @@ impl<'a> Embeddings<'a> {
         &self,
         work: impl FnOnce(&reference::ContrastiveInputs<'_, f64>) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let sets = dense(self.sets, self.rows, self.labels)?;
-        let (keys, key_sets) = match &self.keys {
+        let labels = dense(self.labels, self.rows, self.classes)?;
+        let (keys, key_labels) = match &self.keys {
             Some(keys) => (
                 keys.embeddings.to_f64(),
-                dense(keys.labels, keys.rows, self.labels)?,
+                dense(keys.labels, keys.rows, self.classes)?,
             ),
             None => (Vec::new(), Vec::new()),
         };
         let index: Option<Vec<Option<usize>>> = self
             .self_index
             .map(|index| index.iter().map(|key| usize::try_from(*key).ok()).collect());
-        let grad: Option<Vec<f64>> = self
-            .grad_loss
-            .map(|grad| grad.iter().map(|g| f64::from(*g)).collect());
+        let grad = self.grad_loss.map(wide);
         work(&reference::ContrastiveInputs {
             rows: self.rows,
             dims: self.dims,
-            labels: self.labels,
+            classes: self.classes,
             embeddings: &self.embeddings.to_f64(),
-            sets: &sets,
+            labels: &labels,
             keys: self.keys.map(|k| reference::ContrastiveKeys {
                 rows: k.rows,
                 embeddings: &keys,
-                sets: &key_sets,
+                labels: &key_labels,
             }),
             self_index: index.as_deref(),
             grad_loss: grad.as_deref(),
         })
     }
 
-    pub(super) fn on_reference(
-        &self,
-        loss: &Contrastive,
-        wanted: Wanted,
-    ) -> Result<ContrastiveResult, Error> {
+    fn on_reference(&self, loss: &Contrastive, wanted: Wanted) -> Result<ContrastiveResult, Error> {
         let out = self.with_reference(|inputs| reference::contrastive(loss, inputs))?;
-        let narrow = |v: Vec<f64>| -> Vec<f32> { v.into_iter().map(|x| x as f32).collect() };
         let mut result = ContrastiveResult {
             loss: narrow(out.loss),
             ..ContrastiveResult::default()
@@ -351,30 +341,61 @@ impl<'a> Embeddings<'a> {
     }
 
     /// `rows * 5` counts of the relations of label sets; embeddings are not looked at.
-    pub(super) fn relations(&self, gpu: Option<&Gpu>) -> Result<Vec<u32>, Error> {
+    fn relations(&self, gpu: Option<&Gpu>) -> Result<Vec<u32>, Error> {
         self.check_sets()?;
         let Some(gpu) = gpu else {
             return self.with_reference(reference::relations);
         };
         let n = self.rows;
-        let sets = Sets::upload(gpu, self.sets, n, self.labels)?;
+        let sets = Sets::upload(gpu, self.labels, n, self.classes)?;
         let keys = match &self.keys {
-            Some(keys) => Some(Sets::upload(gpu, keys.labels, keys.rows, self.labels)?),
+            Some(keys) => Some(Sets::upload(gpu, keys.labels, keys.rows, self.classes)?),
             None => None,
         };
         let index = gpu.upload(self.index_bytes())?;
         let counts = gpu.zeros(20 * n as u64)?;
         let inputs = RelationInputs {
             rows: n,
+            classes: self.classes,
             labels: sets.view(),
             keys: keys.as_ref().map(|keys| (keys.rows, keys.view())),
             self_index: self
                 .self_index
                 .map(|_| Tensor::vector(&index, DType::U32, n)),
         };
-        let output = Tensor::matrix(&counts, DType::U32, n, 5);
-        gpu.run(&[&Relations.prepare(gpu.context(), &inputs, &output)?])?;
-        let bytes = gpu.download(&counts, 20 * n as u64)?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        let outputs = RelationOutputs {
+            relations: Tensor::matrix(&counts, DType::U32, n, 5),
+        };
+        gpu.run(&[&Relations.prepare(gpu.context(), &inputs, &outputs)?])?;
+        gpu.read(&counts, 5 * n)
+    }
+}
+
+impl Engine {
+    /// Computes a contrastive loss: the result, and the gradients that are wanted.
+    ///
+    /// # Errors
+    /// Wrong lengths or values (indices out of range, ...), device errors.
+    pub fn contrastive(
+        &self,
+        loss: &Contrastive,
+        rows: &Embeddings<'_>,
+        wanted: Wanted,
+    ) -> Result<ContrastiveResult, Error> {
+        loss.check()?;
+        rows.check(loss)?;
+        match self.gpu() {
+            Some(gpu) => rows.on_gpu(gpu, loss, wanted),
+            None => rows.on_reference(loss, wanted),
+        }
+    }
+
+    /// Counts how often each of the five relations of label sets occurs among each anchor's keys: five numbers an
+    /// anchor, in the order of [`Relations`](crate::Relations). The embeddings are not looked at.
+    ///
+    /// # Errors
+    /// Wrong lengths or values, device errors.
+    pub fn relations(&self, rows: &Embeddings<'_>) -> Result<Vec<u32>, Error> {
+        rows.relations(self.gpu())
     }
 }

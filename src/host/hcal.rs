@@ -1,35 +1,16 @@
 //! HCAL over plain slices.
 
-use super::rows::length;
-use super::{Engine, Gpu, Values, Wanted};
-use crate::losses::hcal::{Aggregation, HcalInputs, HcalOutputs, Noise};
-use crate::{BalanceState, DType, Error, Hcal, Levels, Tensor, reference};
-
-/// The perturbation of the prototypes, as plain numbers.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum HcalNoise<'a> {
-    /// None.
-    #[default]
-    None,
-    /// For each level `classes * dim` values.
-    Given(&'a [Vec<f32>]),
-    /// From a seed.
-    Seeded(u64),
-}
-
-/// State or parameters of the balance, as plain numbers.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum BalanceValues<'a> {
-    /// Nothing, with adaptive weights.
-    #[default]
-    None,
-    /// With dynamic weight averaging: two for each level. What the call makes of it is not given back.
-    History(&'a [f32]),
-    /// With uncertainty weighting: one for each level.
-    LogVariances(&'a [f32]),
-    /// With random weighting.
-    Seed(u64),
-}
+use crate::device::tensor::{DType, Tensor};
+use crate::error::{Error, check_len};
+use crate::host::engine::Engine;
+use crate::host::gpu::Gpu;
+use crate::host::values::{Values, Wanted, narrow, seed_words, wide};
+use crate::kernels::hcal::call::{HcalInputs, HcalOutputs};
+use crate::losses::balance::BalanceState;
+use crate::losses::hcal::{Aggregation, Hcal};
+use crate::losses::hierarchy::Levels;
+use crate::losses::labels::{Noise, Seed};
+use crate::reference;
 
 /// What HCAL takes, as plain slices, row-major.
 #[derive(Clone, Copy, Debug)]
@@ -44,10 +25,10 @@ pub struct HcalBatch<'a> {
     pub prototypes: &'a [Values<'a>],
     /// `levels * samples` labels, [`Levels::NONE`] where there is none.
     pub labels: &'a [u32],
-    /// The perturbation.
-    pub noise: HcalNoise<'a>,
-    /// State or parameters of the balance.
-    pub balance: BalanceValues<'a>,
+    /// The perturbation of the prototypes: for each level `classes * dim` values, or a seed; absent: none.
+    pub noise: Option<Noise<&'a [Vec<f32>], u64>>,
+    /// State or parameters of the balance. What the call makes of a history is not given back.
+    pub balance: Option<BalanceState<&'a [f32], u64>>,
     /// Upstream gradient; absent: 1.
     pub grad_loss: Option<f32>,
 }
@@ -94,7 +75,7 @@ impl HcalBatch<'_> {
                 format!("[{samples}, {dim}]"),
             ));
         }
-        length("features", self.features.len(), elements)?;
+        check_len("features", elements, self.features.len())?;
         let each = |name: &str, lens: Vec<usize>| -> Result<(), Error> {
             if lens.len() != levels.len() {
                 return Err(Error::shape(
@@ -104,11 +85,8 @@ impl HcalBatch<'_> {
                 ));
             }
             for (k, (len, classes)) in lens.into_iter().zip(levels.classes()).enumerate() {
-                length(
-                    &format!("{name}_{}", k + 1),
-                    len,
-                    classes.saturating_mul(dim),
-                )?;
+                let name = format!("{name}_{}", k + 1);
+                check_len(&name, classes.saturating_mul(dim), len)?;
             }
             Ok(())
         };
@@ -116,7 +94,7 @@ impl HcalBatch<'_> {
             "prototypes",
             self.prototypes.iter().map(Values::len).collect(),
         )?;
-        if let HcalNoise::Given(noise) = self.noise {
+        if let Some(Noise::Given(noise)) = self.noise {
             each("noise", noise.iter().map(Vec::len).collect())?;
             for (k, noise) in noise.iter().enumerate() {
                 if let Some(at) = noise.iter().position(|v| !v.is_finite()) {
@@ -128,6 +106,7 @@ impl HcalBatch<'_> {
                 }
             }
         }
+        config.balance.check_state(self.balance.as_ref())?;
         levels.check_labels(
             samples,
             self.labels,
@@ -143,38 +122,37 @@ impl HcalBatch<'_> {
         wanted: Wanted,
     ) -> Result<HcalResult, Error> {
         let (samples, dim, m) = (self.samples, self.dim, levels.len());
-        let floats = |values: &[f32]| gpu.upload(bytemuck::cast_slice(values));
-        let words = |values: &[u32]| gpu.upload(bytemuck::cast_slice(values));
-        let seed_words = |seed: u64| [seed as u32, (seed >> 32) as u32];
         let features = gpu.upload(self.features.bytes())?;
-        let labels = words(self.labels)?;
-        let parents = words(&levels.words())?;
+        let labels = gpu.put(self.labels)?;
+        let parents = gpu.put(&levels.words())?;
         let each = |k: usize| (levels.classes()[k], dim);
         let mut prototypes = Vec::new();
         for values in self.prototypes {
             prototypes.push(gpu.upload(values.bytes())?);
         }
         let mut noise = Vec::new();
-        if let HcalNoise::Given(values) = self.noise {
+        if let Some(Noise::Given(values)) = self.noise {
             for values in values {
-                noise.push(floats(values)?);
+                noise.push(gpu.put(values)?);
             }
         }
-        let seed = words(&match self.noise {
-            HcalNoise::Seeded(seed) => seed_words(seed),
-            HcalNoise::None | HcalNoise::Given(_) => [0; 2],
+        let seed = gpu.put(&match self.noise {
+            Some(Noise::Seeded(seed)) => seed_words(seed),
+            Some(Noise::Given(_)) | None => [0; 2],
         })?;
         let balance = match self.balance {
-            BalanceValues::None => floats(&[])?,
-            BalanceValues::History(values) | BalanceValues::LogVariances(values) => floats(values)?,
-            BalanceValues::Seed(seed) => words(&seed_words(seed))?,
+            None => gpu.upload(&[])?,
+            Some(BalanceState::History(values) | BalanceState::LogVariances(values)) => {
+                gpu.put(values)?
+            }
+            Some(BalanceState::Seed(seed)) => gpu.put(&seed_words(seed))?,
         };
-        let grad_loss = floats(&[self.grad_loss.unwrap_or(1.0)])?;
+        let grad_loss = gpu.put(&[self.grad_loss.unwrap_or(1.0)])?;
 
         let gradients = wanted == Wanted::Gradients;
         let zeros = |len: usize| gpu.zeros(4 * len as u64);
         let grad_log_variances = zeros(m)?;
-        let log_variances = matches!(self.balance, BalanceValues::LogVariances(_));
+        let log_variances = matches!(self.balance, Some(BalanceState::LogVariances(_)));
         let one = zeros(1)?;
         let (losses, weights) = (zeros(m)?, zeros(m)?);
         let predictions = zeros(m * samples)?;
@@ -196,25 +174,22 @@ impl HcalBatch<'_> {
             features: Tensor::matrix(&features, self.features.dtype(), samples, dim),
             prototypes: &prototypes,
             labels: Some(Tensor::matrix(&labels, DType::U32, m, samples)),
-            levels: Some(Tensor::vector(&parents, DType::U32, levels.words_len())),
-            noise: match self.noise {
-                HcalNoise::None => Noise::None,
-                HcalNoise::Given(_) => Noise::Given(&noise),
-                HcalNoise::Seeded(_) => Noise::Seeded {
-                    seed: Tensor::vector(&seed, DType::U32, 2),
-                    advance: false,
-                },
-            },
-            balance: match self.balance {
-                BalanceValues::None => BalanceState::None,
-                BalanceValues::History(v) => BalanceState::History(vector(&balance, v.len())),
-                BalanceValues::LogVariances(v) => {
+            levels: levels.on_device(Tensor::vector(&parents, DType::U32, levels.words_len()))?,
+            noise: self.noise.map(|given| match given {
+                Noise::Given(_) => Noise::Given(&noise[..]),
+                Noise::Seeded(_) => {
+                    Noise::Seeded(Seed::fixed(Tensor::vector(&seed, DType::U32, 2)))
+                }
+            }),
+            balance: self.balance.map(|state| match state {
+                BalanceState::History(v) => BalanceState::History(vector(&balance, v.len())),
+                BalanceState::LogVariances(v) => {
                     BalanceState::LogVariances(vector(&balance, v.len()))
                 }
-                BalanceValues::Seed(_) => {
+                BalanceState::Seed(_) => {
                     BalanceState::Seed(Tensor::vector(&balance, DType::U32, 2))
                 }
-            },
+            }),
             grad_loss: Some(vector(&grad_loss, 1)),
         };
         let outputs = HcalOutputs {
@@ -229,16 +204,10 @@ impl HcalBatch<'_> {
             predictions: Some(Tensor::matrix(&predictions, DType::U32, m, samples)),
             violations: Some(Tensor::vector(&violations, DType::U32, m + 1)),
         };
-        gpu.run(&[&config.prepare(gpu.context(), levels, &inputs, &outputs)?])?;
+        gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;
 
-        let bytes = |buffer: &wgpu::Buffer, len: usize| gpu.download(buffer, 4 * len as u64);
-        let read = |buffer: &wgpu::Buffer, len: usize| -> Result<Vec<f32>, Error> {
-            Ok(bytemuck::pod_collect_to_vec(&bytes(buffer, len)?))
-        };
-        let read_words = |buffer: &wgpu::Buffer, len: usize| -> Result<Vec<u32>, Error> {
-            Ok(bytemuck::pod_collect_to_vec(&bytes(buffer, len)?))
-        };
-        let all = read_words(&predictions, m * samples)?;
+        let read = |buffer: &wgpu::Buffer, len: usize| gpu.read::<f32>(buffer, len);
+        let all: Vec<u32> = gpu.read(&predictions, m * samples)?;
         let mut result = HcalResult {
             losses: read(&losses, m)?,
             weights: read(&weights, m)?,
@@ -246,7 +215,7 @@ impl HcalBatch<'_> {
             predictions: (0..m)
                 .map(|k| all[k * samples..][..samples].to_vec())
                 .collect(),
-            violations: read_words(&violations, m + 1)?,
+            violations: gpu.read(&violations, m + 1)?,
             ..HcalResult::default()
         };
         if gradients {
@@ -268,21 +237,19 @@ impl HcalBatch<'_> {
         levels: &Levels,
         wanted: Wanted,
     ) -> Result<HcalResult, Error> {
-        let wide = |v: &[f32]| -> Vec<f64> { v.iter().map(|x| f64::from(*x)).collect() };
         let prototypes: Vec<Vec<f64>> = self.prototypes.iter().map(Values::to_f64).collect();
         let prototypes: Vec<&[f64]> = prototypes.iter().map(Vec::as_slice).collect();
         let noise: Vec<Vec<f64>> = match self.noise {
-            HcalNoise::Given(noise) => noise.iter().map(|v| wide(v)).collect(),
-            HcalNoise::None | HcalNoise::Seeded(_) => Vec::new(),
+            Some(Noise::Given(noise)) => noise.iter().map(|v| wide(v)).collect(),
+            Some(Noise::Seeded(_)) | None => Vec::new(),
         };
         let noise: Vec<&[f64]> = noise.iter().map(Vec::as_slice).collect();
-        let (mut history, mut log_variances, mut seed) = (Vec::new(), Vec::new(), 0);
-        match self.balance {
-            BalanceValues::None => {}
-            BalanceValues::History(values) => history = wide(values),
-            BalanceValues::LogVariances(values) => log_variances = wide(values),
-            BalanceValues::Seed(value) => seed = value,
-        }
+        let state: Vec<f64> = match self.balance {
+            Some(BalanceState::History(values) | BalanceState::LogVariances(values)) => {
+                wide(values)
+            }
+            Some(BalanceState::Seed(_)) | None => Vec::new(),
+        };
         let out = reference::hcal(
             config,
             levels,
@@ -292,18 +259,18 @@ impl HcalBatch<'_> {
                 features: &self.features.to_f64(),
                 prototypes: &prototypes,
                 labels: self.labels,
-                noise: match self.noise {
-                    HcalNoise::None => reference::Noise::None,
-                    HcalNoise::Given(_) => reference::Noise::Given(&noise),
-                    HcalNoise::Seeded(seed) => reference::Noise::Seeded(seed),
-                },
-                history: &history,
-                log_variances: &log_variances,
-                seed,
+                noise: self.noise.map(|given| match given {
+                    Noise::Given(_) => Noise::Given(&noise[..]),
+                    Noise::Seeded(seed) => Noise::Seeded(seed),
+                }),
+                balance: self.balance.map(|given| match given {
+                    BalanceState::History(_) => BalanceState::History(&state[..]),
+                    BalanceState::LogVariances(_) => BalanceState::LogVariances(&state[..]),
+                    BalanceState::Seed(seed) => BalanceState::Seed(seed),
+                }),
                 grad_loss: self.grad_loss.map(f64::from),
             },
         )?;
-        let narrow = |v: Vec<f64>| -> Vec<f32> { v.into_iter().map(|x| x as f32).collect() };
         let mut result = HcalResult {
             losses: narrow(out.losses),
             weights: narrow(out.weights),

@@ -1,10 +1,16 @@
 //! The constraint module over plain slices.
 
-use super::rows::{every, length};
-use super::{Engine, Gpu, Values, Wanted};
-use crate::{
-    DType, Error, Hierarchy, Mcm, McmInputs, McmOutputs, McmTargets, Reduction, Tensor, reference,
-};
+use crate::device::tensor::{DType, Tensor};
+use crate::error::{Error, check_len};
+use crate::host::engine::Engine;
+use crate::host::gpu::Gpu;
+use crate::host::values::{Values, Wanted, check_each, check_upstream, narrow, wide};
+use crate::kernels::mcm::{McmInputs, McmOutputs};
+use crate::losses::hierarchy::Hierarchy;
+use crate::losses::labels::Targets;
+use crate::losses::mcm::Mcm;
+use crate::losses::reduction::Reduction;
+use crate::reference;
 
 /// What the constraint module takes, as plain slices, row-major, with as many columns as the hierarchy has nodes.
 #[derive(Clone, Copy, Debug)]
@@ -41,15 +47,11 @@ impl McmRows<'_> {
                 format!("[{}, {cols}]", self.rows),
             ));
         }
-        length("logits", self.logits.len(), all)?;
-        length("targets", self.targets.len(), all)?;
-        every("targets", self.targets, cols, "flags, 0 or 1", |y| *y < 2)?;
-        match self.grad_loss {
-            Some(grad) if config.reduction != Reduction::None || grad.len() != self.rows => {
-                length("grad_loss", grad.len(), 1)
-            }
-            Some(_) | None => Ok(()),
-        }
+        check_len("logits", all, self.logits.len())?;
+        check_len("targets", all, self.targets.len())?;
+        check_each("targets", self.targets, cols, "0 or 1", |y| *y <= 1)?;
+        let each = config.reduction == Reduction::None;
+        check_upstream(self.grad_loss, each.then_some(self.rows))
     }
 
     fn on_gpu(
@@ -62,8 +64,8 @@ impl McmRows<'_> {
         let (rows, cols) = (self.rows, hierarchy.nodes());
         let logits = gpu.upload(self.logits.bytes())?;
         let targets = gpu.upload(self.targets)?;
-        let words = gpu.upload(bytemuck::cast_slice(&hierarchy.words()))?;
-        let grad_loss = gpu.upload(bytemuck::cast_slice(self.grad_loss.unwrap_or(&[])))?;
+        let words = gpu.put(&hierarchy.words())?;
+        let grad_loss = gpu.put(self.grad_loss.unwrap_or(&[]))?;
         let gradients = wanted == Wanted::Gradients;
         let losses = match config.reduction {
             Reduction::None => rows,
@@ -76,11 +78,12 @@ impl McmRows<'_> {
             gpu.zeros(4 * lens[1] as u64)?,
             gpu.zeros(4 * lens[2] as u64)?,
         ];
+        let words = Tensor::vector(&words, DType::U32, hierarchy.words_len());
         let dense = Tensor::matrix(&targets, DType::U8, rows, cols);
         let inputs = McmInputs {
             logits: Tensor::matrix(&logits, self.logits.dtype(), rows, cols),
-            targets: Some(McmTargets::Dense(dense)),
-            hierarchy: Tensor::vector(&words, DType::U32, hierarchy.words_len()),
+            targets: Some(Targets::Dense(dense)),
+            hierarchy: hierarchy.on_device(words)?,
             grad_loss: self
                 .grad_loss
                 .map(|grad| Tensor::vector(&grad_loss, DType::F32, grad.len())),
@@ -91,11 +94,8 @@ impl McmRows<'_> {
             grad_logits: matrix(&buffers[1]),
             probabilities: matrix(&buffers[2]),
         };
-        gpu.run(&[&config.prepare(gpu.context(), hierarchy, &inputs, &outputs)?])?;
-        let read = |i: usize| -> Result<Vec<f32>, Error> {
-            let bytes = gpu.download(&buffers[i], 4 * lens[i] as u64)?;
-            Ok(bytemuck::pod_collect_to_vec(&bytes))
-        };
+        gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;
+        let read = |i: usize| gpu.read(&buffers[i], lens[i]);
         Ok(McmResult {
             loss: read(0)?,
             grad_logits: read(1)?,
@@ -110,7 +110,6 @@ impl McmRows<'_> {
         wanted: Wanted,
     ) -> Result<McmResult, Error> {
         let targets: Vec<bool> = self.targets.iter().map(|y| *y != 0).collect();
-        let wide = |v: &[f32]| -> Vec<f64> { v.iter().map(|x| f64::from(*x)).collect() };
         let out = reference::mcm(
             config,
             hierarchy,
@@ -121,7 +120,6 @@ impl McmRows<'_> {
                 grad_loss: self.grad_loss.map(wide).as_deref(),
             },
         )?;
-        let narrow = |v: Vec<f64>| -> Vec<f32> { v.into_iter().map(|x| x as f32).collect() };
         let mut result = McmResult {
             loss: narrow(out.loss),
             ..McmResult::default()

@@ -1,97 +1,18 @@
 //! Losses of rows over plain slices.
 
-use super::Gpu;
-use crate::losses::permutation::Permutation as Order;
-use crate::losses::rows::{
-    Gradient, RowInputs, RowOutputs, Rowwise, TargetKind, Targets, Threshold,
+use crate::device::tensor::{DType, Tensor};
+use crate::error::{Error, ErrorKind, check_len};
+use crate::host::engine::Engine;
+use crate::host::gpu::Gpu;
+use crate::host::values::{
+    Dense, Values, Wanted, check_each, check_upstream, narrow, seed_words, wide,
 };
-use crate::losses::wdl;
-use crate::reference::Permutation;
-use crate::{DType, Error, ErrorKind, Reduction, Tensor, Wdl, reference};
-use half::{bf16, f16};
-
-/// Real numbers in one of the three element types.
-#[derive(Clone, Copy, Debug)]
-pub enum Values<'a> {
-    /// f32.
-    F32(&'a [f32]),
-    /// f16.
-    F16(&'a [f16]),
-    /// bf16.
-    Bf16(&'a [bf16]),
-}
-
-impl<'a> Values<'a> {
-    /// How many.
-    pub fn len(&self) -> usize {
-        match self {
-            Values::F32(v) => v.len(),
-            Values::F16(v) => v.len(),
-            Values::Bf16(v) => v.len(),
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Their element type.
-    pub fn dtype(&self) -> DType {
-        match self {
-            Values::F32(_) => DType::F32,
-            Values::F16(_) => DType::F16,
-            Values::Bf16(_) => DType::Bf16,
-        }
-    }
-
-    /// The same numbers as f64.
-    pub fn to_f64(&self) -> Vec<f64> {
-        match self {
-            Values::F32(v) => v.iter().map(|x| f64::from(*x)).collect(),
-            Values::F16(v) => v.iter().map(|x| f64::from(*x)).collect(),
-            Values::Bf16(v) => v.iter().map(|x| f64::from(*x)).collect(),
-        }
-    }
-
-    pub(super) fn bytes(&self) -> &'a [u8] {
-        match self {
-            Values::F32(v) => bytemuck::cast_slice(v),
-            Values::F16(v) => bytemuck::cast_slice(v),
-            Values::Bf16(v) => bytemuck::cast_slice(v),
-        }
-    }
-}
-
-/// Targets of `rows * cols` labels.
-#[derive(Clone, Copy, Debug)]
-pub enum Labels<'a> {
-    /// `rows * cols` flags, 0 or 1.
-    Flags(&'a [u8]),
-    /// `rows * cols` numbers: soft labels in `[0, 1]`, for WDL not negative, exactly 0 or 1 for losses of hard labels, or
-    /// other logits.
-    Values(Values<'a>),
-    /// `rows * ceil(cols/32)` words: label `l` is bit `l % 32` of word `l / 32`.
-    Bits(&'a [u32]),
-    /// The positives of row `r` are `indices[offsets[r]..offsets[r + 1]]`.
-    Sparse {
-        /// `rows + 1` offsets, from 0, not falling.
-        offsets: &'a [u32],
-        /// Labels.
-        indices: &'a [u32],
-    },
-}
-
-/// A threshold of TLPR.
-#[derive(Clone, Copy, Debug)]
-pub enum Thresholds<'a> {
-    /// One for the batch.
-    Batch(f32),
-    /// One per row.
-    Row(&'a [f32]),
-    /// One per label.
-    Label(&'a [f32]),
-}
+use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
+use crate::losses::labels::{Order, Seed, Targets, Threshold};
+use crate::losses::reduction::Reduction;
+use crate::losses::takes::{Gives, Takes, TargetKind};
+use crate::reference;
+use crate::rowwise::Rowwise;
 
 /// What a loss of rows takes, as plain slices, row-major.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +24,7 @@ pub struct Rows<'a> {
     /// `rows * cols` logits.
     pub logits: Values<'a>,
     /// The targets.
-    pub labels: Labels<'a>,
+    pub targets: Targets<Dense<'a>, &'a [u32]>,
     /// `cols` flags, not 0 where the class counts.
     pub class_mask: Option<&'a [u8]>,
     /// `rows * cols` flags, not 0 where the element counts.
@@ -113,24 +34,15 @@ pub struct Rows<'a> {
     /// `cols` weights, not negative.
     pub class_weight: Option<&'a [f32]>,
     /// Threshold of TLPR.
-    pub threshold: Option<Thresholds<'a>>,
+    pub threshold: Option<Threshold<&'a [f32]>>,
     /// WDL: the order of the labels in its adjacent form. Seeded ones are made on the GPU.
-    pub permutation: Permutation<'a>,
+    pub permutation: Option<Order<&'a [u32], u64>>,
     /// WDL: as many values as [`Wdl::theta_shape`](crate::Wdl::theta_shape) says.
     pub theta: Option<&'a [f32]>,
     /// WDL: makes it the bounded form.
     pub theta0: Option<f32>,
     /// Upstream gradient: one, or without a reduction `rows`.
     pub grad_loss: Option<&'a [f32]>,
-}
-
-/// What to compute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// The loss alone.
-    Loss,
-    /// The loss and every gradient there is.
-    Gradients,
 }
 
 /// What came out. What was not wanted, or does not exist, is empty.
@@ -151,19 +63,24 @@ pub struct RowsResult {
 }
 
 impl<'a> Rows<'a> {
-    /// Logits and labels, nothing optional.
-    pub fn new(rows: usize, cols: usize, logits: Values<'a>, labels: Labels<'a>) -> Self {
+    /// Logits and targets, nothing optional.
+    pub fn new(
+        rows: usize,
+        cols: usize,
+        logits: Values<'a>,
+        targets: Targets<Dense<'a>, &'a [u32]>,
+    ) -> Self {
         Rows {
             rows,
             cols,
             logits,
-            labels,
+            targets,
             class_mask: None,
             mask: None,
             sample_weight: None,
             class_weight: None,
             threshold: None,
-            permutation: Permutation::None,
+            permutation: None,
             theta: None,
             theta0: None,
             grad_loss: None,
@@ -172,9 +89,8 @@ impl<'a> Rows<'a> {
 
     /// Checks lengths, and the values that lie here on the host: that soft targets are in `[0, 1]`, indices in range,
     /// offsets rising, weights finite, permutations permutations.
-    pub(super) fn check<L: Rowwise>(&self, loss: &L) -> Result<(), Error> {
+    fn check(&self, takes: &Takes, reduction: Reduction) -> Result<(), Error> {
         let (rows, cols) = (self.rows, self.cols);
-        let (kind, reduction) = (loss.target_kind(), loss.reduction());
         let Some(all) = rows
             .checked_mul(cols)
             .filter(|all| *all < u32::MAX as usize)
@@ -185,157 +101,115 @@ impl<'a> Rows<'a> {
                 format!("[{rows}, {cols}]"),
             ));
         };
-        length("logits", self.logits.len(), all)?;
-        match (self.labels, kind) {
-            (_, TargetKind::Logits) if !matches!(self.labels, Labels::Values(_)) => {
-                return Err(Error::new(
-                    ErrorKind::DType,
-                    "other",
-                    "dense logits",
-                    "targets of another form",
-                ));
-            }
-            (Labels::Flags(flags), _) => {
-                length("targets", flags.len(), all)?;
-                every("targets", flags, cols, "0 or 1", |y| *y <= 1)?;
-            }
-            (Labels::Values(values), TargetKind::Logits) => {
-                length("other", values.len(), all)?;
-                if values.dtype() != self.logits.dtype() {
-                    return Err(Error::new(
-                        ErrorKind::DType,
-                        "other",
-                        self.logits.dtype(),
-                        values.dtype(),
-                    ));
-                }
-            }
-            (Labels::Values(values), TargetKind::Soft) => {
-                length("targets", values.len(), all)?;
-                let values = values.to_f64();
-                every("targets", &values, cols, "values in [0, 1]", |t| {
-                    (0.0..=1.0).contains(t)
-                })?;
-            }
-            (Labels::Values(values), TargetKind::Hard) => {
-                length("targets", values.len(), all)?;
-                let values = values.to_f64();
-                let expected = "0 or 1 (this loss takes hard labels)";
-                every("targets", &values, cols, expected, |t| {
-                    *t == 0.0 || *t == 1.0
-                })?;
-            }
-            (Labels::Values(values), TargetKind::Proportions) => {
-                length("targets", values.len(), all)?;
-                let values = values.to_f64();
-                every(
-                    "targets",
-                    &values,
-                    cols,
-                    "finite values, not negative",
-                    |t| t.is_finite() && *t >= 0.0,
-                )?;
-            }
-            (Labels::Bits(words), _) => {
-                length("target_bits", words.len(), rows * cols.div_ceil(32))?;
-            }
-            (Labels::Sparse { offsets, indices }, _) => {
-                reference::check_csr(rows, cols, offsets, indices)?;
-            }
-        }
-        if let Some(mask) = self.class_mask {
-            length("class_mask", mask.len(), cols)?;
-        }
-        if let Some(mask) = self.mask {
-            length("mask", mask.len(), all)?;
+        check_len("logits", all, self.logits.len())?;
+        takes.targets.check_form(&self.targets)?;
+        takes.check(Gives {
+            threshold: self.threshold.is_some(),
+            permutation: self.permutation.is_some(),
+            theta: self.theta.is_some(),
+            theta0: self.theta0.is_some(),
+        })?;
+        self.check_targets(takes.targets)?;
+        let lens = [
+            ("class_mask", cols, self.class_mask.map(<[_]>::len)),
+            ("mask", all, self.mask.map(<[_]>::len)),
+            ("sample_weight", rows, self.sample_weight.map(<[_]>::len)),
+            ("class_weight", cols, self.class_weight.map(<[_]>::len)),
+        ];
+        for (name, expected, found) in lens {
+            check_len(name, expected, found.unwrap_or(expected))?;
         }
         if let Some(weight) = self.sample_weight {
-            length("sample_weight", weight.len(), rows)?;
-            every("sample_weight", weight, rows, "finite weights", |w| {
-                w.is_finite()
-            })?;
+            let good = |w: &f32| w.is_finite();
+            check_each("sample_weight", weight, rows, "finite weights", good)?;
         }
         if let Some(weight) = self.class_weight {
-            length("class_weight", weight.len(), cols)?;
-            every(
-                "class_weight",
-                weight,
-                cols,
-                "finite weights, not negative",
-                |w| w.is_finite() && *w >= 0.0,
-            )?;
+            let good = |w: &f32| w.is_finite() && *w >= 0.0;
+            let expected = "finite weights, not negative";
+            check_each("class_weight", weight, cols, expected, good)?;
         }
-        match self.threshold {
-            Some(Thresholds::Row(t)) => length("threshold", t.len(), rows)?,
-            Some(Thresholds::Label(t)) => length("threshold", t.len(), cols)?,
-            Some(Thresholds::Batch(_)) | None => {}
+        if let Some(threshold) = self.threshold {
+            let len = threshold.len_of(rows, cols);
+            check_len("threshold", len, threshold.values().len())?;
         }
-        self.check_wdl(loss.wdl())?;
-        match self.grad_loss {
-            Some(grad) if reduction != Reduction::None || grad.len() != rows => {
-                length("grad_loss", grad.len(), 1)?;
-            }
-            Some(_) | None => {}
+        if let Some(order) = self.permutation {
+            reference::check_order(rows, cols, order)?;
         }
-        Ok(())
+        if let (Some(theta), Some(shape)) = (self.theta, takes.theta) {
+            let (sets, len) = shape.of(cols);
+            check_len("theta", sets.saturating_mul(len), theta.len())?;
+            check_each("theta", theta, len, "finite values", |t| t.is_finite())?;
+        }
+        if let Some(theta0) = self.theta0.filter(|t| !t.is_finite()) {
+            return Err(Error::value("theta0", "a finite value", theta0));
+        }
+        check_upstream(
+            self.grad_loss,
+            (reduction == Reduction::None).then_some(rows),
+        )
     }
 
-    /// Checks what WDL alone takes.
-    fn check_wdl(&self, config: Option<Wdl>) -> Result<(), Error> {
-        let Some(config) = config else {
-            for (name, given) in [
-                ("permutation", self.permutation != Permutation::None),
-                ("theta", self.theta.is_some()),
-                ("theta0", self.theta0.is_some()),
-            ] {
-                if given {
-                    return Err(Error::value(name, "none with this loss", "one"));
-                }
+    /// Checks the targets.
+    fn check_targets(&self, kind: TargetKind) -> Result<(), Error> {
+        let (rows, cols, names) = (self.rows, self.cols, kind.names());
+        let name = names.dense;
+        let values = match self.targets {
+            Targets::Bits(words) => {
+                return check_len(names.bits, rows * cols.div_ceil(32), words.len());
             }
-            return Ok(());
+            Targets::Sparse { offsets, indices } => {
+                return reference::check_lists(names, (rows, cols), offsets, indices);
+            }
+            Targets::Dense(Dense::Flags(flags)) if kind != TargetKind::Logits => {
+                check_len(name, rows * cols, flags.len())?;
+                return check_each(name, flags, cols, "0 or 1", |y| *y <= 1);
+            }
+            Targets::Dense(Dense::Flags(_)) => {
+                let (expected, found) = (self.logits.dtype(), DType::U8);
+                return Err(Error::new(ErrorKind::DType, name, expected, found));
+            }
+            Targets::Dense(Dense::Values(values)) => values,
         };
-        if config.form == wdl::Form::Adjacent {
-            reference::check_permutation(self.rows, self.cols, self.permutation)?;
-        }
-        let (sets, len) = config.theta_shape(self.cols);
-        if let Some(theta) = self.theta {
-            length("theta", theta.len(), sets.saturating_mul(len))?;
-            every("theta", theta, len, "finite values", |t| t.is_finite())?;
-        }
-        match self.theta0 {
-            Some(theta0) if !theta0.is_finite() => {
-                Err(Error::value("theta0", "a finite value", theta0))
+        check_len(name, rows * cols, values.len())?;
+        let (expected, good): (_, fn(&f64) -> bool) = match kind {
+            TargetKind::Hard => ("0 or 1 (this loss takes hard labels)", |t| {
+                *t == 0.0 || *t == 1.0
+            }),
+            TargetKind::Soft => ("values in [0, 1]", |t| (0.0..=1.0).contains(t)),
+            TargetKind::Proportions => ("finite values, not negative", |t| {
+                t.is_finite() && *t >= 0.0
+            }),
+            TargetKind::Logits if values.dtype() == self.logits.dtype() => return Ok(()),
+            TargetKind::Logits => {
+                let (expected, found) = (self.logits.dtype(), values.dtype());
+                return Err(Error::new(ErrorKind::DType, name, expected, found));
             }
-            _ => Ok(()),
-        }
+        };
+        check_each(name, &values.to_f64(), cols, expected, good)
     }
 
-    pub(super) fn on_gpu<L: Rowwise>(
-        &self,
-        gpu: &Gpu,
-        loss: &L,
-        wanted: Wanted,
-    ) -> Result<RowsResult, Error> {
+    fn on_gpu<L: Rowwise>(&self, gpu: &Gpu, loss: &L, wanted: Wanted) -> Result<RowsResult, Error> {
         let (rows, cols) = (self.rows, self.cols);
         let all = rows * cols;
         let logits = gpu.upload(self.logits.bytes())?;
-        let (first, second) = match self.labels {
-            Labels::Flags(flags) => (flags, &[][..]),
-            Labels::Values(values) => (values.bytes(), &[][..]),
-            Labels::Bits(words) => (bytemuck::cast_slice(words), &[][..]),
-            Labels::Sparse { offsets, indices } => (bytemuck::cast_slice(offsets), indices),
+        let (dense, dtype) = match self.targets {
+            Targets::Dense(Dense::Values(values)) => (values.bytes(), values.dtype()),
+            Targets::Dense(Dense::Flags(flags)) => (flags, DType::U8),
+            Targets::Bits(_) | Targets::Sparse { .. } => (&[][..], DType::U8),
         };
-        let (first, second) = (
-            gpu.upload(first)?,
-            gpu.upload(bytemuck::cast_slice(second))?,
-        );
-        let targets = match self.labels {
-            Labels::Flags(_) => Targets::Dense(Tensor::matrix(&first, DType::U8, rows, cols)),
-            Labels::Values(v) => Targets::Dense(Tensor::matrix(&first, v.dtype(), rows, cols)),
-            Labels::Bits(_) => {
+        let dense = gpu.upload(dense)?;
+        let (first, second) = match self.targets {
+            Targets::Dense(_) => (&[][..], &[][..]),
+            Targets::Bits(words) => (words, &[][..]),
+            Targets::Sparse { offsets, indices } => (offsets, indices),
+        };
+        let (first, second) = (gpu.put(first)?, gpu.put(second)?);
+        let targets = match self.targets {
+            Targets::Dense(_) => Targets::Dense(Tensor::matrix(&dense, dtype, rows, cols)),
+            Targets::Bits(_) => {
                 Targets::Bits(Tensor::matrix(&first, DType::U32, rows, cols.div_ceil(32)))
             }
-            Labels::Sparse { offsets, indices } => Targets::Sparse {
+            Targets::Sparse { offsets, indices } => Targets::Sparse {
                 offsets: Tensor::vector(&first, DType::U32, offsets.len()),
                 indices: Tensor::vector(&second, DType::U32, indices.len()),
             },
@@ -350,7 +224,7 @@ impl<'a> Rows<'a> {
             bytes.resize(bytes.len().next_multiple_of(4), 0);
             at
         };
-        let threshold = self.threshold.as_ref().map_or(&[][..], Thresholds::values);
+        let threshold = self.threshold.map_or(&[][..], Threshold::values);
         let class_mask_at = place(self.class_mask.unwrap_or(&[]));
         let class_weight_at = place(bytemuck::cast_slice(self.class_weight.unwrap_or(&[])));
         let sample_weight_at = place(bytemuck::cast_slice(self.sample_weight.unwrap_or(&[])));
@@ -359,38 +233,25 @@ impl<'a> Rows<'a> {
         let theta0_at = place(bytemuck::cast_slice(self.theta0.as_slice()));
         let sides = gpu.upload(&bytes)?;
         let side = |at: u64, values: &[f32]| {
-            Tensor::vector(&sides, DType::F32, values.len()).offset(at / 4)
+            Tensor::vector(&sides, DType::F32, values.len()).with_offset(at / 4)
         };
         let order = match self.permutation {
-            Permutation::None => gpu.upload(&[])?,
-            Permutation::Batch(all) | Permutation::PerRow(all) => {
-                gpu.upload(bytemuck::cast_slice(all))?
-            }
-            Permutation::Seeded { seed, .. } => {
-                gpu.upload(bytemuck::cast_slice(&[seed as u32, (seed >> 32) as u32]))?
-            }
+            None => gpu.upload(&[])?,
+            Some(Order::Batch(all) | Order::PerRow(all)) => gpu.put(all)?,
+            Some(Order::Seeded { seed, .. }) => gpu.put(&seed_words(seed))?,
         };
         let thetas = self.theta.unwrap_or(&[]);
-        let theta = gpu.upload(bytemuck::cast_slice(thetas))?;
-        let (sets, len) = loss.wdl().map_or((1, 0), |config| config.theta_shape(cols));
+        let theta = gpu.put(thetas)?;
+        let (sets, len) = loss.takes().theta.map_or((1, 0), |shape| shape.of(cols));
         let inputs = RowInputs {
-            permutation: match self.permutation {
-                Permutation::None => None,
-                Permutation::Batch(_) => {
-                    Some(Order::Batch(Tensor::vector(&order, DType::U32, cols)))
-                }
-                Permutation::PerRow(_) => Some(Order::PerRow(Tensor::matrix(
-                    &order,
-                    DType::U32,
-                    rows,
-                    cols,
-                ))),
-                Permutation::Seeded { per_row, .. } => Some(Order::Seeded {
-                    seed: Tensor::vector(&order, DType::U32, 2),
-                    per_row,
-                    advance: false,
-                }),
-            },
+            permutation: self.permutation.map(|given| match given {
+                Order::Batch(_) => Order::Batch(Tensor::vector(&order, DType::U32, cols)),
+                Order::PerRow(_) => Order::PerRow(Tensor::matrix(&order, DType::U32, rows, cols)),
+                Order::Seeded { scope, .. } => Order::Seeded {
+                    seed: Seed::fixed(Tensor::vector(&order, DType::U32, 2)),
+                    scope,
+                },
+            }),
             theta: self
                 .theta
                 .map(|_| Tensor::matrix(&theta, DType::F32, sets, len)),
@@ -402,26 +263,20 @@ impl<'a> Rows<'a> {
             targets,
             class_mask: self
                 .class_mask
-                .map(|_| Tensor::vector(&sides, DType::U8, cols).offset(class_mask_at)),
+                .map(|_| Tensor::vector(&sides, DType::U8, cols).with_offset(class_mask_at)),
             mask: self
                 .mask
                 .map(|_| Tensor::matrix(&mask, DType::U8, rows, cols)),
             sample_weight: self.sample_weight.map(|v| side(sample_weight_at, v)),
             class_weight: self.class_weight.map(|v| side(class_weight_at, v)),
-            threshold: self.threshold.map(|kind| {
-                let tensor = side(threshold_at, threshold);
-                match kind {
-                    Thresholds::Batch(_) => Threshold::Batch(tensor),
-                    Thresholds::Row(_) => Threshold::Row(tensor),
-                    Thresholds::Label(_) => Threshold::Label(tensor),
-                }
-            }),
+            threshold: self
+                .threshold
+                .map(|t| t.map(|values| side(threshold_at, values))),
             grad_loss: self.grad_loss.map(|v| side(grad_loss_at, v)),
         };
 
         let gradients = wanted == Wanted::Gradients;
-        let float_targets = matches!(self.labels, Labels::Values(_));
-        let to_targets = gradients && float_targets && loss.target_kind() != TargetKind::Hard;
+        let to_targets = gradients && self.to_targets(&loss.takes());
         let loss_len = match loss.reduction() {
             Reduction::None => rows,
             Reduction::Sum | Reduction::Mean | Reduction::MeanOver(_) => 1,
@@ -434,14 +289,10 @@ impl<'a> Rows<'a> {
             if gradients { thetas.len() } else { 0 },
             usize::from(gradients && self.theta0.is_some()),
         ];
-        let buffers = [
-            gpu.zeros(4 * lens[0] as u64)?,
-            gpu.zeros(4 * lens[1] as u64)?,
-            gpu.zeros(4 * lens[2] as u64)?,
-            gpu.zeros(4 * lens[3] as u64)?,
-            gpu.zeros(4 * lens[4] as u64)?,
-            gpu.zeros(4 * lens[5] as u64)?,
-        ];
+        let mut buffers = Vec::new();
+        for len in lens {
+            buffers.push(gpu.zeros(4 * len as u64)?);
+        }
         let matrix = |buffer| Tensor::matrix(buffer, DType::F32, rows, cols);
         let outputs = RowOutputs {
             loss: Some(Tensor::vector(&buffers[0], DType::F32, loss_len)),
@@ -455,10 +306,7 @@ impl<'a> Rows<'a> {
                 .then(|| Tensor::vector(&buffers[5], DType::F32, 1)),
         };
         gpu.run(&[&loss.prepare(gpu.context(), &inputs, &outputs)?])?;
-        let read = |i: usize| -> Result<Vec<f32>, Error> {
-            let bytes = gpu.download(&buffers[i], 4 * lens[i] as u64)?;
-            Ok(bytemuck::pod_collect_to_vec(&bytes))
-        };
+        let read = |i: usize| gpu.read(&buffers[i], lens[i]);
         Ok(RowsResult {
             loss: read(0)?,
             grad_logits: read(1)?,
@@ -469,25 +317,32 @@ impl<'a> Rows<'a> {
         })
     }
 
+    /// Whether there is a gradient to the targets.
+    fn to_targets(&self, takes: &Takes) -> bool {
+        let real = matches!(self.targets, Targets::Dense(Dense::Values(_)));
+        real && takes.targets.has_gradient()
+    }
+
     /// The targets as dense numbers, whatever their form.
+    ///
+    /// # Errors
+    /// Lengths, offsets and indices that are wrong.
     pub fn dense_targets(&self) -> Result<Vec<f64>, Error> {
+        let (rows, cols) = (self.rows, self.cols);
         let flags = |flags: Vec<bool>| flags.into_iter().map(f64::from).collect();
-        Ok(match self.labels {
-            Labels::Flags(y) => y.iter().map(|y| f64::from(u8::from(*y != 0))).collect(),
-            Labels::Values(values) => values.to_f64(),
-            Labels::Bits(words) => flags(reference::dense_from_bits(self.rows, self.cols, words)?),
-            Labels::Sparse { offsets, indices } => flags(reference::dense_from_csr(
-                self.rows, self.cols, offsets, indices,
-            )?),
+        Ok(match self.targets {
+            Targets::Dense(Dense::Flags(y)) => {
+                y.iter().map(|y| f64::from(u8::from(*y != 0))).collect()
+            }
+            Targets::Dense(Dense::Values(values)) => values.to_f64(),
+            Targets::Bits(words) => flags(reference::dense_from_bits(rows, cols, words)?),
+            Targets::Sparse { offsets, indices } => {
+                flags(reference::dense_from_sparse(rows, cols, offsets, indices)?)
+            }
         })
     }
 
-    pub(super) fn on_reference<L: Rowwise>(
-        &self,
-        loss: &L,
-        wanted: Wanted,
-    ) -> Result<RowsResult, Error> {
-        let wide = |v: &[f32]| -> Vec<f64> { v.iter().map(|x| f64::from(*x)).collect() };
+    fn on_reference<L: Rowwise>(&self, loss: &L, wanted: Wanted) -> Result<RowsResult, Error> {
         let set = |v: &[u8]| -> Vec<bool> { v.iter().map(|x| *x != 0).collect() };
         let logits = self.logits.to_f64();
         let targets = self.dense_targets()?;
@@ -497,7 +352,7 @@ impl<'a> Rows<'a> {
         let class_weight = self.class_weight.map(wide);
         let grad_loss = self.grad_loss.map(wide);
         let theta = self.theta.map(wide);
-        let threshold = wide(self.threshold.as_ref().map_or(&[][..], Thresholds::values));
+        let threshold = wide(self.threshold.map_or(&[][..], Threshold::values));
         let out = loss.reference(&reference::RowInputs::<f64> {
             rows: self.rows,
             cols: self.cols,
@@ -507,18 +362,12 @@ impl<'a> Rows<'a> {
             mask: mask.as_deref(),
             sample_weight: sample_weight.as_deref(),
             class_weight: class_weight.as_deref(),
-            threshold: match self.threshold {
-                None => reference::Threshold::None,
-                Some(Thresholds::Batch(t)) => reference::Threshold::Scalar(f64::from(t)),
-                Some(Thresholds::Row(_)) => reference::Threshold::PerRow(&threshold),
-                Some(Thresholds::Label(_)) => reference::Threshold::PerLabel(&threshold),
-            },
+            threshold: self.threshold.map(|t| t.map(|_| &threshold[..])),
             permutation: self.permutation,
             theta: theta.as_deref(),
             theta0: self.theta0.map(f64::from),
             grad_loss: grad_loss.as_deref(),
         })?;
-        let narrow = |v: Vec<f64>| -> Vec<f32> { v.into_iter().map(|x| x as f32).collect() };
         let mut result = RowsResult {
             loss: narrow(out.loss),
             ..RowsResult::default()
@@ -530,7 +379,7 @@ impl<'a> Rows<'a> {
             if self.theta.is_some() {
                 result.grad_theta = narrow(out.grad_theta);
             }
-            if matches!(self.labels, Labels::Values(_)) {
+            if self.to_targets(&loss.takes()) {
                 result.grad_targets = narrow(out.grad_targets);
             }
         }
@@ -538,45 +387,23 @@ impl<'a> Rows<'a> {
     }
 }
 
-impl Thresholds<'_> {
-    fn values(&self) -> &[f32] {
-        match self {
-            Thresholds::Batch(t) => std::slice::from_ref(t),
-            Thresholds::Row(t) | Thresholds::Label(t) => t,
+impl Engine {
+    /// Computes a loss of rows: the result, and the gradients that are wanted.
+    ///
+    /// # Errors
+    /// Wrong lengths or values (targets out of range, indices beyond the labels, ...), what the loss does not take,
+    /// device errors.
+    pub fn rows<L: Rowwise>(
+        &self,
+        loss: &L,
+        rows: &Rows<'_>,
+        wanted: Wanted,
+    ) -> Result<RowsResult, Error> {
+        loss.check()?;
+        rows.check(&loss.takes(), loss.reduction())?;
+        match self.gpu() {
+            Some(gpu) => rows.on_gpu(gpu, loss, wanted),
+            None => rows.on_reference(loss, wanted),
         }
-    }
-}
-
-pub(super) fn length(name: &str, found: usize, expected: usize) -> Result<(), Error> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(Error::shape(
-        name,
-        format!("{expected} elements"),
-        format!("{found} elements"),
-    ))
-}
-
-/// Checks each value; the message has the first that fails and its place.
-pub(super) fn every<T: std::fmt::Display>(
-    name: &str,
-    values: &[T],
-    cols: usize,
-    expected: &str,
-    good: impl Fn(&T) -> bool,
-) -> Result<(), Error> {
-    match values.iter().position(|value| !good(value)) {
-        None => Ok(()),
-        Some(i) => Err(Error::value(
-            name,
-            expected,
-            format!(
-                "{} at [{}, {}]",
-                values[i],
-                i / cols.max(1),
-                i % cols.max(1)
-            ),
-        )),
     }
 }

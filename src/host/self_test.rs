@@ -1,7 +1,8 @@
-//! Whether a driver computes what it is told to.
+//! Whether a driver computes what it is told to, and the choice of one that does.
 
-use super::Gpu;
-use crate::{Error, ErrorKind, context};
+use crate::device::context;
+use crate::error::{Error, ErrorKind};
+use crate::host::gpu::{Gpu, adapters};
 
 const LANES: usize = 8;
 const EXPECTED: u32 = 196_608;
@@ -65,5 +66,35 @@ pub fn self_test(gpu: &Gpu) -> Result<(), Error> {
                 "{count}: this driver silently cuts long loops, as Mesa 22.3.6 (stock Debian 12) does; install a newer one"
             ),
         )),
+    }
+}
+
+impl Gpu {
+    /// Opens the best adapter that passes the [`self_test`], or the best of those whose name contains `name` (upper and
+    /// lower case alike).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if there is none; otherwise the error of the last adapter tried.
+    pub fn open(name: Option<&str>) -> Result<Gpu, Error> {
+        let wanted = name.unwrap_or("").to_lowercase();
+        let mut last = Error::new(
+            ErrorKind::Unsupported,
+            "adapter",
+            match name {
+                Some(name) => format!("one whose name contains {name:?}"),
+                None => "a GPU or a software driver for one".into(),
+            },
+            "none",
+        );
+        for adapter in adapters() {
+            if !adapter.get_info().name.to_lowercase().contains(&wanted) {
+                continue;
+            }
+            match Gpu::from_adapter(&adapter).and_then(|gpu| self_test(&gpu).map(|()| gpu)) {
+                Ok(gpu) => return Ok(gpu),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 }

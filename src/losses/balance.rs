@@ -23,12 +23,12 @@
 //!
 //! **Edges.** Softmaxes are shifted. A NaN among the losses that count makes every weight, gradient and the result NaN.
 
-use super::balance_steps;
-use super::rows::check_setting;
-use crate::{Context, Error, Prepared, Tensor};
+use crate::error::Error;
+use crate::losses::reduction::check_setting;
 
 /// How losses are weighted. The [module](self) has the formulas.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Balance {
     /// HCAL's adaptive weights.
     Adaptive {
@@ -48,6 +48,18 @@ pub enum Balance {
     Random,
 }
 
+/// What a [`Balance`] keeps or learns from call to call. `T` holds numbers, `S` a seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BalanceState<T, S = T> {
+    /// With [`Balance::Dwa`], `[2 K]`: the losses of the call before and of the one before that.
+    History(T),
+    /// With [`Balance::Uncertainty`], `[K]`: `theta`.
+    LogVariances(T),
+    /// With [`Balance::Random`]: the seed.
+    Seed(S),
+}
+
 impl Default for Balance {
     /// HCAL's: `gamma` 0.5, detached.
     fn default() -> Self {
@@ -56,44 +68,6 @@ impl Default for Balance {
             attach: false,
         }
     }
-}
-
-/// What a [`Balance`] keeps or learns, on the device.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum BalanceState<'a> {
-    /// Nothing, with `Adaptive`.
-    #[default]
-    None,
-    /// With `Dwa`: f32 `[2 K]`, read and written.
-    History(Tensor<'a>),
-    /// With `Uncertainty`: f32 `[K]`, `theta`.
-    LogVariances(Tensor<'a>),
-    /// With `Random`: u32 `[2]`, low and high half, read and written.
-    Seed(Tensor<'a>),
-}
-
-/// What balancing reads.
-#[derive(Clone, Copy, Debug)]
-pub struct BalanceInputs<'a> {
-    /// f32 `[K]`.
-    pub losses: Tensor<'a>,
-    /// State or parameters.
-    pub state: BalanceState<'a>,
-    /// Upstream gradient, f32 `[1]`; absent: 1.
-    pub grad_loss: Option<Tensor<'a>>,
-}
-
-/// What balancing writes; what is absent is not written.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct BalanceOutputs<'a> {
-    /// f32 `[K]`.
-    pub weights: Option<Tensor<'a>>,
-    /// f32 `[1]`.
-    pub loss: Option<Tensor<'a>>,
-    /// f32 `[K]`: the gradient to the losses.
-    pub grad_losses: Option<Tensor<'a>>,
-    /// f32 `[K]`: the gradient to `theta` of `Uncertainty`.
-    pub grad_log_variances: Option<Tensor<'a>>,
 }
 
 impl Balance {
@@ -111,18 +85,29 @@ impl Balance {
         }
     }
 
-    /// Checks the call and makes what it needs: one dispatch, no scratch.
-    ///
-    /// # Errors
-    /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs with other
-    /// tensors, limits of the device. Nothing has been written then.
-    pub fn prepare(
+    /// Refuses a state that is not this balance's.
+    pub(crate) fn check_state<T, S>(
         &self,
-        cx: &Context,
-        inputs: &BalanceInputs<'_>,
-        outputs: &BalanceOutputs<'_>,
-    ) -> Result<Prepared, Error> {
-        self.check()?;
-        balance_steps::prepare(cx, self, inputs, outputs)
+        state: Option<&BalanceState<T, S>>,
+    ) -> Result<(), Error> {
+        let name = |state: &BalanceState<T, S>| match state {
+            BalanceState::History(_) => "history",
+            BalanceState::LogVariances(_) => "log_variances",
+            BalanceState::Seed(_) => "seed",
+        };
+        let wanted = match self {
+            Balance::Adaptive { .. } => None,
+            Balance::Dwa { .. } => Some("history"),
+            Balance::Uncertainty => Some("log_variances"),
+            Balance::Random => Some("seed"),
+        };
+        match (wanted, state.map(name)) {
+            (wanted, given) if wanted == given => Ok(()),
+            (Some(wanted), _) => Err(Error::refused(wanted, "needed by this balance")),
+            (None, given) => Err(Error::refused(
+                given.unwrap_or("balance"),
+                "adaptive weights have no state",
+            )),
+        }
     }
 }

@@ -9,9 +9,9 @@
 //!
 //! **Cost.** As [`zlpr`](super::zlpr).
 
-use super::rows::{RowSpec, TargetKind, check_reduction, check_setting, rowwise};
-use crate::shader::RowLoss;
-use crate::{Error, Reduction};
+use crate::error::Error;
+use crate::losses::reduction::{Reduction, check_reduction, check_setting, setters};
+use crate::losses::takes::{Takes, TargetKind};
 
 /// Binary cross-entropy with logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,6 +39,17 @@ impl Default for Bce {
 }
 
 impl Bce {
+    /// The same with each row's sum divided by the number of labels of that row that count.
+    pub fn with_row_mean(mut self) -> Self {
+        self.row_mean = true;
+        self
+    }
+
+    /// What it takes beside logits and targets.
+    pub(crate) fn takes(&self) -> Takes {
+        Takes::targets(TargetKind::Soft)
+    }
+
     /// Checks the settings alone.
     ///
     /// # Errors
@@ -48,20 +59,11 @@ impl Bce {
         check_setting("pos_weight", self.pos_weight, 0.0..=f32::MAX)?;
         check_reduction(self.reduction)
     }
-
-    fn spec(&self) -> RowSpec {
-        RowSpec {
-            loss: RowLoss::Bce,
-            first: self.pos_weight,
-            second: 0.0,
-            third: 0.0,
-            smoothing: self.smoothing,
-            row_mean: self.row_mean,
-            threshold: false,
-            wdl: None,
-            reduction: self.reduction,
-        }
-    }
 }
 
-rowwise!(Bce, |_| TargetKind::Soft, crate::reference::bce);
+setters! {
+    Bce:
+    with_pos_weight, pos_weight, f32, "another weight of the positive side";
+    with_smoothing, smoothing, f32, "label smoothing, or another";
+    with_reduction, reduction, Reduction, "another reduction";
+}

@@ -6,7 +6,7 @@
 //! one for each class.
 //!
 //! 1. Perturbation, for training: `pt = (ph + eta) / |ph + eta|`, `eta` uniform in `(-epsilon, epsilon)` by component,
-//!    one draw for the batch: a tensor, or from a seed on the device ([`Noise`]). Without, `pt = ph`.
+//!    one draw for the batch: a tensor, or from a seed on the device ([`Noise`](crate::Noise)). Without, `pt = ph`.
 //! 2. Level 1: `l_1 = -mean_i [ f_i pt_y / tau - log sum_c e^(f_i pt_c / tau) ]`.
 //! 3. Level `k > 1`: the same over the classes `u` that occur in the batch, with `m_u` in the place of `f_i`: the mean
 //!    of `f` over the samples of `u` ([`Aggregation::SampleMean`]), or the mean of the means of its child classes
@@ -37,9 +37,9 @@
 //! slices of the module `host` and the reference refuse them, and with [`Aggregation::Tree`] labels that are not the
 //! parents of those below.
 
-use super::hcal_steps;
-use super::rows::check_setting;
-use crate::{Balance, BalanceState, Context, Error, Levels, Prepared, Tensor};
+use crate::error::Error;
+use crate::losses::balance::Balance;
+use crate::losses::reduction::{check_setting, setters};
 
 /// How the samples of a class become one vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,67 +79,6 @@ impl Default for Hcal {
     }
 }
 
-/// The perturbation of the prototypes.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum Noise<'a> {
-    /// None: validation, or an ablation.
-    #[default]
-    None,
-    /// f32 `[C_k, D]` for each level: what is added to the unit prototypes.
-    Given(&'a [Tensor<'a>]),
-    /// u32 `[2]`: low and high half of a seed. What it gives is that of
-    /// [`reference::perturbation`](crate::reference::perturbation), bit for bit.
-    Seeded {
-        /// The seed.
-        seed: Tensor<'a>,
-        /// Whether the call adds 1 to the seed when it is done, so that the call recorded once draws anew each time.
-        advance: bool,
-    },
-}
-
-/// What HCAL reads. Everything lies on the device; no value of it is read back.
-#[derive(Clone, Copy, Debug)]
-pub struct HcalInputs<'a> {
-    /// `[B, D]`, f32, f16 or bf16.
-    pub features: Tensor<'a>,
-    /// `[C_k, D]` for each level, f32, f16 or bf16.
-    pub prototypes: &'a [Tensor<'a>],
-    /// u32 `[m, B]`: a row for each level; [`Levels::NONE`] where there is no label. Needed for losses.
-    pub labels: Option<Tensor<'a>>,
-    /// u32 `[words_len]`: what [`Levels::words`] gave. Needed with [`Aggregation::Tree`] and for violations.
-    pub levels: Option<Tensor<'a>>,
-    /// The perturbation.
-    pub noise: Noise<'a>,
-    /// State or parameters of the balance.
-    pub balance: BalanceState<'a>,
-    /// Upstream gradient, f32 `[1]`; absent: 1.
-    pub grad_loss: Option<Tensor<'a>>,
-}
-
-/// What HCAL writes; what is absent is not computed. Predictions and violations alone: leave out all others, and
-/// labels.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct HcalOutputs<'a> {
-    /// f32 `[m]`: the loss of each level.
-    pub losses: Option<Tensor<'a>>,
-    /// f32 `[m]`: their weights.
-    pub weights: Option<Tensor<'a>>,
-    /// f32 `[1]`.
-    pub loss: Option<Tensor<'a>>,
-    /// f32 `[B, D]`.
-    pub grad_features: Option<Tensor<'a>>,
-    /// f32 `[C_k, D]` for each level.
-    pub grad_prototypes: Option<&'a [Tensor<'a>]>,
-    /// f32 `[m]`: the gradient to the log variances of [`Balance::Uncertainty`].
-    pub grad_log_variances: Option<Tensor<'a>>,
-    /// u32 `[m, B]`.
-    pub predictions: Option<Tensor<'a>>,
-    /// u32 `[m + 1]`, added to, so that calls of an epoch go to one tensor that was zeros at its beginning: samples,
-    /// samples with a violation, and violations of each link from level `k` to `k + 1`. HVR by sample is the second
-    /// through the first; by edge, the sum of the rest through `m - 1` times the first.
-    pub violations: Option<Tensor<'a>>,
-}
-
 impl Hcal {
     /// Checks the settings alone.
     ///
@@ -150,20 +89,13 @@ impl Hcal {
         check_setting("epsilon", self.epsilon, 0.0..=f32::MAX)?;
         self.balance.check()
     }
+}
 
-    /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
-    ///
-    /// # Errors
-    /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs with other
-    /// tensors, limits of the device. Nothing has been written then.
-    pub fn prepare(
-        &self,
-        cx: &Context,
-        levels: &Levels,
-        inputs: &HcalInputs<'_>,
-        outputs: &HcalOutputs<'_>,
-    ) -> Result<Prepared, Error> {
-        self.check()?;
-        hcal_steps::prepare(cx, self, levels, inputs, outputs)
-    }
+setters! {
+    Hcal:
+    with_temperature, temperature, f32, "another temperature";
+    with_aggregation, aggregation, Aggregation, "another aggregation";
+    with_balance, balance, Balance, "the levels' losses weighted otherwise";
+    with_epsilon, epsilon, f32, "another size of the perturbation from a seed";
+    with_scores, scores, usize, "room for another number of scores";
 }

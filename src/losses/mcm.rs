@@ -20,16 +20,15 @@
 //! NaN makes its row's loss and gradient NaN, no other row's, and the probabilities of its ancestors. `s = +inf` where
 //! it is wrong: the loss is +inf, its gradient 1.
 //!
-//! **Cost.** Four dispatches and one for the sum. Time O(B P), where P is [`Hierarchy::pairs`]: every class looks at
+//! **Cost.** Four dispatches and one for the sum. Time O(B P), where P is [`Hierarchy::pairs`](crate::Hierarchy::pairs): every class looks at
 //! its descendants once, and for the gradient at its ancestors. On the device lie the hierarchy, `2 (L + 1 + P)` words
 //! and a word for each class with more than 64 descendants, once for all calls; and the winners, a word for each class
 //! of a row, of as many rows as 64 MiB hold (fewer rows: of those). For the 4,130 classes of a Gene Ontology data set,
 //! which at 10 ancestors each have P = 45,430, that is 0.4 MB in all and 16.5 kB a row; the published code expands a
 //! row to L x L numbers in f64, which is 136 MB.
 
-use super::mcm_steps;
-use super::rows::check_reduction;
-use crate::{Context, Error, Hierarchy, Prepared, Reduction, Tensor};
+use crate::error::Error;
+use crate::losses::reduction::{Reduction, check_reduction, setters};
 
 /// Max constraint loss. The [module](self) has the formulas.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,43 +49,10 @@ impl Default for Mcm {
     }
 }
 
-/// What the constraint module reads. Everything lies on the device; no value of it is read back.
-#[derive(Clone, Copy, Debug)]
-pub struct McmInputs<'a> {
-    /// `[B, L]`, f32, f16 or bf16.
-    pub logits: Tensor<'a>,
-    /// The targets; needed for loss and gradient, not for probabilities.
-    pub targets: Option<McmTargets<'a>>,
-    /// u32 `[words_len]`: what [`Hierarchy::words`] gave.
-    pub hierarchy: Tensor<'a>,
-    /// Upstream gradient, f32 `[1]`, or `[B]` without a reduction; absent: ones.
-    pub grad_loss: Option<Tensor<'a>>,
-}
-
-/// The targets of the constraint module, hard.
-#[derive(Clone, Copy, Debug)]
-pub enum McmTargets<'a> {
-    /// `[B, L]`: u8 (0 or 1), or f32, f16, bf16 (positive above 0.5).
-    Dense(Tensor<'a>),
-    /// u32 `[B, ceil(L/32)]`: label `l` is bit `l % 32` of word `l / 32`.
-    Bits(Tensor<'a>),
-}
-
-/// What the constraint module writes; what is absent is not computed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct McmOutputs<'a> {
-    /// f32 `[1]`, or `[B]` without a reduction.
-    pub loss: Option<Tensor<'a>>,
-    /// `[B, L]`, f32 or the logits' type: the gradient to the logits.
-    pub grad_logits: Option<Tensor<'a>>,
-    /// f32 `[B, L]`: the constrained probabilities.
-    pub probabilities: Option<Tensor<'a>>,
-}
-
 impl Mcm {
-    /// The same with another reduction.
-    pub fn with_reduction(mut self, reduction: Reduction) -> Self {
-        self.reduction = reduction;
+    /// The same with the sum over a row's classes in the place of their mean.
+    pub fn with_row_sum(mut self) -> Self {
+        self.row_mean = false;
         self
     }
 
@@ -98,23 +64,6 @@ impl Mcm {
         check_reduction(self.reduction)
     }
 
-    /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
-    ///
-    /// # Errors
-    /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs with other
-    /// tensors, limits of the device. Nothing has been written then. That `inputs.hierarchy` holds the words of
-    /// `hierarchy` is not checked.
-    pub fn prepare(
-        &self,
-        cx: &Context,
-        hierarchy: &Hierarchy,
-        inputs: &McmInputs<'_>,
-        outputs: &McmOutputs<'_>,
-    ) -> Result<Prepared, Error> {
-        self.check()?;
-        mcm_steps::prepare(cx, self, hierarchy, inputs, outputs)
-    }
-
     /// What a row's sum is multiplied by.
     pub(crate) fn row_scale(&self, cols: usize) -> f64 {
         if self.row_mean {
@@ -123,4 +72,9 @@ impl Mcm {
             1.0
         }
     }
+}
+
+setters! {
+    Mcm:
+    with_reduction, reduction, Reduction, "another reduction";
 }

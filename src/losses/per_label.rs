@@ -24,9 +24,9 @@
 //! `-(1-margin)^gamma_neg log(margin)`, with Hill `lambda - 1`, both with gradient 0. The gradient to the logits is
 //! finite always. A NaN makes its row's loss and gradient NaN, and no other row's.
 
-use super::rows::{RowSpec, TargetKind, check_reduction, check_setting, rowwise};
-use crate::shader::RowLoss;
-use crate::{Error, Reduction};
+use crate::error::Error;
+use crate::losses::reduction::{Reduction, check_reduction, check_setting, setters};
+use crate::losses::takes::{Takes, TargetKind};
 
 /// Focal loss: `alpha (1-p)^gamma sp(-s)` of a positive, `(1-alpha) p^gamma sp(s)` of a negative.
 ///
@@ -59,6 +59,17 @@ impl Default for Focal {
 }
 
 impl Focal {
+    /// The same with each row's sum divided by the number of labels of that row that count.
+    pub fn with_row_mean(mut self) -> Self {
+        self.row_mean = true;
+        self
+    }
+
+    /// What it takes beside logits and targets.
+    pub(crate) fn takes(&self) -> Takes {
+        Takes::targets(TargetKind::Soft)
+    }
+
     /// Checks the settings alone.
     ///
     /// # Errors
@@ -69,23 +80,7 @@ impl Focal {
         check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
         check_reduction(self.reduction)
     }
-
-    fn spec(&self) -> RowSpec {
-        RowSpec {
-            loss: RowLoss::Focal,
-            first: self.gamma,
-            second: self.alpha,
-            third: 0.0,
-            smoothing: self.smoothing,
-            row_mean: self.row_mean,
-            threshold: false,
-            wdl: None,
-            reduction: self.reduction,
-        }
-    }
 }
-
-rowwise!(Focal, |_| TargetKind::Soft, crate::reference::focal);
 
 /// Asymmetric loss (ASL): `(1-p)^gamma_pos sp(-s)` of a positive, `-pm^gamma_neg log(1-pm)` of a negative, with
 /// `pm = max(p - margin, 0)`: a negative with `p` up to the margin costs nothing and has gradient 0.
@@ -123,6 +118,17 @@ impl Default for Asl {
 }
 
 impl Asl {
+    /// The same with each row's sum divided by the number of labels of that row that count.
+    pub fn with_row_mean(mut self) -> Self {
+        self.row_mean = true;
+        self
+    }
+
+    /// What it takes beside logits and targets.
+    pub(crate) fn takes(&self) -> Takes {
+        Takes::targets(TargetKind::Soft)
+    }
+
     /// Checks the settings alone.
     ///
     /// # Errors
@@ -134,23 +140,7 @@ impl Asl {
         check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
         check_reduction(self.reduction)
     }
-
-    fn spec(&self) -> RowSpec {
-        RowSpec {
-            loss: RowLoss::Asl,
-            first: self.gamma_pos,
-            second: self.gamma_neg,
-            third: self.margin,
-            smoothing: self.smoothing,
-            row_mean: self.row_mean,
-            threshold: false,
-            wdl: None,
-            reduction: self.reduction,
-        }
-    }
 }
-
-rowwise!(Asl, |_| TargetKind::Soft, crate::reference::asl);
 
 /// Hill loss with the focal margin loss for the positives: `q^gamma sp(-(s-margin))` with `q = sigma(-(s-margin))` of a
 /// positive, `(lambda - p) p^2` of a negative.
@@ -188,6 +178,17 @@ impl Default for Hill {
 }
 
 impl Hill {
+    /// The same with each row's sum divided by the number of labels of that row that count.
+    pub fn with_row_mean(mut self) -> Self {
+        self.row_mean = true;
+        self
+    }
+
+    /// What it takes beside logits and targets.
+    pub(crate) fn takes(&self) -> Takes {
+        Takes::targets(TargetKind::Soft)
+    }
+
     /// Checks the settings alone.
     ///
     /// # Errors
@@ -199,23 +200,7 @@ impl Hill {
         check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
         check_reduction(self.reduction)
     }
-
-    fn spec(&self) -> RowSpec {
-        RowSpec {
-            loss: RowLoss::Hill,
-            first: self.lambda,
-            second: self.margin,
-            third: self.gamma,
-            smoothing: self.smoothing,
-            row_mean: self.row_mean,
-            threshold: false,
-            wdl: None,
-            reduction: self.reduction,
-        }
-    }
 }
-
-rowwise!(Hill, |_| TargetKind::Soft, crate::reference::hill);
 
 /// Soft dice over the labels of a row: `1 - (2 sum p y + smooth) / (D + smooth)`, `D = sum p + sum y`, or
 /// `sum p^2 + sum y^2`.
@@ -243,6 +228,17 @@ impl Default for Dice {
 }
 
 impl Dice {
+    /// The same with squares in `D`.
+    pub fn with_squares(mut self) -> Self {
+        self.squared = true;
+        self
+    }
+
+    /// What it takes beside logits and targets.
+    pub(crate) fn takes(&self) -> Takes {
+        Takes::targets(TargetKind::Soft)
+    }
+
     /// Checks the settings alone.
     ///
     /// # Errors
@@ -251,20 +247,36 @@ impl Dice {
         check_setting("smooth", self.smooth, 1e-6..=f32::MAX)?;
         check_reduction(self.reduction)
     }
-
-    fn spec(&self) -> RowSpec {
-        RowSpec {
-            loss: RowLoss::Dice,
-            first: self.smooth,
-            second: f32::from(u8::from(self.squared)),
-            third: 0.0,
-            smoothing: 0.0,
-            row_mean: false,
-            threshold: false,
-            wdl: None,
-            reduction: self.reduction,
-        }
-    }
 }
 
-rowwise!(Dice, |_| TargetKind::Soft, crate::reference::dice);
+setters! {
+    Focal:
+    with_gamma, gamma, f32, "another exponent";
+    with_alpha, alpha, f32, "another weight of the positives";
+    with_smoothing, smoothing, f32, "label smoothing, or another";
+    with_reduction, reduction, Reduction, "another reduction";
+}
+
+setters! {
+    Asl:
+    with_gamma_pos, gamma_pos, f32, "another exponent of the positives";
+    with_gamma_neg, gamma_neg, f32, "another exponent of the negatives";
+    with_margin, margin, f32, "another margin of the negatives";
+    with_smoothing, smoothing, f32, "label smoothing, or another";
+    with_reduction, reduction, Reduction, "another reduction";
+}
+
+setters! {
+    Hill:
+    with_lambda, lambda, f32, "another `lambda`";
+    with_margin, margin, f32, "another margin of the positives";
+    with_gamma, gamma, f32, "another exponent";
+    with_smoothing, smoothing, f32, "label smoothing, or another";
+    with_reduction, reduction, Reduction, "another reduction";
+}
+
+setters! {
+    Dice:
+    with_smooth, smooth, f32, "another number added above and below the line";
+    with_reduction, reduction, Reduction, "another reduction";
+}

@@ -75,9 +75,9 @@
 //! weights, their gradient's sums (one for every 1,024 to 8,192 rows of a window) and, without a reduction, the rows'
 //! losses.
 
-use super::rows::{RowSpec, TargetKind, check_reduction, check_setting, rowwise};
-use crate::shader::RowLoss;
-use crate::{Error, Reduction};
+use crate::error::Error;
+use crate::losses::reduction::{Reduction, check_reduction, check_setting, setters};
+use crate::losses::takes::{Takes, TargetKind, ThetaShape};
 
 /// Which differences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,14 +186,33 @@ impl Wdl {
         }
     }
 
+    /// The same with the gradient to `theta` negated.
+    pub fn with_ascent(mut self) -> Self {
+        self.ascent = true;
+        self
+    }
+
     /// The shape of `theta` for `cols` labels: rows, each of mean-one weights, and their length.
     pub fn theta_shape(&self, cols: usize) -> (usize, usize) {
+        self.theta().of(cols)
+    }
+
+    fn theta(&self) -> ThetaShape {
         match self.form {
-            Form::Adjacent => (1, cols.saturating_sub(1)),
+            Form::Adjacent => ThetaShape::Links,
             Form::Pairs {
                 weights: PairWeights::Rank(r),
-            } => (r as usize, cols),
-            Form::Pairs { .. } => (1, cols),
+            } => ThetaShape::Labels(r as usize),
+            Form::Pairs { .. } => ThetaShape::Labels(1),
+        }
+    }
+
+    /// What it takes beside logits and targets.
+    pub(crate) fn takes(&self) -> Takes {
+        Takes {
+            permutation: self.form == Form::Adjacent,
+            theta: Some(self.theta()),
+            ..Takes::targets(TargetKind::Proportions)
         }
     }
 
@@ -222,20 +241,15 @@ impl Wdl {
         }
         check_reduction(self.reduction)
     }
-
-    fn spec(&self) -> RowSpec {
-        RowSpec {
-            loss: RowLoss::WdlGradient,
-            first: 1.0,
-            second: self.epsilon,
-            third: self.lambda_ratio,
-            smoothing: 0.0,
-            row_mean: false,
-            threshold: false,
-            wdl: Some(*self),
-            reduction: self.reduction,
-        }
-    }
 }
 
-rowwise!(Wdl, |_| TargetKind::Proportions, crate::reference::wdl);
+setters! {
+    Wdl:
+    with_prediction, prediction, Prediction, "another distribution of the logits";
+    with_phi, phi, Phi, "another function of the differences";
+    with_epsilon, epsilon, f32, "something added to every target";
+    with_lambda_presence, lambda_presence, f32, "another coefficient of the presence term";
+    with_lambda_ratio, lambda_ratio, f32, "another coefficient of the proportions";
+    with_lambda_difference, lambda_difference, f32, "another coefficient of the differences";
+    with_reduction, reduction, Reduction, "another reduction";
+}

@@ -26,9 +26,9 @@
 //! five for each row, and one for each label and started 512 * workgroup / 32 rows.
 //! [`Plan::scratch_bytes`](crate::Plan) has the number.
 
-use super::rows::{RowSpec, TargetKind, check_reduction, check_setting, rowwise};
-use crate::shader::RowLoss;
-use crate::{Error, Reduction};
+use crate::error::Error;
+use crate::losses::reduction::{Reduction, check_reduction, check_setting, setters};
+use crate::losses::takes::{Takes, TargetKind};
 
 /// Which member of the family.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,10 +105,17 @@ impl Zlpr {
         Zlpr::of(Form::KlExcess)
     }
 
-    /// The same with label smoothing.
-    pub fn with_smoothing(mut self, eps: f32) -> Self {
-        self.smoothing = eps;
-        self
+    /// What it takes beside logits and targets.
+    pub(crate) fn takes(&self) -> Takes {
+        let (targets, threshold) = match self.form {
+            Form::Hard | Form::Joint { .. } => (TargetKind::Hard, true),
+            Form::Soft => (TargetKind::Soft, true),
+            Form::KlSymmetric { .. } | Form::KlExcess => (TargetKind::Logits, false),
+        };
+        Takes {
+            threshold,
+            ..Takes::targets(targets)
+        }
     }
 
     /// Checks the settings alone.
@@ -134,35 +141,10 @@ impl Zlpr {
         }
         check_reduction(self.reduction)
     }
-
-    fn spec(&self) -> RowSpec {
-        let (loss, first, second) = match self.form {
-            Form::Hard => (RowLoss::ZlprHard, 1.0, 1.0),
-            Form::Soft => (RowLoss::ZlprSoft, 1.0, 1.0),
-            Form::Joint { t_pos, t_neg } => (RowLoss::ZlprJoint, 1.0 / t_pos, 1.0 / t_neg),
-            Form::KlSymmetric { beta } => (RowLoss::KlSymmetric, beta, 0.0),
-            Form::KlExcess => (RowLoss::KlExcess, 0.0, 0.0),
-        };
-        RowSpec {
-            loss,
-            first,
-            second,
-            third: 0.0,
-            smoothing: self.smoothing,
-            row_mean: false,
-            threshold: matches!(self.form, Form::Hard | Form::Soft | Form::Joint { .. }),
-            wdl: None,
-            reduction: self.reduction,
-        }
-    }
 }
 
-rowwise!(
-    Zlpr,
-    |loss| match loss.form {
-        Form::Hard | Form::Joint { .. } => TargetKind::Hard,
-        Form::Soft => TargetKind::Soft,
-        Form::KlSymmetric { .. } | Form::KlExcess => TargetKind::Logits,
-    },
-    crate::reference::zlpr
-);
+setters! {
+    Zlpr:
+    with_smoothing, smoothing, f32, "label smoothing, or another";
+    with_reduction, reduction, Reduction, "another reduction";
+}

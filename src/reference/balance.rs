@@ -1,9 +1,9 @@
 //! Weights for several losses.
 
-use super::noise::uniforms;
-use super::rows::check_len;
-use super::{Real, sum};
-use crate::{Balance, Error};
+use crate::error::{Error, check_len};
+use crate::losses::balance::{Balance, BalanceState};
+use crate::reference::noise::uniforms;
+use crate::reference::real::{Real, sum};
 
 /// What balancing takes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,12 +12,8 @@ pub struct BalanceInputs<'a, T> {
     pub losses: &'a [T],
     /// As many flags, `false` where a loss is absent; none: all count.
     pub present: Option<&'a [bool]>,
-    /// With [`Balance::Dwa`]: twice as many values, the losses of the call before and of the one before that.
-    pub history: &'a [T],
-    /// With [`Balance::Uncertainty`]: as many values.
-    pub log_variances: &'a [T],
-    /// With [`Balance::Random`].
-    pub seed: u64,
+    /// State or parameters.
+    pub state: Option<BalanceState<&'a [T], u64>>,
     /// The gradient that arrives from above; absent: 1.
     pub grad_loss: Option<T>,
 }
@@ -49,6 +45,20 @@ pub fn balance<T: Real>(
     let losses = inputs.losses;
     let n = losses.len();
     check_len("counts", n, inputs.present.map_or(n, <[_]>::len))?;
+    config.check_state(inputs.state.as_ref())?;
+    let (mut history, mut log_variances, mut seed): (&[T], &[T], u64) = (&[], &[], 0);
+    match inputs.state {
+        None => {}
+        Some(BalanceState::History(values)) => {
+            check_len("history", 2 * n, values.len())?;
+            history = values;
+        }
+        Some(BalanceState::LogVariances(values)) => {
+            check_len("log_variances", n, values.len())?;
+            log_variances = values;
+        }
+        Some(BalanceState::Seed(value)) => seed = value,
+    }
     let counts = |k: &usize| inputs.present.is_none_or(|present| present[*k]);
     let here: Vec<usize> = (0..n).filter(counts).collect();
     let upstream = inputs.grad_loss.unwrap_or(T::one());
@@ -66,25 +76,21 @@ pub fn balance<T: Real>(
             here.iter().map(|&k| losses[k] / number(gamma)).collect()
         }
         Balance::Dwa { temperature } => {
-            check_len("history", 2 * n, inputs.history.len())?;
             let rate = |&k: &usize| {
-                let (last, before) = (inputs.history[k], inputs.history[n + k]);
+                let (last, before) = (history[k], history[n + k]);
                 let known = last > T::zero() && before > T::zero();
                 let rate = if known { last / before } else { T::one() };
                 rate / number(temperature)
             };
             here.iter().map(rate).collect()
         }
-        Balance::Uncertainty => {
-            check_len("log_variances", n, inputs.log_variances.len())?;
-            Vec::new()
-        }
-        Balance::Random => here.iter().map(|&k| normal(inputs.seed, k)).collect(),
+        Balance::Uncertainty => Vec::new(),
+        Balance::Random => here.iter().map(|&k| normal(seed, k)).collect(),
     };
     if *config == Balance::Uncertainty {
         out.grad_log_variances = vec![T::zero(); n];
         for &k in &here {
-            let theta = inputs.log_variances[k];
+            let theta = log_variances[k];
             out.weights[k] = half * (-theta).exp();
             out.loss = out.loss + half * theta;
             out.grad_log_variances[k] = upstream * (half - out.weights[k] * losses[k]);
@@ -116,7 +122,7 @@ pub fn balance<T: Real>(
         out.grad_losses[k] = upstream * out.weights[k] * through_weight;
     }
     if let Balance::Dwa { .. } = config {
-        out.history = inputs.history.to_vec();
+        out.history = history.to_vec();
         for &k in &here {
             out.history[n + k] = out.history[k];
             out.history[k] = losses[k];

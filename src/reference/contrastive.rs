@@ -2,15 +2,11 @@
 //!
 //! Sim-Dis: arXiv 2410.13439. SupCon: Khosla et al., arXiv 2004.11362. MulSupCon: Zhang and Wu, AAAI 2024.
 
-use super::rows::check_len;
-use super::{Real, sum};
-use crate::losses::contrastive::{ContrastiveReduction, Normalizer, Placement, Weighting};
-use crate::{Contrastive, Error};
-
-/// The least norm that a row is divided by; a row of this norm or less has gradient 0.
-const NORM_FLOOR: f64 = 1e-12;
-/// How far below its threshold a Jaccard similarity still counts, so that 3 of 10 is 0.3 in any precision.
-pub(crate) const JACCARD_SLACK: f32 = 1e-6;
+use crate::error::{Error, check_len};
+use crate::losses::contrastive::{
+    Contrastive, ContrastiveReduction, JACCARD_SLACK, NORM_FLOOR, Normalizer, Placement, Weighting,
+};
+use crate::reference::real::{Real, sum};
 
 /// Keys of their own.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,8 +15,8 @@ pub struct ContrastiveKeys<'a, T> {
     pub rows: usize,
     /// `M * D` values.
     pub embeddings: &'a [T],
-    /// `M * L` flags.
-    pub sets: &'a [bool],
+    /// Their label sets: `M * L` flags.
+    pub labels: &'a [bool],
 }
 
 /// The tensors of a contrastive loss; matrices are row-major.
@@ -30,12 +26,12 @@ pub struct ContrastiveInputs<'a, T> {
     pub rows: usize,
     /// Dimensions `D`.
     pub dims: usize,
-    /// Labels `L`.
-    pub labels: usize,
+    /// How many labels `L` there are.
+    pub classes: usize,
     /// `N * D` values.
     pub embeddings: &'a [T],
-    /// `N * L` flags.
-    pub sets: &'a [bool],
+    /// The label sets: `N * L` flags.
+    pub labels: &'a [bool],
     /// Absent: the anchors are the keys, and each is left out of its own row.
     pub keys: Option<ContrastiveKeys<'a, T>>,
     /// With keys: for each anchor the key that is the anchor itself, if any.
@@ -150,15 +146,15 @@ pub fn contrastive<T: Real>(
             config.normalize,
             dims,
             embeddings,
-            inputs.labels,
+            inputs.classes,
             sets,
             rows,
         )
     };
-    let anchors = side(n, inputs.embeddings, inputs.sets);
+    let anchors = side(n, inputs.embeddings, inputs.labels);
     let own_keys = inputs
         .keys
-        .map(|keys| side(keys.rows, keys.embeddings, keys.sets));
+        .map(|keys| side(keys.rows, keys.embeddings, keys.labels));
     let keys = own_keys.as_ref().unwrap_or(&anchors);
     let m = keys.z.len();
     let tau = T::from_f64(f64::from(config.temperature));
@@ -168,9 +164,7 @@ pub fn contrastive<T: Real>(
         (Some(_), Some(index)) => index[i],
     };
     let paired = config.weighting == Weighting::Paired;
-    if paired && inputs.self_index.is_none() {
-        return Err(Error::value("self_index", "each anchor's pair", "none"));
-    }
+    config.check_pairs(inputs.self_index.is_some())?;
     let counts = |i: usize, a: usize| paired || own(i) != Some(a);
 
     let mut out = ContrastiveOutputs {
@@ -370,14 +364,14 @@ fn pair<T: Real>(
 /// [`Relations`](crate::Relations). `N * 5` values; embeddings are not looked at.
 pub fn relations<T: Real>(inputs: &ContrastiveInputs<'_, T>) -> Result<Vec<u32>, Error> {
     let lists = |rows: usize, sets: &[bool]| -> Vec<Vec<usize>> {
-        let row = |r: usize| &sets[r * inputs.labels..(r + 1) * inputs.labels];
-        let list = |r: usize| (0..inputs.labels).filter(|l| row(r)[*l]).collect();
+        let row = |r: usize| &sets[r * inputs.classes..(r + 1) * inputs.classes];
+        let list = |r: usize| (0..inputs.classes).filter(|l| row(r)[*l]).collect();
         (0..rows).map(list).collect()
     };
     inputs.check_sets()?;
-    let anchors = lists(inputs.rows, inputs.sets);
+    let anchors = lists(inputs.rows, inputs.labels);
     let keys = match inputs.keys {
-        Some(keys) => lists(keys.rows, keys.sets),
+        Some(keys) => lists(keys.rows, keys.labels),
         None => anchors.clone(),
     };
     let mut counts = vec![0; 5 * inputs.rows];
@@ -422,16 +416,16 @@ impl<T> ContrastiveInputs<'_, T> {
     }
 
     fn check_sets(&self) -> Result<(), Error> {
-        let flags = |rows: usize| rows.saturating_mul(self.labels);
-        check_len("labels", flags(self.rows), self.sets.len())?;
+        let flags = |rows: usize| rows.saturating_mul(self.classes);
+        check_len("labels", flags(self.rows), self.labels.len())?;
         if let Some(keys) = &self.keys {
-            check_len("key_labels", flags(keys.rows), keys.sets.len())?;
+            check_len("key_labels", flags(keys.rows), keys.labels.len())?;
         }
         let Some(index) = self.self_index else {
             return Ok(());
         };
         let Some(keys) = &self.keys else {
-            return Err(Error::value("self_index", "keys beside it", "none"));
+            return Err(Error::refused("self_index", "needs keys"));
         };
         check_len("self_index", self.rows, index.len())?;
         match index.iter().flatten().find(|key| **key >= keys.rows) {

@@ -1,24 +1,14 @@
 //! HCAL.
 
-use super::balance::{BalanceInputs, balance};
-use super::noise::perturbation;
-use super::rows::check_len;
-use super::{Real, sum};
-use crate::losses::hcal::Aggregation;
-use crate::{Error, Hcal, Levels};
+use crate::error::{Error, check_len};
+use crate::losses::balance::BalanceState;
+use crate::losses::hcal::{Aggregation, Hcal};
+use crate::losses::hierarchy::Levels;
+use crate::losses::labels::Noise;
+use crate::reference::balance::{BalanceInputs, balance};
+use crate::reference::noise::perturbation;
+use crate::reference::real::{Real, sum};
 use std::collections::BTreeMap;
-
-/// The perturbation of the prototypes.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum Noise<'a, T> {
-    /// None.
-    #[default]
-    None,
-    /// For each level as many values as it has in its prototypes.
-    Given(&'a [&'a [T]]),
-    /// From [`perturbation`], of size [`Hcal::epsilon`].
-    Seeded(u64),
-}
 
 /// The tensors of HCAL; matrices are row-major.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,14 +23,11 @@ pub struct HcalInputs<'a, T> {
     pub prototypes: &'a [&'a [T]],
     /// `levels * samples` labels, [`Levels::NONE`] where there is none.
     pub labels: &'a [u32],
-    /// The perturbation.
-    pub noise: Noise<'a, T>,
-    /// History of [`crate::Balance::Dwa`].
-    pub history: &'a [T],
-    /// Log variances of [`crate::Balance::Uncertainty`].
-    pub log_variances: &'a [T],
-    /// Seed of [`crate::Balance::Random`].
-    pub seed: u64,
+    /// The perturbation of the prototypes, for each level as many values as it has in its prototypes, or that of
+    /// [`perturbation`] and of size [`Hcal::epsilon`].
+    pub noise: Option<Noise<&'a [&'a [T]], u64>>,
+    /// State or parameters of the balance.
+    pub balance: Option<BalanceState<&'a [T], u64>>,
     /// The gradient that arrives from above; absent: 1.
     pub grad_loss: Option<T>,
 }
@@ -92,7 +79,7 @@ pub fn hcal<T: Real>(
     for (prototypes, classes) in inputs.prototypes.iter().zip(levels.classes()) {
         check_len("prototypes", classes.saturating_mul(dim), prototypes.len())?;
     }
-    if let Noise::Given(noise) = inputs.noise {
+    if let Some(Noise::Given(noise)) = inputs.noise {
         check_len("noise", m, noise.len())?;
         for (noise, classes) in noise.iter().zip(levels.classes()) {
             check_len("noise", classes.saturating_mul(dim), noise.len())?;
@@ -176,9 +163,7 @@ pub fn hcal<T: Real>(
         &BalanceInputs {
             losses: &level_losses,
             present: Some(&present),
-            history: inputs.history,
-            log_variances: inputs.log_variances,
-            seed: inputs.seed,
+            state: inputs.balance,
             grad_loss: inputs.grad_loss,
         },
     )?;
@@ -203,8 +188,8 @@ pub fn hcal<T: Real>(
                 .map(|&g| weight * g)
                 .collect();
             let g = match inputs.noise {
-                Noise::None => g,
-                Noise::Given(_) | Noise::Seeded(_) => pt.backward(&g),
+                None => g,
+                Some(Noise::Given(_) | Noise::Seeded(_)) => pt.backward(&g),
             };
             all.extend(ph.backward(&g));
         }
@@ -320,9 +305,9 @@ fn noise_of<T: Real>(
     c: usize,
 ) -> Option<Vec<T>> {
     match inputs.noise {
-        Noise::None => None,
-        Noise::Given(noise) => Some(noise[k][c * inputs.dim..][..inputs.dim].to_vec()),
-        Noise::Seeded(seed) => {
+        None => None,
+        Some(Noise::Given(noise)) => Some(noise[k][c * inputs.dim..][..inputs.dim].to_vec()),
+        Some(Noise::Seeded(seed)) => {
             let one = |d| perturbation(seed, k as u32, c as u32, d as u32, config.epsilon);
             let all = (0..inputs.dim).map(|d| T::from_f64(f64::from(one(d))));
             Some(all.collect())

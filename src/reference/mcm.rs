@@ -1,8 +1,10 @@
 //! The max constraint module.
 
-use super::rows::check_len;
-use super::{Real, sigmoid, softplus, sum};
-use crate::{Error, Hierarchy, Mcm, Reduction};
+use crate::error::{Error, check_len};
+use crate::losses::hierarchy::Hierarchy;
+use crate::losses::mcm::Mcm;
+use crate::losses::reduction::Reduction;
+use crate::reference::real::{Real, sigmoid, softplus, sum};
 
 /// The tensors of the constraint module; matrices are row-major, with as many columns as the hierarchy has nodes.
 #[derive(Clone, Copy, Debug, Default)]

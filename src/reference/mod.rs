@@ -27,59 +27,28 @@ mod contrastive;
 mod hcal;
 mod mcm;
 mod noise;
+mod order;
 mod per_label;
 mod permutation;
+mod real;
 mod rows;
+mod sparse;
 mod wdl;
 mod zlpr;
 
 pub use balance::{BalanceInputs, BalanceOutputs, balance};
-pub(crate) use contrastive::JACCARD_SLACK;
 pub use contrastive::{
     ContrastiveInputs, ContrastiveKeys, ContrastiveOutputs, contrastive, relations,
 };
-pub use hcal::{HcalInputs, HcalOutputs, Noise, hcal};
+pub use hcal::{HcalInputs, HcalOutputs, hcal};
 pub use mcm::{McmInputs, McmOutputs, mcm};
 pub use noise::perturbation;
 pub use per_label::{asl, bce, dice, focal, hill};
 pub use permutation::permutation;
-pub use rows::{
-    Permutation, RowInputs, RowOutputs, Threshold, check_csr, dense_from_bits, dense_from_csr,
-};
-#[cfg(feature = "host")]
-pub(crate) use wdl::check_permutation;
+pub use real::Real;
+pub use rows::{RowInputs, RowOutputs};
+pub use sparse::{check_sparse, dense_from_bits, dense_from_sparse};
 pub use wdl::wdl;
 pub use zlpr::zlpr;
-
-/// The number types of the reference: `f32` and `f64`.
-pub trait Real: num_traits::Float + std::fmt::Debug {
-    /// The nearest value of this type.
-    fn from_f64(value: f64) -> Self;
-}
-
-impl Real for f32 {
-    fn from_f64(value: f64) -> Self {
-        value as f32
-    }
-}
-
-impl Real for f64 {
-    fn from_f64(value: f64) -> Self {
-        value
-    }
-}
-
-/// `sigma(x) = 1 / (1 + e^-x)`.
-fn sigmoid<T: Real>(x: T) -> T {
-    T::one() / (T::one() + (-x).exp())
-}
-
-/// `sp(x) = log(1 + e^x)`, with full relative precision on both ends.
-fn softplus<T: Real>(x: T) -> T {
-    x.max(T::zero()) + (-x.abs()).exp().ln_1p()
-}
-
-/// The sum in the order given; +0 of nothing (that of the standard library is -0).
-fn sum<T: Real>(values: impl Iterator<Item = T>) -> T {
-    values.fold(T::zero(), |sum, value| sum + value)
-}
+#[cfg(feature = "host")]
+pub(crate) use {order::check_order, sparse::check_lists};

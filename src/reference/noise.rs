@@ -1,6 +1,6 @@
 //! Seeded numbers that CPU and GPU compute alike, bit for bit.
 
-use super::permutation::mix;
+use crate::reference::permutation::mix;
 
 /// The perturbation of component `component` of prototype `class` of level `level` (from 0): uniform in
 /// `[-epsilon, epsilon)`, in steps of `epsilon / 2^23`.

@@ -3,14 +3,15 @@
 //! Focal: Lin et al., arXiv 1708.02002. ASL: Ridnik et al., arXiv 2009.14119. Hill: Zhang et al., arXiv 2112.07368.
 //! Dice: Milletari et al., arXiv 1606.04797.
 
-use super::rows::{Label, RowLoss, Uses, over_rows};
-use super::{Real, RowInputs, RowOutputs, sigmoid, softplus, sum};
-use crate::{Asl, Bce, Dice, Error, Focal, Hill, Reduction};
+use crate::error::Error;
+use crate::losses::bce::Bce;
+use crate::losses::per_label::{Asl, Dice, Focal, Hill};
+use crate::losses::reduction::Reduction;
+use crate::losses::takes::{Takes, TargetKind};
+use crate::reference::real::{Real, sigmoid, softplus, sum};
+use crate::reference::rows::{Label, RowInputs, RowLoss, RowOutputs, over_rows};
 
-const SOFT_TARGETS: Uses = Uses {
-    threshold: false,
-    grad_targets: true,
-};
+const SOFT_TARGETS: Takes = Takes::targets(TargetKind::Soft);
 
 /// What a label costs as a positive and as a negative: value and derivative to the logit.
 pub(super) struct Sides<T> {
@@ -27,7 +28,7 @@ pub(super) struct Sides<T> {
 /// Derivative to `s`: `w (t f+' + (1-t) f-')`, `f+' = -W sigma(-s)`, `f-' = sigma(s)`; to `y`:
 /// `(1-eps) w (f+ - f-)`. A term of weight 0 is 0 even where `sp` is infinite, so `s = -inf` with `t = 0`
 /// gives 0, and with `t > 0` a loss of +inf with gradient `-w W t`. A NaN in a row makes that row's loss
-/// and gradient NaN. The threshold is ignored.
+/// and gradient NaN.
 pub fn bce<T: Real>(config: &Bce, inputs: &RowInputs<'_, T>) -> Result<RowOutputs<T>, Error> {
     let pos_weight = T::from_f64(f64::from(config.pos_weight));
     let shape = (config.smoothing, config.row_mean, config.reduction);
@@ -87,7 +88,7 @@ pub fn hill<T: Real>(config: &Hill, inputs: &RowInputs<'_, T>) -> Result<RowOutp
 ///
 /// Derivative to `p`: `w (N - 2 y M) / M^2`, or `w (2 p N - 2 y M) / M^2`, times `p (1-p)` to `s`; to `y` the
 /// same with `p` and `y` swapped. 0 for a row without labels. A NaN in a row makes that row's loss and
-/// gradient NaN. The threshold is ignored.
+/// gradient NaN.
 pub fn dice<T: Real>(config: &Dice, inputs: &RowInputs<'_, T>) -> Result<RowOutputs<T>, Error> {
     let (one, two, smooth) = (T::one(), T::from_f64(2.0), number::<T>(config.smooth));
     // a summand of M, and its derivative

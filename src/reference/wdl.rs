@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::per_label::{bce_sides, mixed};
-use super::permutation::permutation;
-use super::rows::{Label, Permutation, RowLoss, Uses, check_len, over_rows_with};
-use super::{Real, RowInputs, RowOutputs, sigmoid, softplus, sum};
-use crate::losses::wdl::{Form, PairWeights, Phi, Prediction};
-use crate::{Error, Wdl};
+use crate::error::Error;
+use crate::losses::labels::{Order, Scope};
+use crate::losses::wdl::{Form, PairWeights, Phi, Prediction, Wdl};
+use crate::reference::per_label::{bce_sides, mixed};
+use crate::reference::permutation::permutation;
+use crate::reference::real::{Real, sigmoid, softplus, sum};
+use crate::reference::rows::{Label, RowInputs, RowLoss, RowOutputs, over_rows_with};
 
 /// The weighted difference loss and its gradient. Per row, over the `n` labels that count, with `e = p - q`:
 ///
@@ -20,25 +21,22 @@ use crate::{Error, Wdl};
 /// - to `y`: `(<q,g> - g) / (sum y + n epsilon)`;
 /// - to `theta`, with `c` the derivative to its weights `a`: `sigma(theta) / mean softplus(theta) (c - mean(c a))`.
 pub fn wdl<T: Real>(config: &Wdl, inputs: &RowInputs<'_, T>) -> Result<RowOutputs<T>, Error> {
-    inputs.check(config.reduction)?;
-    if config.form == Form::Adjacent {
-        check_permutation(inputs.rows, inputs.cols, inputs.permutation)?;
-        if let Permutation::Seeded {
-            seed,
-            per_row: false,
-        } = inputs.permutation
-        {
-            let once = permutation(seed, 0, inputs.cols as u32);
-            let inputs = RowInputs {
-                permutation: Permutation::Batch(&once),
-                ..*inputs
-            };
-            return wdl(config, &inputs);
-        }
+    let takes = config.takes();
+    inputs.check(config.reduction, &takes)?;
+    if let Some(Order::Seeded {
+        seed,
+        scope: Scope::Batch,
+    }) = inputs.permutation
+    {
+        let once = permutation(seed, 0, inputs.cols as u32);
+        let inputs = RowInputs {
+            permutation: Some(Order::Batch(&once)),
+            ..*inputs
+        };
+        return wdl(config, &inputs);
     }
     let (sets, len) = config.theta_shape(inputs.cols);
     let thetas = sets.saturating_mul(len);
-    check_len("theta", thetas, inputs.theta.map_or(thetas, <[_]>::len))?;
     let theta: Vec<T> = match inputs.theta {
         Some(theta) => theta.iter().map(|t| t.max(T::from_f64(-80.0))).collect(),
         None => vec![T::zero(); thetas],
@@ -48,14 +46,10 @@ pub fn wdl<T: Real>(config: &Wdl, inputs: &RowInputs<'_, T>) -> Result<RowOutput
     let means: Vec<T> = soft.chunks(len.max(1)).map(mean).collect();
     let weights: Vec<T> = (0..thetas).map(|i| soft[i] / means[i / len]).collect();
 
-    let uses = Uses {
-        threshold: false,
-        grad_targets: true,
-    };
     let shared = thetas + usize::from(inputs.theta0.is_some());
     let row_loss =
         |row: usize, labels: &[Label<T>]| row_loss(config, inputs, &weights, row, labels);
-    let (mut out, mut shared) = over_rows_with(inputs, config.reduction, uses, shared, row_loss)?;
+    let (mut out, mut shared) = over_rows_with(inputs, config.reduction, takes, shared, row_loss)?;
 
     out.grad_theta0 = shared.split_off(thetas);
     let sign = if config.ascent { -T::one() } else { T::one() };
@@ -308,51 +302,17 @@ fn apply<T: Real>(phi: Phi, d: T) -> (T, T) {
 fn order<'a, T>(inputs: &RowInputs<'a, T>, row: usize) -> Cow<'a, [u32]> {
     let cols = inputs.cols;
     match inputs.permutation {
-        Permutation::None => Cow::Borrowed(&[]),
-        Permutation::Batch(all) => Cow::Borrowed(all),
-        Permutation::PerRow(all) => Cow::Borrowed(&all[row * cols..][..cols]),
-        Permutation::Seeded { seed, per_row } => {
-            let row = if per_row { row as u32 } else { 0 };
+        None => Cow::Borrowed(&[]),
+        Some(Order::Batch(all)) => Cow::Borrowed(all),
+        Some(Order::PerRow(all)) => Cow::Borrowed(&all[row * cols..][..cols]),
+        Some(Order::Seeded { seed, scope }) => {
+            let row = match scope {
+                Scope::Batch => 0,
+                Scope::Row => row as u32,
+            };
             Cow::Owned(permutation(seed, row, cols as u32))
         }
     }
-}
-
-/// Refuses what is not a permutation of the labels, for each row or for all.
-pub(crate) fn check_permutation(
-    rows: usize,
-    cols: usize,
-    permutation: Permutation<'_>,
-) -> Result<(), Error> {
-    let values = match permutation {
-        Permutation::Seeded { .. } => return Ok(()),
-        Permutation::None => {
-            let expected = "a permutation of the labels, or a seed";
-            return Err(Error::value("permutation", expected, "none"));
-        }
-        Permutation::Batch(values) => {
-            check_len("permutation", cols, values.len()).map(|()| values)?
-        }
-        Permutation::PerRow(values) => {
-            check_len("permutation", rows * cols, values.len()).map(|()| values)?
-        }
-    };
-    for (row, labels) in values.chunks(cols.max(1)).enumerate() {
-        let mut seen = vec![false; cols];
-        for &label in labels {
-            let found = match seen.get(label as usize) {
-                Some(false) => {
-                    seen[label as usize] = true;
-                    continue;
-                }
-                Some(true) => format!("{label} twice in row {row}"),
-                None => format!("{label} in row {row}"),
-            };
-            let expected = format!("each label below {cols} once");
-            return Err(Error::value("permutation", expected, found));
-        }
-    }
-    Ok(())
 }
 
 fn dot<T: Real>(a: &[T], b: &[T]) -> T {

@@ -3,10 +3,10 @@
 //! ZLPR: Su et al., arXiv 2208.02955, and kexue.fm 7359 (hard), 9064 (soft), 9039 (KL).
 //! LSEP: Li et al. 2017, arXiv 1704.03135. Two-way: Kobayashi, CVPR 2023.
 
-use super::rows::{Label, RowLoss, Uses, over_rows};
-use super::{Real, RowInputs, RowOutputs, sigmoid, softplus, sum};
-use crate::losses::zlpr::Form;
-use crate::{Error, Zlpr};
+use crate::error::Error;
+use crate::losses::zlpr::{Form, Zlpr};
+use crate::reference::real::{Real, sigmoid, softplus, sum};
+use crate::reference::rows::{Label, RowInputs, RowLoss, RowOutputs, over_rows};
 
 /// A loss of the ZLPR family and its gradient. Per row, over the labels that count, with class
 /// weights `w` (1 where not given) and `s` less the threshold:
@@ -30,38 +30,27 @@ use crate::{Error, Zlpr};
 /// row whose loss is infinite. A NaN in a row makes that row's loss and gradient NaN.
 pub fn zlpr<T: Real>(config: &Zlpr, inputs: &RowInputs<'_, T>) -> Result<RowOutputs<T>, Error> {
     let number = |setting: f32| T::from_f64(f64::from(setting));
-    let hard_targets = Uses {
-        threshold: true,
-        grad_targets: false,
-    };
-    let soft_targets = Uses {
-        threshold: true,
-        grad_targets: true,
-    };
-    let other_logits = Uses {
-        threshold: false,
-        grad_targets: true,
-    };
+    let takes = config.takes();
     let reduction = config.reduction;
     match config.form {
-        Form::Hard => over_rows(inputs, reduction, hard_targets, hard),
+        Form::Hard => over_rows(inputs, reduction, takes, hard),
         Form::Soft => {
             let eps = number(config.smoothing);
-            over_rows(inputs, reduction, soft_targets, |labels| soft(labels, eps))
+            over_rows(inputs, reduction, takes, |labels| soft(labels, eps))
         }
         Form::Joint { t_pos, t_neg } => {
             let (t_pos, t_neg) = (number(t_pos), number(t_neg));
-            over_rows(inputs, reduction, hard_targets, |labels| {
+            over_rows(inputs, reduction, takes, |labels| {
                 joint(labels, t_pos, t_neg)
             })
         }
         Form::KlSymmetric { beta } => {
             let beta = number(beta);
-            over_rows(inputs, reduction, other_logits, |labels| {
+            over_rows(inputs, reduction, takes, |labels| {
                 kl_symmetric(labels, beta)
             })
         }
-        Form::KlExcess => over_rows(inputs, reduction, other_logits, kl_excess),
+        Form::KlExcess => over_rows(inputs, reduction, takes, kl_excess),
     }
 }
 

@@ -1,6 +1,8 @@
 //! `wgloss run contrastive`.
 
-use super::*;
+use crate::support::*;
+use safetensors::tensor::Dtype;
+use serde_json::Value;
 use wgloss::reference::{ContrastiveInputs, ContrastiveKeys, contrastive};
 use wgloss::{Contrastive, ContrastiveReduction};
 
@@ -180,13 +182,13 @@ fn with_keys(backend: &str, tolerance: f64) {
                 &ContrastiveInputs {
                     rows: 4,
                     dims: 3,
-                    labels: 4,
+                    classes: 4,
                     embeddings: &wide(&x),
-                    sets: &sets,
+                    labels: &sets,
                     keys: Some(ContrastiveKeys {
                         rows: 5,
                         embeddings: &wide(&keys),
-                        sets: &key_sets,
+                        labels: &key_sets,
                     }),
                     self_index: Some(&index),
                     grad_loss: Some(&upstream),
@@ -286,12 +288,12 @@ fn bad_contrastive_input_is_refused_by_name() {
         (
             good.clone(),
             "--weighting any --placement both",
-            "--placement: expected none but with --weighting simdis, found one",
+            "--placement: needs --weighting simdis",
         ),
         (
             good.clone(),
             "--threshold 0.5",
-            "--threshold: expected none but with --weighting jaccard, found one",
+            "--threshold: needs --weighting jaccard",
         ),
         (
             good.clone(),
@@ -301,12 +303,12 @@ fn bad_contrastive_input_is_refused_by_name() {
         (
             good.clone(),
             "--gamma 2",
-            "--gamma: expected an option of contrastive (--temperature), found one of another loss",
+            "--gamma: contrastive does not take it (it takes --weighting, --placement, --normalizer, --threshold, --temperature, --no-normalize)",
         ),
         (
             good.clone(),
             "--weighting infonce",
-            "self_index: expected each anchor's pair, found none",
+            "self_index: this loss needs each anchor's pair",
         ),
         (
             good.clone().without("labels"),
@@ -316,7 +318,7 @@ fn bad_contrastive_input_is_refused_by_name() {
         (
             good.clone().u32("label_bits", &[1]),
             "",
-            "label_bits: expected no second form of label sets beside labels, found one",
+            "label_bits: a second form of label sets beside labels",
         ),
         (
             good.clone().u8("labels", &[5, 3], &[1; 15]),
@@ -341,7 +343,7 @@ fn bad_contrastive_input_is_refused_by_name() {
         (
             good.clone().i64("self_index", &[0; 6]),
             "",
-            "self_index: expected keys beside it, found none",
+            "self_index: needs keys",
         ),
         (
             keys.clone().f32("keys", &[2, 3], &[1.0; 6]),
@@ -425,10 +427,9 @@ fn bad_contrastive_input_is_refused_by_name() {
         assert_eq!(folder.names(), ["in.safetensors"], "{message}");
     }
     // The options are those of contrastive alone.
-    let rows = folder.write("in.safetensors", &super::good().bytes());
+    let rows = folder.write("in.safetensors", &crate::support::good().bytes());
     let done = wgloss(&["run", "zlpr", &rows, "--temperature", "1"]);
-    let message =
-        "--temperature: expected an option of zlpr (--smoothing), found one of another loss";
+    let message = "--temperature: zlpr does not take it (it takes --smoothing)";
     assert_eq!(done.refusal(2), message);
     let done = wgloss(&["run", "zlpr", &rows, "--reduction", "mean-all"]);
     let message = "--reduction: expected mean, sum or none, found mean-all";
@@ -457,6 +458,6 @@ fn bench_measures_the_reference_of_contrastive() {
     let done = wgloss(&["bench", "zlpr", "--shape", "2x2", "--labels", "3"]);
     assert_eq!(
         done.refusal(2),
-        "--labels: expected none with zlpr, found one"
+        "--labels: zlpr does not take it (it takes --smoothing, --targets)"
     );
 }

@@ -2,10 +2,10 @@
 
 use crate::{Test, regimes, table};
 use libtest_mimic::Failed;
-use wgloss::check::{Case, ContrastiveCase, Form, Others};
-use wgloss::host::{Embeddings, Engine, Gpu, KeyEmbeddings, Labels, Values, Wanted};
+use wgloss::check::{ContrastiveCase, Others, SPARSE};
+use wgloss::host::{Embeddings, Engine, Gpu, KeyEmbeddings, LabelSets, Values, Wanted};
 use wgloss::losses::contrastive::{Normalizer, Placement, Weighting};
-use wgloss::{Contrastive, ContrastiveReduction, DType};
+use wgloss::{Contrastive, ContrastiveReduction, DType, Targets};
 
 pub const TESTS: &[Test] = &[
     ("contrastive/golden_values", golden),
@@ -73,7 +73,7 @@ fn family() -> [(Contrastive, f64, f64); 9] {
 }
 
 fn golden(gpu: &Gpu) -> Result<(), Failed> {
-    let rows = Embeddings::new(6, 2, 3, Values::F32(&X), Labels::Flags(&Y));
+    let rows = Embeddings::new(6, 2, 3, Values::F32(&X), LabelSets::Dense(&Y));
     for (config, loss, slope) in family() {
         let config = config.with_temperature(0.5);
         let found = Engine::on(gpu.clone()).contrastive(&config, &rows, Wanted::Gradients)?;
@@ -114,25 +114,24 @@ fn large(gpu: &Gpu) -> Result<(), Failed> {
     };
     let deep = ContrastiveCase::plain("any", Contrastive::sup_con_any(), 40, 4096, 16_384);
     let few = ContrastiveCase::plain("jaccard", Contrastive::jaccard(), 3, 8, 40);
-    table::run_cases(
+    table::run(
         gpu,
         &[
             ContrastiveCase {
-                form: Form::Csr,
+                form: SPARSE,
                 dtype: DType::F16,
                 ..large
             },
             ContrastiveCase::plain("mulsupcon", small_tile, 700, 20, 90),
             ContrastiveCase {
-                form: Form::Bits,
+                form: Targets::Bits(()),
                 ..deep
             },
             ContrastiveCase {
                 others: Others::Keys(3000),
                 ..few
             },
-        ]
-        .map(Case::Contrastive),
+        ],
     )
 }
 
@@ -142,15 +141,15 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
     for (turn, (config, ..)) in family().into_iter().enumerate().step_by(3) {
         let plain = ContrastiveCase::plain("windows", config.with_temperature(0.2), 300, 100, 70);
         for others in [Others::Same, Others::Indexed(270)] {
-            cases.push(Case::Contrastive(ContrastiveCase {
+            cases.push(ContrastiveCase {
                 others,
-                form: [Form::U8, Form::Bits, Form::Csr][turn % 3],
+                form: [Targets::Dense(DType::U8), Targets::Bits(()), SPARSE][turn % 3],
                 seed: 70 + turn as u64,
                 ..plain
-            }));
+            });
         }
     }
-    table::run_cases(&regimes::narrow(gpu, 64 << 10)?, &cases)
+    table::run(&regimes::narrow(gpu, 64 << 10)?, &cases)
 }
 
 fn not_finite(gpu: &Gpu) -> Result<(), Failed> {
@@ -158,7 +157,7 @@ fn not_finite(gpu: &Gpu) -> Result<(), Failed> {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut x = X;
         x[11] = bad;
-        let rows = Embeddings::new(6, 2, 3, Values::F32(&x), Labels::Flags(&Y));
+        let rows = Embeddings::new(6, 2, 3, Values::F32(&x), LabelSets::Dense(&Y));
         let found = engine.contrastive(&Contrastive::sim_dis(), &rows, Wanted::Gradients)?;
         // The last row has no labels, so it is no anchor, but it is everyone's key.
         let each = &found.loss_rows;
@@ -171,7 +170,7 @@ fn not_finite(gpu: &Gpu) -> Result<(), Failed> {
             return Err(format!("{bad}: {found:?}").into());
         }
         // Without anyone to meet it there is nothing to tell.
-        let alone = Embeddings::new(2, 2, 1, Values::F32(&x[8..]), Labels::Flags(&[0, 0]));
+        let alone = Embeddings::new(2, 2, 1, Values::F32(&x[8..]), LabelSets::Dense(&[0, 0]));
         let found = engine.contrastive(&Contrastive::sim_dis(), &alone, Wanted::Gradients)?;
         if found.loss != [0.0] || found.grad_embeddings != [0.0; 4] {
             return Err(format!("{bad}: {found:?}").into());
@@ -183,7 +182,7 @@ fn not_finite(gpu: &Gpu) -> Result<(), Failed> {
         2,
         1,
         Values::F32(&[1e16, 0.0, 1e16, 1.0]),
-        Labels::Flags(&[1, 1]),
+        LabelSets::Dense(&[1, 1]),
     );
     let raw = Contrastive {
         normalize: false,
@@ -202,7 +201,7 @@ fn left_out(gpu: &Gpu) -> Result<(), Failed> {
     let config = Contrastive::sup_con_any().with_temperature(0.01);
     let x = [1.0, 0.0, -1.0, 0.0, 0.0, 1.0];
     let y = [1, 0, 1, 0, 0, 1];
-    let rows = Embeddings::new(3, 2, 2, Values::F32(&x), Labels::Flags(&y));
+    let rows = Embeddings::new(3, 2, 2, Values::F32(&x), LabelSets::Dense(&y));
     let found = engine.contrastive(&config, &rows, Wanted::Gradients)?;
     // The positive at -100, the other key at 0.
     if (found.loss[0] - 100.0).abs() > 1e-4 || found.loss_rows[2] != 0.0 {
@@ -213,7 +212,7 @@ fn left_out(gpu: &Gpu) -> Result<(), Failed> {
         keys: Some(KeyEmbeddings {
             rows: 3,
             embeddings: Values::F32(&x),
-            labels: Labels::Flags(&y),
+            labels: LabelSets::Dense(&y),
         }),
         ..rows
     };
@@ -244,7 +243,7 @@ fn inactive(gpu: &Gpu) -> Result<(), Failed> {
     let zero = |v: &[f32]| v.iter().all(|v| *v == 0.0);
     let batches: [(usize, &[u8]); 4] = [(1, &[1, 1]), (2, &[0; 4]), (2, &[1, 0, 0, 1]), (0, &[])];
     for (n, y) in batches {
-        let rows = Embeddings::new(n, 2, 2, Values::F32(&x[..2 * n]), Labels::Flags(y));
+        let rows = Embeddings::new(n, 2, 2, Values::F32(&x[..2 * n]), LabelSets::Dense(y));
         for (config, ..) in family() {
             let found = engine.contrastive(&config, &rows, Wanted::Gradients)?;
             let right = found.loss == [0.0]
@@ -263,14 +262,14 @@ fn inactive(gpu: &Gpu) -> Result<(), Failed> {
             keys: Some(KeyEmbeddings {
                 rows: m,
                 embeddings: Values::F32(&x[..2 * m]),
-                labels: Labels::Flags(&[1, 1][..m]),
+                labels: LabelSets::Dense(&[1, 1][..m]),
             }),
             ..Embeddings::new(
                 n,
                 2,
                 1,
                 Values::F32(&x[..2 * n]),
-                Labels::Flags(&[1, 1][..n]),
+                LabelSets::Dense(&[1, 1][..n]),
             )
         };
         let found = engine.contrastive(&Contrastive::sim_dis(), &rows, Wanted::Gradients)?;
@@ -287,7 +286,7 @@ fn bit_identical(gpu: &Gpu) -> Result<(), Failed> {
         .map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0)
         .collect();
     let y: Vec<u8> = (0..200 * 20).map(|i| u8::from((i * 31) % 7 < 1)).collect();
-    let rows = Embeddings::new(200, 24, 20, Values::F32(&x), Labels::Flags(&y));
+    let rows = Embeddings::new(200, 24, 20, Values::F32(&x), LabelSets::Dense(&y));
     let engine = Engine::on(gpu.clone());
     let first = engine.contrastive(&Contrastive::sim_dis(), &rows, Wanted::Gradients)?;
     if !first.grad_embeddings.iter().any(|g| *g != 0.0) {

@@ -204,7 +204,7 @@ fn bare_device(gpu: &Gpu) -> Result<(), Failed> {
         cases.push(RowCase {
             dtype,
             mode: Mode::BothSame,
-            extras: Extras::All,
+            extras: Some(Extras::All),
             ..case
         });
     }

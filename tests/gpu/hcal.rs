@@ -3,11 +3,14 @@
 use crate::regimes::narrow;
 use crate::{Test, table};
 use libtest_mimic::Failed;
-use wgloss::check::{Case, HcalCase, HcalMode, Layout, NoiseCase};
-use wgloss::host::{BalanceValues, Engine, Gpu, HcalBatch, HcalNoise, Values, Wanted};
-use wgloss::losses::hcal::{Aggregation, HcalInputs, HcalOutputs, Noise};
+use wgloss::check::{HcalCase, HcalMode, Layout};
+use wgloss::host::{Engine, Gpu, HcalBatch, Values, Wanted};
+use wgloss::losses::hcal::Aggregation;
 use wgloss::reference;
-use wgloss::{Balance, BalanceInputs, BalanceOutputs, BalanceState, DType, Hcal, Levels, Tensor};
+use wgloss::{
+    Balance, BalanceInputs, BalanceOutputs, BalanceState, DType, Hcal, HcalInputs, HcalOutputs,
+    Levels, Noise, Seed, Tensor,
+};
 
 pub const TESTS: &[Test] = &[
     ("hcal/golden_values", golden),
@@ -34,7 +37,7 @@ const PLAIN: HcalCase = HcalCase {
         epsilon: 0.05,
         scores: 1 << 24,
     },
-    noise: NoiseCase::Seeded,
+    noise: Some(Noise::Seeded(())),
     dtypes: (DType::F32, DType::F32),
     mode: HcalMode::All,
     missing: 0.1,
@@ -57,8 +60,8 @@ fn golden(gpu: &Gpu) -> Result<(), Failed> {
         features: Values::F32(&features),
         prototypes: &[Values::F32(&first), Values::F32(&second)],
         labels: &[0, 1, 2, 2, 0, 0, 1, 1],
-        noise: HcalNoise::None,
-        balance: BalanceValues::None,
+        noise: None,
+        balance: None,
         grad_loss: None,
     };
     let engine = Engine::on(gpu.clone());
@@ -82,11 +85,11 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
     let small = narrow(gpu, 64 << 10)?;
     let mut cases = Vec::new();
     for (noise, dtype, scores) in [
-        (NoiseCase::Given, DType::F32, 1 << 24),
-        (NoiseCase::Seeded, DType::F16, 9000),
-        (NoiseCase::None, DType::Bf16, 1),
+        (Some(Noise::Given(())), DType::F32, 1 << 24),
+        (Some(Noise::Seeded(())), DType::F16, 9000),
+        (None, DType::Bf16, 1),
     ] {
-        cases.push(Case::Hcal(HcalCase {
+        cases.push(HcalCase {
             config: Hcal {
                 scores,
                 ..PLAIN.config
@@ -97,9 +100,9 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
             dim: 40,
             classes: &[1700, 900, 9],
             ..PLAIN
-        }));
+        });
     }
-    table::run_cases(&small, &cases)
+    table::run(&small, &cases)
 }
 
 fn many_classes(gpu: &Gpu) -> Result<(), Failed> {
@@ -115,14 +118,14 @@ fn many_classes(gpu: &Gpu) -> Result<(), Failed> {
             scores: 33 * 5000,
             ..PLAIN.config
         },
-        noise: NoiseCase::Given,
+        noise: Some(Noise::Given(())),
         dtypes: (DType::F16, DType::Bf16),
         samples: 40,
         dim: 8,
         classes: &[5000, 2100, 3],
         ..PLAIN
     };
-    table::run_cases(gpu, &[Case::Hcal(case), Case::Hcal(windows)])
+    table::run(gpu, &[case, windows])
 }
 
 /// 66,000 workgroups of one sample each.
@@ -140,9 +143,9 @@ fn many_samples(gpu: &Gpu) -> Result<(), Failed> {
         features: Tensor::matrix(&feature_buffer, DType::F32, samples, 1),
         prototypes: &[Tensor::matrix(&prototypes, DType::F32, 2, 1)],
         labels: None,
-        levels: None,
-        noise: Noise::None,
-        balance: BalanceState::None,
+        levels: levels.on_device(Tensor::vector(&prototypes, DType::U32, 0))?,
+        noise: None,
+        balance: None,
         grad_loss: None,
     };
     let outputs = HcalOutputs {
@@ -150,7 +153,7 @@ fn many_samples(gpu: &Gpu) -> Result<(), Failed> {
         violations: Some(Tensor::vector(&violations, DType::U32, 2)),
         ..HcalOutputs::default()
     };
-    let call = Hcal::default().prepare(gpu.context(), &levels, &inputs, &outputs)?;
+    let call = Hcal::default().prepare(gpu.context(), &inputs, &outputs)?;
     gpu.run(&[&call])?;
     let found: Vec<u32> =
         bytemuck::pod_collect_to_vec(&gpu.download(&predictions, 4 * samples as u64)?);
@@ -185,8 +188,8 @@ fn repeats(gpu: &Gpu) -> Result<(), Failed> {
         features: Values::F32(&features),
         prototypes: &prototypes,
         labels: &labels,
-        noise: HcalNoise::Seeded(5),
-        balance: BalanceValues::None,
+        noise: Some(Noise::Seeded(5)),
+        balance: None,
         grad_loss: Some(0.5),
     };
     let first = engine.hcal(&Hcal::default(), &levels, &batch, Wanted::Gradients)?;
@@ -227,8 +230,8 @@ fn not_numbers(gpu: &Gpu) -> Result<(), Failed> {
                 features: Values::F32(&features),
                 prototypes: &prototypes,
                 labels: &[0, label, 2, 0, parent, 1],
-                noise: HcalNoise::None,
-                balance: BalanceValues::None,
+                noise: None,
+                balance: None,
                 grad_loss: None,
             },
             Wanted::Gradients,
@@ -276,12 +279,13 @@ fn epoch(gpu: &Gpu) -> Result<(), Failed> {
         features: matrix(&features, 4),
         prototypes: &[matrix(&first, 3), matrix(&second, 2)],
         labels: Some(Tensor::matrix(&labels, DType::U32, 2, 4)),
-        levels: Some(Tensor::vector(&parents, DType::U32, 3)),
-        noise: Noise::Seeded {
-            seed: Tensor::vector(&seed, DType::U32, 2),
-            advance: true,
-        },
-        balance: BalanceState::None,
+        levels: levels.on_device(Tensor::vector(&parents, DType::U32, 3))?,
+        noise: Some(Noise::Seeded(Seed::advancing(Tensor::vector(
+            &seed,
+            DType::U32,
+            2,
+        )))),
+        balance: None,
         grad_loss: None,
     };
     let outputs = HcalOutputs {
@@ -289,7 +293,7 @@ fn epoch(gpu: &Gpu) -> Result<(), Failed> {
         violations: Some(Tensor::vector(&counts, DType::U32, 3)),
         ..HcalOutputs::default()
     };
-    let call = Hcal::default().prepare(gpu.context(), &levels, &inputs, &outputs)?;
+    let call = Hcal::default().prepare(gpu.context(), &inputs, &outputs)?;
     let mut losses = Vec::new();
     for _ in 0..3 {
         gpu.run(&[&call])?;
@@ -320,13 +324,17 @@ fn balances(gpu: &Gpu) -> Result<(), Failed> {
         Balance::Random,
     ] {
         let wide = |v: &[f32]| -> Vec<f64> { v.iter().map(|x| f64::from(*x)).collect() };
+        let (past, thetas_wide) = (wide(&history), wide(&thetas));
         let truth = reference::balance(
             &config,
             &reference::BalanceInputs {
                 losses: &wide(&losses),
-                history: &wide(&history),
-                log_variances: &wide(&thetas),
-                seed,
+                state: match config {
+                    Balance::Dwa { .. } => Some(BalanceState::History(&past[..])),
+                    Balance::Uncertainty => Some(BalanceState::LogVariances(&thetas_wide[..])),
+                    Balance::Random => Some(BalanceState::Seed(seed)),
+                    _ => None,
+                },
                 grad_loss: Some(-1.5),
                 ..reference::BalanceInputs::default()
             },
@@ -346,12 +354,14 @@ fn balances(gpu: &Gpu) -> Result<(), Failed> {
         let inputs = BalanceInputs {
             losses: five(&loss_buffer),
             state: match config {
-                Balance::Adaptive { .. } => BalanceState::None,
-                Balance::Dwa { .. } => {
-                    BalanceState::History(Tensor::vector(&state, DType::F32, 10))
-                }
-                Balance::Uncertainty => BalanceState::LogVariances(five(&state)),
-                Balance::Random => BalanceState::Seed(Tensor::vector(&state, DType::U32, 2)),
+                Balance::Dwa { .. } => Some(BalanceState::History(Tensor::vector(
+                    &state,
+                    DType::F32,
+                    10,
+                ))),
+                Balance::Uncertainty => Some(BalanceState::LogVariances(five(&state))),
+                Balance::Random => Some(BalanceState::Seed(Tensor::vector(&state, DType::U32, 2))),
+                _ => None,
             },
             grad_loss: Some(Tensor::vector(&upstream, DType::F32, 1)),
         };

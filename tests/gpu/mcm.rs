@@ -3,9 +3,9 @@
 use crate::regimes::narrow;
 use crate::{Test, table};
 use libtest_mimic::Failed;
-use wgloss::check::{Case, Data, Form, Graph, Layout, McmCase, McmMode};
+use wgloss::check::{Data, Graph, Layout, McmCase, McmMode};
 use wgloss::host::{Engine, Gpu, McmRows, Values, Wanted};
-use wgloss::{DType, Hierarchy, Mcm, Reduction};
+use wgloss::{DType, Hierarchy, Mcm, Reduction, Targets};
 
 pub const TESTS: &[Test] = &[
     ("mcm/golden_value", golden),
@@ -22,7 +22,7 @@ const PLAIN: McmCase = McmCase {
     },
     graph: Graph::Dag,
     dtype: DType::F32,
-    form: Form::U8,
+    form: Targets::Dense(DType::U8),
     mode: McmMode::All,
     upstream: true,
     layout: Layout::Apart,
@@ -55,10 +55,10 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
     let mut cases = Vec::new();
     for (rows, cols, graph) in [(90, 700, Graph::Tree), (2100, 33, Graph::Dag)] {
         for (dtype, mode, form) in [
-            (DType::F32, McmMode::All, Form::U8),
-            (DType::F16, McmMode::BothSame, Form::Bits),
+            (DType::F32, McmMode::All, Targets::Dense(DType::U8)),
+            (DType::F16, McmMode::BothSame, Targets::Bits(())),
         ] {
-            cases.push(Case::Mcm(McmCase {
+            cases.push(McmCase {
                 rows,
                 cols,
                 graph,
@@ -66,10 +66,10 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
                 mode,
                 form,
                 ..PLAIN
-            }));
+            });
         }
     }
-    table::run_cases(&small, &cases)
+    table::run(&small, &cases)
 }
 
 fn large(gpu: &Gpu) -> Result<(), Failed> {
@@ -79,7 +79,7 @@ fn large(gpu: &Gpu) -> Result<(), Failed> {
         graph: Graph::Tree,
         ..PLAIN
     };
-    table::run_cases(gpu, &[Case::Mcm(case)])
+    table::run(gpu, &[case])
 }
 
 fn coherent(gpu: &Gpu) -> Result<(), Failed> {

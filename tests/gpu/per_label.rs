@@ -3,8 +3,8 @@
 use crate::Test;
 use half::f16;
 use libtest_mimic::Failed;
-use wgloss::host::{Engine, Gpu, Labels, Rows, Values, Wanted};
-use wgloss::{AnyLoss, Asl, Bce, DType, Dice, Focal, Hill, Reduction};
+use wgloss::host::{Dense, Engine, Gpu, Rows, Values, Wanted};
+use wgloss::{AnyLoss, Asl, Bce, DType, Dice, Focal, Hill, Reduction, Targets};
 
 pub const TESTS: &[Test] = &[
     ("per_label/golden_values", golden),
@@ -30,7 +30,12 @@ fn losses() -> [(AnyLoss, Option<f64>); 6] {
 
 fn golden(gpu: &Gpu) -> Result<(), Failed> {
     let s = [2.0, -1.0, 0.5, 0.0, -3.0];
-    let rows = Rows::new(1, 5, Values::F32(&s), Labels::Flags(&[1, 0, 0, 1, 0]));
+    let rows = Rows::new(
+        1,
+        5,
+        Values::F32(&s),
+        Targets::Dense(Dense::Flags(&[1, 0, 0, 1, 0])),
+    );
     for (loss, expected) in losses() {
         let found = Engine::on(gpu.clone())
             .rows(&loss, &rows, Wanted::Loss)?
@@ -55,7 +60,7 @@ fn extremes(gpu: &Gpu) -> Result<(), Failed> {
     for (loss, _) in losses() {
         for y in [[0; 7], [1; 7]] {
             for values in [Values::F32(&s), Values::F16(&half)] {
-                let rows = Rows::new(1, 7, values, Labels::Flags(&y));
+                let rows = Rows::new(1, 7, values, Targets::Dense(Dense::Flags(&y)));
                 let found = engine.rows(&loss, &rows, Wanted::Gradients)?;
                 let all = found.loss.iter().chain(&found.grad_logits);
                 if found.grad_logits.len() != 7 || !all.clone().all(|v| v.is_finite()) {
@@ -71,7 +76,12 @@ fn extremes(gpu: &Gpu) -> Result<(), Failed> {
 /// An infinite logit on the right side costs nothing, on the wrong one everything, and only in its row.
 fn infinite(gpu: &Gpu) -> Result<(), Failed> {
     let s = [f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY, 1.0, 0.0, 0.0];
-    let rows = Rows::new(3, 2, Values::F32(&s), Labels::Flags(&[0, 1, 1, 0, 0, 1]));
+    let rows = Rows::new(
+        3,
+        2,
+        Values::F32(&s),
+        Targets::Dense(Dense::Flags(&[0, 1, 1, 0, 0, 1])),
+    );
     let loss = Bce::default().with_reduction(Reduction::None);
     let found = Engine::on(gpu.clone()).rows(&loss, &rows, Wanted::Gradients)?;
     let fine = (found.loss[0] - 0.313_261_7).abs() < 1e-6

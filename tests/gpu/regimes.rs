@@ -4,9 +4,9 @@ use crate::{Test, table};
 use libtest_mimic::Failed;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use wgloss::check::{self, Data, Extras, Form, Layout, Mode, Outcome, RowCase};
+use wgloss::check::{self, Data, Extras, Layout, Mode, Outcome, RowCase, SPARSE};
 use wgloss::host::{self, Gpu};
-use wgloss::{AnyLoss, DType, Reduction, Zlpr, wgpu};
+use wgloss::{AnyLoss, DType, Reduction, Targets, Zlpr, wgpu};
 
 pub const TESTS: &[Test] = &[
     ("regimes/every_length_over_one_workgroup", every_length),
@@ -83,16 +83,31 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
     let mut cases = Vec::new();
     for (rows, cols) in [(700, 100), (701, 33), (40, 3001), (9, 12_001)] {
         for (form, dtype, layout, mode) in [
-            (Form::U8, DType::F32, Layout::Apart, Mode::Both),
-            (Form::Bits, DType::F16, Layout::Together, Mode::BothSame),
-            (Form::U8, DType::Bf16, Layout::Apart, Mode::InPlace),
+            (
+                Targets::Dense(DType::U8),
+                DType::F32,
+                Layout::Apart,
+                Mode::Both,
+            ),
+            (
+                Targets::Bits(()),
+                DType::F16,
+                Layout::Together,
+                Mode::BothSame,
+            ),
+            (
+                Targets::Dense(DType::U8),
+                DType::Bf16,
+                Layout::Apart,
+                Mode::InPlace,
+            ),
         ] {
             cases.push(RowCase {
                 form,
                 dtype,
                 layout,
                 mode,
-                extras: Extras::All,
+                extras: Some(Extras::All),
                 ..zlpr(rows, cols)
             });
         }
@@ -103,9 +118,9 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
 /// More bytes than the software driver binds at once (128 MiB).
 fn beyond_one_binding(gpu: &Gpu) -> Result<(), Failed> {
     let case = RowCase {
-        form: Form::Bits,
+        form: Targets::Bits(()),
         mode: Mode::Loss,
-        extras: Extras::None,
+        extras: None,
         ..summed(zlpr(270, 131_072), Reduction::None)
     };
     table::run(gpu, &[case])
@@ -134,7 +149,7 @@ fn shared_words(gpu: &Gpu) -> Result<(), Failed> {
 
 fn four_million(gpu: &Gpu) -> Result<(), Failed> {
     let case = RowCase {
-        form: Form::Csr,
+        form: SPARSE,
         ..zlpr(1, 4_000_000)
     };
     table::run(gpu, &[case])
@@ -142,7 +157,7 @@ fn four_million(gpu: &Gpu) -> Result<(), Failed> {
 
 /// Random shapes, target forms and data, made smaller on failure.
 fn random_shapes(gpu: &Gpu) -> Result<(), Failed> {
-    let forms = [Form::U8, Form::Bits, Form::Csr];
+    let forms = [Targets::Dense(DType::U8), Targets::Bits(()), SPARSE];
     let strategy = (
         1..90_usize,
         1..2500_usize,
@@ -160,7 +175,7 @@ fn random_shapes(gpu: &Gpu) -> Result<(), Failed> {
             let case = RowCase {
                 form: forms[form],
                 data: [Data::Normal, Data::Large, Data::Edges][data],
-                extras: Extras::All,
+                extras: Some(Extras::All),
                 seed,
                 ..zlpr(rows, cols)
             };

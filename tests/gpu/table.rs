@@ -4,7 +4,7 @@ use crate::Devices;
 use libtest_mimic::{Failed, Trial};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use wgloss::check::{self, Case, Depth, Outcome, RowCase};
+use wgloss::check::{self, Case, Depth, Outcome};
 use wgloss::host::Gpu;
 use wgloss::{Half, Reduce, Variant};
 
@@ -20,20 +20,21 @@ pub fn trials(gpu: &Gpu, devices: &Arc<Devices>) -> Vec<Trial> {
         } else {
             Depth::Sample
         };
-        let rows = check::row_cases(depth).into_iter().map(Case::Row);
+        let rows = check::boxed(check::row_cases(depth)).into_iter();
         let (skip, step) = match depth {
             Depth::Sample => (i % 6, 6),
             Depth::Every | Depth::Full => (0, 1),
         };
         let cases = rows.skip(skip).step_by(step);
-        let mut by_loss: BTreeMap<&str, Vec<Case>> = BTreeMap::new();
+        let mut by_loss: BTreeMap<&str, Vec<Box<dyn Case>>> = BTreeMap::new();
         for case in cases.chain(check::other_cases(depth, variant, default)) {
             by_loss.entry(case.name()).or_default().push(case);
         }
         for (loss, cases) in by_loss {
             let devices = Arc::clone(devices);
             trials.push(Trial::test(format!("{variant}/{loss}"), move || {
-                devices.lend(|gpu| run_cases(&gpu.with_variant(variant)?, &cases))
+                let cases = cases.iter().map(|case| &**case);
+                devices.lend(|gpu| run_each(&gpu.with_variant(variant)?, cases))
             }));
         }
     }
@@ -41,16 +42,19 @@ pub fn trials(gpu: &Gpu, devices: &Arc<Devices>) -> Vec<Trial> {
 }
 
 /// Runs all cases and names every one that fails.
-pub fn run(gpu: &Gpu, cases: &[RowCase]) -> Result<(), Failed> {
-    let cases: Vec<Case> = cases.iter().copied().map(Case::Row).collect();
-    run_cases(gpu, &cases)
+pub fn run(gpu: &Gpu, cases: &[impl Case]) -> Result<(), Failed> {
+    run_each(gpu, cases.iter().map(|case| case as &dyn Case))
 }
 
-/// The same for cases of any table.
-pub fn run_cases(gpu: &Gpu, cases: &[Case]) -> Result<(), Failed> {
+/// The same for cases of several kinds.
+fn run_each<'a>(
+    gpu: &Gpu,
+    cases: impl ExactSizeIterator<Item = &'a dyn Case>,
+) -> Result<(), Failed> {
     let mut failures = Vec::new();
+    let count = cases.len();
     for case in cases {
-        match check::run_case(gpu, case) {
+        match check::run(gpu, case) {
             Ok(Outcome::Passed(_)) => {}
             Ok(Outcome::Failed(message)) => failures.push(format!("{case}: {message}")),
             Err(error) => failures.push(format!("{case}: {error}")),
@@ -62,7 +66,7 @@ pub fn run_cases(gpu: &Gpu, cases: &[Case]) -> Result<(), Failed> {
     Err(format!(
         "{} of {} cases:\n{}",
         failures.len(),
-        cases.len(),
+        count,
         failures.join("\n")
     )
     .into())
@@ -75,9 +79,8 @@ pub fn names() -> Vec<String> {
         workgroup: 64,
         half: Half::Packed,
     };
-    let rows = check::row_cases(Depth::Sample).into_iter().map(Case::Row);
-    let mut names: Vec<String> = rows
-        .chain(check::other_cases(Depth::Sample, any, any))
+    let mut names: Vec<String> = check::cases(Depth::Sample, any, any)
+        .into_iter()
         .map(|case| format!("table/{}", case.name()))
         .collect();
     names.dedup();

@@ -2,11 +2,13 @@
 
 use crate::{Test, regimes, table};
 use libtest_mimic::Failed;
-use wgloss::check::{Extras, Form, Layout, Mode, OrderCase, RowCase, WdlCase};
-use wgloss::host::{Engine, Gpu, Labels, Rows, Values, Wanted};
+use wgloss::check::{Extras, Layout, Mode, RowCase, SPARSE, WdlCase};
+use wgloss::host::{Dense, Engine, Gpu, Rows, Values, Wanted};
 use wgloss::losses::wdl::{PairWeights, Phi, Prediction};
-use wgloss::reference::Permutation;
-use wgloss::{DType, Reduction, Tensor, Wdl, permutation, reference, wgpu};
+use wgloss::{
+    DType, Order, PermutationInputs, PermutationOutputs, Permutations, Reduction, Scope, Seed,
+    Targets, Tensor, Wdl, reference, wgpu,
+};
 
 pub const TESTS: &[Test] = &[
     ("wdl/golden_values", golden),
@@ -49,11 +51,16 @@ fn golden(gpu: &Gpu) -> Result<(), Failed> {
             let loss = Wdl { prediction, ..loss };
             let rows = Rows {
                 permutation: match order {
-                    [] => Permutation::None,
-                    order => Permutation::Batch(order),
+                    [] => None,
+                    order => Some(Order::Batch(order)),
                 },
                 theta: Some(theta),
-                ..Rows::new(1, 5, Values::F32(&s), Labels::Values(Values::F32(&y)))
+                ..Rows::new(
+                    1,
+                    5,
+                    Values::F32(&s),
+                    Targets::Dense(Dense::Values(Values::F32(&y))),
+                )
             };
             let found = engine.rows(&loss, &rows, Wanted::Gradients)?;
             let golden = &wdl["full"][format!("{key}/{name}")];
@@ -99,14 +106,15 @@ fn permutations(gpu: &Gpu) -> Result<(), Failed> {
         let place = seed_on(gpu, seed)?;
         let stride = cols + 3;
         let output = gpu.upload(&vec![0xee; 4 * (1 + rows * stride)])?;
-        let call = permutation(
-            gpu.context(),
-            Tensor::vector(&place, DType::U32, 2).offset(2),
-            Tensor::matrix(&output, DType::U32, rows, cols)
-                .offset(1)
-                .row_stride(stride),
-            false,
-        )?;
+        let inputs = PermutationInputs {
+            seed: Seed::fixed(Tensor::vector(&place, DType::U32, 2).with_offset(2)),
+        };
+        let outputs = PermutationOutputs {
+            permutation: Tensor::matrix(&output, DType::U32, rows, cols)
+                .with_offset(1)
+                .with_row_stride(stride),
+        };
+        let call = Permutations.prepare(gpu.context(), &inputs, &outputs)?;
         gpu.run(&[&call])?;
         let found = words(gpu, &output, 1 + rows * stride)?;
         let mut expected = vec![0xeeee_eeee; 1 + rows * stride];
@@ -129,12 +137,13 @@ fn advances(gpu: &Gpu) -> Result<(), Failed> {
     let seed = u64::from(u32::MAX) - 1;
     let place = seed_on(gpu, seed)?;
     let output = gpu.zeros(4 * 50)?;
-    let call = permutation(
-        gpu.context(),
-        Tensor::vector(&place, DType::U32, 2).offset(2),
-        Tensor::vector(&output, DType::U32, 50),
-        true,
-    )?;
+    let inputs = PermutationInputs {
+        seed: Seed::advancing(Tensor::vector(&place, DType::U32, 2).with_offset(2)),
+    };
+    let outputs = PermutationOutputs {
+        permutation: Tensor::vector(&output, DType::U32, 50),
+    };
+    let call = Permutations.prepare(gpu.context(), &inputs, &outputs)?;
     for step in 0..4 {
         gpu.run(&[&call])?;
         if words(gpu, &output, 50)? != reference::permutation(seed + step, 0, 50) {
@@ -167,19 +176,24 @@ fn expectation(gpu: &Gpu) -> Result<(), Failed> {
             form: Wdl::default().form,
             ..adjacent
         };
-        let one = Rows::new(1, cols, Values::F32(&s), Labels::Values(Values::F32(&y)));
+        let one = Rows::new(
+            1,
+            cols,
+            Values::F32(&s),
+            Targets::Dense(Dense::Values(Values::F32(&y))),
+        );
         let truth = engine.rows(&pairs, &one, Wanted::Gradients)?;
         let (many_s, many_y) = (s.repeat(n), y.repeat(n));
         let many = Rows {
-            permutation: Permutation::Seeded {
+            permutation: Some(Order::Seeded {
                 seed: 20_261_121,
-                per_row: true,
-            },
+                scope: Scope::Row,
+            }),
             ..Rows::new(
                 n,
                 cols,
                 Values::F32(&many_s),
-                Labels::Values(Values::F32(&many_y)),
+                Targets::Dense(Dense::Values(Values::F32(&many_y))),
             )
         };
         let found = engine.rows(&adjacent, &many, Wanted::Gradients)?;
@@ -211,12 +225,13 @@ fn cases(rows: usize, cols: usize) -> Vec<RowCase> {
         phi: Phi::Abs,
         ..Wdl::pairs(PairWeights::Additive)
     };
+    let seeded = |scope| Some(Order::Seeded { seed: (), scope });
     [
-        (Wdl::adjacent(), OrderCase::PerRow),
-        (Wdl::adjacent(), OrderCase::SeedPerRow),
-        (Wdl::adjacent(), OrderCase::Seed),
-        (Wdl::pairs(PairWeights::Rank(2)), OrderCase::None),
-        (sweep, OrderCase::None),
+        (Wdl::adjacent(), Some(Order::PerRow(()))),
+        (Wdl::adjacent(), seeded(Scope::Row)),
+        (Wdl::adjacent(), seeded(Scope::Batch)),
+        (Wdl::pairs(PairWeights::Rank(2)), None),
+        (sweep, None),
     ]
     .into_iter()
     .map(|(loss, order)| RowCase {
@@ -225,8 +240,8 @@ fn cases(rows: usize, cols: usize) -> Vec<RowCase> {
             theta: true,
             theta0: true,
         },
-        form: Form::Float(DType::F32),
-        extras: Extras::All,
+        form: Targets::Dense(DType::F32),
+        extras: Some(Extras::All),
         ..RowCase::plain("wdl", loss.into(), rows, cols)
     })
     .collect()
@@ -241,7 +256,7 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
                 layout: Layout::Together,
                 mode: Mode::InPlace,
                 dtype: DType::F16,
-                form: Form::Bits,
+                form: Targets::Bits(()),
                 ..case
             });
         }
@@ -255,7 +270,7 @@ fn split_rows(gpu: &Gpu) -> Result<(), Failed> {
         for case in cases(2, cols) {
             all.push(case);
             all.push(RowCase {
-                form: Form::Csr,
+                form: SPARSE,
                 dtype: DType::Bf16,
                 mode: Mode::InPlace,
                 ..case
@@ -267,18 +282,14 @@ fn split_rows(gpu: &Gpu) -> Result<(), Failed> {
 
 /// What lies in a permutation on the device is not checked: values that are no labels are in no difference.
 fn no_labels(gpu: &Gpu) -> Result<(), Failed> {
-    use wgloss::{Gradient, RowInputs, RowOutputs, Targets};
+    use wgloss::{Gradient, RowInputs, RowOutputs};
     let logits = gpu.upload(bytemuck::cast_slice(&[0.5_f32, -1.0, 2.0]))?;
     let targets = gpu.upload(&[1, 0, 1])?;
     let order = gpu.upload(bytemuck::cast_slice(&[u32::MAX, 3, 1 << 31]))?;
     let (loss, grad) = (gpu.upload(&[0xff; 4])?, gpu.upload(&[0xff; 12])?);
     let vector = |buffer, dtype| Tensor::matrix(buffer, dtype, 1, 3);
     let inputs = RowInputs {
-        permutation: Some(wgloss::Permutation::Batch(Tensor::vector(
-            &order,
-            DType::U32,
-            3,
-        ))),
+        permutation: Some(Order::Batch(Tensor::vector(&order, DType::U32, 3))),
         ..RowInputs::new(
             vector(&logits, DType::F32),
             Targets::Dense(vector(&targets, DType::U8)),

@@ -2,8 +2,8 @@
 
 use crate::Test;
 use libtest_mimic::Failed;
-use wgloss::host::{Engine, Gpu, Labels, Rows, RowsResult, Thresholds, Values, Wanted};
-use wgloss::{Reduction, Zlpr};
+use wgloss::host::{Dense, Engine, Gpu, Rows, RowsResult, Values, Wanted};
+use wgloss::{Reduction, Targets, Threshold, Zlpr};
 
 pub const TESTS: &[Test] = &[
     ("zlpr/golden_values", golden),
@@ -24,7 +24,7 @@ fn near(what: &str, found: f32, expected: f64) -> Result<(), Failed> {
 }
 
 fn one_row(gpu: &Gpu, loss: Zlpr, s: &[f32], y: &[u8]) -> Result<RowsResult, Failed> {
-    let rows = Rows::new(1, s.len(), Values::F32(s), Labels::Flags(y));
+    let rows = Rows::new(1, s.len(), Values::F32(s), Targets::Dense(Dense::Flags(y)));
     Ok(Engine::on(gpu.clone()).rows(&loss, &rows, Wanted::Gradients)?)
 }
 
@@ -41,12 +41,17 @@ fn golden(gpu: &Gpu) -> Result<(), Failed> {
         1.207778440424,
     )?;
     let t = [0.9, 0.1, 0.3, 0.8, 0.05];
-    let soft = Rows::new(1, 5, Values::F32(&S), Labels::Values(Values::F32(&t)));
+    let soft = Rows::new(
+        1,
+        5,
+        Values::F32(&S),
+        Targets::Dense(Dense::Values(Values::F32(&t))),
+    );
     let soft = engine.rows(&Zlpr::soft(), &soft, Wanted::Loss)?;
     near("soft", soft.loss[0], 2.462393946028)?;
     let tlpr = Rows {
-        threshold: Some(Thresholds::Batch(0.4)),
-        ..Rows::new(1, 5, Values::F32(&S), Labels::Flags(&Y))
+        threshold: Some(Threshold::Batch(&[0.4])),
+        ..Rows::new(1, 5, Values::F32(&S), Targets::Dense(Dense::Flags(&Y)))
     };
     let tlpr = engine.rows(&Zlpr::hard(), &tlpr, Wanted::Gradients)?;
     near("tlpr", tlpr.loss[0], 1.860181895010)?;
@@ -76,10 +81,10 @@ fn target_forms(gpu: &Gpu) -> Result<(), Failed> {
         offsets.push(indices.len() as u32);
     }
     let forms = [
-        Labels::Flags(&y),
-        Labels::Values(Values::F32(&float)),
-        Labels::Bits(&bits),
-        Labels::Sparse {
+        Targets::Dense(Dense::Flags(&y)),
+        Targets::Dense(Dense::Values(Values::F32(&float))),
+        Targets::Bits(&bits[..]),
+        Targets::Sparse {
             offsets: &offsets,
             indices: &indices,
         },

@@ -309,7 +309,7 @@ impl Memory {
 
     fn get(&self, name: &str) -> Option<Tensor<'_>> {
         let p = self.places.iter().find(|place| place.name == name)?;
-        Some(Tensor::matrix(&self.buffers[p.buffer], p.dtype, p.rows, p.cols).offset(p.offset))
+        Some(Tensor::matrix(&self.buffers[p.buffer], p.dtype, p.rows, p.cols).with_offset(p.offset))
     }
 
     pub fn call(&self) -> Call<'_> {

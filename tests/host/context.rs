@@ -20,33 +20,29 @@ const CASE: Case = Case {
     with: "loss grad_logits sample_weight class_weight",
 };
 
-/// What WebGPU promises, on a device that counts as a CPU.
-const PLAIN: Caps = Caps {
-    f16: false,
-    subgroup: false,
-    cpu: true,
-    max_binding: 128 << 20,
-    max_buffer: 256 << 20,
-    storage_align: 256,
-    uniform_align: 256,
-    max_groups: 65_535,
-    max_workgroup: 256,
-    max_workgroup_bytes: 16_384,
-};
+/// What WebGPU promises, but for what is changed.
+fn caps(change: impl FnOnce(&mut Caps)) -> Caps {
+    let mut caps = Caps::webgpu();
+    change(&mut caps);
+    caps
+}
+
+/// On a device that counts as a CPU.
+fn plain() -> Caps {
+    caps(|caps| caps.cpu = true)
+}
 
 #[test]
 fn caps_are_the_devices_own() {
-    let plain = Machine::plain();
-    assert_eq!(*plain.cx.caps(), PLAIN);
-    assert_eq!(plain.cx.device(), &plain.device);
+    let machine = Machine::plain();
+    assert_eq!(*machine.cx.caps(), plain());
+    assert_eq!(machine.cx.device(), &machine.device);
     let rich = Machine::rich();
-    let expected = Caps {
-        f16: true,
-        subgroup: true,
-        max_workgroup: 1024,
-        max_workgroup_bytes: 1 << 16,
-        ..PLAIN
-    };
+    let expected = caps(|caps| {
+        (caps.f16, caps.subgroup, caps.cpu) = (true, true, true);
+        caps.max_workgroup = 1024;
+        caps.max_workgroup_bytes = 1 << 16;
+    });
     assert_eq!(*rich.cx.caps(), expected);
     let narrow = Machine::narrow(1 << 16);
     assert_eq!(narrow.cx.caps().max_binding, 1 << 16);
@@ -133,27 +129,27 @@ fn a_device_too_small_for_the_kernels_is_refused() {
 
 #[test]
 fn the_default_variant_is_the_best_the_device_has() {
-    let gpu = Caps {
-        cpu: false,
-        ..PLAIN
+    let gpu = Caps::webgpu();
+    let of = |mut caps: Caps, max_workgroup| {
+        caps.max_workgroup = max_workgroup;
+        caps
     };
-    let of = |caps: Caps, max_workgroup| Caps {
-        max_workgroup,
-        ..caps
+    let f16 = |mut caps: Caps| {
+        caps.f16 = true;
+        caps
     };
-    let f16 = |caps| Caps { f16: true, ..caps };
-    let subgroup = |caps| Caps {
-        subgroup: true,
-        ..caps
+    let subgroup = |mut caps: Caps| {
+        caps.subgroup = true;
+        caps
     };
     for (caps, name) in [
-        (PLAIN, "tree-64-packed"),
+        (plain(), "tree-64-packed"),
         (gpu, "tree-256-packed"),
         (f16(gpu), "tree-256-native"),
-        (subgroup(PLAIN), "subgroup-64-packed"),
+        (subgroup(plain()), "subgroup-64-packed"),
         (subgroup(f16(of(gpu, 1024))), "subgroup-256-native"),
         (of(gpu, 255), "tree-128-packed"),
-        (of(PLAIN, 48), "tree-32-packed"),
+        (of(plain(), 48), "tree-32-packed"),
         (of(gpu, 0), "tree-32-packed"),
     ] {
         let variant = caps.default_variant();

@@ -4,7 +4,7 @@ use crate::call::{Machine, USAGE, entries};
 use wgloss::losses::contrastive::{Normalizer, Placement, Weighting};
 use wgloss::{
     Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, DType, Error,
-    ErrorKind, Keys, LabelSets, Prepared, RelationInputs, Relations, Tensor, wgpu,
+    ErrorKind, Keys, Prepared, RelationInputs, RelationOutputs, Relations, Targets, Tensor, wgpu,
 };
 
 /// One buffer for each tensor of a call.
@@ -68,7 +68,7 @@ impl<'m> Memory<'m> {
         ContrastiveInputs {
             keys: Some(Keys {
                 embeddings: self.matrix(2, DType::F32, m, dims),
-                labels: LabelSets::Bits(self.matrix(3, DType::U32, m, labels.div_ceil(32))),
+                labels: Targets::Bits(self.matrix(3, DType::U32, m, labels.div_ceil(32))),
             }),
             self_index: Some(self.vector(4, DType::U32, n)),
             grad_loss: Some(self.vector(5, DType::F32, 1)),
@@ -80,7 +80,8 @@ impl<'m> Memory<'m> {
     fn alone(&self, size: Size) -> ContrastiveInputs<'_> {
         ContrastiveInputs::new(
             self.matrix(0, DType::F32, size.n, size.dims),
-            LabelSets::Dense(self.matrix(1, DType::U8, size.n, size.labels)),
+            size.labels,
+            Targets::Dense(self.matrix(1, DType::U8, size.n, size.labels)),
         )
     }
 
@@ -162,14 +163,13 @@ fn a_bad_call_is_named() {
         "keys: expected f32 or f16 or bf16, found u8",
     );
     let one_word = Keys {
-        labels: LabelSets::Bits(memory.matrix(3, DType::U32, 7, 1)),
+        labels: Targets::Bits(memory.matrix(3, DType::U32, 7, 1)),
         ..keys
     };
-    let message =
-        "key_label_bits: expected sets of 2 words of 32 labels, found sets of 1 words of 32 labels";
+    let message = "key_label_bits: expected [7, 2], found [7, 1]";
     refused(with_keys(one_word), Shape, message);
     let few = Keys {
-        labels: LabelSets::Bits(memory.matrix(3, DType::U32, 6, 2)),
+        labels: Targets::Bits(memory.matrix(3, DType::U32, 6, 2)),
         ..keys
     };
     refused(
@@ -178,10 +178,9 @@ fn a_bad_call_is_named() {
         "key_label_bits: expected [7, 2], found [6, 2]",
     );
     let sparse = Keys {
-        labels: LabelSets::Sparse {
+        labels: Targets::Sparse {
             offsets: memory.vector(3, DType::U32, 7),
             indices: memory.vector(3, DType::U32, 2),
-            labels: 40,
         },
         ..keys
     };
@@ -192,7 +191,7 @@ fn a_bad_call_is_named() {
     );
 
     let inputs = ContrastiveInputs {
-        labels: LabelSets::Dense(memory.matrix(1, DType::U8, 4, 40)),
+        labels: Targets::Dense(memory.matrix(1, DType::U8, 4, 40)),
         ..good
     };
     let message = "labels: expected [5, 40], found [4, 40]";
@@ -210,13 +209,13 @@ fn a_bad_call_is_named() {
     let message = "self_index: expected u32, found f32";
     refused(memory.prepare(config, &inputs, &outputs), Type, message);
     let inputs = ContrastiveInputs { keys: None, ..good };
-    let message = "self_index: expected keys beside it, found none";
+    let message = "self_index: needs keys";
     refused(memory.prepare(config, &inputs, &outputs), Value, message);
     let inputs = ContrastiveInputs {
         self_index: None,
         ..good
     };
-    let message = "self_index: expected each anchor's pair, found none";
+    let message = "self_index: this loss needs each anchor's pair";
     refused(
         memory.prepare(Contrastive::info_nce(), &inputs, &outputs),
         Value,
@@ -230,10 +229,10 @@ fn a_bad_call_is_named() {
     refused(memory.prepare(config, &inputs, &outputs), Shape, message);
 
     let alone = memory.alone(SMALL);
-    let message = "grad_keys: expected keys of their own, found none";
+    let message = "grad_keys: needs keys";
     refused(memory.prepare(config, &alone, &outputs), Value, message);
     let none = ContrastiveOutputs::default();
-    let message = "outputs: expected at least one, found none";
+    let message = "outputs: at least one is needed";
     refused(memory.prepare(config, &good, &none), Value, message);
     let wrong = ContrastiveOutputs {
         loss: Some(memory.vector(6, DType::F32, 5)),
@@ -262,13 +261,16 @@ fn bad_relations_are_named() {
     let memory = Memory::new(&machine, SMALL);
     let good = RelationInputs {
         rows: 5,
-        labels: LabelSets::Dense(memory.matrix(1, DType::U8, 5, 40)),
+        classes: 40,
+        labels: Targets::Dense(memory.matrix(1, DType::U8, 5, 40)),
         keys: None,
         self_index: None,
     };
     let counts = memory.matrix(11, DType::U32, 5, 5);
-    let prepare =
-        |inputs: &RelationInputs<'_>, counts| Relations.prepare(&machine.cx, inputs, counts);
+    let prepare = |inputs: &RelationInputs<'_>, relations: &Tensor<'_>| {
+        let relations = *relations;
+        Relations.prepare(&machine.cx, inputs, &RelationOutputs { relations })
+    };
     let call = prepare(&good, &counts).expect("a good call");
     assert_eq!(entries(&call), "pack relations");
     let four = memory.matrix(11, DType::U32, 5, 4);
@@ -287,11 +289,7 @@ fn bad_relations_are_named() {
         self_index: Some(memory.vector(4, DType::U32, 5)),
         ..good
     };
-    refused(
-        prepare(&index, &counts),
-        Value,
-        "self_index: expected keys beside it, found none",
-    );
+    refused(prepare(&index, &counts), Value, "self_index: needs keys");
     let over = memory.matrix(1, DType::U32, 5, 5);
     let message = "relations: expected memory apart from labels, found an overlap";
     refused(prepare(&good, &over), Buffer, message);

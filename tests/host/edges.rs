@@ -163,8 +163,8 @@ fn no_view_whatever_makes_prepare_panic() {
                         for stride in [cols, 0, 41, usize::MAX / 4, usize::MAX] {
                             for offset in [0, 7, u64::MAX / 4, u64::MAX] {
                                 let view = Tensor::matrix(&roomy, t.dtype(), rows, cols)
-                                    .row_stride(stride)
-                                    .offset(offset);
+                                    .with_row_stride(stride)
+                                    .with_offset(offset);
                                 let label = || format!("{name} as {view:?} in {case:?}");
                                 survives(label, || {
                                     *call.tensor(name) = view;
@@ -319,7 +319,7 @@ fn what_is_refused_leaves_everything_as_it_was() {
                 let mut call = memory.call();
                 let t = *call.tensor(name);
                 *call.tensor(name) =
-                    Tensor::matrix(buffer, t.dtype(), t.rows(), t.cols()).offset(offset);
+                    Tensor::matrix(buffer, t.dtype(), t.rows(), t.cols()).with_offset(offset);
                 assert!(call.prepare(&machine.cx).is_err(), "{name} in {case:?}");
             }
         }

@@ -122,13 +122,17 @@ fn a_bad_tensor_is_named() {
                 (place(&unusable), Buffer, no_storage.into()),
                 (place(&tight), Buffer, too_small),
                 // One word too far, and so far that sums overflow.
-                (place(own).offset(4 / size), Buffer, behind),
-                (place(&roomy).offset(u64::MAX), Buffer, far.into()),
+                (place(own).with_offset(4 / size), Buffer, behind),
+                (place(&roomy).with_offset(u64::MAX), Buffer, far.into()),
             ];
             if rows > 1 {
                 let narrow = format!("at least {cols} elements, found {}", cols - 1);
-                bad.push((place(&roomy).row_stride(cols - 1), Shape, narrow));
-                bad.push((place(&roomy).row_stride(usize::MAX), Buffer, far.into()));
+                bad.push((place(&roomy).with_row_stride(cols - 1), Shape, narrow));
+                bad.push((
+                    place(&roomy).with_row_stride(usize::MAX),
+                    Buffer,
+                    far.into(),
+                ));
             }
             // The logits say what the others must be; any number of indices will do.
             if name != "logits" {
@@ -237,28 +241,20 @@ fn combinations_that_mean_nothing_are_refused() {
     let bce = Loss::Bce(Bce::default());
     let (u8s, f32s) = (Form::Dense(DType::U8), Form::Dense(DType::F32));
     let both = "in_place grad_targets";
-    let unhard = "expected a loss of soft labels and dense float targets, found hard labels";
-    let alone = "expected grad_logits beside it, found none";
+    let unhard = "needs a loss of soft labels, and targets that are real numbers";
+    let alone = "needs grad_logits too";
     let threshold = "loss batch_threshold";
-    let unkl = "expected none with this loss, found one";
-    let dense =
-        "expected other logits, dense and in the logits' type, found bits or sparse targets";
+    let unkl = "this loss takes none";
+    let dense = "this loss takes other logits, dense and in the logits' type, and no labels";
     let cases = [
-        (
-            hard,
-            u8s,
-            "",
-            Value,
-            "outputs",
-            "expected at least one, found none",
-        ),
+        (hard, u8s, "", Value, "outputs", "at least one is needed"),
         (
             hard,
             u8s,
             "mask grad_loss",
             Value,
             "outputs",
-            "expected at least one",
+            "at least one is needed",
         ),
         (
             soft,
@@ -269,13 +265,13 @@ fn combinations_that_mean_nothing_are_refused() {
             alone,
         ),
         (kl, f32s, "grad_targets", Value, "grad_targets", alone),
-        (hard, f32s, both, Type, "grad_targets", unhard),
-        (hard, u8s, both, Type, "grad_targets", unhard),
-        (soft, u8s, both, Type, "grad_targets", unhard),
-        (soft, Form::Bits, both, Type, "grad_targets", unhard),
-        (soft, Form::Sparse, both, Type, "grad_targets", unhard),
-        (bce, u8s, both, Type, "grad_targets", unhard),
-        (bce, Form::Bits, both, Type, "grad_targets", unhard),
+        (hard, f32s, both, Value, "grad_targets", unhard),
+        (hard, u8s, both, Value, "grad_targets", unhard),
+        (soft, u8s, both, Value, "grad_targets", unhard),
+        (soft, Form::Bits, both, Value, "grad_targets", unhard),
+        (soft, Form::Sparse, both, Value, "grad_targets", unhard),
+        (bce, u8s, both, Value, "grad_targets", unhard),
+        (bce, Form::Bits, both, Value, "grad_targets", unhard),
         (kl, f32s, threshold, Value, "threshold", unkl),
         (excess, f32s, threshold, Value, "threshold", unkl),
         (bce, u8s, threshold, Value, "threshold", unkl),
@@ -285,12 +281,12 @@ fn combinations_that_mean_nothing_are_refused() {
             "loss grad_threshold",
             Value,
             "grad_threshold",
-            "expected a threshold",
+            "needs a threshold",
         ),
-        (kl, Form::Bits, "loss", Type, "other", dense),
-        (kl, Form::Sparse, "loss", Type, "other", dense),
-        (excess, Form::Bits, "loss", Type, "other", dense),
-        (excess, Form::Sparse, "loss", Type, "other", dense),
+        (kl, Form::Bits, "loss", Value, "other", dense),
+        (kl, Form::Sparse, "loss", Value, "other", dense),
+        (excess, Form::Bits, "loss", Value, "other", dense),
+        (excess, Form::Sparse, "loss", Value, "other", dense),
         (kl, u8s, "loss", Type, "other", "expected f32, found u8"),
         (
             excess,

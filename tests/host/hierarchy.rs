@@ -1,10 +1,11 @@
 //! What the constraint module, HCAL and balance refuse, and their plans.
 
 use crate::call::{Machine, USAGE};
-use wgloss::losses::hcal::{Aggregation, HcalInputs, HcalOutputs, Noise};
+use wgloss::losses::hcal::Aggregation;
 use wgloss::{
-    Balance, BalanceInputs, BalanceOutputs, BalanceState, DType, ErrorKind, Hcal, Hierarchy,
-    Levels, Mcm, McmInputs, McmOutputs, McmTargets, Reduction, Tensor, wgpu,
+    Balance, BalanceInputs, BalanceOutputs, BalanceState, DType, ErrorKind, Hcal, HcalInputs,
+    HcalOutputs, Hierarchy, Levels, Mcm, McmInputs, McmOutputs, Noise, Reduction, Seed, Targets,
+    Tensor, wgpu,
 };
 
 /// A buffer for everything, with a place for each tensor.
@@ -21,7 +22,7 @@ impl Memory {
 
     /// The tensor in place `at`.
     fn at(&self, at: u64, dtype: DType, rows: usize, cols: usize) -> Tensor<'_> {
-        Tensor::matrix(&self.buffer, dtype, rows, cols).offset(at * 65_536 / dtype.size())
+        Tensor::matrix(&self.buffer, dtype, rows, cols).with_offset(at * 65_536 / dtype.size())
     }
 }
 
@@ -33,8 +34,10 @@ fn bad_calls_of_the_constraint_module_are_named() {
     let config = Mcm::default();
     let inputs = McmInputs {
         logits: memory.at(0, DType::F16, 3, 5),
-        targets: Some(McmTargets::Dense(memory.at(1, DType::U8, 3, 5))),
-        hierarchy: memory.at(2, DType::U32, 1, hierarchy.words_len()),
+        targets: Some(Targets::Dense(memory.at(1, DType::U8, 3, 5))),
+        hierarchy: hierarchy
+            .on_device(memory.at(2, DType::U32, 1, hierarchy.words_len()))
+            .unwrap(),
         grad_loss: Some(memory.at(3, DType::F32, 1, 1)),
     };
     let outputs = McmOutputs {
@@ -42,7 +45,7 @@ fn bad_calls_of_the_constraint_module_are_named() {
         grad_logits: Some(memory.at(5, DType::F16, 3, 5)),
         probabilities: Some(memory.at(6, DType::F32, 3, 5)),
     };
-    let prepared = config.prepare(cx, &hierarchy, &inputs, &outputs).unwrap();
+    let prepared = config.prepare(cx, &inputs, &outputs).unwrap();
     let entries: Vec<&str> = prepared
         .plan()
         .steps
@@ -56,9 +59,7 @@ fn bad_calls_of_the_constraint_module_are_named() {
         .unwrap();
 
     let refuse = |config: Mcm, inputs: McmInputs<'_>, outputs: McmOutputs<'_>, wanted: &str| {
-        let error = config
-            .prepare(cx, &hierarchy, &inputs, &outputs)
-            .unwrap_err();
+        let error = config.prepare(cx, &inputs, &outputs).unwrap_err();
         assert!(
             error.to_string().starts_with(wanted),
             "{error}\nexpected {wanted}"
@@ -82,20 +83,35 @@ fn bad_calls_of_the_constraint_module_are_named() {
         config,
         targets(None),
         outputs,
-        "targets: expected targets beside a loss or a gradient, found none",
+        "targets: needed to compute the loss or its gradient",
     );
     let bits = memory.at(1, DType::U32, 3, 2);
     refuse(
         config,
-        targets(Some(McmTargets::Bits(bits))),
+        targets(Some(Targets::Bits(bits))),
         outputs,
         "target_bits: expected [3, 1], found [3, 2]",
     );
-    let short = McmInputs {
-        hierarchy: memory.at(2, DType::U32, 1, 7),
-        ..inputs
+    let lists = Targets::Sparse {
+        offsets: memory.at(1, DType::U32, 1, 4),
+        indices: memory.at(1, DType::U32, 1, 2),
     };
-    refuse(config, short, outputs, "hierarchy: expected [");
+    refuse(
+        config,
+        targets(Some(lists)),
+        outputs,
+        "target_offsets: this loss takes no lists of labels",
+    );
+    for (words, expected) in [
+        (memory.at(2, DType::U32, 1, 7), "hierarchy: expected ["),
+        (
+            memory.at(2, DType::F32, 1, 7),
+            "hierarchy: expected u32, found f32",
+        ),
+    ] {
+        let error = hierarchy.on_device(words).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
     let two = McmInputs {
         grad_loss: Some(memory.at(3, DType::F32, 1, 2)),
         ..inputs
@@ -127,7 +143,7 @@ fn bad_calls_of_the_constraint_module_are_named() {
         config,
         inputs,
         McmOutputs::default(),
-        "outputs: expected at least one, found none",
+        "outputs: at least one is needed",
     );
     let bad = config.with_reduction(Reduction::MeanOver(0.0));
     refuse(bad, inputs, outputs, "reduction: expected a finite number");
@@ -149,15 +165,17 @@ fn memory_of_the_constraint_module() {
     let rows = 3;
     let inputs = McmInputs {
         logits: memory.at(0, DType::F32, rows, 4130),
-        targets: Some(McmTargets::Dense(memory.at(10, DType::U8, rows, 4130))),
-        hierarchy: memory.at(20, DType::U32, 1, hierarchy.words_len()),
+        targets: Some(Targets::Dense(memory.at(10, DType::U8, rows, 4130))),
+        hierarchy: hierarchy
+            .on_device(memory.at(20, DType::U32, 1, hierarchy.words_len()))
+            .unwrap(),
         grad_loss: None,
     };
     let outputs = McmOutputs {
         grad_logits: Some(memory.at(30, DType::F32, rows, 4130)),
         ..McmOutputs::default()
     };
-    let call = Mcm::default().prepare(&memory.machine.cx, &hierarchy, &inputs, &outputs);
+    let call = Mcm::default().prepare(&memory.machine.cx, &inputs, &outputs);
     let scratch = call.unwrap().plan().scratch_bytes;
     // The winners, and two words a row, in regions of 256 bytes.
     assert!(scratch <= 4 * 4130 * rows as u64 + 3 * 256, "{scratch}");
@@ -188,9 +206,9 @@ fn bad_calls_of_hcal_are_named() {
         features: memory.at(0, DType::Bf16, 3, 6),
         prototypes: &prototypes,
         labels: Some(memory.at(7, DType::U32, 2, 3)),
-        levels: Some(memory.at(8, DType::U32, 1, 4)),
-        noise: Noise::Given(&noise),
-        balance: BalanceState::None,
+        levels: levels.on_device(memory.at(8, DType::U32, 1, 4)).unwrap(),
+        noise: Some(Noise::Given(&noise)),
+        balance: None,
         grad_loss: Some(memory.at(9, DType::F32, 1, 1)),
     };
     let outputs = HcalOutputs {
@@ -203,7 +221,7 @@ fn bad_calls_of_hcal_are_named() {
         predictions: Some(memory.at(14, DType::U32, 2, 3)),
         violations: Some(memory.at(15, DType::U32, 1, 3)),
     };
-    let prepared = config.prepare(cx, &levels, &inputs, &outputs).unwrap();
+    let prepared = config.prepare(cx, &inputs, &outputs).unwrap();
     memory
         .machine
         .submit(|encoder| prepared.encode(encoder))
@@ -215,10 +233,9 @@ fn bad_calls_of_hcal_are_named() {
     };
     let alone = HcalInputs {
         labels: None,
-        levels: None,
         ..inputs
     };
-    let call = config.prepare(cx, &levels, &alone, &predictions).unwrap();
+    let call = config.prepare(cx, &alone, &predictions).unwrap();
     let entries: Vec<&str> = call.plan().steps.iter().map(|s| s.kernel.entry).collect();
     let lengths = ["feature_lengths", "prototype_lengths", "prototype_lengths"];
     assert_eq!(
@@ -227,7 +244,7 @@ fn bad_calls_of_hcal_are_named() {
     );
 
     let refuse = |config: Hcal, inputs: HcalInputs<'_>, outputs: HcalOutputs<'_>, wanted: &str| {
-        let error = config.prepare(cx, &levels, &inputs, &outputs).unwrap_err();
+        let error = config.prepare(cx, &inputs, &outputs).unwrap_err();
         assert!(
             error.to_string().starts_with(wanted),
             "{error}\nexpected {wanted}"
@@ -264,7 +281,7 @@ fn bad_calls_of_hcal_are_named() {
     );
     let swapped = [noise[0], noise[0]];
     let wrong = HcalInputs {
-        noise: Noise::Given(&swapped),
+        noise: Some(Noise::Given(&swapped)),
         ..inputs
     };
     refuse(
@@ -278,7 +295,7 @@ fn bad_calls_of_hcal_are_named() {
         config,
         labels(None),
         outputs,
-        "labels: expected labels beside losses, found none",
+        "labels: needed to compute losses",
     );
     refuse(
         config,
@@ -286,33 +303,29 @@ fn bad_calls_of_hcal_are_named() {
         outputs,
         "labels: expected [2, 3], found [1, 3]",
     );
-    let bare = HcalInputs {
-        levels: None,
-        ..inputs
-    };
-    refuse(
-        config,
-        bare,
-        outputs,
-        "levels: expected the words of the levels, for trees and violations, found none",
-    );
+    let error = levels
+        .on_device(memory.at(8, DType::U32, 1, 3))
+        .unwrap_err();
+    assert_eq!(error.to_string(), "levels: expected [4], found [3]");
     let seeded = HcalInputs {
-        noise: Noise::Seeded {
-            seed: memory.at(3, DType::U32, 1, 1),
-            advance: true,
-        },
+        noise: Some(Noise::Seeded(Seed::advancing(memory.at(
+            3,
+            DType::U32,
+            1,
+            1,
+        )))),
         ..inputs
     };
     refuse(config, seeded, outputs, "seed: expected [2], found [1]");
     let stateful = HcalInputs {
-        balance: BalanceState::LogVariances(memory.at(3, DType::F32, 1, 2)),
+        balance: Some(BalanceState::LogVariances(memory.at(3, DType::F32, 1, 2))),
         ..inputs
     };
     refuse(
         config,
         stateful,
         outputs,
-        "balance: expected no state with adaptive weights, found log variances",
+        "log_variances: adaptive weights have no state",
     );
     let uncertain = Hcal {
         balance: Balance::Uncertainty,
@@ -322,7 +335,7 @@ fn bad_calls_of_hcal_are_named() {
         uncertain,
         inputs,
         outputs,
-        "log_variances: expected log variances with uncertainty weighting, found none",
+        "log_variances: needed by this balance",
     );
     let more = HcalOutputs {
         grad_log_variances: Some(memory.at(16, DType::F32, 1, 2)),
@@ -332,7 +345,7 @@ fn bad_calls_of_hcal_are_named() {
         config,
         inputs,
         more,
-        "grad_log_variances: expected uncertainty weighting, found another balance",
+        "grad_log_variances: uncertainty weighting alone has one",
     );
     let over = HcalOutputs {
         violations: Some(memory.at(7, DType::U32, 1, 3)),
@@ -348,7 +361,7 @@ fn bad_calls_of_hcal_are_named() {
         config,
         inputs,
         HcalOutputs::default(),
-        "outputs: expected at least one, found none",
+        "outputs: at least one is needed",
     );
     let cold = Hcal {
         temperature: 0.0,
@@ -368,7 +381,7 @@ fn bad_calls_of_the_balance_are_named() {
     let cx = &memory.machine.cx;
     let inputs = BalanceInputs {
         losses: memory.at(0, DType::F32, 1, 3),
-        state: BalanceState::None,
+        state: None,
         grad_loss: None,
     };
     let outputs = BalanceOutputs {
@@ -397,14 +410,9 @@ fn bad_calls_of_the_balance_are_named() {
         "losses: expected at least one, found 0",
     );
     let dwa = Balance::Dwa { temperature: 2.0 };
-    refuse(
-        dwa,
-        inputs,
-        outputs,
-        "history: expected a history with dynamic weight averaging, found none",
-    );
+    refuse(dwa, inputs, outputs, "history: needed by this balance");
     let short = BalanceInputs {
-        state: BalanceState::History(memory.at(2, DType::F32, 1, 3)),
+        state: Some(BalanceState::History(memory.at(2, DType::F32, 1, 3))),
         ..inputs
     };
     refuse(dwa, short, outputs, "history: expected [6], found [3]");
@@ -412,13 +420,13 @@ fn bad_calls_of_the_balance_are_named() {
         Balance::Random,
         short,
         outputs,
-        "seed: expected a seed with random weighting, found a history",
+        "seed: needed by this balance",
     );
     refuse(
         adaptive,
         inputs,
         BalanceOutputs::default(),
-        "outputs: expected at least one, found none",
+        "outputs: at least one is needed",
     );
     let over = BalanceOutputs {
         weights: Some(inputs.losses),
@@ -452,9 +460,9 @@ fn hcal_on_narrow_bindings() {
         features: memory.at(0, DType::F32, 100, 60),
         prototypes: &prototypes,
         labels: Some(memory.at(1, DType::U32, 1, 100)),
-        levels: None,
-        noise: Noise::None,
-        balance: BalanceState::None,
+        levels: levels.on_device(memory.at(2, DType::U32, 1, 0)).unwrap(),
+        noise: None,
+        balance: None,
         grad_loss: None,
     };
     let outputs = HcalOutputs {
@@ -462,7 +470,7 @@ fn hcal_on_narrow_bindings() {
         ..HcalOutputs::default()
     };
     let call = Hcal::default()
-        .prepare(&memory.machine.cx, &levels, &inputs, &outputs)
+        .prepare(&memory.machine.cx, &inputs, &outputs)
         .unwrap();
     // 64 KiB hold the scores of 8 samples.
     assert_eq!(call.plan().windows, 13);
@@ -475,6 +483,7 @@ fn hcal_on_narrow_bindings() {
     let wide = HcalInputs {
         features: memory.at(0, DType::F32, 100, 1),
         prototypes: &prototypes,
+        levels: many.on_device(memory.at(2, DType::U32, 1, 0)).unwrap(),
         ..inputs
     };
     let losses = HcalOutputs {
@@ -482,7 +491,7 @@ fn hcal_on_narrow_bindings() {
         ..HcalOutputs::default()
     };
     let error = Hcal::default()
-        .prepare(&memory.machine.cx, &many, &wide, &losses)
+        .prepare(&memory.machine.cx, &wide, &losses)
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert_eq!(error.subject(), "level 1");

@@ -10,5 +10,6 @@ mod hierarchy;
 mod overlap;
 mod pipelines;
 mod plans;
+mod proof;
 mod record;
 mod wdl;

@@ -37,7 +37,7 @@ fn outputs_lie_apart_from_all_else() {
                         // The other tensor begins where this one's last word does.
                         let at = (1024 - shift / 4 * 4) / t.dtype().size();
                         *call.tensor(name) =
-                            Tensor::matrix(&arena, t.dtype(), t.rows(), t.cols()).offset(at);
+                            Tensor::matrix(&arena, t.dtype(), t.rows(), t.cols()).with_offset(at);
                     }
                     expect(
                         call.prepare(&machine.cx),
@@ -92,8 +92,8 @@ fn blocks_of_one_matrix_may_interleave() {
             let mut call = memory.call();
             let block = |at, stride| {
                 Tensor::matrix(&arena, DType::F32, ROWS, COLS)
-                    .offset(at)
-                    .row_stride(stride)
+                    .with_offset(at)
+                    .with_row_stride(stride)
             };
             // In place, the other block is an input that must not change.
             let (written, read) = if in_place {
@@ -130,10 +130,10 @@ fn vectors_may_touch_and_inputs_may_coincide() {
     .memory(&machine, Layout::Apart);
     let mut call = memory.call();
     // [loss][sample_weight ...], and class weights over sample weights over the upstream gradient.
-    *call.tensor("loss") = Tensor::vector(&arena, DType::F32, 1).offset(6);
-    *call.tensor("sample_weight") = Tensor::vector(&arena, DType::F32, ROWS).offset(7);
-    *call.tensor("class_weight") = Tensor::vector(&arena, DType::F32, COLS).offset(7);
-    *call.tensor("grad_loss") = Tensor::vector(&arena, DType::F32, 1).offset(8);
+    *call.tensor("loss") = Tensor::vector(&arena, DType::F32, 1).with_offset(6);
+    *call.tensor("sample_weight") = Tensor::vector(&arena, DType::F32, ROWS).with_offset(7);
+    *call.tensor("class_weight") = Tensor::vector(&arena, DType::F32, COLS).with_offset(7);
+    *call.tensor("grad_loss") = Tensor::vector(&arena, DType::F32, 1).with_offset(8);
     let prepared = call
         .prepare(&machine.cx)
         .expect("nothing overlaps the loss");

@@ -391,7 +391,7 @@ fn one_binding_reaches_side_tensors_that_lie_close() {
     ] {
         let mut call = memory.call();
         *call.tensor("class_weight") = Tensor::vector(&buffer, DType::F32, 300);
-        *call.tensor("sample_weight") = Tensor::vector(&buffer, DType::F32, 5).offset(at);
+        *call.tensor("sample_weight") = Tensor::vector(&buffer, DType::F32, 5).with_offset(at);
         let prepared = call.prepare(&machine.cx).expect("a good call");
         assert_eq!(entries(&prepared), steps, "sample weights at {at}");
         assert_eq!(
@@ -497,8 +497,8 @@ fn windows_go_by_the_stride() {
             smaller.call()
         };
         *call.tensor(name) = Tensor::matrix(&buffer, dtype, rows, 100)
-            .row_stride(stride)
-            .offset(77);
+            .with_row_stride(stride)
+            .with_offset(77);
         let prepared = call.prepare(&machine.cx).expect("a good call");
         assert_eq!(prepared.plan().windows, windows, "{name} at every {stride}");
         assert_eq!(
@@ -523,7 +523,7 @@ fn the_longest_row_fills_a_binding() {
         // As far behind the last place where a binding may begin as can be.
         let buffer = machine.buffer(1 << 18, USAGE);
         let mut call = memory.call();
-        call.inputs.logits = Tensor::matrix(&buffer, DType::F32, 2, cols).offset(63);
+        call.inputs.logits = Tensor::matrix(&buffer, DType::F32, 2, cols).with_offset(63);
         match call.prepare(&machine.cx) {
             Ok(prepared) => {
                 assert_eq!((cols, prepared.plan().windows), (longest, 2));

@@ -3,12 +3,16 @@
 use crate::call::{Machine, USAGE, entries, expect};
 use wgloss::losses::wdl::{PairWeights, Phi};
 use wgloss::{
-    Bce, DType, Error, ErrorKind, Gradient, Permutation, Prepared, RowInputs, RowOutputs, Rowwise,
-    Targets, Tensor, Wdl, permutation, wgpu,
+    Bce, DType, Error, ErrorKind, Gradient, Order, PermutationInputs, PermutationOutputs,
+    Permutations, Prepared, RowInputs, RowOutputs, Rowwise, Scope, Seed, Targets, Tensor, Wdl,
+    wgpu,
 };
 
 const ROWS: usize = 6;
 const COLS: usize = 40;
+
+/// An order of the labels on the device.
+type Labelled<'a> = Order<Tensor<'a>, Seed<Tensor<'a>>>;
 
 /// Buffers large enough for every tensor of the calls below.
 struct Memory {
@@ -31,17 +35,18 @@ impl Memory {
         self.matrix(buffer, dtype, 1, len)
     }
 
-    fn order(&self) -> Permutation<'_> {
-        Permutation::Batch(self.vector(2, DType::U32, COLS))
+    fn order(&self) -> Labelled<'_> {
+        Order::Batch(self.vector(2, DType::U32, COLS))
     }
 
-    fn seed(&self, per_row: bool, advance: bool) -> Permutation<'_> {
+    fn seed(&self, scope: Scope) -> Labelled<'_> {
         let seed = self.vector(2, DType::U32, 2);
-        Permutation::Seeded {
-            seed,
-            per_row,
-            advance,
-        }
+        // What is shared may stay, what is not moves on.
+        let seed = match scope {
+            Scope::Batch => Seed::fixed(seed),
+            Scope::Row => Seed::advancing(seed),
+        };
+        Order::Seeded { seed, scope }
     }
 
     /// A good call of the adjacent form with all that it can have.
@@ -87,51 +92,49 @@ fn what_does_not_fit_is_refused_by_name() {
             expect(result, kind, name, text, text);
         };
     assert!(m.prepare(&Wdl::adjacent(), &m.call()).is_ok());
-    let none = "a permutation of the labels, or a seed, found none";
+    let none = "this loss needs one, or a seed for it";
     refused(Value, "permutation", none, &|i, _| i.permutation = None);
-    fn with<'a>(order: Permutation<'a>) -> impl Fn(&mut RowInputs<'a>, &mut RowOutputs<'a>) {
+    fn with<'a>(order: Labelled<'a>) -> impl Fn(&mut RowInputs<'a>, &mut RowOutputs<'a>) {
         move |inputs, _| inputs.permutation = Some(order)
     }
-    let wrong: [(Permutation<'_>, ErrorKind, &str, &str); 6] = [
+    let wrong: [(Labelled<'_>, ErrorKind, &str, &str); 6] = [
         (
-            Permutation::Batch(m.vector(2, DType::U32, COLS - 1)),
+            Order::Batch(m.vector(2, DType::U32, COLS - 1)),
             Shape,
             "permutation",
             "expected [40], found [39]",
         ),
         (
-            Permutation::Batch(m.vector(2, DType::F32, COLS)),
+            Order::Batch(m.vector(2, DType::F32, COLS)),
             Type,
             "permutation",
             "expected u32, found f32",
         ),
         (
-            Permutation::PerRow(m.matrix(2, DType::U32, ROWS, 39)),
+            Order::PerRow(m.matrix(2, DType::U32, ROWS, 39)),
             Shape,
             "permutation",
             "expected [6, 40], found [6, 39]",
         ),
         (
-            Permutation::PerRow(m.vector(2, DType::U32, COLS)),
+            Order::PerRow(m.vector(2, DType::U32, COLS)),
             Shape,
             "permutation",
             "expected [6, 40], found [1, 40]",
         ),
         (
-            Permutation::Seeded {
-                seed: m.vector(2, DType::U32, 1),
-                per_row: false,
-                advance: false,
+            Order::Seeded {
+                seed: Seed::fixed(m.vector(2, DType::U32, 1)),
+                scope: Scope::Batch,
             },
             Shape,
             "seed",
             "expected [2], found [1]",
         ),
         (
-            Permutation::Seeded {
-                seed: m.vector(8, DType::U32, 2),
-                per_row: false,
-                advance: true,
+            Order::Seeded {
+                seed: Seed::advancing(m.vector(8, DType::U32, 2)),
+                scope: Scope::Batch,
             },
             Buffer,
             "grad_theta",
@@ -196,14 +199,14 @@ fn what_does_not_fit_is_refused_by_name() {
             (
                 "grad_theta",
                 Value,
-                "expected theta, found none",
+                "needs theta",
                 RowInputs { theta: None, ..i },
                 o,
             ),
             (
                 "grad_theta0",
                 Value,
-                "expected theta0, found none",
+                "needs theta0",
                 RowInputs { theta0: None, ..i },
                 o,
             ),
@@ -275,7 +278,7 @@ fn what_does_not_fit_is_refused_by_name() {
         ),
     ] {
         let result = m.prepare(&Bce::default(), &(inputs, outputs));
-        expect(result, Value, name, "none with this loss, found one", name);
+        expect(result, Value, name, "this loss takes none", name);
     }
 }
 
@@ -301,8 +304,8 @@ fn the_steps_are_those_of_the_form() {
         loss: outputs.loss,
         ..RowOutputs::default()
     };
-    let seeded = |per_row, advance| RowInputs {
-        permutation: Some(m.seed(per_row, advance)),
+    let seeded = |scope| RowInputs {
+        permutation: Some(m.seed(scope)),
         ..inputs
     };
     let two = RowInputs {
@@ -328,13 +331,13 @@ fn the_steps_are_those_of_the_form() {
         (Wdl::adjacent(), bare, loss, "rows adjacent rows finish"),
         (
             Wdl::adjacent(),
-            seeded(false, false),
+            seeded(Scope::Batch),
             loss,
             "weights rows permutation adjacent rows finish",
         ),
         (
             Wdl::adjacent(),
-            seeded(true, true),
+            seeded(Scope::Row),
             loss,
             "weights rows permutation adjacent rows finish advance",
         ),
@@ -356,12 +359,11 @@ fn the_steps_are_those_of_the_form() {
             to_pairs,
             "weights rows sweep columns rows finish theta",
         ),
-        // A permutation is of no concern to the form of pairs.
         (
             sweep,
             RowInputs {
                 theta: None,
-                ..inputs
+                ..pairs
             },
             loss,
             "rows sweep rows finish",
@@ -411,9 +413,16 @@ fn permutations_are_checked_too() {
     let m = Memory::new();
     let cx = &m.machine.cx;
     let (seed, images) = (m.vector(0, DType::U32, 2), m.matrix(1, DType::U32, 3, 50));
-    let call = permutation(cx, seed, images, true).expect("a good call");
+    let prepare = |seed, permutation| {
+        Permutations.prepare(
+            cx,
+            &PermutationInputs { seed },
+            &PermutationOutputs { permutation },
+        )
+    };
+    let call = prepare(Seed::advancing(seed), images).expect("a good call");
     assert_eq!(entries(&call), "permutation advance");
-    let empty = permutation(cx, seed, m.matrix(1, DType::U32, 3, 0), false).expect("no labels");
+    let empty = prepare(Seed::fixed(seed), m.matrix(1, DType::U32, 3, 0)).expect("no labels");
     assert_eq!(entries(&empty), "");
     for (seed, images, kind, name, text) in [
         (
@@ -445,6 +454,12 @@ fn permutations_are_checked_too() {
             "memory apart from seed",
         ),
     ] {
-        expect(permutation(cx, seed, images, true), kind, name, text, text);
+        expect(
+            prepare(Seed::advancing(seed), images),
+            kind,
+            name,
+            text,
+            text,
+        );
     }
 }

@@ -72,13 +72,13 @@ impl Samples {
         ContrastiveInputs {
             rows: self.rows(),
             dims: self.dims,
-            labels: self.labels,
+            classes: self.labels,
             embeddings: x,
-            sets: &self.y,
+            labels: &self.y,
             keys: self.keys.as_ref().map(|(_, y)| ContrastiveKeys {
                 rows: y.len() / self.labels,
                 embeddings: keys,
-                sets: y,
+                labels: y,
             }),
             self_index: self.own.as_deref(),
             grad_loss: grad,
@@ -269,7 +269,7 @@ fn info_nce_is_cross_entropy_over_the_keys() {
     let error = contrastive(&config, &without.inputs(&without.x, &[1.0; 4], None)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "self_index: expected each anchor's pair, found none"
+        "self_index: this loss needs each anchor's pair"
     );
 }
 
@@ -593,20 +593,12 @@ fn wrong_inputs_are_refused() {
         embeddings: &samples.x[1..],
         ..good
     };
-    refused(
-        config,
-        inputs,
-        "embeddings: expected 12 values, found 11 values",
-    );
+    refused(config, inputs, "embeddings: expected [12], found [11]");
     let inputs = ContrastiveInputs {
-        sets: &samples.y[1..],
+        labels: &samples.y[1..],
         ..good
     };
-    refused(
-        config,
-        inputs,
-        "labels: expected 20 values, found 19 values",
-    );
+    refused(config, inputs, "labels: expected [20], found [19]");
     let inputs = ContrastiveInputs {
         self_index: Some(&own),
         ..good
@@ -616,26 +608,14 @@ fn wrong_inputs_are_refused() {
         self_index: Some(&own[..2]),
         ..good
     };
-    refused(
-        config,
-        inputs,
-        "self_index: expected 4 values, found 2 values",
-    );
+    refused(config, inputs, "self_index: expected [4], found [2]");
     let inputs = ContrastiveInputs { keys: None, ..good };
-    refused(
-        config,
-        inputs,
-        "self_index: expected keys beside it, found none",
-    );
+    refused(config, inputs, "self_index: needs keys");
     let inputs = ContrastiveInputs {
         grad_loss: Some(&[1.0, 2.0]),
         ..good
     };
-    refused(
-        config,
-        inputs,
-        "grad_loss: expected 1 values, found 2 values",
-    );
+    refused(config, inputs, "grad_loss: expected [1], found [2]");
     let ksum = Contrastive::sim_dis_at(Placement::Both, Normalizer::KSum);
     refused(
         ksum,

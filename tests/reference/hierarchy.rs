@@ -4,9 +4,11 @@ use super::golden;
 use serde_json::Value;
 use wgloss::losses::hcal::Aggregation;
 use wgloss::reference::{
-    BalanceInputs, HcalInputs, HcalOutputs, McmInputs, Noise, balance, hcal, mcm, perturbation,
+    BalanceInputs, HcalInputs, HcalOutputs, McmInputs, balance, hcal, mcm, perturbation,
 };
-use wgloss::{Balance, Error, ErrorKind, Hcal, Hierarchy, Levels, Mcm, Reduction};
+use wgloss::{
+    Balance, BalanceState, Error, ErrorKind, Hcal, Hierarchy, Levels, Mcm, Noise, Reduction,
+};
 
 fn near(what: &str, found: f64, expected: f64, within: f64) {
     let good = (found - expected).abs() <= within * expected.abs().max(1e-3);
@@ -350,10 +352,7 @@ fn edges_of_mcloss() -> Result<(), Error> {
         grad_loss: None,
     };
     let error = mcm(&config, &h, &wrong).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "logits: expected 3 values, found 2 values"
-    );
+    assert_eq!(error.to_string(), "logits: expected [3], found [2]");
     Ok(())
 }
 
@@ -385,10 +384,13 @@ impl Problem {
             prototypes: &prototypes,
             labels: &self.labels,
             noise: match self.noise {
-                Some(_) => Noise::Given(&noise),
-                None => Noise::None,
+                Some(_) => Some(Noise::Given(&noise[..])),
+                None => None,
             },
-            log_variances: &self.log_variances,
+            balance: match self.config.balance {
+                Balance::Uncertainty => Some(BalanceState::LogVariances(&self.log_variances[..])),
+                _ => None,
+            },
             grad_loss: Some(self.grad_loss),
             ..HcalInputs::default()
         };
@@ -720,8 +722,11 @@ fn perturbations_are_uniform_and_differ() {
 fn balance_of(config: Balance, losses: &[f64], history: &[f64], seed: u64) -> Vec<f64> {
     let inputs = BalanceInputs {
         losses,
-        history,
-        seed,
+        state: match config {
+            Balance::Dwa { .. } => Some(BalanceState::History(history)),
+            Balance::Random => Some(BalanceState::Seed(seed)),
+            _ => None,
+        },
         ..BalanceInputs::default()
     };
     balance(&config, &inputs).unwrap().weights
@@ -755,7 +760,7 @@ fn histories_move_on_and_absent_losses_stay_out() {
     let inputs = BalanceInputs {
         losses: &[3.0, 7.0, 5.0],
         present: Some(&[true, false, true]),
-        history: &[2.0, 9.0, 4.0, 1.0, 8.0, 6.0],
+        state: Some(BalanceState::History(&[2.0, 9.0, 4.0, 1.0, 8.0, 6.0])),
         ..BalanceInputs::default()
     };
     let out = balance(&dwa, &inputs).unwrap();

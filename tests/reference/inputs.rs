@@ -30,41 +30,41 @@ fn target_forms_round_trip() {
             Ok(&dense),
             "seed {seed}"
         );
-        let from_csr = dense_from_csr(rows, cols, &offsets, &indices);
-        assert_eq!(from_csr.as_ref(), Ok(&dense), "seed {seed}");
+        let from_sparse = dense_from_sparse(rows, cols, &offsets, &indices);
+        assert_eq!(from_sparse.as_ref(), Ok(&dense), "seed {seed}");
     }
 }
 
 #[test]
 fn wrong_target_forms_are_refused() {
-    let csr = dense_from_csr;
+    let sparse = dense_from_sparse;
     let table = [
         (
             dense_from_bits(2, 33, &[0; 3]),
-            "bits: expected 4 values, found 3 values",
+            "target_bits: expected [4], found [3]",
         ),
         (dense_from_bits(usize::MAX, 2, &[]), "shape: expected "),
         (dense_from_bits(usize::MAX, 0, &[]), "shape: expected "),
-        (csr(1 << 16, 1 << 16, &[], &[]), "shape: expected "),
+        (sparse(1 << 16, 1 << 16, &[], &[]), "shape: expected "),
         (
-            csr(2, 4, &[0, 1], &[3]),
-            "offsets: expected 3 values, found 2 values",
+            sparse(2, 4, &[0, 1], &[3]),
+            "target_offsets: expected [3], found [2]",
         ),
         (
-            csr(1, 4, &[1, 1], &[3]),
-            "offsets: expected 0 as the first value, found 1",
+            sparse(1, 4, &[1, 1], &[3]),
+            "target_offsets: expected 0 as the first value, found 1 at [0]",
         ),
         (
-            csr(2, 4, &[0, 2, 1], &[3]),
-            "offsets: expected values that do not fall, found 1 after 2",
+            sparse(2, 4, &[0, 2, 1], &[3]),
+            "target_offsets: expected values that do not fall (2 before), found 1 at [2]",
         ),
         (
-            csr(1, 4, &[0, 2], &[3]),
-            "offsets: expected 1, the length of indices, as the last value",
+            sparse(1, 4, &[0, 2], &[3]),
+            "target_offsets: expected 1 (all target_indices) as the last value, found 2 at [1]",
         ),
         (
-            csr(1, 4, &[0, 2], &[3, 4]),
-            "indices: expected labels below 4, found 4",
+            sparse(1, 4, &[0, 2], &[3, 4]),
+            "target_indices: expected labels below 4, found 4 at [1]",
         ),
     ];
     for (result, want) in table {
@@ -78,16 +78,21 @@ fn wrong_lengths_are_refused() {
     type Spoil = fn(&mut RowInputs<'static, f64>);
     static LONG: [f64; 7] = [0.5; 7];
     static FLAGS: [bool; 7] = [true; 7];
-    let wrong: [(&str, Spoil); 11] = [
+    let wrong: [(&str, Spoil); 12] = [
         ("logits", |i| i.logits = &LONG[..5]),
         ("targets", |i| i.targets = &LONG),
         ("class_mask", |i| i.class_mask = Some(&FLAGS[..2])),
         ("mask", |i| i.mask = Some(&FLAGS)),
         ("sample_weight", |i| i.sample_weight = Some(&LONG[..3])),
         ("class_weight", |i| i.class_weight = Some(&LONG[..2])),
-        ("threshold", |i| i.threshold = Threshold::PerRow(&LONG[..3])),
         ("threshold", |i| {
-            i.threshold = Threshold::PerLabel(&LONG[..2]);
+            i.threshold = Some(Threshold::Batch(&LONG[..2]))
+        }),
+        ("threshold", |i| {
+            i.threshold = Some(Threshold::Row(&LONG[..3]))
+        }),
+        ("threshold", |i| {
+            i.threshold = Some(Threshold::Label(&LONG[..2]))
         }),
         ("grad_loss", |i| i.grad_loss = Some(&LONG[..2])),
         ("grad_loss", |i| i.grad_loss = Some(&[])),
@@ -107,10 +112,13 @@ fn wrong_lengths_are_refused() {
             let mut inputs = right;
             spoil(&mut inputs);
             let message = loss.run(&inputs).unwrap_err().to_string();
-            assert!(
-                message.starts_with(&format!("{tensor}: expected ")),
-                "{message}"
-            );
+            let refused = tensor == "threshold" && !loss.uses_threshold();
+            let wanted = match (tensor, loss.targets()) {
+                _ if refused => "threshold: this loss takes none".to_owned(),
+                ("targets", Targets::Logits) => "other: expected ".to_owned(),
+                _ => format!("{tensor}: expected "),
+            };
+            assert!(message.starts_with(&wanted), "{message}");
         }
         let each = RowInputs {
             grad_loss: Some(&LONG[..2]),

@@ -12,10 +12,10 @@ mod zlpr;
 use serde_json::Value;
 use wgloss::losses::wdl::{self as difference, PairWeights, Phi, Prediction};
 use wgloss::losses::zlpr::Form;
-use wgloss::reference::{
-    self, Permutation, Real, RowInputs, RowOutputs, Threshold, dense_from_bits, dense_from_csr,
+use wgloss::reference::{self, Real, RowInputs, RowOutputs, dense_from_bits, dense_from_sparse};
+use wgloss::{
+    Asl, Bce, Dice, Error, Focal, Hill, Order, Reduction, Rowwise, Scope, Threshold, Wdl, Zlpr,
 };
-use wgloss::{Asl, Bce, Dice, Error, Focal, Hill, Reduction, Wdl, Zlpr};
 
 const INF: f64 = f64::INFINITY;
 const BCE: Loss = Loss::bce(1.0, 0.0, false);
@@ -266,8 +266,13 @@ impl Problem {
         Problem::new(rows, &logits, &targets)
     }
 
-    /// Every optional input there is (but the upstream gradient).
+    /// Every optional input that the loss takes (but the upstream gradient).
     fn full(rng: &mut Rng, rows: usize, cols: usize, loss: Loss, share: Share) -> Problem {
+        let share = if loss.uses_threshold() {
+            share
+        } else {
+            Share::Nothing
+        };
         let thresholds = [0, 1, rows, cols][share as usize];
         Problem {
             class_mask: Some((0..cols).map(|_| rng.unit() < 0.8).collect()),
@@ -303,10 +308,10 @@ impl Problem {
             sample_weight: self.sample_weight.as_deref(),
             class_weight: self.class_weight.as_deref(),
             threshold: match self.share {
-                Share::Nothing => Threshold::None,
-                Share::Everything => Threshold::Scalar(self.threshold[0]),
-                Share::Row => Threshold::PerRow(&self.threshold),
-                Share::Label => Threshold::PerLabel(&self.threshold),
+                Share::Nothing => None,
+                Share::Everything => Some(Threshold::Batch(&self.threshold[..])),
+                Share::Row => Some(Threshold::Row(&self.threshold[..])),
+                Share::Label => Some(Threshold::Label(&self.threshold[..])),
             },
             grad_loss: self.grad_loss.as_deref(),
             ..RowInputs::default()

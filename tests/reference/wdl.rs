@@ -26,23 +26,19 @@ const fn huber(delta: f32) -> Phi {
 struct Case {
     config: Wdl,
     problem: Problem,
-    order: Order,
+    /// Given to the adjacent form alone.
+    order: Option<Owned>,
     theta: Option<Vec<f64>>,
     theta0: Option<f64>,
 }
 
-#[derive(Clone, Debug)]
-enum Order {
-    None,
-    Batch(Vec<u32>),
-    PerRow(Vec<u32>),
-    Seeded { seed: u64, per_row: bool },
-}
+/// An order that a case owns.
+type Owned = Order<Vec<u32>, u64>;
 
 impl Case {
     /// Nothing optional; the identity as permutation.
     fn new(config: Wdl, problem: Problem) -> Case {
-        let order = Order::Batch((0..problem.cols as u32).collect());
+        let order = Some(Order::Batch((0..problem.cols as u32).collect()));
         let (theta, theta0) = (None, None);
         Case {
             config: Wdl {
@@ -61,7 +57,7 @@ impl Case {
         let logits = rng.many(rows * cols, -3.0, 3.0);
         let targets = rng.many(rows * cols, 0.05, 2.0);
         let mut case = Case::new(config, Problem::new(rows, &logits, &targets));
-        case.order = random_order(rng, rows, cols);
+        case.order = Some(random_order(rng, rows, cols));
         case.theta = Some(random_theta(rng, config, cols));
         case
     }
@@ -69,10 +65,15 @@ impl Case {
     fn inputs(&self) -> RowInputs<'_, f64> {
         RowInputs {
             permutation: match &self.order {
-                Order::None => Permutation::None,
-                Order::Batch(order) => Permutation::Batch(order),
-                Order::PerRow(orders) => Permutation::PerRow(orders),
-                &Order::Seeded { seed, per_row } => Permutation::Seeded { seed, per_row },
+                _ if self.config.form != ADJACENT => None,
+                None => None,
+                Some(Order::Seeded { seed, scope }) => Some(Order::Seeded {
+                    seed: *seed,
+                    scope: *scope,
+                }),
+                Some(Order::PerRow(orders)) => Some(Order::PerRow(&orders[..])),
+                Some(Order::Batch(order)) => Some(Order::Batch(&order[..])),
+                Some(other) => panic!("{other:?}"),
             },
             theta: self.theta.as_deref(),
             theta0: self.theta0,
@@ -102,7 +103,7 @@ impl Case {
     }
 }
 
-fn random_order(rng: &mut Rng, rows: usize, cols: usize) -> Order {
+fn random_order(rng: &mut Rng, rows: usize, cols: usize) -> Owned {
     let mut one = || rng.permutation(cols).into_iter().map(|label| label as u32);
     let batch: Vec<u32> = one().collect();
     let each: Vec<u32> = (0..rows).flat_map(|_| one().collect::<Vec<_>>()).collect();
@@ -111,7 +112,7 @@ fn random_order(rng: &mut Rng, rows: usize, cols: usize) -> Order {
         1 => Order::PerRow(each),
         _ => Order::Seeded {
             seed: rng.next(),
-            per_row: rng.flip(),
+            scope: [Scope::Batch, Scope::Row][usize::from(rng.flip())],
         },
     }
 }
@@ -195,7 +196,7 @@ fn golden_wdl() {
             config.prediction = Prediction::Softmax;
         }
         let case = Case {
-            order: Order::Batch(order.clone()),
+            order: Some(Order::Batch(order.clone())),
             theta: Some(numbers(&golden[theta])),
             ..Case::new(config, problem.clone())
         };
@@ -256,7 +257,7 @@ fn golden_pieces() {
             ..only_differences(Wdl::default())
         };
         let case = Case {
-            order: Order::Batch(order.clone()),
+            order: Some(Order::Batch(order.clone())),
             theta: theta.map(|key| numbers(&golden[key])),
             ..Case::new(config, problem.clone())
         };
@@ -345,9 +346,9 @@ fn textbook(case: &Case) -> f64 {
     match config.form {
         Pairing::Adjacent => {
             let order = match &case.order {
-                Order::Batch(order) | Order::PerRow(order) => order.clone(),
-                &Order::Seeded { seed, .. } => permutation(seed, 0, cols as u32),
-                Order::None => unreachable!(),
+                Some(Order::Batch(order) | Order::PerRow(order)) => order.clone(),
+                Some(Order::Seeded { seed, .. }) => permutation(*seed, 0, cols as u32),
+                other => panic!("{other:?}"),
             };
             for (k, pair) in order.windows(2).enumerate() {
                 let (i, j) = (pair[0] as usize, pair[1] as usize);
@@ -494,7 +495,7 @@ fn pairs_are_the_mean_over_all_permutations() {
                     }
                     let mut mean = Vec::new();
                     for order in &all {
-                        a.order = Order::Batch(order.clone());
+                        a.order = Some(Order::Batch(order.clone()));
                         let out = a.run();
                         let values = [out.loss, out.grad_logits, out.grad_targets].concat();
                         mean.resize(values.len(), 0.0);
@@ -528,7 +529,7 @@ fn seeded_permutations_converge_to_pairs() {
         (40, 4000),
     ] {
         for phi in [Phi::Square, Phi::Abs, huber(0.125)] {
-            for per_row in [false, true] {
+            for scope in [Scope::Batch, Scope::Row] {
                 let config = Wdl {
                     phi,
                     ..only_differences(Wdl::adjacent())
@@ -549,11 +550,11 @@ fn seeded_permutations_converge_to_pairs() {
                 };
                 let mut a = one.clone();
                 a.config.reduction = Reduction::None;
-                if per_row {
+                if scope == Scope::Row {
                     a.problem.rows = draws;
                     a.problem.logits = one.problem.logits.repeat(draws);
                     a.problem.targets = one.problem.targets.repeat(draws);
-                    a.order = Order::Seeded { seed: 11, per_row };
+                    a.order = Some(Order::Seeded { seed: 11, scope });
                     let out = a.run();
                     for row in 0..draws {
                         let of = |all: &[f64]| all[row * cols..][..cols].to_vec();
@@ -562,7 +563,7 @@ fn seeded_permutations_converge_to_pairs() {
                     }
                 } else {
                     for seed in 0..draws as u64 {
-                        a.order = Order::Seeded { seed, per_row };
+                        a.order = Some(Order::Seeded { seed, scope });
                         let out = a.run();
                         add([out.loss, out.grad_logits, out.grad_targets].concat());
                     }
@@ -588,12 +589,12 @@ fn seeded_permutations_converge_to_pairs() {
 /// A seed gives what the same permutation as an input gives.
 #[test]
 fn seeds_are_permutations() {
-    for per_row in [false, true] {
+    for scope in [Scope::Batch, Scope::Row] {
         let mut case = Case::random(&mut Rng(3), Wdl::adjacent(), 4, 9);
-        case.order = Order::Seeded { seed: 99, per_row };
+        case.order = Some(Order::Seeded { seed: 99, scope });
         let seeded = case.run();
-        let row = |row: u32| permutation(99, if per_row { row } else { 0 }, 9);
-        case.order = Order::PerRow((0..4).flat_map(row).collect());
+        let row = |row: u32| permutation(99, if scope == Scope::Row { row } else { 0 }, 9);
+        case.order = Some(Order::PerRow((0..4).flat_map(row).collect()));
         assert_eq!(case.run(), seeded);
     }
 }
@@ -842,7 +843,10 @@ fn large_logits_are_finite() {
                     cols: 4,
                     logits: &logits,
                     targets: &targets,
-                    permutation: Permutation::Batch(&[0, 1, 2, 3]),
+                    permutation: config
+                        .takes()
+                        .permutation
+                        .then_some(Order::Batch(&[0, 1, 2, 3][..])),
                     ..RowInputs::default()
                 };
                 let single = wdl(&config, &inputs).unwrap();
@@ -930,33 +934,33 @@ fn message(config: Wdl, spoil: Spoil) -> String {
 fn wrong_inputs_are_refused() {
     let table: [(Spoil, &str); 9] = [
         (
-            |case| case.order = Order::Batch(vec![0, 2]),
-            "permutation: expected 3 values, found 2 values",
+            |case| case.order = Some(Order::Batch(vec![0, 2])),
+            "permutation: expected [3], found [2]",
         ),
         (
-            |case| case.order = Order::PerRow(vec![0, 1, 2]),
-            "permutation: expected 6 values, found 3 values",
+            |case| case.order = Some(Order::PerRow(vec![0, 1, 2])),
+            "permutation: expected [6], found [3]",
         ),
         (
-            |case| case.order = Order::Batch(vec![0, 2, 0]),
+            |case| case.order = Some(Order::Batch(vec![0, 2, 0])),
             "permutation: expected each label below 3 once, found 0 twice in row 0",
         ),
         (
-            |case| case.order = Order::PerRow(vec![0, 1, 2, 1, 0, 3]),
+            |case| case.order = Some(Order::PerRow(vec![0, 1, 2, 1, 0, 3])),
             "permutation: expected each label below 3 once, found 3 in row 1",
         ),
         (
-            |case| case.order = Order::None,
-            "permutation: expected a permutation of the labels, or a seed, found none",
+            |case| case.order = None,
+            "permutation: this loss needs one, or a seed for it",
         ),
         (
             |case| case.theta = Some(vec![0.0; 3]),
-            "theta: expected 2 values, found 3 values",
+            "theta: expected [2], found [3]",
         ),
         (|case| case.problem.rows = usize::MAX, "shape: expected "),
         (|case| case.problem.logits = vec![], "logits: expected "),
         (
-            |case| case.order = Order::PerRow(vec![2, 1, 0, 0, 1, 2]),
+            |case| case.order = Some(Order::PerRow(vec![2, 1, 0, 0, 1, 2])),
             "fine",
         ),
     ];
@@ -964,15 +968,15 @@ fn wrong_inputs_are_refused() {
         let found = message(Wdl::adjacent(), spoil);
         assert!(found.starts_with(want), "{found}");
     }
-    // theta of the pairs; they look at no permutation
+    // theta of the pairs; they take no permutation
     for (form, len) in [(RANK_ONE, 3), (ADDITIVE, 3), (RANK_THREE, 9)] {
         let config = Wdl {
             form,
             ..Wdl::default()
         };
-        assert_eq!(message(config, |case| case.order = Order::None), "fine");
+        assert_eq!(message(config, |case| case.order = None), "fine");
         let found = message(config, |case| case.theta = Some(vec![0.0; 2]));
-        let want = format!("theta: expected {len} values, found 2 values");
+        let want = format!("theta: expected [{len}], found [2]");
         assert_eq!(found, want);
     }
 }

@@ -1,5 +1,6 @@
 //! `wgloss adapters`: what this machine has, and what would be used.
 
+use crate::report;
 use std::process::ExitCode;
 use wgloss::host::{self, Gpu, self_test};
 use wgloss::{Context, Error, wgpu};
@@ -29,7 +30,7 @@ pub fn adapters() -> Result<ExitCode, Error> {
         let tested = opened.and_then(|gpu| self_test(&gpu));
         let passed = tested.is_ok();
         if let Err(error) = tested {
-            crate::notice(&error);
+            report::notice(&error);
         }
         // In the order of `Gpu::open`, which takes the first that passes.
         let mark = if passed && !taken { "*" } else { "" };
@@ -49,13 +50,13 @@ pub fn adapters() -> Result<ExitCode, Error> {
         ]);
     }
     if table.len() > 1 {
-        crate::print(&aligned(&table))?;
+        report::print(&aligned(&table))?;
     }
     if taken {
-        crate::print("* taken by --backend auto and gpu")?;
+        report::print("* taken by --backend auto and gpu")?;
         return Ok(ExitCode::SUCCESS);
     }
-    crate::notice(
+    report::notice(
         &"no adapter passes the self-test: install a Vulkan driver; scripts/driver.sh installs a software one on \
           Debian and Ubuntu",
     );

@@ -1,9 +1,12 @@
 //! `wgloss bench`: how long a loss takes.
 
-use crate::contrastive::ContrastiveArgs;
 use crate::engine::{self, EngineArgs};
-use crate::losses::{Given, Loss, Settings};
-use clap::{Args, ValueEnum};
+use crate::options::{
+    self, ContrastiveOptions, Given, HcalOptions, Loss, McmOptions, RowOptions, Settings,
+    value_name,
+};
+use crate::report::{self, Field};
+use clap::{ArgMatches, Args, Command, ValueEnum};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
@@ -12,12 +15,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
-use wgloss::check::bench::{RowBench, Spread, Timer, Work};
-use wgloss::check::hierarchy_bench::{HcalBench, McmBench};
-use wgloss::check::{ContrastiveBench, Form, Mode, ThresholdCase};
+use wgloss::check::{
+    ContrastiveWorkload, HcalWorkload, McmWorkload, Mode, Quantiles, RowWorkload, SPARSE, Timer,
+    Workload,
+};
 use wgloss::host::Gpu;
 use wgloss::losses::contrastive::Weighting;
-use wgloss::{AnyLoss, ContrastiveReduction, DType, Error, ErrorKind, Rowwise, TargetKind};
+use wgloss::{
+    ContrastiveReduction, DType, Error, ErrorKind, Rowwise, TargetKind, Targets, Threshold,
+};
 
 /// Beside a GPU the reference is timed up to this many elements.
 const MOST_BESIDE: u64 = 1 << 21;
@@ -26,14 +32,13 @@ const MOST_ALONE: u64 = 1 << 26;
 const WARM_UP: Duration = Duration::from_millis(250);
 
 const NOTES: &str = "\
-Data are made once, on the device, from a seed: normal logits times 3, up to 16 positives a row; for contrastive, whose\n--shape is embeddings x dimensions, normal rows and up to 8 labels each. The call is
-prepared once; then each clock runs for --time seconds, after a warm-up:
+`wgloss bench LOSS --help` has the options of a loss.
+
+Data are made once, on the device, from a seed. The call is prepared once; then each clock runs for --time seconds,
+after a warm-up:
   gpu        one call between two GPU timestamps, in a compute pass of its own
   wall       one call recorded, submitted and waited for
   reference  the CPU reference in f64 (loss and all gradients), up to 2097152 elements
-
-Of mcm, the classes are a random tree, in each row a leaf and its ancestors positive. Of hcal, COLS are the classes of the
-finest of three levels, each of an eighth of the one before, with seeded noise; a call moves each vector and its gradient.
 
 Bytes that a call moves: logits and targets once for each sweep of the plan, the gradient and the loss written.
 One sweep gives the loss; the gradient is a second one, without what a workgroup has kept of its rows (all of
@@ -42,6 +47,19 @@ of the median; in JSON and CSV, of the first of the three clocks that there is. 
 the memory's.
 
 Exit code 2 and one line on stderr where arguments are wrong; 1 where the machine cannot.";
+
+const ROW_DATA: &str = "\
+Logits are normal times 3; a row has up to 16 positives. tlpr has one threshold.";
+
+const MCM_DATA: &str = "\
+The classes are a random tree; in each row a leaf and its ancestors are positive.";
+
+const HCAL_DATA: &str = "\
+COLS are the classes of the finest of three levels, each of an eighth of the one before, with seeded noise. A call moves
+each vector and its gradient.";
+
+const CONTRASTIVE_DATA: &str = "\
+The shape is embeddings x dimensions. Rows are normal, with up to 8 labels each.";
 
 /// Rows and labels.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +102,7 @@ enum TargetForm {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Outputs {
+enum RowOutputs {
     /// Loss, and gradient in f32
     #[default]
     Both,
@@ -98,34 +116,26 @@ enum Outputs {
     Gradient,
 }
 
-#[derive(Args, Debug)]
-#[command(after_long_help = NOTES)]
-pub struct BenchArgs {
-    /// The loss; tlpr with one threshold
-    #[arg(value_enum)]
-    loss: Loss,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Outputs {
+    /// Loss and gradients
+    #[default]
+    Both,
+    /// Loss alone
+    Loss,
+}
+
+/// What every loss takes beside its settings.
+#[derive(Args)]
+struct BenchArgs {
     /// Rows and labels
     #[arg(long, value_name = "ROWSxCOLS")]
     shape: Shape,
     /// Element type of the logits
     #[arg(long, value_enum, default_value_t)]
     dtype: Dtype,
-    /// Form of the targets [default: float for zlpr-soft, else u8; none for zlpr-kl, whose other logits stand there]
-    #[arg(long, value_enum)]
-    targets: Option<TargetForm>,
-    /// What is computed
-    #[arg(long, value_enum, default_value_t)]
-    outputs: Outputs,
-    /// hcal: components of a feature vector [default: 128]
-    #[arg(long, value_name = "N")]
-    dim: Option<usize>,
     /// How long each clock runs
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value_t = 1.0,
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     time: f64,
     /// One line of JSON instead of a table
     #[arg(long, conflicts_with = "csv")]
@@ -135,50 +145,107 @@ pub struct BenchArgs {
     csv: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineArgs,
-    /// contrastive, whose shape is embeddings and dimensions: labels [default: 64]
-    #[arg(long, value_name = "L")]
-    labels: Option<usize>,
-    #[command(flatten)]
-    settings: Settings,
-    #[command(flatten)]
-    contrastive: ContrastiveArgs,
+}
+
+#[derive(Args)]
+struct RowArgs {
+    /// What is computed
+    #[arg(long, value_enum, default_value_t)]
+    outputs: RowOutputs,
+}
+
+/// Of losses of rows whose targets are labels.
+#[derive(Args)]
+struct TargetArgs {
+    /// Form of the targets
+    #[arg(long, value_enum, default_value_t = TargetForm::U8)]
+    targets: TargetForm,
+}
+
+#[derive(Args)]
+struct McmArgs {
+    /// What is computed
+    #[arg(long, value_enum, default_value_t)]
+    outputs: Outputs,
+}
+
+#[derive(Args)]
+struct HcalArgs {
+    /// Components of a feature vector
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    dim: usize,
+    /// What is computed
+    #[arg(long, value_enum, default_value_t)]
+    outputs: Outputs,
+}
+
+#[derive(Args)]
+struct ContrastiveArgs {
+    /// Labels
+    #[arg(long, value_name = "L", default_value_t = 64)]
+    labels: usize,
+    /// What is computed
+    #[arg(long, value_enum, default_value_t)]
+    outputs: Outputs,
+}
+
+/// The command with a subcommand for each loss.
+pub fn command(command: Command) -> Command {
+    let command = command.after_long_help(NOTES);
+    options::per_loss(command, |command, loss| {
+        let (command, data) = match loss {
+            Loss::Row(row) => {
+                let command = match (row.plain.target_kind(), row.name) {
+                    (TargetKind::Logits, _) => command,
+                    (_, "zlpr-soft") => TargetArgs::augment_args(command)
+                        .mut_arg("targets", |targets| targets.default_value("float")),
+                    _ => TargetArgs::augment_args(command),
+                };
+                (RowArgs::augment_args(command), ROW_DATA)
+            }
+            Loss::Mcm => (McmArgs::augment_args(command), MCM_DATA),
+            Loss::Hcal => (HcalArgs::augment_args(command), HCAL_DATA),
+            Loss::Contrastive => (ContrastiveArgs::augment_args(command), CONTRASTIVE_DATA),
+        };
+        BenchArgs::augment_args(command).after_long_help(data)
+    })
 }
 
 /// What is measured: the way to the device's work and to the reference.
 struct Subject {
-    /// All settings of the loss.
-    settings: String,
-    /// How much the reference has to do, in elements of a loss of rows.
-    elements: u64,
-    on_gpu: Box<MakeWork>,
-    on_host: Box<MakeReference>,
+    loss: &'static str,
+    /// The form of the targets.
+    targets: String,
+    outputs: String,
+    reduction: String,
+    workload: Box<dyn Workload>,
 }
-
-type MakeWork = dyn Fn(&Gpu) -> Result<Work, Error>;
-type MakeReference = dyn Fn() -> Result<Box<Reference>, Error>;
-type Reference = dyn Fn() -> Result<f64, Error>;
 
 /// What was measured.
 #[derive(Default)]
 struct Measured {
     device: Option<OnDevice>,
-    reference: Option<Spread>,
+    reference: Option<Quantiles>,
 }
 
 struct OnDevice {
     prepare: Duration,
-    gpu: Option<Spread>,
-    wall: Spread,
+    gpu: Option<Quantiles>,
+    wall: Quantiles,
     dispatches: usize,
     scratch: u64,
     bytes: u64,
 }
 
-/// A result by name, in the order of the output.
-type Field = (&'static str, Value);
-
-pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
-    let work = subject(args)?;
+pub fn bench(matches: &ArgMatches) -> Result<ExitCode, Error> {
+    let (loss, matches) = options::chosen(matches)?;
+    let args: BenchArgs = options::read(matches)?;
+    let work = match loss.settings(matches)? {
+        Settings::Row(settings) => rows(&args, &settings, matches),
+        Settings::Mcm(settings) => mcm(&args, &settings, &options::read(matches)?),
+        Settings::Hcal(settings) => hcal(&args, &settings, &options::read(matches)?),
+        Settings::Contrastive(settings) => contrastive(&args, &settings, &options::read(matches)?),
+    }?;
     if !(args.time > 0.0 && args.time <= 3600.0) {
         return Err(Error::value(
             "--time",
@@ -189,10 +256,10 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
     let budget = Duration::from_secs_f64(args.time);
     // A table that cannot take the row costs no measurement.
     if let Some(path) = &args.csv {
-        csv_header(path, &fields(args, &work, &Measured::default(), &[]))?;
+        csv_header(path, &fields(&args, &work, &Measured::default(), &[]))?;
     }
     let engine = args.engine.open()?;
-    let elements = work.elements;
+    let elements = work.workload.elements();
     if engine.gpu().is_none() && elements > MOST_ALONE {
         return Err(Error::shape(
             "--shape",
@@ -213,7 +280,7 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
     };
     drop(progress);
     if let Some(notice) = engine.notice() {
-        crate::notice(&notice);
+        report::notice(&notice);
     }
     let machine = [
         ("backend", json!(engine.backend())),
@@ -221,130 +288,71 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Error> {
         ("driver", json!(engine.driver())),
         ("variant", json!(engine::variant(&engine))),
     ];
-    let fields = fields(args, &work, &measured, &machine);
+    let fields = fields(&args, &work, &measured, &machine);
     match &args.csv {
         Some(path) => csv_append(path, &fields)?,
-        None if args.json => crate::print(&crate::run::object(&fields))?,
-        None => crate::print(&table(args, &measured, &machine))?,
+        None if args.json => report::print(&report::json_object(&fields))?,
+        None => report::print(&table(&args, &work, &measured, &machine))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the arguments ask for, of a loss of hierarchies.
-fn hierarchy_bench(args: &BenchArgs) -> Result<Subject, Error> {
-    let gradient = match args.outputs {
-        Outputs::Both => true,
-        Outputs::Loss => false,
-        Outputs::BothSame | Outputs::InPlace | Outputs::Gradient => {
-            return Err(Error::value(
-                "--outputs",
-                format!("both or loss with {}", args.loss),
-                name(args.outputs),
-            ));
-        }
-    };
-    if let Some(targets) = args.targets {
-        let expected = format!("none with {}", args.loss);
-        return Err(Error::value("--targets", expected, name(targets)));
-    }
+fn mcm(args: &BenchArgs, settings: &McmOptions, own: &McmArgs) -> Result<Subject, Error> {
     let Shape { rows, cols } = args.shape;
-    let elements = rows as u64 * cols as u64;
-    let dtype = args.dtype.element();
-    if args.loss == Loss::Mcm {
-        args.refuse_dim()?;
-        let bench = McmBench {
-            config: args.settings.mcm()?,
-            dtype,
-            gradient,
-            rows,
-            cols,
-        };
-        return Ok(Subject {
-            settings: format!("{:?}", bench.config),
-            elements,
-            on_gpu: Box::new(move |gpu| bench.on_gpu(gpu)),
-            on_host: Box::new(move || bench.on_host()),
-        });
-    }
-    let (config, seed) = args.settings.hcal()?;
-    if let Some(seed) = seed {
-        return Err(Error::value(
-            "--seed",
-            "none: a measurement has its own",
-            seed,
-        ));
-    }
-    let bench = HcalBench {
-        config,
-        dtype,
-        gradient,
+    let workload = McmWorkload {
+        config: settings.configure(),
+        dtype: args.dtype.element(),
+        gradient: own.outputs == Outputs::Both,
         rows,
         cols,
-        dim: args.dim.unwrap_or(128),
     };
     Ok(Subject {
-        settings: format!("{:?}, dim {}", bench.config, bench.dim),
-        elements: elements.saturating_mul(bench.dim as u64),
-        on_gpu: Box::new(move |gpu| bench.on_gpu(gpu)),
-        on_host: Box::new(move || bench.on_host()),
+        loss: Loss::Mcm.name(),
+        targets: value_name(TargetForm::U8),
+        outputs: value_name(own.outputs),
+        reduction: settings.reduction(),
+        workload: Box::new(workload),
     })
 }
 
-/// What the arguments ask for.
-fn subject(args: &BenchArgs) -> Result<Subject, Error> {
-    if args.loss == Loss::Contrastive {
-        let bench = contrastive_bench(args)?;
-        let (n, dims) = (bench.rows as u64, bench.dims as u64);
-        return Ok(Subject {
-            settings: format!("{:?}, {} labels", bench.loss, bench.labels),
-            // A pair and dimension costs the reference about a fiftieth of a label.
-            elements: n.saturating_mul(n).saturating_mul(dims) / 50,
-            on_gpu: Box::new(move |gpu| bench.on_gpu(gpu)),
-            on_host: Box::new(move || Ok(Box::new(bench.on_host()?))),
-        });
-    }
-    args.contrastive.refuse(args.loss)?;
-    if args.labels.is_some() {
-        return Err(Error::value(
-            "--labels",
-            format!("none with {}", args.loss),
-            "one",
-        ));
-    }
-    if matches!(args.loss, Loss::Mcm | Loss::Hcal) {
-        return hierarchy_bench(args);
-    }
-    args.refuse_dim()?;
-    let config = args.settings.configure(args.loss, Given::default())?;
-    let bench = row_bench(args, &config)?;
-    Ok(Subject {
-        settings: format!("{:?}", bench.loss),
-        elements: bench.rows as u64 * bench.cols as u64,
-        on_gpu: Box::new(move |gpu| bench.on_gpu(gpu)),
-        on_host: Box::new(move || {
-            let data = bench.on_host()?;
-            Ok(Box::new(move || data.run()))
-        }),
-    })
-}
-
-fn contrastive_bench(args: &BenchArgs) -> Result<ContrastiveBench, Error> {
-    args.refuse_dim()?;
-    args.settings.refuse_others(args.loss)?;
-    let loss = args.contrastive.configure(&args.settings)?;
-    if loss.weighting == Weighting::Paired || loss.reduction == ContrastiveReduction::None {
-        let found = "infonce, or --reduction none";
-        return Err(Error::value(
-            "contrastive",
-            "a loss of labels and one number",
-            found,
-        ));
-    }
-    if args.targets.is_some() {
-        return Err(Error::value("--targets", "none with contrastive", "one"));
+fn hcal(args: &BenchArgs, settings: &HcalOptions, own: &HcalArgs) -> Result<Subject, Error> {
+    if settings.seed.is_some() {
+        return Err(Error::refused("--seed", "a measurement has its own"));
     }
     let Shape { rows, cols } = args.shape;
-    let labels = args.labels.unwrap_or(64);
+    let workload = HcalWorkload {
+        config: settings.configure()?,
+        dtype: args.dtype.element(),
+        gradient: own.outputs == Outputs::Both,
+        rows,
+        cols,
+        dim: own.dim,
+    };
+    Ok(Subject {
+        loss: Loss::Hcal.name(),
+        targets: "classes".into(),
+        outputs: value_name(own.outputs),
+        reduction: settings.reduction(),
+        workload: Box::new(workload),
+    })
+}
+
+fn contrastive(
+    args: &BenchArgs,
+    settings: &ContrastiveOptions,
+    own: &ContrastiveArgs,
+) -> Result<Subject, Error> {
+    let loss = settings.configure()?;
+    if loss.weighting == Weighting::Paired {
+        let reason = "a measurement is of a loss of labels, which infonce is not";
+        return Err(Error::refused("--weighting", reason));
+    }
+    if loss.reduction == ContrastiveReduction::None {
+        let reason = "a measurement is of one number, which none is not";
+        return Err(Error::refused("--reduction", reason));
+    }
+    let Shape { rows, cols } = args.shape;
+    let labels = own.labels;
     let fits = |n: Option<usize>| n.is_some_and(|n| n > 0 && u32::try_from(n).is_ok());
     if !fits(rows.checked_mul(cols)) || !fits(rows.checked_mul(labels)) {
         return Err(Error::value(
@@ -353,28 +361,26 @@ fn contrastive_bench(args: &BenchArgs) -> Result<ContrastiveBench, Error> {
             format!("{rows}x{cols} with {labels} labels"),
         ));
     }
-    Ok(ContrastiveBench {
+    let workload = ContrastiveWorkload {
         loss,
         dtype: args.dtype.element(),
-        gradient: match args.outputs {
-            Outputs::Both => true,
-            Outputs::Loss => false,
-            other => {
-                return Err(Error::value(
-                    "--outputs",
-                    "both or loss with contrastive",
-                    name(other),
-                ));
-            }
-        },
+        gradient: own.outputs == Outputs::Both,
         rows,
         dims: cols,
         labels,
+    };
+    Ok(Subject {
+        loss: Loss::Contrastive.name(),
+        targets: value_name(TargetForm::Bits),
+        outputs: value_name(own.outputs),
+        reduction: settings.reduction(),
+        workload: Box::new(workload),
     })
 }
 
-fn row_bench(args: &BenchArgs, config: &AnyLoss) -> Result<RowBench, Error> {
-    let loss = *config;
+fn rows(args: &BenchArgs, settings: &RowOptions, matches: &ArgMatches) -> Result<Subject, Error> {
+    let loss = settings.configure(Given::default())?;
+    let RowArgs { outputs } = options::read(matches)?;
     let Shape { rows, cols } = args.shape;
     let all = rows.checked_mul(cols);
     if !all.is_some_and(|all| all > 0 && u32::try_from(all).is_ok()) {
@@ -385,34 +391,38 @@ fn row_bench(args: &BenchArgs, config: &AnyLoss) -> Result<RowBench, Error> {
         ));
     }
     let dtype = args.dtype.element();
-    let form = match (args.targets(), config.target_kind()) {
-        (Some(_), TargetKind::Logits) if args.targets.is_some() => {
-            return Err(Error::value(
-                "--targets",
-                format!("none with {}, which takes other logits", args.loss),
-                "one",
-            ));
-        }
-        (_, TargetKind::Logits) | (Some(TargetForm::Float) | None, _) => Form::Float(dtype),
-        (Some(TargetForm::U8), _) => Form::U8,
-        (Some(TargetForm::Bits), _) => Form::Bits,
-        (Some(TargetForm::Sparse), _) => Form::Csr,
+    let targets = match settings.loss.plain.target_kind() {
+        // Other logits stand there.
+        TargetKind::Logits => None,
+        _ => Some(options::read::<TargetArgs>(matches)?.targets),
     };
-    Ok(RowBench {
-        threshold: match args.loss {
-            Loss::Tlpr => ThresholdCase::Batch,
-            _ => ThresholdCase::None,
+    let workload = RowWorkload {
+        threshold: match settings.loss.takes_threshold() {
+            true => Some(Threshold::Batch(())),
+            false => None,
         },
         dtype,
-        form,
-        mode: match args.outputs {
-            Outputs::Both => Mode::Both,
-            Outputs::BothSame => Mode::BothSame,
-            Outputs::InPlace => Mode::InPlace,
-            Outputs::Loss => Mode::Loss,
-            Outputs::Gradient => Mode::Gradient,
+        form: match targets {
+            None | Some(TargetForm::Float) => Targets::Dense(dtype),
+            Some(TargetForm::U8) => Targets::Dense(DType::U8),
+            Some(TargetForm::Bits) => Targets::Bits(()),
+            Some(TargetForm::Sparse) => SPARSE,
         },
-        ..RowBench::plain(loss, rows, cols)
+        mode: match outputs {
+            RowOutputs::Both => Mode::Both,
+            RowOutputs::BothSame => Mode::BothSame,
+            RowOutputs::InPlace => Mode::InPlace,
+            RowOutputs::Loss => Mode::Loss,
+            RowOutputs::Gradient => Mode::Gradient,
+        },
+        ..RowWorkload::plain(loss, rows, cols)
+    };
+    Ok(Subject {
+        loss: settings.loss.name,
+        targets: targets.map_or("other".into(), value_name),
+        outputs: value_name(outputs),
+        reduction: settings.reduction(),
+        workload: Box::new(workload),
     })
 }
 
@@ -423,17 +433,17 @@ fn on_device(
     progress: &Progress,
 ) -> Result<OnDevice, Error> {
     progress.say("data and kernels");
-    let work = (bench.on_gpu)(gpu)?;
+    let work = bench.workload.on_gpu(gpu)?;
     progress.say("warm-up");
     let timer = Timer::new(gpu, &work, WARM_UP)?;
     let gpu = match timer.has_timestamps() {
-        true => Some(Spread::sample(budget, 5, || {
+        true => Some(Quantiles::sample(budget, 5, || {
             progress.say("gpu");
             timer.gpu(u64::MAX)
         })?),
         false => None,
     };
-    let wall = Spread::sample(budget, 5, || {
+    let wall = Quantiles::sample(budget, 5, || {
         progress.say("wall");
         Ok(vec![timer.wall()?])
     })?;
@@ -447,11 +457,11 @@ fn on_device(
     })
 }
 
-fn on_host(bench: &Subject, budget: Duration, progress: &Progress) -> Result<Spread, Error> {
+fn on_host(bench: &Subject, budget: Duration, progress: &Progress) -> Result<Quantiles, Error> {
     progress.say("reference");
-    let work = (bench.on_host)()?;
+    let work = bench.workload.on_host()?;
     work()?;
-    Spread::sample(budget, 3, || {
+    Quantiles::sample(budget, 3, || {
         progress.say("reference");
         let began = Instant::now();
         work()?;
@@ -469,51 +479,17 @@ impl Dtype {
     }
 }
 
-impl BenchArgs {
-    fn refuse_dim(&self) -> Result<(), Error> {
-        match self.dim {
-            None => Ok(()),
-            Some(dim) => Err(Error::value(
-                "--dim",
-                format!("none with {}", self.loss),
-                dim,
-            )),
-        }
-    }
-
-    /// The form of the targets, as the user has it or as the loss does; none where other logits stand there.
-    fn targets(&self) -> Option<TargetForm> {
-        self.targets.or(match self.loss {
-            Loss::Contrastive => Some(TargetForm::Bits),
-            Loss::ZlprKl | Loss::Hcal => None,
-            Loss::ZlprSoft => Some(TargetForm::Float),
-            _ => Some(TargetForm::U8),
-        })
-    }
-}
-
-/// The name of a value, as the option has it.
-fn name(value: impl ValueEnum) -> String {
-    value
-        .to_possible_value()
-        .map_or_else(String::new, |value| value.get_name().to_owned())
-}
-
 /// All results. Without those of the machine, the names at least.
 fn fields(args: &BenchArgs, work: &Subject, measured: &Measured, machine: &[Field]) -> Vec<Field> {
-    let targets = match args.loss {
-        Loss::Hcal => "classes".into(),
-        _ => args.targets().map_or("other".into(), name),
-    };
     let mut fields = vec![
-        ("loss", json!(args.loss.to_string())),
+        ("loss", json!(work.loss)),
         ("rows", json!(args.shape.rows)),
         ("cols", json!(args.shape.cols)),
-        ("dtype", json!(name(args.dtype))),
-        ("targets", json!(targets)),
-        ("outputs", json!(name(args.outputs))),
-        ("reduction", json!(args.settings.reduction())),
-        ("settings", json!(work.settings)),
+        ("dtype", json!(value_name(args.dtype))),
+        ("targets", json!(work.targets)),
+        ("outputs", json!(work.outputs)),
+        ("reduction", json!(work.reduction)),
+        ("settings", json!(work.workload.settings())),
     ];
     for name in ["backend", "adapter", "driver", "variant"] {
         let value = machine.iter().find(|(other, _)| *other == name);
@@ -583,7 +559,7 @@ fn rounded(value: f64) -> f64 {
 }
 
 /// The results for a person.
-fn table(args: &BenchArgs, measured: &Measured, machine: &[Field]) -> String {
+fn table(args: &BenchArgs, work: &Subject, measured: &Measured, machine: &[Field]) -> String {
     let text = |name: &str| -> String {
         let value = machine.iter().find(|(other, _)| *other == name);
         value
@@ -592,17 +568,14 @@ fn table(args: &BenchArgs, measured: &Measured, machine: &[Field]) -> String {
             .into()
     };
     let Shape { rows, cols } = args.shape;
-    let targets = match args.loss {
-        Loss::Hcal => "classes".into(),
-        _ => args.targets().map_or("other logits".into(), name),
-    };
     let mut lines = vec![
         format!(
-            "{} {rows}x{cols} {}, targets {targets}, outputs {}, reduction {}",
-            args.loss,
-            name(args.dtype),
-            name(args.outputs),
-            args.settings.reduction()
+            "{} {rows}x{cols} {}, targets {}, outputs {}, reduction {}",
+            work.loss,
+            value_name(args.dtype),
+            work.targets,
+            work.outputs,
+            work.reduction
         ),
         format!("adapter  {}", text("adapter")),
     ];
@@ -728,7 +701,7 @@ fn csv_append(path: &Path, fields: &[Field]) -> Result<(), Error> {
         .create(true)
         .open(path)
         .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|error| Error::new(ErrorKind::Device, path.display(), "to take the row", error))
+        .map_err(|error| Error::new(ErrorKind::Device, path.display(), "room for the row", error))
 }
 
 /// What is going on, on stderr where that is a terminal. Drawn between measurements and seldom: a thread that draws

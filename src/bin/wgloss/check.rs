@@ -1,5 +1,6 @@
 //! `wgloss check`: every kernel and variant against the CPU reference.
 
+use crate::report;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
@@ -44,7 +45,7 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
             ErrorKind::Unsupported,
             "adapter",
             match &args.adapter {
-                Some(name) => format!("one whose name holds {name:?}"),
+                Some(name) => format!("one whose name contains {name:?}"),
                 None => {
                     "a GPU or a software driver for one (scripts/driver.sh installs one)".into()
                 }
@@ -59,7 +60,7 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
             break;
         }
         let info = adapter.get_info();
-        crate::print(&format!(
+        report::print(&format!(
             "{} ({:?}, {} {})",
             info.name, info.backend, info.driver, info.driver_info
         ))?;
@@ -69,12 +70,12 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
         }) {
             Ok(gpu) => gpu,
             Err(error) => {
-                crate::print(&format!("  self-test FAILED: {error}"))?;
+                report::print(&format!("  self-test FAILED: {error}"))?;
                 good = false;
                 continue;
             }
         };
-        crate::print("  self-test passed")?;
+        report::print("  self-test passed")?;
         one_done = true;
         good &= check_device(adapter, &gpu, args.quick)?;
     }
@@ -89,7 +90,7 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
 fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool, Error> {
     let default = gpu.context().variant();
     let variants = gpu.context().caps().variants();
-    let mut work: Vec<(usize, Case)> = Vec::new();
+    let mut work: Vec<(usize, Box<dyn Case>)> = Vec::new();
     for (i, variant) in variants.iter().enumerate() {
         let depth = match (quick, *variant == default) {
             (false, true) => Depth::Full,
@@ -110,12 +111,16 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
                 cases.skip(7 * i % 36).step_by(36).collect()
             }
         };
-        let rows = cases.into_iter().map(Case::Row);
         let others = match quick && *variant != default {
             true => Vec::new(),
             false => check::other_cases(depth, *variant, default),
         };
-        work.extend(rows.chain(others).map(|case| (i, case)));
+        work.extend(
+            check::boxed(cases)
+                .into_iter()
+                .chain(others)
+                .map(|case| (i, case)),
+        );
     }
     let bar = ProgressBar::new(work.len() as u64).with_style(
         ProgressStyle::with_template("  {bar:40} {pos}/{len} cases, {msg}")
@@ -132,8 +137,8 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
                     let gpu = Gpu::from_adapter(adapter)?;
                     while let Some((i, case)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let began = Instant::now();
-                        let outcome = check::run_case(&gpu.with_variant(variants[*i])?, case);
-                        note(&tallies[*i], case, outcome, began.elapsed());
+                        let outcome = check::run(&gpu.with_variant(variants[*i])?, &**case);
+                        note(&tallies[*i], &**case, outcome, began.elapsed());
                         bar.set_message(variants[*i].to_string());
                         bar.inc(1);
                     }
@@ -155,10 +160,10 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
     });
     bar.finish_and_clear();
     result?;
-    report(&variants, default, tallies)
+    print_tallies(&variants, default, tallies)
 }
 
-fn note(tally: &Mutex<Tally>, case: &Case, outcome: Result<Outcome, Error>, took: Duration) {
+fn note(tally: &Mutex<Tally>, case: &dyn Case, outcome: Result<Outcome, Error>, took: Duration) {
     let mut tally = tally
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -171,12 +176,12 @@ fn note(tally: &Mutex<Tally>, case: &Case, outcome: Result<Outcome, Error>, took
     }
 }
 
-fn report(
+fn print_tallies(
     variants: &[Variant],
     default: Variant,
     tallies: Vec<Mutex<Tally>>,
 ) -> Result<bool, Error> {
-    crate::print(&format!(
+    report::print(&format!(
         "  {:<24} {:>6} {:>7} {:>22} {:>8}",
         "variant", "cases", "failed", "worst error/tolerance", "seconds"
     ))?;
@@ -191,7 +196,7 @@ fn report(
         } else {
             ""
         };
-        crate::print(&format!(
+        report::print(&format!(
             "  {:<24} {:>6} {:>7} {:>22.3} {:>8.1}",
             format!("{variant}{mark}"),
             tally.cases,
@@ -208,9 +213,9 @@ fn report(
         );
     }
     for failure in &failures {
-        crate::print(&format!("  FAILED {failure}"))?;
+        report::print(&format!("  FAILED {failure}"))?;
     }
-    crate::print(&match failures.len() {
+    report::print(&match failures.len() {
         0 => format!("  all {cases} cases within tolerance of the CPU reference"),
         n => format!("  {n} of {cases} cases FAILED"),
     })?;

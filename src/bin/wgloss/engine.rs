@@ -1,5 +1,6 @@
 //! Where a command computes: the options, and the way from `auto` to the reference.
 
+use crate::report;
 use clap::{Args, ValueEnum};
 use wgloss::host::{Engine, Gpu};
 use wgloss::{Error, ErrorKind, Variant};
@@ -73,7 +74,7 @@ impl EngineArgs {
         }
         let done = done?;
         if let Some(notice) = notice {
-            crate::notice(&notice);
+            report::notice(&notice);
         }
         Ok((engine, done))
     }

@@ -232,6 +232,25 @@ impl TensorFile {
         wide.into_iter().enumerate().map(narrow).collect()
     }
 
+    /// The upstream gradient: one value, or where each row has a loss, one or as many as there are `rows`.
+    pub fn grad_loss(&self, rows: Option<usize>) -> Result<Option<Vec<f32>>, Error> {
+        if !self.has("grad_loss") {
+            return Ok(None);
+        }
+        match *self.shape("grad_loss")? {
+            [] | [1] => {}
+            [len] if rows == Some(len) => {}
+            ref shape => {
+                let expected = match rows {
+                    Some(rows) => format!("[1] or [{rows}]"),
+                    None => "[1]".into(),
+                };
+                return Err(Error::shape("grad_loss", expected, format!("{shape:?}")));
+            }
+        }
+        self.floats("grad_loss").map(Some)
+    }
+
     /// Reads a tensor whose elements have `N` bytes.
     fn read<const N: usize, T>(
         &self,

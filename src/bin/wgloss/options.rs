@@ -1,0 +1,863 @@
+//! The losses of the command: their names, the options that each takes, and what the options configure.
+//!
+//! A loss of rows is a row of [`catalogue`]; one with options of its own has them in [`own`] too. Every loss has a
+//! subcommand below `run` and below `bench`, with its options and no others.
+
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
+use wgloss::losses::contrastive::{self, Weighting};
+use wgloss::losses::hcal::Aggregation;
+use wgloss::losses::wdl::{Form, PairWeights, Phi, Prediction};
+use wgloss::reference::Permutation;
+use wgloss::{
+    AnyLoss, Asl, Balance, Bce, Contrastive, ContrastiveReduction, Dice, Error, Focal, Hcal, Hill,
+    Mcm, Reduction, Rowwise, TargetKind, Wdl, Zlpr,
+};
+
+// ---- the losses
+
+/// A loss of rows as the user names it.
+#[derive(Clone, Copy, Debug)]
+pub struct RowLoss {
+    pub name: &'static str,
+    about: &'static str,
+    /// With its default settings.
+    pub plain: AnyLoss,
+}
+
+/// The losses of rows.
+fn catalogue() -> [RowLoss; 12] {
+    let row = |name, plain, about| RowLoss { name, about, plain };
+    [
+        row("zlpr", Zlpr::hard().into(), "ZLPR of hard labels"),
+        row("zlpr-soft", Zlpr::soft().into(), "ZLPR of soft labels"),
+        row(
+            "zlpr-kl",
+            Zlpr::kl_symmetric(1.0).into(),
+            "KL divergence of two logit vectors",
+        ),
+        row("tlpr", Zlpr::hard().into(), "ZLPR with a threshold"),
+        row("lsep", Zlpr::lsep().into(), "Log-sum-exp pairwise"),
+        row(
+            "two-way",
+            Zlpr::two_way(4.0, 1.0).into(),
+            "Two-way loss, sample half",
+        ),
+        row("bce", Bce::default().into(), "Binary cross-entropy"),
+        row("focal", Focal::default().into(), "Focal loss"),
+        row("asl", Asl::default().into(), "Asymmetric loss"),
+        row("hill", Hill::default().into(), "Hill loss"),
+        row(
+            "dice",
+            Dice::default().into(),
+            "Soft dice over the labels of a row",
+        ),
+        row("wdl", Wdl::default().into(), "Weighted difference"),
+    ]
+}
+
+/// The options that a loss of rows has to itself.
+fn own(name: &str) -> Own {
+    match name {
+        "zlpr" | "zlpr-soft" => Own::of::<Smoothing>(),
+        "zlpr-kl" => Own::of::<Divergence>(),
+        "two-way" => Own::of::<Temperatures>(),
+        "bce" => Own::of::<BceOptions>(),
+        "focal" => Own::of::<FocalOptions>(),
+        "asl" => Own::of::<AslOptions>(),
+        "hill" => Own::of::<HillOptions>(),
+        "dice" => Own::of::<DiceOptions>(),
+        "wdl" => Own::of::<WdlOptions>(),
+        _ => Own::of::<NoOptions>(),
+    }
+}
+
+/// A loss of the command.
+#[derive(Clone, Copy, Debug)]
+pub enum Loss {
+    Row(RowLoss),
+    Mcm,
+    Hcal,
+    Contrastive,
+}
+
+/// A loss with the options that were given.
+pub enum Settings {
+    Row(RowOptions),
+    Mcm(McmOptions),
+    Hcal(HcalOptions),
+    Contrastive(ContrastiveOptions),
+}
+
+impl RowLoss {
+    /// Whether it takes labels of 0 and 1 alone. Smoothing makes soft labels of them, but later.
+    pub fn hard(&self) -> bool {
+        self.plain.target_kind() == TargetKind::Hard
+    }
+
+    /// Whether there is a threshold among its tensors.
+    pub fn takes_threshold(&self) -> bool {
+        self.name == "tlpr"
+    }
+}
+
+impl Loss {
+    fn all() -> impl Iterator<Item = Loss> {
+        let rows = catalogue().into_iter().map(Loss::Row);
+        rows.chain([Loss::Mcm, Loss::Hcal, Loss::Contrastive])
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            Loss::Row(loss) => loss.name,
+            Loss::Mcm => "mcm",
+            Loss::Hcal => "hcal",
+            Loss::Contrastive => "contrastive",
+        }
+    }
+
+    fn about(&self) -> &'static str {
+        match self {
+            Loss::Row(loss) => loss.about,
+            Loss::Mcm => "Max constraint loss of a hierarchy",
+            Loss::Hcal => "HCAL: contrast with prototypes on all levels of a hierarchy",
+            Loss::Contrastive => "Contrastive losses of embeddings with label sets",
+        }
+    }
+
+    /// Adds the options of its settings.
+    fn augment(&self, command: Command) -> Command {
+        match self {
+            Loss::Row(loss) => ReductionOption::augment_args((own(loss.name).augment)(command)),
+            Loss::Mcm => McmOptions::augment_args(command),
+            Loss::Hcal => HcalOptions::augment_args(command),
+            Loss::Contrastive => ContrastiveOptions::augment_args(command),
+        }
+    }
+
+    /// The options of its settings as they were given, checked as far as that goes without the tensors.
+    pub fn settings(self, matches: &ArgMatches) -> Result<Settings, Error> {
+        match self {
+            Loss::Row(loss) => {
+                let options = RowOptions {
+                    loss,
+                    own: (own(loss.name).read)(matches)?,
+                    reduction: read::<ReductionOption>(matches)?.reduction,
+                };
+                options.configure(Given::default())?;
+                Ok(Settings::Row(options))
+            }
+            Loss::Mcm => Ok(Settings::Mcm(read(matches)?)),
+            Loss::Hcal => {
+                let options: HcalOptions = read(matches)?;
+                options.configure()?;
+                Ok(Settings::Hcal(options))
+            }
+            Loss::Contrastive => {
+                let options: ContrastiveOptions = read(matches)?;
+                options.configure()?;
+                Ok(Settings::Contrastive(options))
+            }
+        }
+    }
+}
+
+/// A command with a subcommand for each loss, to which `complete` adds what is no setting of the loss.
+pub fn per_loss(command: Command, complete: impl Fn(Command, Loss) -> Command) -> Command {
+    let subcommand = |loss: Loss| {
+        let command = complete(loss.augment(Command::new(loss.name())), loss);
+        // The derived `augment_args` put the documentation of their structs here.
+        command.about(loss.about()).allow_negative_numbers(true)
+    };
+    command
+        .subcommand_required(true)
+        .disable_help_subcommand(true)
+        .subcommand_value_name("LOSS")
+        .subcommand_help_heading("Losses")
+        .subcommands(Loss::all().map(subcommand))
+}
+
+/// The loss that the user named, and what its subcommand was given.
+pub fn chosen(matches: &ArgMatches) -> Result<(Loss, &ArgMatches), Error> {
+    let named = |(name, matches)| Some((Loss::all().find(|loss| loss.name() == name)?, matches));
+    let chosen = matches.subcommand().and_then(named);
+    chosen.ok_or_else(|| Error::refused("LOSS", "none was named"))
+}
+
+/// Options as they were given.
+pub fn read<T: FromArgMatches>(matches: &ArgMatches) -> Result<T, Error> {
+    T::from_arg_matches(matches).map_err(|error| Error::refused("arguments", error.kind()))
+}
+
+/// Refuses an option that is given without the `other` that it needs.
+fn needs(option: &str, given: bool, other: &str, there: bool) -> Result<(), Error> {
+    match given && !there {
+        true => Err(Error::refused(option, format!("needs {other}"))),
+        false => Ok(()),
+    }
+}
+
+/// The name of a value, as the option has it.
+pub fn value_name(value: impl ValueEnum) -> String {
+    value
+        .to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+// ---- losses of rows
+
+/// What the tensors say of a loss before it is configured.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given {
+    /// There is a permutation.
+    pub permutation: bool,
+    /// Rows of theta, where it is a matrix.
+    pub theta_rows: Option<u32>,
+}
+
+/// Options that configure a loss of rows.
+trait Configure {
+    /// The loss with these settings; `plain` is what the catalogue has. Only how options fit together is checked.
+    fn configure(&self, plain: AnyLoss, given: Given) -> Result<AnyLoss, Error>;
+
+    /// The permutation that a seed makes.
+    fn permutation(&self) -> Option<Permutation<'static>> {
+        None
+    }
+}
+
+/// How the options of a loss are declared and read.
+struct Own {
+    augment: fn(Command) -> Command,
+    read: fn(&ArgMatches) -> Result<Box<dyn Configure>, Error>,
+}
+
+impl Own {
+    fn of<T: Args + Configure + 'static>() -> Self {
+        Own {
+            augment: T::augment_args,
+            read: |matches| Ok(Box::new(read::<T>(matches)?)),
+        }
+    }
+}
+
+/// A loss of rows with the options that were given.
+pub struct RowOptions {
+    pub loss: RowLoss,
+    own: Box<dyn Configure>,
+    reduction: Reduce,
+}
+
+impl RowOptions {
+    /// The loss with its settings, which are checked.
+    pub fn configure(&self, given: Given) -> Result<AnyLoss, Error> {
+        let config = self.own.configure(self.loss.plain, given)?;
+        let config = config.with_reduction(self.reduction.into());
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The permutation that a seed makes.
+    pub fn permutation(&self) -> Option<Permutation<'static>> {
+        self.own.permutation()
+    }
+
+    /// The name of the reduction.
+    pub fn reduction(&self) -> String {
+        value_name(self.reduction)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Reduce {
+    /// Mean over the rows
+    #[default]
+    Mean,
+    /// Sum over the rows
+    Sum,
+    /// One loss per row
+    None,
+}
+
+impl From<Reduce> for Reduction {
+    fn from(reduce: Reduce) -> Self {
+        match reduce {
+            Reduce::Mean => Reduction::Mean,
+            Reduce::Sum => Reduction::Sum,
+            Reduce::None => Reduction::None,
+        }
+    }
+}
+
+#[derive(Args)]
+struct ReductionOption {
+    /// How the rows' losses become the result
+    #[arg(long, value_enum, default_value_t)]
+    reduction: Reduce,
+}
+
+#[derive(Args)]
+struct NoOptions {}
+
+impl Configure for NoOptions {
+    fn configure(&self, plain: AnyLoss, _: Given) -> Result<AnyLoss, Error> {
+        Ok(plain)
+    }
+}
+
+#[derive(Args)]
+struct Smoothing {
+    /// Label smoothing; targets become (1 - X) y + X/2
+    #[arg(long, value_name = "X", default_value_t)]
+    smoothing: f32,
+}
+
+impl Configure for Smoothing {
+    fn configure(&self, plain: AnyLoss, _: Given) -> Result<AnyLoss, Error> {
+        // 0 and NaN keep the hard form, whose check rejects NaN.
+        let soft = self.smoothing > 0.0 || plain.target_kind() == TargetKind::Soft;
+        let zlpr = if soft { Zlpr::soft() } else { Zlpr::hard() };
+        Ok(zlpr.with_smoothing(self.smoothing).into())
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Kl {
+    /// Symmetric KL of the labels' probabilities
+    #[default]
+    Symmetric,
+    /// Excess risk over the other logits
+    Excess,
+}
+
+#[derive(Args)]
+struct Divergence {
+    /// Which divergence
+    #[arg(long, value_enum, default_value_t)]
+    kl: Kl,
+    /// Symmetric: slope of the probabilities sigma(beta s) [default: 1]
+    #[arg(long, value_name = "X")]
+    beta: Option<f32>,
+}
+
+impl Configure for Divergence {
+    fn configure(&self, _: AnyLoss, _: Given) -> Result<AnyLoss, Error> {
+        let symmetric = self.kl == Kl::Symmetric;
+        needs("--beta", self.beta.is_some(), "--kl symmetric", symmetric)?;
+        Ok(match self.kl {
+            Kl::Symmetric => Zlpr::kl_symmetric(self.beta.unwrap_or(1.0)).into(),
+            Kl::Excess => Zlpr::kl_excess().into(),
+        })
+    }
+}
+
+#[derive(Args)]
+struct Temperatures {
+    /// Temperature of the positives
+    #[arg(long, value_name = "X", default_value_t = 4.0)]
+    t_pos: f32,
+    /// Temperature of the negatives
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    t_neg: f32,
+}
+
+impl Configure for Temperatures {
+    fn configure(&self, _: AnyLoss, _: Given) -> Result<AnyLoss, Error> {
+        Ok(Zlpr::two_way(self.t_pos, self.t_neg).into())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Row {
+    /// The sum over its labels
+    Sum,
+    /// The mean over the labels that count
+    Mean,
+}
+
+/// What the losses that are sums over labels share.
+#[derive(Args)]
+struct SumOptions {
+    #[command(flatten)]
+    smoothing: Smoothing,
+    /// What a row's loss is
+    #[arg(long, value_enum, default_value_t = Row::Sum)]
+    row: Row,
+}
+
+impl SumOptions {
+    fn smoothing(&self) -> f32 {
+        self.smoothing.smoothing
+    }
+
+    fn row_mean(&self) -> bool {
+        self.row == Row::Mean
+    }
+}
+
+#[derive(Args)]
+struct BceOptions {
+    /// Weight of the positive side
+    #[arg(long, value_name = "X", default_value_t = Bce::default().pos_weight)]
+    pos_weight: f32,
+    #[command(flatten)]
+    sum: SumOptions,
+}
+
+impl Configure for BceOptions {
+    fn configure(&self, _: AnyLoss, _: Given) -> Result<AnyLoss, Error> {
+        Ok(AnyLoss::Bce(Bce {
+            pos_weight: self.pos_weight,
+            smoothing: self.sum.smoothing(),
+            row_mean: self.sum.row_mean(),
+            ..Bce::default()
+        }))
+    }
+}
+
+#[derive(Args)]
+struct FocalOptions {
+    /// Exponent of the focus
+    #[arg(long, value_name = "X", default_value_t = Focal::default().gamma)]
+    gamma: f32,
+    /// Weight of the positives, the negatives having 1 - X
+    #[arg(long, value_name = "X", default_value_t = Focal::default().alpha)]
+    alpha: f32,
+    #[command(flatten)]
+    sum: SumOptions,
+}
+
+impl Configure for FocalOptions {
+    fn configure(&self, _: AnyLoss, _: Given) -> Result<AnyLoss, Error> {
+        Ok(AnyLoss::Focal(Focal {
+            gamma: self.gamma,
+            alpha: self.alpha,
+            smoothing: self.sum.smoothing(),
+            row_mean: self.sum.row_mean(),
+            ..Focal::default()
+        }))
+    }
+}
+
+#[derive(Args)]
+struct AslOptions {
+    /// Exponent of the positives
+    #[arg(long, value_name = "X", default_value_t = Asl::default().gamma_pos)]
+    gamma_pos: f32,
+    /// Exponent of the negatives
+    #[arg(long, value_name = "X", default_value_t = Asl::default().gamma_neg)]
+    gamma_neg: f32,
+    /// Probability margin of the negatives
+    #[arg(long, value_name = "X", default_value_t = Asl::default().margin)]
+    margin: f32,
+    #[command(flatten)]
+    sum: SumOptions,
+}
+
+impl Configure for AslOptions {
+    fn configure(&self, _: AnyLoss, _: Given) -> Result<AnyLoss, Error> {
+        Ok(AnyLoss::Asl(Asl {
+            gamma_pos: self.gamma_pos,
+            gamma_neg: self.gamma_neg,
+            margin: self.margin,
+            smoothing: self.sum.smoothing(),
+            row_mean: self.sum.row_mean(),
+            ..Asl::default()
+        }))
+    }
+}
+
+#[derive(Args)]
+struct HillOptions {
+    /// Exponent of the positives
+    #[arg(long, value_name = "X", default_value_t = Hill::default().gamma)]
+    gamma: f32,
+    /// What is taken from a positive's logit
+    #[arg(long, value_name = "X", default_value_t = Hill::default().margin)]
+    margin: f32,
+    #[command(flatten)]
+    sum: SumOptions,
+}
+
+impl Configure for HillOptions {
+    fn configure(&self, _: AnyLoss, _: Given) -> Result<AnyLoss, Error> {
+        Ok(AnyLoss::Hill(Hill {
+            gamma: self.gamma,
+            margin: self.margin,
+            smoothing: self.sum.smoothing(),
+            row_mean: self.sum.row_mean(),
+            ..Hill::default()
+        }))
+    }
+}
+
+#[derive(Args)]
+struct DiceOptions {
+    /// Squares below the line
+    #[arg(long)]
+    squared: bool,
+}
+
+impl Configure for DiceOptions {
+    fn configure(&self, _: AnyLoss, _: Given) -> Result<AnyLoss, Error> {
+        Ok(AnyLoss::Dice(Dice {
+            squared: self.squared,
+            ..Dice::default()
+        }))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Differences {
+    /// Of neighbours in a permutation
+    Adjacent,
+    /// Of all pairs
+    Pairs,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Predict {
+    /// Normalised sigmoid
+    #[default]
+    Sigmoid,
+    /// Softmax
+    Softmax,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Penalty {
+    /// d^2
+    #[default]
+    Square,
+    /// |d|
+    Abs,
+    /// d^2 / 2, linear beyond --huber-delta
+    Huber,
+}
+
+#[derive(Args)]
+struct WdlOptions {
+    /// Which differences [default: adjacent with a permutation or --seed, else pairs]
+    #[arg(long, value_enum)]
+    form: Option<Differences>,
+    /// What makes a distribution of the logits
+    #[arg(long, value_enum, default_value_t)]
+    prediction: Predict,
+    /// What is made of a difference
+    #[arg(long, value_enum, default_value_t)]
+    phi: Penalty,
+    /// Huber: where it becomes linear [default: 1]
+    #[arg(long, value_name = "X")]
+    huber_delta: Option<f32>,
+    /// Added to each target
+    #[arg(long, value_name = "X", default_value_t = Wdl::default().epsilon)]
+    epsilon: f32,
+    /// Coefficient of the presence term
+    #[arg(long, value_name = "X", default_value_t = Wdl::default().lambda_presence)]
+    lambda_presence: f32,
+    /// Coefficient of the proportions' term
+    #[arg(long, value_name = "X", default_value_t = Wdl::default().lambda_ratio)]
+    lambda_ratio: f32,
+    /// Coefficient of the differences' term
+    #[arg(long, value_name = "X", default_value_t = Wdl::default().lambda_difference)]
+    lambda_difference: f32,
+    /// Pairs: a pair's weight is the mean of its labels' weights, not their product
+    #[arg(long)]
+    additive: bool,
+    /// Negates the gradient to theta
+    #[arg(long)]
+    ascent: bool,
+    /// Adjacent: makes the permutation, in place of the tensor
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// With --seed: another permutation for each row
+    #[arg(long)]
+    seed_per_row: bool,
+}
+
+impl Configure for WdlOptions {
+    fn configure(&self, _: AnyLoss, given: Given) -> Result<AnyLoss, Error> {
+        let seeded = self.seed.is_some();
+        let form = self.form.unwrap_or(match given.permutation || seeded {
+            true => Differences::Adjacent,
+            false => Differences::Pairs,
+        });
+        let (adjacent, pairs) = (form == Differences::Adjacent, form == Differences::Pairs);
+        let (one_row, free) = (given.theta_rows.is_none(), !given.permutation);
+        let (delta, huber) = (self.huber_delta, self.phi == Penalty::Huber);
+        needs("--additive", self.additive, "--form pairs", pairs)?;
+        needs("--additive", self.additive, "a theta of one row", one_row)?;
+        needs("--seed", seeded, "--form adjacent", adjacent)?;
+        needs("--seed", seeded, "a file without permutation", free)?;
+        needs("--seed-per-row", self.seed_per_row, "--seed", seeded)?;
+        needs("--huber-delta", delta.is_some(), "--phi huber", huber)?;
+        let of_pairs = |weights| Form::Pairs { weights };
+        Ok(AnyLoss::Wdl(Wdl {
+            form: match (form, given.theta_rows) {
+                (Differences::Adjacent, _) => Form::Adjacent,
+                (Differences::Pairs, Some(rows)) => of_pairs(PairWeights::Rank(rows)),
+                (Differences::Pairs, None) if self.additive => of_pairs(PairWeights::Additive),
+                (Differences::Pairs, None) => of_pairs(PairWeights::RankOne),
+            },
+            prediction: match self.prediction {
+                Predict::Sigmoid => Prediction::Sigmoid,
+                Predict::Softmax => Prediction::Softmax,
+            },
+            phi: match self.phi {
+                Penalty::Square => Phi::Square,
+                Penalty::Abs => Phi::Abs,
+                Penalty::Huber => Phi::Huber {
+                    delta: delta.unwrap_or(1.0),
+                },
+            },
+            epsilon: self.epsilon,
+            lambda_presence: self.lambda_presence,
+            lambda_ratio: self.lambda_ratio,
+            lambda_difference: self.lambda_difference,
+            ascent: self.ascent,
+            ..Wdl::default()
+        }))
+    }
+
+    fn permutation(&self) -> Option<Permutation<'static>> {
+        self.seed.map(|seed| Permutation::Seeded {
+            seed,
+            per_row: self.seed_per_row,
+        })
+    }
+}
+
+// ---- the constraint module
+
+#[derive(Args)]
+pub struct McmOptions {
+    /// What a row's loss is
+    #[arg(long, value_enum, default_value_t = Row::Mean)]
+    row: Row,
+    #[command(flatten)]
+    reduction: ReductionOption,
+}
+
+impl McmOptions {
+    /// The constraint module with these settings.
+    pub fn configure(&self) -> Mcm {
+        Mcm {
+            row_mean: self.row == Row::Mean,
+            reduction: self.reduction.reduction.into(),
+        }
+    }
+
+    /// The name of the reduction.
+    pub fn reduction(&self) -> String {
+        value_name(self.reduction.reduction)
+    }
+}
+
+// ---- HCAL
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Aggregate {
+    /// The mean over a class's samples
+    #[default]
+    SampleMean,
+    /// The mean over its child classes, of their means
+    Tree,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum OnlyMean {
+    /// Mean over the samples
+    #[default]
+    Mean,
+}
+
+#[derive(Args)]
+pub struct HcalOptions {
+    /// Temperature
+    #[arg(long, value_name = "X", default_value_t = Hcal::default().temperature)]
+    temperature: f32,
+    /// Temperature of the levels' weights
+    #[arg(long, value_name = "X", default_value_t = 0.5)]
+    gamma: f32,
+    /// What the classes of the levels beyond the first are compared by
+    #[arg(long, value_enum, default_value_t)]
+    aggregation: Aggregate,
+    /// Do not detach the weights of the levels
+    #[arg(long)]
+    attach: bool,
+    /// With --seed: size of the perturbation [default: 0.01]
+    #[arg(long, value_name = "X")]
+    epsilon: Option<f32>,
+    /// Seeds the perturbation; without it there is none
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// How the samples' losses become the result
+    #[arg(long, value_enum, default_value_t)]
+    reduction: OnlyMean,
+}
+
+impl HcalOptions {
+    /// HCAL with these settings, which are checked.
+    pub fn configure(&self) -> Result<Hcal, Error> {
+        let seeded = self.seed.is_some();
+        needs("--epsilon", self.epsilon.is_some(), "--seed", seeded)?;
+        let plain = Hcal::default();
+        let config = Hcal {
+            temperature: self.temperature,
+            aggregation: match self.aggregation {
+                Aggregate::SampleMean => Aggregation::SampleMean,
+                Aggregate::Tree => Aggregation::Tree,
+            },
+            balance: Balance::Adaptive {
+                gamma: self.gamma,
+                attach: self.attach,
+            },
+            epsilon: self.epsilon.unwrap_or(plain.epsilon),
+            ..plain
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The name of the reduction.
+    pub fn reduction(&self) -> String {
+        value_name(self.reduction)
+    }
+}
+
+// ---- contrastive losses
+
+/// The members of the family: name, help, and the loss with its default settings.
+fn weightings() -> [(&'static str, &'static str, Contrastive); 7] {
+    let any = "SupCon, every key that shares a label";
+    let all = "SupCon, every key of the same labels";
+    let mulsupcon = "MulSupCon, each anchor divided by its number of labels";
+    let sum = "MulSupCon, not divided; with --reduction mean-labels it is its authors' loss";
+    let infonce = "InfoNCE: the pair that a tensor of indices names";
+    [
+        ("simdis", "Similarity-Dissimilarity", Contrastive::sim_dis()),
+        ("any", any, Contrastive::sup_con_any()),
+        ("all", all, Contrastive::sup_con_all()),
+        ("mulsupcon", mulsupcon, Contrastive::mul_sup_con()),
+        ("mulsupcon-sum", sum, Contrastive::mul_sup_con_sum()),
+        ("jaccard", "Jaccard similarity", Contrastive::jaccard()),
+        ("infonce", infonce, Contrastive::info_nce()),
+    ]
+}
+
+fn weighting_names() -> PossibleValuesParser {
+    weightings()
+        .map(|(name, help, _)| PossibleValue::new(name).help(help))
+        .into()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Placement {
+    /// Before the logarithm
+    Outside,
+    /// In the numerator inside it; the gradient is that of any
+    Numerator,
+    /// In numerator and denominator
+    Both,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Normalizer {
+    /// The number of positives
+    Count,
+    /// The sum of their factors
+    Ksum,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum ReduceAnchors {
+    /// Mean over the anchors that have a positive
+    #[default]
+    Mean,
+    /// Mean over all anchors
+    MeanAll,
+    /// The sum divided by the number of all anchors' labels
+    MeanLabels,
+    /// Sum over the anchors
+    Sum,
+    /// One loss per anchor
+    None,
+}
+
+#[derive(Args)]
+pub struct ContrastiveOptions {
+    /// Which pairs attract one another
+    #[arg(long, value_parser = weighting_names(), default_value = "simdis")]
+    weighting: String,
+    /// Simdis: where the factor stands [default: outside]
+    #[arg(long, value_enum)]
+    placement: Option<Placement>,
+    /// Simdis: what the factors are divided by [default: count]
+    #[arg(long, value_enum)]
+    normalizer: Option<Normalizer>,
+    /// Jaccard: least similarity [default: 0.5]
+    #[arg(long, value_name = "X")]
+    threshold: Option<f32>,
+    /// Temperature [default: 0.07; mulsupcon, mulsupcon-sum and jaccard: 0.1]
+    #[arg(long, value_name = "X")]
+    temperature: Option<f32>,
+    /// Takes the rows as they are
+    #[arg(long)]
+    no_normalize: bool,
+    /// How the anchors' losses become the result
+    #[arg(long, value_enum, default_value_t)]
+    reduction: ReduceAnchors,
+}
+
+impl ContrastiveOptions {
+    /// The loss with these settings, which are checked.
+    pub fn configure(&self) -> Result<Contrastive, Error> {
+        let named = |(name, ..): &(&str, &str, Contrastive)| *name == self.weighting;
+        let found = weightings().into_iter().find(named);
+        let mut config = found.map_or_else(Contrastive::default, |(.., config)| config);
+        let simdis = matches!(config.weighting, Weighting::SimDis { .. });
+        let jaccard = matches!(config.weighting, Weighting::Jaccard { .. });
+        let (placement, normalizer) = (self.placement, self.normalizer);
+        for (option, given, owner, there) in [
+            ("--placement", placement.is_some(), "simdis", simdis),
+            ("--normalizer", normalizer.is_some(), "simdis", simdis),
+            ("--threshold", self.threshold.is_some(), "jaccard", jaccard),
+        ] {
+            needs(option, given, &format!("--weighting {owner}"), there)?;
+        }
+        if simdis {
+            config.weighting = Weighting::SimDis {
+                placement: match placement {
+                    None | Some(Placement::Outside) => contrastive::Placement::Outside,
+                    Some(Placement::Numerator) => contrastive::Placement::Numerator,
+                    Some(Placement::Both) => contrastive::Placement::Both,
+                },
+                normalizer: match normalizer {
+                    None | Some(Normalizer::Count) => contrastive::Normalizer::Count,
+                    Some(Normalizer::Ksum) => contrastive::Normalizer::KSum,
+                },
+            };
+        }
+        if let Some(threshold) = self.threshold {
+            config.weighting = Weighting::Jaccard { threshold };
+        }
+        if let Some(temperature) = self.temperature {
+            config.temperature = temperature;
+        }
+        config.normalize = !self.no_normalize;
+        config.reduction = match self.reduction {
+            ReduceAnchors::Mean => ContrastiveReduction::MeanActive,
+            ReduceAnchors::MeanAll => ContrastiveReduction::MeanAll,
+            ReduceAnchors::MeanLabels => ContrastiveReduction::MeanLabels,
+            ReduceAnchors::Sum => ContrastiveReduction::Sum,
+            ReduceAnchors::None => ContrastiveReduction::None,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The name of the reduction.
+    pub fn reduction(&self) -> String {
+        value_name(self.reduction)
+    }
+}

@@ -1,0 +1,92 @@
+//! `wgloss run mcm`: the constraint module.
+
+use crate::engine::EngineArgs;
+use crate::options::McmOptions;
+use crate::report::{Report, json_number};
+use crate::tensors::{Output, TensorFile};
+use serde_json::{Value, json};
+use wgloss::host::{McmRows, Wanted};
+use wgloss::{Error, Hierarchy, Reduction};
+
+/// For the help.
+pub const TENSORS: &str = "\
+Tensors that are read:
+  logits          [B, L] reals
+  targets         [B, L] flags
+  edges           [E, 2] indices, child and parent
+  grad_loss       [1], or with --reduction none [1] or [B]: the upstream gradient; absent: ones
+Tensors that are written with -o, F32:
+  loss            [], or with --reduction none [B]
+  grad_logits     [B, L]
+  probabilities   [B, L], the constrained ones
+In the line of JSON edges, pairs (of a class and a descendant) and depth stand in place of targets.";
+
+/// Computes the loss of a file.
+pub fn run(
+    options: &McmOptions,
+    file: &TensorFile,
+    engine: &EngineArgs,
+    wanted: Wanted,
+) -> Result<Report, Error> {
+    let config = options.configure();
+    let (rows, cols) = match *file.shape("logits")? {
+        [rows, cols] => (rows, cols),
+        ref shape => return Err(Error::shape("logits", "[B, L]", format!("{shape:?}"))),
+    };
+    let hierarchy = read_hierarchy(file, cols)?;
+    let logits = file.reals("logits")?;
+    file.expect("targets", &[rows, cols])?;
+    let targets = file.flags("targets")?;
+    let each = config.reduction == Reduction::None;
+    let grad_loss = file.grad_loss(each.then_some(rows))?;
+    let inputs = McmRows {
+        rows,
+        logits: logits.values(),
+        targets: &targets,
+        grad_loss: grad_loss.as_deref(),
+    };
+    let (engine, result) =
+        engine.compute(|engine| engine.mcm(&config, &hierarchy, &inputs, wanted))?;
+    let (shape, loss) = match result.loss[..] {
+        [loss] if !each => (vec![], json_number(loss)),
+        _ => (vec![rows], Value::Null),
+    };
+    Ok(Report {
+        engine,
+        loss,
+        fields: vec![
+            ("rows", json!(rows)),
+            ("cols", json!(cols)),
+            ("dtype", json!(inputs.logits.dtype().to_string())),
+            ("edges", json!(hierarchy.edges())),
+            ("pairs", json!(hierarchy.pairs())),
+            ("depth", json!(hierarchy.depth())),
+            ("reduction", json!(options.reduction())),
+        ],
+        outputs: vec![
+            Output::reals("loss", shape, result.loss),
+            Output::reals("grad_logits", vec![rows, cols], result.grad_logits),
+            Output::reals("probabilities", vec![rows, cols], result.probabilities),
+        ],
+    })
+}
+
+/// The hierarchy of `nodes` classes, by its edges.
+fn read_hierarchy(file: &TensorFile, nodes: usize) -> Result<Hierarchy, Error> {
+    match *file.shape("edges")? {
+        [_, 2] => {}
+        ref shape => {
+            return Err(Error::shape(
+                "edges",
+                "[E, 2] (child, parent)",
+                format!("{shape:?}"),
+            ));
+        }
+    }
+    let edges: Vec<[u32; 2]> = file
+        .indices("edges")?
+        .chunks_exact(2)
+        .map(|edge| [edge[0], edge[1]])
+        .collect();
+    Hierarchy::from_edges(nodes, &edges)
+}

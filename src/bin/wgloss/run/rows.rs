@@ -1,0 +1,532 @@
+//! `wgloss run` of a loss of rows: what it reads from a file, and what it writes.
+
+use crate::engine::EngineArgs;
+use crate::options::{Given, RowLoss, RowOptions};
+use crate::report::{Report, json_number};
+use crate::tensors::{Output, Reals, TensorFile, place};
+use serde_json::{Value, json};
+use wgloss::host::{Labels, Rows, Thresholds, Values, Wanted};
+use wgloss::losses::wdl::Form;
+use wgloss::reference::check_sparse;
+use wgloss::{AnyLoss, Error, Order, Reduction, Rowwise, TargetKind, Wdl};
+
+/// Most rows of logits without labels: their count is not bounded by the file's size, and each gets a loss.
+const MOST_EMPTY_ROWS: usize = 1 << 24;
+
+/// The targets, as the file has them.
+enum Targets {
+    Flags(Vec<u8>),
+    Reals(Reals),
+    Bits(Vec<u32>),
+    Sparse(Vec<u32>, Vec<u32>),
+}
+
+/// What a threshold is shared by.
+enum Shared {
+    Batch,
+    Row,
+    Label,
+}
+
+struct Threshold {
+    shared: Shared,
+    shape: Vec<usize>,
+    values: Vec<f32>,
+}
+
+const LABELS: &str = "
+  target_bits     [B, ceil(L/32)] U32 instead: label l is bit l % 32 of word l / 32
+  target_offsets  [B+1] indices instead, with
+  target_indices  [n] indices: the positives, row by row";
+
+const THRESHOLD: &str = "
+  threshold       [1], [B] or [L] reals; where B = L that is one per row: [B, 1] and [1, L] say which";
+
+const OF_WDL: &str = "
+  permutation     adjacent: [L] or [B, L] indices, each row a permutation of the labels; or --seed
+  theta           [L-1] reals adjacent, [L] pairs, [r, L] pairs of rank r; absent: zeros
+  theta0          [1] real, makes it the bounded form";
+
+const OPTIONAL: &str = "
+  class_mask      [L] flags
+  mask            [B, L] flags
+  sample_weight   [B] reals
+  class_weight    [L] reals, not negative
+  grad_loss       [1], or with --reduction none [1] or [B]: the upstream gradient; absent: ones
+Tensors that are written with -o, F32:
+  loss            [], or with --reduction none [B]
+  grad_logits     [B, L]";
+
+/// The tensors that a loss reads and writes, for its help.
+pub fn tensors(loss: &RowLoss) -> String {
+    let kind = loss.plain.target_kind();
+    let of_wdl = loss.plain.wdl().is_some();
+    let mut text = String::from("Tensors that are read:\n  logits          [B, L] reals");
+    text += match kind {
+        TargetKind::Logits => "\n  other           [B, L] in the logits' type",
+        TargetKind::Proportions => "\n  targets         [B, L] flags, or reals from 0 on",
+        TargetKind::Soft => "\n  targets         [B, L] flags, or reals from 0 to 1",
+        _ => "\n  targets         [B, L] flags, or reals that are 0 or 1",
+    };
+    if kind != TargetKind::Logits {
+        text += LABELS;
+    }
+    if loss.takes_threshold() {
+        text += THRESHOLD;
+    }
+    if of_wdl {
+        text += OF_WDL;
+    }
+    text += OPTIONAL;
+    text += match kind {
+        TargetKind::Logits => "\n  grad_other      [B, L]",
+        TargetKind::Proportions => {
+            "\n  grad_targets    [B, L], where the targets are reals or flags"
+        }
+        TargetKind::Soft => "\n  grad_targets    [B, L], where the targets are reals",
+        _ => "",
+    };
+    if loss.takes_threshold() {
+        text += "\n  grad_threshold  the threshold's shape";
+    }
+    if of_wdl {
+        text += "\n  grad_theta      theta's shape";
+        text += "\n  grad_theta0     [1], where there is a theta0";
+    }
+    text
+}
+
+/// Computes the loss of a file.
+pub fn run(
+    options: &RowOptions,
+    file: &TensorFile,
+    engine: &EngineArgs,
+    wanted: Wanted,
+) -> Result<Report, Error> {
+    let config = options.configure(RowTensors::given(file)?)?;
+    let tensors = RowTensors::read(file, &options.loss, &config, options.permutation())?;
+    let rows = tensors.rows();
+    let (engine, result) = engine.compute(|engine| engine.rows(&config, &rows, wanted))?;
+    let (shape, loss) = match config.reduction() {
+        Reduction::None => (vec![rows.rows], Value::Null),
+        _ => (vec![], json_number(result.loss[0])),
+    };
+    let matrix = vec![rows.rows, rows.cols];
+    let mut outputs = vec![
+        Output::reals("loss", shape, result.loss),
+        Output::reals("grad_logits", matrix.clone(), result.grad_logits),
+    ];
+    if let Some(name) = tensors.grad_targets() {
+        outputs.push(Output::reals(name, matrix, result.grad_targets));
+    }
+    if let Some(shape) = tensors.threshold_shape() {
+        let grad = result.grad_threshold;
+        outputs.push(Output::reals("grad_threshold", shape.to_vec(), grad));
+    }
+    if let Some(shape) = tensors.theta_shape() {
+        let grad = result.grad_theta;
+        outputs.push(Output::reals("grad_theta", shape.to_vec(), grad));
+    }
+    if !result.grad_theta0.is_empty() {
+        outputs.push(Output::reals("grad_theta0", vec![1], result.grad_theta0));
+    }
+    Ok(Report {
+        engine,
+        loss,
+        fields: vec![
+            ("rows", json!(rows.rows)),
+            ("cols", json!(rows.cols)),
+            ("dtype", json!(rows.logits.dtype().to_string())),
+            ("targets", json!(tensors.form())),
+            ("reduction", json!(options.reduction())),
+        ],
+        outputs,
+    })
+}
+
+/// The tensors of a loss of rows.
+struct RowTensors {
+    rows: usize,
+    cols: usize,
+    logits: Reals,
+    targets: Targets,
+    kind: TargetKind,
+    class_mask: Option<Vec<u8>>,
+    mask: Option<Vec<u8>>,
+    sample_weight: Option<Vec<f32>>,
+    class_weight: Option<Vec<f32>>,
+    threshold: Option<Threshold>,
+    wdl: WdlTensors,
+    grad_loss: Option<Vec<f32>>,
+}
+
+/// What WDL reads beside what all losses of rows do.
+#[derive(Default)]
+struct WdlTensors {
+    /// As it lies in the file; `None` for a seed or no permutation.
+    order: Option<Vec<u32>>,
+    per_row: bool,
+    seed: Option<Order<&'static [u32], u64>>,
+    theta: Option<Vec<f32>>,
+    theta_shape: Vec<usize>,
+    theta0: Option<f32>,
+}
+
+impl RowTensors {
+    /// Reads what the loss takes. Tensors of other names are of no concern; those that another loss of rows takes in
+    /// the place of one of this loss's are an error.
+    fn read(
+        file: &TensorFile,
+        loss: &RowLoss,
+        config: &AnyLoss,
+        seed: Option<Order<&'static [u32], u64>>,
+    ) -> Result<Self, Error> {
+        let (rows, cols) = match *file.shape("logits")? {
+            [rows, cols] => (rows, cols),
+            ref shape => return Err(Error::shape("logits", "[B, L]", format!("{shape:?}"))),
+        };
+        let most = if cols == 0 {
+            MOST_EMPTY_ROWS
+        } else {
+            u32::MAX as usize
+        };
+        if rows > most || cols > u32::MAX as usize {
+            return Err(Error::shape(
+                "logits",
+                format!("at most {most} rows and {} labels", u32::MAX),
+                format!("[{rows}, {cols}]"),
+            ));
+        }
+        let kind = config.target_kind();
+        let form = target_form(file, loss, kind)?;
+        let threshold = read_threshold(file, loss, rows, cols)?;
+        let logits = file.reals("logits")?;
+        let targets = read_targets(file, form, loss, kind, rows, cols)?;
+        let floats = |tensor: &str, len: usize| -> Result<Option<Vec<f32>>, Error> {
+            if !file.has(tensor) {
+                return Ok(None);
+            }
+            file.expect(tensor, &[len])?;
+            file.floats(tensor).map(Some)
+        };
+        let flags = |tensor: &str, shape: &[usize]| -> Result<Option<Vec<u8>>, Error> {
+            if !file.has(tensor) {
+                return Ok(None);
+            }
+            file.expect(tensor, shape)?;
+            file.flags(tensor).map(Some)
+        };
+        let each_row = config.reduction() == Reduction::None;
+        let grad_loss = file.grad_loss(each_row.then_some(rows))?;
+        Ok(RowTensors {
+            rows,
+            cols,
+            logits,
+            targets,
+            kind,
+            class_mask: flags("class_mask", &[cols])?,
+            mask: flags("mask", &[rows, cols])?,
+            sample_weight: floats("sample_weight", rows)?,
+            class_weight: floats("class_weight", cols)?,
+            threshold,
+            wdl: match config {
+                AnyLoss::Wdl(config) => read_wdl(file, config, seed, rows, cols)?,
+                _ => WdlTensors::default(),
+            },
+            grad_loss,
+        })
+    }
+
+    /// What there is to know of the tensors before the loss can be configured.
+    fn given(file: &TensorFile) -> Result<Given, Error> {
+        let theta_rows = match file.has("theta") {
+            true => match *file.shape("theta")? {
+                [rows, _] => Some(u32::try_from(rows).unwrap_or(u32::MAX)),
+                _ => None,
+            },
+            false => None,
+        };
+        Ok(Given {
+            permutation: file.has("permutation"),
+            theta_rows,
+        })
+    }
+
+    /// The same, borrowed.
+    fn rows(&self) -> Rows<'_> {
+        let labels = match &self.targets {
+            Targets::Flags(flags) => wgloss::Targets::Dense(Dense::Flags(flags)),
+            Targets::Reals(reals) => wgloss::Targets::Dense(Dense::Values(reals.values())),
+            Targets::Bits(words) => wgloss::Targets::Bits(&words[..]),
+            Targets::Sparse(offsets, indices) => wgloss::Targets::Sparse {
+                offsets: &offsets[..],
+                indices: &indices[..],
+            },
+        };
+        Rows {
+            class_mask: self.class_mask.as_deref(),
+            mask: self.mask.as_deref(),
+            sample_weight: self.sample_weight.as_deref(),
+            class_weight: self.class_weight.as_deref(),
+            threshold: self.threshold.as_ref().map(|t| match t.shared {
+                Shared::Batch => wgloss::Threshold::Batch(&t.values[..]),
+                Shared::Row => wgloss::Threshold::Row(&t.values[..]),
+                Shared::Label => wgloss::Threshold::Label(&t.values[..]),
+            }),
+            permutation: match (&self.wdl.order, self.wdl.seed) {
+                (_, Some(seed)) => Some(seed),
+                (Some(order), None) if self.wdl.per_row => Some(Order::PerRow(&order[..])),
+                (Some(order), None) => Some(Order::Batch(&order[..])),
+                (None, None) => None,
+            },
+            theta: self.wdl.theta.as_deref(),
+            theta0: self.wdl.theta0,
+            grad_loss: self.grad_loss.as_deref(),
+            ..Rows::new(self.rows, self.cols, self.logits.values(), labels)
+        }
+    }
+
+    /// The form of the targets.
+    fn form(&self) -> &'static str {
+        match (&self.targets, self.kind) {
+            (_, TargetKind::Logits) => "other",
+            (Targets::Flags(_) | Targets::Reals(_), _) => "dense",
+            (Targets::Bits(_), _) => "bits",
+            (Targets::Sparse(..), _) => "sparse",
+        }
+    }
+
+    /// The name of the gradient to the targets, where there is one.
+    fn grad_targets(&self) -> Option<&'static str> {
+        match (&self.targets, self.kind) {
+            (Targets::Reals(_), TargetKind::Soft | TargetKind::Proportions) => Some("grad_targets"),
+            (Targets::Reals(_), TargetKind::Logits) => Some("grad_other"),
+            _ => None,
+        }
+    }
+
+    /// The shape of the weights to learn, where the loss has some.
+    fn theta_shape(&self) -> Option<&[usize]> {
+        self.wdl.theta.as_ref().map(|_| &self.wdl.theta_shape[..])
+    }
+
+    /// The shape of the threshold, where there is one.
+    fn threshold_shape(&self) -> Option<&[usize]> {
+        self.threshold.as_ref().map(|t| &t.shape[..])
+    }
+}
+
+/// The tensor that says which form the targets have. There is exactly one form, and the loss takes it.
+fn target_form(file: &TensorFile, loss: &RowLoss, kind: TargetKind) -> Result<&'static str, Error> {
+    let mut forms = Vec::new();
+    for form in ["targets", "target_bits", "target_offsets"] {
+        let sparse = form == "target_offsets" && file.has("target_indices");
+        if file.has(form) || sparse {
+            forms.push(form);
+        }
+    }
+    let name = loss.name;
+    let unwanted = |tensor: &str, instead: &str| {
+        Err(Error::refused(
+            tensor,
+            format!("{name} takes {instead} instead"),
+        ))
+    };
+    if kind == TargetKind::Logits {
+        return match forms[..] {
+            [] => Ok("other"),
+            [form, ..] => unwanted(form, "other"),
+        };
+    }
+    if file.has("other") {
+        return unwanted("other", "targets");
+    }
+    match forms[..] {
+        [form] => Ok(form),
+        [first, second, ..] => {
+            let reason = format!("a second form of targets beside {first}");
+            Err(Error::refused(second, reason))
+        }
+        [] => Err(Error::shape(
+            "targets",
+            "one of targets, target_bits, target_offsets with target_indices",
+            "none of them",
+        )),
+    }
+}
+
+fn read_targets(
+    file: &TensorFile,
+    form: &str,
+    loss: &RowLoss,
+    kind: TargetKind,
+    rows: usize,
+    cols: usize,
+) -> Result<Targets, Error> {
+    match form {
+        "target_bits" => {
+            file.expect(form, &[rows, cols.div_ceil(32)])?;
+            Ok(Targets::Bits(file.words(form)?))
+        }
+        "target_offsets" => {
+            file.expect(form, &[rows + 1])?;
+            let offsets = file.indices(form)?;
+            let indices = match *file.shape("target_indices")? {
+                [_] => file.indices("target_indices")?,
+                ref shape => {
+                    let found = format!("{shape:?}");
+                    return Err(Error::shape("target_indices", "one dimension", found));
+                }
+            };
+            Ok(Targets::Sparse(offsets, indices))
+        }
+        _ => {
+            file.expect(form, &[rows, cols])?;
+            if kind == TargetKind::Logits {
+                return Ok(Targets::Reals(file.reals(form)?));
+            }
+            if file.has_flags(form)? {
+                let flags = file.flags(form)?;
+                // There is a gradient to proportions, and what is 0 or 1 may be one.
+                return Ok(match kind {
+                    TargetKind::Proportions => {
+                        Targets::Reals(Reals::F32(flags.into_iter().map(f32::from).collect()))
+                    }
+                    _ => Targets::Flags(flags),
+                });
+            }
+            let reals = file.reals(form)?;
+            if !loss.hard() {
+                return Ok(Targets::Reals(reals));
+            }
+            let flags = hard(form, reals.values(), loss, cols)?;
+            // Smoothed hard labels: the kernel's labels are soft, the user's are not.
+            Ok(match kind {
+                TargetKind::Soft => Targets::Flags(flags),
+                _ => Targets::Reals(reals),
+            })
+        }
+    }
+}
+
+/// Real numbers that are 0 or 1, as flags.
+fn hard(tensor: &str, values: Values<'_>, loss: &RowLoss, cols: usize) -> Result<Vec<u8>, Error> {
+    let flag = |(at, value): (usize, f64)| {
+        if value == 0.0 || value == 1.0 {
+            return Ok(u8::from(value == 1.0));
+        }
+        let hint = match loss.name {
+            "zlpr" => " (zlpr-soft takes soft labels)",
+            _ => "",
+        };
+        Err(Error::value(
+            tensor,
+            format!("0 or 1 with {}{hint}", loss.name),
+            format!("{value} at [{}, {}]", at / cols, at % cols),
+        ))
+    };
+    values.to_f64().into_iter().enumerate().map(flag).collect()
+}
+
+/// Permutation and weights of WDL. Without weights in the file theta is zeros, which have a gradient.
+fn read_wdl(
+    file: &TensorFile,
+    config: &Wdl,
+    seed: Option<Order<&'static [u32], u64>>,
+    rows: usize,
+    cols: usize,
+) -> Result<WdlTensors, Error> {
+    let seed = seed.filter(|_| config.form == Form::Adjacent);
+    let mut wdl = WdlTensors {
+        seed,
+        ..WdlTensors::default()
+    };
+    if config.form == Form::Adjacent && seed.is_none() {
+        if !file.has("permutation") {
+            let reason = "needed with --form adjacent, or --seed";
+            return Err(Error::refused("permutation", reason));
+        }
+        wdl.per_row = match *file.shape("permutation")? {
+            [len] if len == cols => false,
+            [n, len] if n == rows && len == cols => true,
+            ref shape => {
+                let expected = format!("[{cols}] or [{rows}, {cols}]");
+                return Err(Error::shape("permutation", expected, format!("{shape:?}")));
+            }
+        };
+        wdl.order = Some(file.indices("permutation")?);
+    }
+    let (sets, len) = config.theta_shape(cols);
+    wdl.theta_shape = vec![len];
+    wdl.theta = Some(if file.has("theta") {
+        let shape = file.shape("theta")?;
+        let fits = match *shape {
+            [found] => sets == 1 && found == len,
+            [rows, found] => rows == sets && found == len,
+            _ => false,
+        };
+        if !fits {
+            let expected = match config.form {
+                Form::Adjacent => format!("[{len}]"),
+                Form::Pairs { .. } => format!("[{len}] or [r, {len}]"),
+            };
+            return Err(Error::shape("theta", expected, format!("{shape:?}")));
+        }
+        wdl.theta_shape = shape.to_vec();
+        file.floats("theta")?
+    } else {
+        vec![0.0; sets * len]
+    });
+    if file.has("theta0") {
+        wdl.theta0 = match *file.shape("theta0")? {
+            [] | [1] => file.floats("theta0")?.first().copied(),
+            ref shape => return Err(Error::shape("theta0", "[1]", format!("{shape:?}"))),
+        };
+    }
+    Ok(wdl)
+}
+
+/// The threshold of TLPR. One dimension as long as there are rows is one per row, also where there are as many
+/// labels; two dimensions tell them apart.
+fn read_threshold(
+    file: &TensorFile,
+    loss: &RowLoss,
+    rows: usize,
+    cols: usize,
+) -> Result<Option<Threshold>, Error> {
+    if !loss.takes_threshold() {
+        return match file.has("threshold") {
+            false => Ok(None),
+            true => {
+                let reason = format!("{} takes none (tlpr takes one)", loss.name);
+                Err(Error::refused("threshold", reason))
+            }
+        };
+    }
+    let shape = file.shape("threshold")?;
+    let shared = match *shape {
+        [] | [1] | [1, 1] => Shared::Batch,
+        [len] | [len, 1] if len == rows => Shared::Row,
+        [len] | [1, len] if len == cols => Shared::Label,
+        _ => {
+            return Err(Error::shape(
+                "threshold",
+                format!("[1], [{rows}] or [{rows}, 1] (rows), [{cols}] or [1, {cols}] (labels)"),
+                format!("{shape:?}"),
+            ));
+        }
+    };
+    let values = file.floats("threshold")?;
+    if let Some(at) = values.iter().position(|t| !t.is_finite()) {
+        return Err(Error::value(
+            "threshold",
+            "finite values",
+            format!("{} at {:?}", values[at], place(at, shape)),
+        ));
+    }
+    Ok(Some(Threshold {
+        shared,
+        shape: shape.to_vec(),
+        values,
+    }))
+}

@@ -1,0 +1,298 @@
+//! What a case is, and the one way to run it.
+
+use crate::check::arena::Arena;
+use crate::check::compare::compare;
+use crate::check::numbers::Numbers;
+use crate::check::tensors::Tensors;
+use crate::device::context::Context;
+use crate::device::prepared::Prepared;
+use crate::device::tensor::DType;
+use crate::error::Error;
+use crate::host::Gpu;
+use std::fmt;
+
+/// What running a case found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Within tolerance; the largest error as a share of what was allowed.
+    Passed(f64),
+    /// Not within tolerance, or something was written that should not be: what, where, which values.
+    Failed(String),
+}
+
+/// How much of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Every loss with every element type, the target forms taking turns (and with WDL the element types too).
+    Sample,
+    /// Every loss with every element type and target form.
+    Every,
+    /// That six times over, with other shapes, outputs, options and data each time, and with large shapes.
+    Full,
+}
+
+/// How a case's tensors lie in buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Each in its own, from its beginning.
+    Apart,
+    /// All in one, at odd offsets, rows with gaps.
+    Together,
+}
+
+/// What the numbers of a case of logits are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// Normal logits times 3.
+    Normal,
+    /// Logits up to 1e4 (f16: 6e4).
+    Large,
+    /// Rows without positives, without negatives, with infinities, with a NaN, constant, confident.
+    Edges,
+}
+
+impl Data {
+    /// Standard deviation of the logits.
+    pub(super) fn scale(self, dtype: DType) -> f64 {
+        match (self, dtype) {
+            (Data::Large, DType::F16) => 1.5e4,
+            (Data::Large, _) => 3e3,
+            (Data::Normal | Data::Edges, _) => 3.0,
+        }
+    }
+}
+
+/// A call on numbers from a seed, with the results that it should have. [`run`] runs it.
+///
+/// The methods but the first are the runner's: numbers, then what should come out of them, then the call.
+pub trait Case: fmt::Display + Send + Sync {
+    /// What its test is called: the loss, mostly.
+    fn name(&self) -> &'static str;
+
+    /// How the tensors lie in buffers.
+    #[doc(hidden)]
+    fn layout(&self) -> Layout;
+
+    /// The numbers that the call reads, by the names of tensors.
+    #[doc(hidden)]
+    fn numbers(&self) -> Result<Numbers, Error>;
+
+    /// The tensors that the call writes, each with what the reference finds in f64 and in f32.
+    #[doc(hidden)]
+    fn outputs(&self, numbers: &Numbers) -> Result<Vec<Output>, Error>;
+
+    /// Prepares what is to be recorded.
+    #[doc(hidden)]
+    fn prepare(
+        &self,
+        cx: &Context,
+        numbers: &Numbers,
+        tensors: &Tensors,
+    ) -> Result<Vec<Prepared>, Error>;
+
+    /// Looks at the outputs that are compared with no truth of their own. Says what is wrong with them.
+    #[doc(hidden)]
+    fn judge(&self, _numbers: &Numbers, _found: &Numbers) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A tensor that a call writes.
+#[derive(Debug)]
+pub struct Output {
+    name: String,
+    dtype: DType,
+    shape: (usize, usize),
+    before: Before,
+    expected: Expected,
+}
+
+/// What a tensor holds before the call.
+#[derive(Debug)]
+enum Before {
+    Nan,
+    Values(Vec<f64>),
+    /// The numbers of this input, which the call writes over.
+    Input(&'static str),
+}
+
+/// What it should hold afterwards.
+#[derive(Debug)]
+enum Expected {
+    /// The truth, within what the naive values in f32 allow. `magnitude` is the size of what cancels in it; only the
+    /// elements to keep are compared, all where there is no such list.
+    Near {
+        truth: Vec<f64>,
+        naive: Vec<f32>,
+        magnitude: f64,
+        keep: Option<Vec<bool>>,
+    },
+    /// Just this.
+    Exactly(Vec<f64>),
+    /// What [`Case::judge`] finds good.
+    Judged,
+}
+
+impl Output {
+    /// A tensor to be compared with the reference's in f64, as closely as the reference's in f32 is.
+    pub(super) fn near(
+        name: impl Into<String>,
+        dtype: DType,
+        shape: (usize, usize),
+        truth: Vec<f64>,
+        naive: Vec<f32>,
+    ) -> Self {
+        Output {
+            name: name.into(),
+            dtype,
+            shape,
+            before: Before::Nan,
+            expected: Expected::Near {
+                truth,
+                naive,
+                magnitude: 0.0,
+                keep: None,
+            },
+        }
+    }
+
+    /// Words that are there before, to be judged.
+    pub(super) fn words(name: &str, shape: (usize, usize), before: &[u32]) -> Self {
+        let before = before.iter().map(|word| f64::from(*word)).collect();
+        Output {
+            name: name.into(),
+            dtype: DType::U32,
+            shape,
+            before: Before::Values(before),
+            expected: Expected::Judged,
+        }
+    }
+
+    /// An input that the call changes, to be judged.
+    pub(super) fn changed(input: &'static str) -> Self {
+        Output {
+            name: input.into(),
+            dtype: DType::U32,
+            shape: (0, 0),
+            before: Before::Input(input),
+            expected: Expected::Judged,
+        }
+    }
+
+    /// The same over an input.
+    pub(super) fn over(mut self, input: Option<&'static str>) -> Self {
+        if let Some(input) = input {
+            self.before = Before::Input(input);
+        }
+        self
+    }
+
+    /// The same where numbers of such a size cancel.
+    pub(super) fn cancelling(mut self, size: f64) -> Self {
+        if let Expected::Near { magnitude, .. } = &mut self.expected {
+            *magnitude = size;
+        }
+        self
+    }
+
+    /// The same with elements that are not compared.
+    pub(super) fn keeping(mut self, kept: Vec<bool>) -> Self {
+        if let Expected::Near { keep, .. } = &mut self.expected {
+            *keep = Some(kept);
+        }
+        self
+    }
+
+    /// The same with just these values expected.
+    pub(super) fn exactly(mut self, values: Vec<f64>) -> Self {
+        self.expected = Expected::Exactly(values);
+        self
+    }
+
+    /// The error as a share of what is allowed, or what is wrong.
+    fn compare(&self, dtype: DType, found: &[f64]) -> Result<f64, String> {
+        match &self.expected {
+            Expected::Judged => Ok(0.0),
+            Expected::Exactly(expected) if found == expected => Ok(0.0),
+            Expected::Exactly(expected) => {
+                let at = found.iter().zip(expected).position(|(f, e)| f != e);
+                let name = &self.name;
+                Err(format!(
+                    "{name}: {found:?} at {at:?}, expected {expected:?}"
+                ))
+            }
+            Expected::Near {
+                truth,
+                naive,
+                magnitude,
+                keep,
+            } => match keep {
+                None => compare(&self.name, dtype, found, truth, naive, *magnitude),
+                Some(keep) => {
+                    let (found, truth) = (kept(keep, found), kept(keep, truth));
+                    let naive = kept(keep, naive);
+                    compare(&self.name, dtype, &found, &truth, &naive, *magnitude)
+                }
+            },
+        }
+    }
+}
+
+fn kept<T: Copy>(keep: &[bool], values: &[T]) -> Vec<T> {
+    let pairs = keep.iter().zip(values).filter(|(keep, _)| **keep);
+    pairs.map(|(_, value)| *value).collect()
+}
+
+/// Runs a case on a device, in the variant it is set to.
+///
+/// # Errors
+/// Device errors and refused calls; a wrong result is an [`Outcome`].
+pub fn run(gpu: &Gpu, case: &dyn Case) -> Result<Outcome, Error> {
+    let numbers = case.numbers()?;
+    let outputs = case.outputs(&numbers)?;
+    let mut arena = Arena::new(case.layout() == Layout::Together);
+    for matrix in numbers.all() {
+        arena.put(matrix);
+    }
+    let mut places = Vec::new();
+    for output in &outputs {
+        let name = match &output.before {
+            Before::Nan => {
+                arena.put_nan(&output.name, output.dtype, output.shape);
+                &output.name
+            }
+            Before::Values(values) => {
+                arena.put_values(
+                    &output.name,
+                    output.dtype,
+                    output.shape,
+                    values.iter().copied(),
+                );
+                &output.name
+            }
+            Before::Input(input) => *input,
+        };
+        places.push(arena.place(name)?);
+    }
+    let tensors = arena.upload(gpu)?;
+    let calls = case.prepare(gpu.context(), &numbers, &tensors)?;
+    gpu.run(&calls.iter().collect::<Vec<_>>())?;
+    let all = match arena.read(gpu, &places)? {
+        Ok(all) => all,
+        Err(message) => return Ok(Outcome::Failed(message)),
+    };
+    let mut worst: f64 = 0.0;
+    let mut found = Numbers::default();
+    for ((output, place), values) in outputs.iter().zip(&places).zip(all) {
+        match output.compare(place.dtype, &values) {
+            Ok(share) => worst = worst.max(share),
+            Err(message) => return Ok(Outcome::Failed(message)),
+        }
+        let shape = (1, values.len());
+        found.put(&output.name, place.dtype, shape, values);
+    }
+    Ok(match case.judge(&numbers, &found) {
+        Ok(()) => Outcome::Passed(worst),
+        Err(message) => Outcome::Failed(message),
+    })
+}

@@ -1,0 +1,9 @@
+//! The losses of rows: their cases, the table of them, and how they are measured.
+
+mod case;
+mod table;
+mod workload;
+
+pub use case::{Extras, Mode, RowCase, WdlCase};
+pub use table::{catalog, row_cases};
+pub use workload::RowWorkload;

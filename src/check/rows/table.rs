@@ -1,0 +1,306 @@
+//! The table of cases: loss x element type x target form, with reduction, outputs, shape, layout, options and kinds of
+//! data running through all their values beside them.
+
+use crate::check::case::{Data, Depth, Layout};
+use crate::check::numbers::SPARSE;
+use crate::check::rows::case::{Extras, Mode, RowCase, WdlCase};
+use crate::device::tensor::DType;
+use crate::losses::bce::Bce;
+use crate::losses::labels::{Order, Scope, Targets, Threshold};
+use crate::losses::per_label::{Asl, Dice, Focal, Hill};
+use crate::losses::reduction::Reduction;
+use crate::losses::takes::TargetKind;
+use crate::losses::wdl::{self, PairWeights, Phi, Prediction, Wdl};
+use crate::losses::zlpr::Zlpr;
+use crate::rowwise::{AnyLoss, Rowwise};
+
+/// Row losses by the names that users know them by, with plain settings.
+pub fn catalog() -> Vec<(&'static str, AnyLoss)> {
+    vec![
+        ("zlpr", Zlpr::hard().into()),
+        ("zlpr-soft", Zlpr::soft().into()),
+        ("lsep", Zlpr::lsep().into()),
+        ("two-way", Zlpr::two_way(4.0, 1.0).into()),
+        ("zlpr-kl", Zlpr::kl_symmetric(1.0).into()),
+        ("zlpr-kl-excess", Zlpr::kl_excess().into()),
+        ("bce", Bce::default().into()),
+        ("focal", Focal::default().into()),
+        ("asl", Asl::default().into()),
+        ("hill", Hill::default().into()),
+        ("dice", Dice::default().into()),
+        ("wdl-adjacent", Wdl::adjacent().into()),
+        ("wdl", Wdl::default().into()),
+    ]
+}
+
+/// A loss of the table: its name, its settings, its threshold, what WDL takes.
+type Entry = (&'static str, AnyLoss, Option<Threshold<()>>, WdlCase);
+
+/// Every loss of the table. One of the catalogue that has no entry by its name (or by its name and more) gets one with
+/// the settings of the catalogue.
+fn entries() -> Vec<Entry> {
+    let mut all = [row_entries(), wdl_entries()].concat();
+    for (name, loss) in catalog() {
+        let same = |other: &str| {
+            let rest = other.strip_prefix(name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        if !all.iter().any(|(other, ..)| same(other)) {
+            all.push((name, loss, None, WdlCase::default()));
+        }
+    }
+    all
+}
+
+fn wdl_entries() -> Vec<Entry> {
+    let with = |order, theta, theta0| WdlCase {
+        order,
+        theta,
+        theta0,
+    };
+    let seeded = |scope| Some(Order::Seeded { seed: (), scope });
+    let weighted = Wdl {
+        lambda_presence: 0.5,
+        lambda_ratio: 0.75,
+        lambda_difference: 2.0,
+        epsilon: 0.01,
+        ..Wdl::default()
+    };
+    let entries = [
+        (
+            "wdl-adjacent",
+            Wdl::adjacent(),
+            with(Some(Order::Batch(())), true, false),
+        ),
+        (
+            "wdl-adjacent-huber",
+            Wdl {
+                form: wdl::Form::Adjacent,
+                phi: Phi::Huber { delta: 0.05 },
+                prediction: Prediction::Softmax,
+                ..weighted
+            },
+            with(Some(Order::PerRow(())), true, true),
+        ),
+        (
+            "wdl-adjacent-seed",
+            Wdl {
+                phi: Phi::Abs,
+                ..Wdl::adjacent()
+            },
+            with(seeded(Scope::Batch), false, false),
+        ),
+        (
+            "wdl-adjacent-seeds",
+            Wdl {
+                ascent: true,
+                ..Wdl::adjacent()
+            },
+            with(seeded(Scope::Row), true, false),
+        ),
+        ("wdl-pairs", Wdl::default(), with(None, true, false)),
+        (
+            "wdl-pairs-bounded",
+            Wdl {
+                form: wdl::Form::Pairs {
+                    weights: PairWeights::Rank(3),
+                },
+                prediction: Prediction::Softmax,
+                ..weighted
+            },
+            with(None, true, true),
+        ),
+        (
+            "wdl-pairs-additive",
+            Wdl {
+                form: wdl::Form::Pairs {
+                    weights: PairWeights::Additive,
+                },
+                ..weighted
+            },
+            with(None, true, false),
+        ),
+        (
+            "wdl-sweep",
+            Wdl {
+                phi: Phi::Huber { delta: 0.02 },
+                ..Wdl::pairs(PairWeights::Rank(2))
+            },
+            with(None, true, false),
+        ),
+        (
+            "wdl-sweep-additive",
+            Wdl {
+                phi: Phi::Abs,
+                ..Wdl::pairs(PairWeights::Additive)
+            },
+            with(None, true, true),
+        ),
+    ];
+    let entry = |(name, loss, wdl): (_, Wdl, _)| (name, loss.into(), None, wdl);
+    entries.into_iter().map(entry).collect()
+}
+
+fn row_entries() -> Vec<Entry> {
+    let batch = Some(Threshold::Batch(()));
+    let row = Some(Threshold::Row(()));
+    let label = Some(Threshold::Label(()));
+    let zlpr = AnyLoss::Zlpr;
+    let entries = [
+        ("zlpr", zlpr(Zlpr::hard()), None),
+        ("tlpr-batch", zlpr(Zlpr::hard()), batch),
+        ("tlpr-row", zlpr(Zlpr::hard()), row),
+        ("tlpr-label", zlpr(Zlpr::hard()), label),
+        ("zlpr-soft", zlpr(Zlpr::soft()), None),
+        (
+            "zlpr-soft-smooth",
+            zlpr(Zlpr::soft().with_smoothing(0.1)),
+            batch,
+        ),
+        ("lsep", zlpr(Zlpr::lsep()), None),
+        ("two-way", zlpr(Zlpr::two_way(4.0, 1.0)), row),
+        ("zlpr-kl-symmetric", zlpr(Zlpr::kl_symmetric(2.0)), None),
+        ("zlpr-kl-excess", zlpr(Zlpr::kl_excess()), None),
+        ("bce", Bce::default().into(), None),
+        (
+            "bce-weighted",
+            AnyLoss::Bce(Bce {
+                pos_weight: 2.5,
+                smoothing: 0.1,
+                row_mean: true,
+                ..Bce::default()
+            }),
+            None,
+        ),
+        ("focal", Focal::default().into(), None),
+        ("asl", Asl::default().into(), None),
+        (
+            "asl-no-margin",
+            AnyLoss::Asl(Asl {
+                margin: 0.0,
+                smoothing: 0.1,
+                ..Asl::default()
+            }),
+            None,
+        ),
+        ("hill", Hill::default().into(), None),
+        ("dice", Dice::default().into(), None),
+        (
+            "dice-squared",
+            AnyLoss::Dice(Dice {
+                squared: true,
+                ..Dice::default()
+            }),
+            None,
+        ),
+    ];
+    let entry = |(name, loss, threshold)| (name, loss, threshold, WdlCase::default());
+    entries.into_iter().map(entry).collect()
+}
+
+/// Shapes: the reason beside each.
+const SHAPES: &[(usize, usize)] = &[
+    (5, 1),   // one label, one lane a row
+    (70, 3),  // several rows a word in 16 bits
+    (64, 14), // the Yeast set
+    (33, 17), // odd, few lanes a row
+    (9, 64),  // border of the short rows
+    (9, 65),
+    (1, 127), // one row
+    (7, 257), // one more than a workgroup
+    (4, 511),
+    (3, 1000), // a row to a workgroup, kept in workgroup memory
+    (3, 1537), // one more than is kept
+    (2, 5003), // read twice
+    (3, 8191), // border of the split rows
+    (3, 8193),
+    (2, 20_011), // more labels than sparse targets stage at once
+    (300, 131),  // many workgroups
+];
+
+/// The table.
+pub fn row_cases(depth: Depth) -> Vec<RowCase> {
+    let reductions = [
+        Reduction::Mean,
+        Reduction::None,
+        Reduction::Sum,
+        Reduction::MeanOver(7.5),
+    ];
+    let modes = [
+        Mode::Both,
+        Mode::InPlace,
+        Mode::Gradient,
+        Mode::BothSame,
+        Mode::Loss,
+    ];
+    let extras = [
+        None,
+        Some(Extras::All),
+        Some(Extras::Upstream),
+        Some(Extras::Sides),
+    ];
+    let datas = [Data::Normal, Data::Edges, Data::Large];
+    let mut cases = Vec::new();
+    // Steps of the counter that are coprime to the lists' lengths make all of them meet all others.
+    let mut turn = 0;
+    for (i, (name, loss, threshold, wdl)) in entries().into_iter().enumerate() {
+        let all = [DType::F32, DType::F16, DType::Bf16];
+        // The kernels of WDL that know element types are the same in all of its forms, which take turns.
+        let dtypes = match depth {
+            Depth::Sample if loss.takes().theta.is_some() => &all[i % 3..=i % 3],
+            Depth::Sample | Depth::Every | Depth::Full => &all[..],
+        };
+        for &dtype in dtypes {
+            let forms = match loss.target_kind() {
+                TargetKind::Logits => vec![Targets::Dense(dtype)],
+                TargetKind::Hard | TargetKind::Soft | TargetKind::Proportions => {
+                    let other = [DType::F32, DType::F16, DType::Bf16][(turn + 1) % 3];
+                    vec![
+                        Targets::Dense(DType::U8),
+                        Targets::Bits(()),
+                        SPARSE,
+                        Targets::Dense(dtype),
+                        Targets::Dense(other),
+                    ]
+                }
+            };
+            let forms = match depth {
+                Depth::Sample => vec![forms[turn % forms.len()]],
+                Depth::Every | Depth::Full => forms,
+            };
+            for form in forms {
+                let repeats = if depth == Depth::Full { 6 } else { 1 };
+                for _ in 0..repeats {
+                    let (rows, cols) = SHAPES[(turn * 5) % SHAPES.len()];
+                    cases.push(RowCase {
+                        name,
+                        loss: loss.with_reduction(reductions[turn % 4]),
+                        threshold,
+                        wdl,
+                        dtype,
+                        form,
+                        mode: modes[turn % 5],
+                        extras: extras[(turn / 2) % 4],
+                        layout: [Layout::Apart, Layout::Together][(turn / 3) % 2],
+                        data: datas[turn % 3],
+                        rows,
+                        cols,
+                        seed: 1000 + turn as u64,
+                    });
+                    turn += 1;
+                }
+            }
+        }
+    }
+    if depth == Depth::Full {
+        let many = cases.clone();
+        // More rows than a dispatch has workgroups; and a row split over hundreds of them.
+        for case in many.iter().step_by(67) {
+            cases.push(case.with_shape(66_000, 2, case.seed + 1));
+        }
+        for case in many.iter().step_by(41) {
+            cases.push(case.with_shape(1, 300_007, case.seed + 2));
+        }
+    }
+    cases
+}

@@ -1,0 +1,84 @@
+//! Tensors on the device by name.
+
+use crate::device::tensor::{DType, Tensor};
+use crate::error::Error;
+use crate::losses::labels::{TargetNames, Targets};
+
+/// Tensors with the buffers that hold them. Families take theirs by the names that errors give them.
+#[derive(Debug, Default)]
+pub struct Tensors(Vec<(String, View)>);
+
+/// Where a tensor lies.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub(super) buffer: wgpu::Buffer,
+    pub(super) offset: u64,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    pub(super) stride: usize,
+    pub(super) dtype: DType,
+}
+
+impl Tensors {
+    pub(super) fn put(&mut self, name: impl Into<String>, view: View) {
+        self.0.push((name.into(), view));
+    }
+
+    /// Adds a matrix that a buffer begins with.
+    pub(super) fn put_matrix(
+        &mut self,
+        name: &str,
+        buffer: &wgpu::Buffer,
+        dtype: DType,
+        (rows, cols): (usize, usize),
+    ) {
+        let view = View {
+            buffer: buffer.clone(),
+            offset: 0,
+            rows,
+            cols,
+            stride: cols,
+            dtype,
+        };
+        self.put(name, view);
+    }
+
+    /// The tensor of a name, if there is one.
+    pub(super) fn find(&self, name: &str) -> Option<Tensor<'_>> {
+        let (_, view) = self.0.iter().find(|(other, _)| other == name)?;
+        let tensor = Tensor::matrix(&view.buffer, view.dtype, view.rows, view.cols);
+        Some(tensor.with_offset(view.offset).with_row_stride(view.stride))
+    }
+
+    /// The tensor of a name.
+    pub(super) fn get(&self, name: &str) -> Result<Tensor<'_>, Error> {
+        self.find(name)
+            .ok_or_else(|| Error::refused(name, "the case has no such tensor"))
+    }
+
+    /// `[1]`, `[2]`, .. of a name, to the first that is not there.
+    pub(super) fn levels(&self, name: &str) -> Vec<Tensor<'_>> {
+        let level = |k: usize| self.find(&format!("{name}_{k}"));
+        (1..).map_while(level).collect()
+    }
+
+    /// Labels, in the form that they have.
+    pub(super) fn labels(&self, names: TargetNames) -> Result<Targets<Tensor<'_>>, Error> {
+        if let Some(bits) = self.find(names.bits) {
+            return Ok(Targets::Bits(bits));
+        }
+        match self.find(names.offsets) {
+            Some(offsets) => Ok(Targets::Sparse {
+                offsets,
+                indices: self.get(names.indices)?,
+            }),
+            None => Ok(Targets::Dense(self.get(names.dense)?)),
+        }
+    }
+
+    /// The buffer that holds the tensor of a name.
+    pub(super) fn buffer(&self, name: &str) -> Option<&wgpu::Buffer> {
+        let found = self.0.iter().find(|(other, _)| other == name);
+        found.map(|(_, view)| &view.buffer)
+    }
+}

@@ -1,0 +1,279 @@
+//! The caller's device and what the crate keeps for it.
+
+use crate::device::caps::{Caps, Variant};
+use crate::device::module::{Kernel, Module};
+use crate::device::plan::{STORAGE_BINDINGS, Target};
+use crate::error::{Error, ErrorKind};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task;
+
+/// Workgroups per dimension that WebGPU guarantees; plans fold at the device's own limit, but rely on this one.
+const MIN_GROUPS: u32 = 65_535;
+
+/// The caller's device, its capabilities and the pipelines compiled for it so far.
+///
+/// Cheap to clone; clones share the pipelines. Holds a handle of the device, never a queue.
+#[derive(Clone, Debug)]
+pub struct Context {
+    inner: Arc<Inner>,
+    variant: Variant,
+}
+
+#[derive(Debug)]
+struct Inner {
+    device: wgpu::Device,
+    caps: Caps,
+    layout: wgpu::BindGroupLayout,
+    pipeline_layout: wgpu::PipelineLayout,
+    cache: Option<wgpu::PipelineCache>,
+    modules: Mutex<HashMap<Module, wgpu::ShaderModule>>,
+    pipelines: Mutex<HashMap<Kernel, wgpu::ComputePipeline>>,
+    nothing: wgpu::Buffer,
+}
+
+impl Context {
+    /// Looks at the features and limits of `device` and chooses the kernel variant for it. Compiles nothing yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the device has fewer than 7 storage buffers per stage, 65,535 workgroups per
+    /// dimension or 32 lanes in a workgroup (WebGPU guarantees 8, 65,535 and 256); device errors.
+    pub fn new(device: &wgpu::Device) -> Result<Self, Error> {
+        let limits = device.limits();
+        if (limits.max_storage_buffers_per_shader_stage as usize) < STORAGE_BINDINGS {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "device",
+                format!("{STORAGE_BINDINGS} storage buffers per shader stage"),
+                limits.max_storage_buffers_per_shader_stage,
+            ));
+        }
+        if limits.max_compute_workgroups_per_dimension < MIN_GROUPS {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "device",
+                format!("{MIN_GROUPS} workgroups per dimension"),
+                limits.max_compute_workgroups_per_dimension,
+            ));
+        }
+        let caps = Caps::of(device);
+        let variant = caps.default_variant();
+        caps.check(variant)?;
+        let inner = scoped(device, || {
+            let mut entries = vec![layout_entry(0, wgpu::BufferBindingType::Uniform)];
+            for binding in 1..=STORAGE_BINDINGS as u32 {
+                entries.push(layout_entry(
+                    binding,
+                    wgpu::BufferBindingType::Storage { read_only: false },
+                ));
+            }
+            let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: Some("wgloss"),
+                entries: &entries,
+            });
+            let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some("wgloss"),
+                bind_group_layouts: &[Some(&layout)],
+                immediate_size: 0,
+            });
+            // Bound where a kernel has no tensor for a binding: one piece each, since browsers refuse aliases.
+            let nothing = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("wgloss nothing"),
+                size: caps.storage_align.max(16) * STORAGE_BINDINGS as u64,
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            });
+            Inner {
+                device: device.clone(),
+                caps,
+                layout,
+                pipeline_layout,
+                cache: None,
+                modules: Mutex::default(),
+                pipelines: Mutex::default(),
+                nothing,
+            }
+        })?;
+        Ok(Context {
+            inner: Arc::new(inner),
+            variant,
+        })
+    }
+
+    /// The same device, with every pipeline created through the caller's pipeline cache. Those compiled before are not
+    /// taken along.
+    pub fn with_pipeline_cache(&self, cache: wgpu::PipelineCache) -> Self {
+        let of = &self.inner;
+        Context {
+            inner: Arc::new(Inner {
+                device: of.device.clone(),
+                caps: of.caps,
+                layout: of.layout.clone(),
+                pipeline_layout: of.pipeline_layout.clone(),
+                cache: Some(cache),
+                modules: Mutex::default(),
+                pipelines: Mutex::default(),
+                nothing: of.nothing.clone(),
+            }),
+            variant: self.variant,
+        }
+    }
+
+    /// The same context with another kernel variant.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the device lacks something for it.
+    pub fn with_variant(&self, variant: Variant) -> Result<Self, Error> {
+        self.inner.caps.check(variant)?;
+        Ok(Context {
+            inner: Arc::clone(&self.inner),
+            variant,
+        })
+    }
+
+    /// Features of an adapter that make kernels faster where the device is created with them. None is required.
+    pub fn useful_features(adapter: &wgpu::Adapter) -> wgpu::Features {
+        adapter.features()
+            & (wgpu::Features::SUBGROUP
+                | wgpu::Features::SHADER_F16
+                | wgpu::Features::TIMESTAMP_QUERY)
+    }
+
+    /// The kernel variant in use.
+    pub fn variant(&self) -> Variant {
+        self.variant
+    }
+
+    /// What the device allows.
+    pub fn caps(&self) -> &Caps {
+        &self.inner.caps
+    }
+
+    /// The device.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.inner.device
+    }
+
+    /// Compiles the pipelines of `kernels` now instead of at their first `prepare`; those of a prepared call are in its
+    /// [`Plan`](crate::Plan).
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn warm_up(&self, kernels: impl IntoIterator<Item = Kernel>) -> Result<(), Error> {
+        for kernel in kernels {
+            self.pipeline(kernel)?;
+        }
+        Ok(())
+    }
+
+    /// What planners plan for.
+    pub(crate) fn target(&self) -> Target<'_> {
+        Target {
+            caps: &self.inner.caps,
+            variant: self.variant,
+        }
+    }
+
+    pub(crate) fn layout(&self) -> &wgpu::BindGroupLayout {
+        &self.inner.layout
+    }
+
+    pub(crate) fn nothing(&self) -> &wgpu::Buffer {
+        &self.inner.nothing
+    }
+
+    /// The pipeline of a kernel, made at its first use. The key is all that the pipeline depends on.
+    pub(crate) fn pipeline(&self, kernel: Kernel) -> Result<wgpu::ComputePipeline, Error> {
+        let mut pipelines = lock(&self.inner.pipelines);
+        if let Some(pipeline) = pipelines.get(&kernel) {
+            return Ok(pipeline.clone());
+        }
+        let device = &self.inner.device;
+        let mut modules = lock(&self.inner.modules);
+        let pipeline = scoped(device, || {
+            let module = modules.entry(kernel.module).or_insert_with(|| {
+                device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                    label: Some(&format!("wgloss {}", kernel.module)),
+                    source: wgpu::ShaderSource::Wgsl(kernel.module.compose().into()),
+                })
+            });
+            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(&format!("wgloss {kernel}")),
+                layout: Some(&self.inner.pipeline_layout),
+                module,
+                entry_point: Some(kernel.entry),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    // Every kernel writes its workgroup memory before it reads it, and zeroing costs DX12's compiler
+                    // seconds.
+                    zero_initialize_workgroup_memory: false,
+                    ..Default::default()
+                },
+                cache: self.inner.cache.as_ref(),
+            })
+        });
+        // A module that failed must not be met again.
+        if pipeline.is_err() {
+            modules.remove(&kernel.module);
+        }
+        let pipeline = pipeline?;
+        pipelines.insert(kernel, pipeline.clone());
+        Ok(pipeline)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A map that a panicking thread left behind is whole: entries go in complete.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn layout_entry(binding: u32, ty: wgpu::BufferBindingType) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        },
+        count: None,
+    }
+}
+
+/// Runs `work` under error scopes, so that what the device refuses comes back as an error instead of reaching the
+/// caller's handler. Scopes belong to the thread, hence all of it happens here and now. In a browser the answer is not
+/// there yet when this returns; there errors are reported to the console.
+pub(crate) fn scoped<T>(device: &wgpu::Device, work: impl FnOnce() -> T) -> Result<T, Error> {
+    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let made = work();
+    for scope in [validation, internal, memory] {
+        if let task::Poll::Ready(Some(error)) =
+            pin!(scope.pop()).poll(&mut task::Context::from_waker(task::Waker::noop()))
+        {
+            return Err(device_error(&error));
+        }
+    }
+    Ok(made)
+}
+
+fn device_error(error: &wgpu::Error) -> Error {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Error::new(
+            ErrorKind::OutOfMemory,
+            "device",
+            "enough memory",
+            "out of memory",
+        ),
+        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+            Error::new(
+                ErrorKind::Device,
+                "device",
+                "the command to be accepted",
+                description.replace('\n', " "),
+            )
+        }
+    }
+}

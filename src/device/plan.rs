@@ -1,0 +1,423 @@
+//! What a call will do, as plain data: regions of scratch, what bindings reach, dispatches. Planners work with this alone
+//! and make nothing on the device.
+
+use crate::device::caps::{Caps, Variant};
+use crate::device::module::{Kernel, Module};
+use crate::device::tensor::Tensor;
+use crate::error::{Error, ErrorKind};
+
+/// Storage bindings of every kernel, beside the uniform binding 0.
+pub(crate) const STORAGE_BINDINGS: usize = 7;
+/// Marks an absent scratch region or optional tensor.
+pub(crate) const ABSENT: u32 = u32::MAX;
+/// Regions of scratch begin at multiples of this many words: 256 bytes, which every device can bind at.
+const REGION_WORDS: u64 = 64;
+
+/// One dispatch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// Workgroups in x, y and z.
+    pub groups: [u32; 3],
+}
+
+/// The dispatches of a call in order, and the memory it keeps for itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The dispatches.
+    pub steps: Vec<Step>,
+    /// Bytes of scratch on the device.
+    pub scratch_bytes: u64,
+    /// Windows of rows: 1 unless a tensor is larger than one storage binding.
+    pub windows: usize,
+    /// Bytes that the call has to move between memory and the device's cores, by formula: what it reads, once for each
+    /// sweep over it, and what it writes. Scratch that is small beside the tensors is left out.
+    pub bytes: u64,
+}
+
+/// What a planner plans for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'c> {
+    pub(crate) caps: &'c Caps,
+    pub(crate) variant: Variant,
+}
+
+/// The memory that one storage binding of a step points at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Bind<'a> {
+    /// No tensor; a piece of a private buffer stands in.
+    #[default]
+    Nothing,
+    /// Bytes of a buffer of the caller's.
+    Buffer {
+        buffer: &'a wgpu::Buffer,
+        start: u64,
+        size: u64,
+    },
+    /// Bytes of the call's scratch.
+    Scratch { start: u64, size: u64 },
+}
+
+/// Bindings 1 to 7 of a step.
+pub(crate) type Binds<'a> = [Bind<'a>; STORAGE_BINDINGS];
+
+impl<'a> Bind<'a> {
+    /// The binding that reaches bytes `first..end` of a buffer, and where in it they begin.
+    pub(crate) fn bytes(
+        buffer: &'a wgpu::Buffer,
+        first: u64,
+        end: u64,
+        align: u64,
+    ) -> (Bind<'a>, u64) {
+        if end == first {
+            return (Bind::Nothing, 0);
+        }
+        let start = first - first % align;
+        let size = end.div_ceil(4) * 4 - start;
+        (
+            Bind::Buffer {
+                buffer,
+                start,
+                size,
+            },
+            first - start,
+        )
+    }
+
+    /// Words of the scratch.
+    pub(crate) fn scratch(first_word: u64, words: u64) -> Bind<'a> {
+        match words {
+            0 => Bind::Nothing,
+            words => Bind::Scratch {
+                start: 4 * first_word,
+                size: 4 * words,
+            },
+        }
+    }
+}
+
+/// Declares the storage bindings of a program: a field for each, with its number.
+macro_rules! bindings {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($at:literal: $field:ident,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Default)]
+        $vis struct $name<'a> { $(pub(crate) $field: $crate::device::plan::Bind<'a>,)* }
+
+        impl $name<'_> {
+            /// Numbers and names, as in WGSL.
+            #[allow(dead_code, reason = "a program whose parts declare some lists its own")]
+            pub(crate) const NAMES: &'static [(usize, &'static str)] = &[$(($at, stringify!($field)),)*];
+        }
+
+        impl<'a> From<$name<'a>> for $crate::device::plan::Binds<'a> {
+            fn from(from: $name<'a>) -> Self {
+                let mut all = $crate::device::plan::Binds::default();
+                $(all[$at - 1] = from.$field;)*
+                all
+            }
+        }
+    };
+}
+pub(crate) use bindings;
+
+/// A region of scratch, in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Region {
+    at: u32,
+    words: u64,
+}
+
+impl Region {
+    /// No region.
+    pub(crate) const ABSENT: Region = Region {
+        at: ABSENT,
+        words: 0,
+    };
+
+    /// Its first word, or [`ABSENT`].
+    pub(crate) fn at(&self) -> u32 {
+        self.at
+    }
+
+    /// The binding that reaches all of it.
+    pub(crate) fn bind<'a>(&self) -> Bind<'a> {
+        Bind::scratch(u64::from(self.at), self.words)
+    }
+
+    /// The binding that reaches `words` words from the word `first` of it on.
+    pub(crate) fn part<'a>(&self, first: u64, words: u64) -> Bind<'a> {
+        Bind::scratch(u64::from(self.at) + first, words)
+    }
+}
+
+/// Hands out regions of scratch.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    words: u64,
+}
+
+impl Scratch {
+    /// A region of `words` words behind all others.
+    pub(crate) fn take(&mut self, words: u64) -> Result<Region, Error> {
+        let at = to_u32(self.words, "scratch")?;
+        self.words = (self.words + words).next_multiple_of(REGION_WORDS);
+        Ok(Region { at, words })
+    }
+
+    /// The same, or no region where it is not wanted.
+    pub(crate) fn take_if(&mut self, wanted: bool, words: u64) -> Result<Region, Error> {
+        match wanted {
+            true => self.take(words),
+            false => Ok(Region::ABSENT),
+        }
+    }
+
+    /// How many words have been handed out.
+    pub(crate) fn words(&self) -> u64 {
+        self.words
+    }
+
+    /// The binding that reaches every region so far. In it, a region begins at [`Region::at`].
+    pub(crate) fn bind<'a>(&self) -> Bind<'a> {
+        Bind::scratch(0, self.words)
+    }
+}
+
+/// A dispatch whose GPU objects do not exist yet.
+#[derive(Debug)]
+pub(crate) struct Dispatch<'a> {
+    pub(crate) step: Step,
+    pub(crate) params: Vec<u8>,
+    pub(crate) bindings: Binds<'a>,
+}
+
+/// A planned call whose GPU objects do not exist yet.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    pub(crate) dispatches: Vec<Dispatch<'a>>,
+    pub(crate) scratch_bytes: u64,
+    pub(crate) windows: usize,
+    pub(crate) bytes: u64,
+}
+
+impl Draft<'_> {
+    /// With the bytes that the call has to move.
+    pub(crate) fn moving(self, bytes: u64) -> Self {
+        Draft { bytes, ..self }
+    }
+}
+
+/// How many workgroups a dispatch has, and how many of them lie in x. A kernel finds its number from both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grid {
+    pub(crate) groups: u32,
+    pub(crate) groups_x: u32,
+}
+
+/// Dispatches in order.
+#[derive(Debug)]
+pub(crate) struct Dispatches<'a, 'c> {
+    pub(crate) target: Target<'c>,
+    all: Vec<Dispatch<'a>>,
+}
+
+impl<'a, 'c> Dispatches<'a, 'c> {
+    pub(crate) fn new(target: Target<'c>) -> Self {
+        Dispatches {
+            target,
+            all: Vec::new(),
+        }
+    }
+
+    /// Adds a dispatch of `groups` workgroups, folded over x and y, in `layers` along z. `params` gets the grid.
+    pub(crate) fn push_layers<P: bytemuck::Pod>(
+        &mut self,
+        module: Module,
+        entry: &'static str,
+        (groups, layers): (u64, u32),
+        params: impl FnOnce(Grid) -> P,
+        bindings: impl Into<Binds<'a>>,
+    ) -> Result<(), Error> {
+        let groups = to_u32(groups, "workgroups")?;
+        let most = self.target.caps.max_groups;
+        let (x, y) = fold(groups, most);
+        if y > most || layers > most {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "workgroups",
+                format!("at most {most} x {most} x {most}"),
+                format!("{groups} x {layers}"),
+            ));
+        }
+        let grid = Grid {
+            groups,
+            groups_x: x,
+        };
+        self.push_grid(module, entry, [x, y, layers], params(grid), bindings);
+        Ok(())
+    }
+
+    /// The same in one layer.
+    pub(crate) fn push<P: bytemuck::Pod>(
+        &mut self,
+        module: Module,
+        entry: &'static str,
+        groups: u64,
+        params: impl FnOnce(Grid) -> P,
+        bindings: impl Into<Binds<'a>>,
+    ) -> Result<(), Error> {
+        self.push_layers(module, entry, (groups, 1), params, bindings)
+    }
+
+    /// Adds a dispatch of a grid that needs no folding.
+    pub(crate) fn push_grid<P: bytemuck::Pod>(
+        &mut self,
+        module: Module,
+        entry: &'static str,
+        groups: [u32; 3],
+        params: P,
+        bindings: impl Into<Binds<'a>>,
+    ) {
+        self.all.push(Dispatch {
+            step: Step {
+                kernel: Kernel { module, entry },
+                groups,
+            },
+            params: bytemuck::bytes_of(&params).to_vec(),
+            bindings: bindings.into(),
+        });
+    }
+
+    /// All of them, with the scratch they share.
+    pub(crate) fn draft(self, scratch: &Scratch, windows: usize) -> Draft<'a> {
+        Draft {
+            dispatches: self.all,
+            scratch_bytes: 4 * scratch.words,
+            windows,
+            bytes: 0,
+        }
+    }
+}
+
+/// Spreads `groups` workgroups over x and y, where one dimension is too short. Returns (x, y); x * y >= groups.
+fn fold(groups: u32, max_groups: u32) -> (u32, u32) {
+    let y = groups.div_ceil(max_groups).max(1);
+    (groups.div_ceil(y), y)
+}
+
+/// A number of elements as the kernels count them.
+pub(crate) fn to_u32(value: u64, subject: &str) -> Result<u32, Error> {
+    match u32::try_from(value) {
+        Ok(value) if value != ABSENT => Ok(value),
+        _ => Err(Error::new(
+            ErrorKind::Unsupported,
+            subject,
+            "fewer than 2^32 elements",
+            value,
+        )),
+    }
+}
+
+impl Target<'_> {
+    /// How many rows of a tensor one storage binding reaches.
+    pub(crate) fn rows_per_binding(&self, name: &str, tensor: &Tensor<'_>) -> Result<usize, Error> {
+        let caps = self.caps;
+        // The kernels count elements in 32 bits, and a binding begins before its tensor by up to the alignment.
+        let most = caps.max_binding.min(u64::from(u32::MAX));
+        let room = most.saturating_sub(caps.storage_align + 4);
+        let (first, end) = tensor.bytes(0, 1);
+        let row = end - first;
+        if row > room {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                name,
+                format!("rows of at most {room} bytes (one storage binding of this device)"),
+                format!("{row} bytes"),
+            ));
+        }
+        Ok(((room - row) / tensor.stride_bytes().max(1)) as usize + 1)
+    }
+
+    /// The binding that reaches rows of a tensor, and the element of it at which they begin.
+    pub(crate) fn bind_rows<'a>(
+        &self,
+        tensor: &Tensor<'a>,
+        first: usize,
+        rows: usize,
+    ) -> (Bind<'a>, u32) {
+        let (from, end) = tensor.bytes(first, rows);
+        self.bind_bytes(tensor, from, end)
+    }
+
+    /// The same of bytes of its buffer.
+    pub(crate) fn bind_bytes<'a>(
+        &self,
+        tensor: &Tensor<'a>,
+        from: u64,
+        end: u64,
+    ) -> (Bind<'a>, u32) {
+        let (bind, before) = Bind::bytes(tensor.buffer(), from, end, self.caps.storage_align);
+        (bind, (before / tensor.dtype().size()) as u32)
+    }
+
+    /// The binding that reaches all of a tensor, and the element of it at which it begins.
+    pub(crate) fn bind_all<'a>(
+        &self,
+        name: &str,
+        tensor: &Tensor<'a>,
+    ) -> Result<(Bind<'a>, u32), Error> {
+        let most = self.rows_per_binding(name, tensor)?;
+        if most < tensor.rows() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                name,
+                format!("at most {most} rows (one storage binding of this device)"),
+                tensor.rows(),
+            ));
+        }
+        Ok(self.bind_rows(tensor, 0, tensor.rows()))
+    }
+
+    /// The same of a tensor that may be absent.
+    pub(crate) fn bind_any<'a>(
+        &self,
+        name: &str,
+        tensor: Option<Tensor<'a>>,
+    ) -> Result<Option<(Bind<'a>, u32)>, Error> {
+        tensor.map(|t| self.bind_all(name, &t)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folding_covers_every_group_within_the_limit() {
+        for (groups, expected) in [
+            (0, (0, 1)),
+            (1, (1, 1)),
+            (65_535, (65_535, 1)),
+            (65_536, (32_768, 2)),
+            (1_000_000, (62_500, 16)),
+        ] {
+            let (x, y) = fold(groups, 65_535);
+            assert_eq!((x, y), expected);
+            assert!(x <= 65_535 && u64::from(x) * u64::from(y) >= u64::from(groups));
+        }
+    }
+
+    #[test]
+    fn scratch_regions_are_aligned_and_apart() -> Result<(), Error> {
+        let mut scratch = Scratch::default();
+        assert_eq!(scratch.take(3)?.at(), 0);
+        assert_eq!(scratch.take_if(false, 3)?.at(), ABSENT);
+        assert_eq!(scratch.take(65)?.at(), 64);
+        assert_eq!(scratch.words(), 192);
+        assert!(scratch.take(u64::from(u32::MAX) * 2).is_ok());
+        assert!(scratch.take(1).is_err());
+        Ok(())
+    }
+}

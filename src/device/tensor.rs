@@ -1,0 +1,246 @@
+//! Typed views of the caller's buffers.
+
+use crate::error::{Error, ErrorKind};
+use std::fmt;
+
+/// Element type of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DType {
+    /// 32-bit float.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of an f32.
+    Bf16,
+    /// A byte; as a flag, 0 is false and anything else true.
+    U8,
+    /// 32-bit unsigned integer.
+    U32,
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub fn size(self) -> u64 {
+        match self {
+            DType::F32 | DType::U32 => 4,
+            DType::F16 | DType::Bf16 => 2,
+            DType::U8 => 1,
+        }
+    }
+
+    /// Whether it holds real values.
+    pub fn is_float(self) -> bool {
+        matches!(self, DType::F32 | DType::F16 | DType::Bf16)
+    }
+}
+
+/// The element types that hold real values.
+pub(crate) const FLOATS: &[DType] = &[DType::F32, DType::F16, DType::Bf16];
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DType::F32 => "f32",
+            DType::F16 => "f16",
+            DType::Bf16 => "bf16",
+            DType::U8 => "u8",
+            DType::U32 => "u32",
+        })
+    }
+}
+
+/// A matrix (or vector) in a buffer of the caller's: where it begins, its shape, its row stride, its element type.
+///
+/// Any number of tensors may share a buffer. Offsets and strides are in elements, and need no alignment
+/// beyond the element's own; in browsers, tensors of one buffer must begin at multiples of 256 bytes,
+/// since WebGPU refuses overlapping bindings that can be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Tensor<'a> {
+    buffer: &'a wgpu::Buffer,
+    dtype: DType,
+    offset: u64,
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+}
+
+impl<'a> Tensor<'a> {
+    /// A dense matrix of `rows` x `cols` elements at the beginning of `buffer`.
+    pub fn matrix(buffer: &'a wgpu::Buffer, dtype: DType, rows: usize, cols: usize) -> Self {
+        Tensor {
+            buffer,
+            dtype,
+            offset: 0,
+            rows,
+            cols,
+            row_stride: cols,
+        }
+    }
+
+    /// A vector of `len` elements at the beginning of `buffer`.
+    pub fn vector(buffer: &'a wgpu::Buffer, dtype: DType, len: usize) -> Self {
+        Tensor::matrix(buffer, dtype, 1, len)
+    }
+
+    /// The same tensor beginning `elements` elements into the buffer.
+    pub fn with_offset(mut self, elements: u64) -> Self {
+        self.offset = elements;
+        self
+    }
+
+    /// The same tensor with `elements` elements from the beginning of a row to that of the next.
+    pub fn with_row_stride(mut self, elements: usize) -> Self {
+        self.row_stride = elements;
+        self
+    }
+
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns (of a vector: its length).
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Elements of the buffer before the tensor's first.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Elements from the beginning of a row to that of the next.
+    pub fn row_stride(&self) -> usize {
+        self.row_stride
+    }
+
+    /// Bytes from the beginning of a row to that of the next; of a single row, at most as many as can be counted.
+    pub(crate) fn stride_bytes(&self) -> u64 {
+        (self.row_stride as u64).saturating_mul(self.dtype.size())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.saturating_mul(self.cols)
+    }
+
+    /// The bytes of the buffer between the first element of `rows` rows and the last, as (first, end).
+    pub(crate) fn bytes(&self, first_row: usize, rows: usize) -> (u64, u64) {
+        // An empty tensor may have any offset and stride, and reaches nothing.
+        if rows == 0 || self.len() == 0 {
+            return (0, 0);
+        }
+        let size = self.dtype.size();
+        let stride = self.row_stride as u64;
+        let first = (self.offset + first_row as u64 * stride) * size;
+        (
+            first,
+            first + ((rows as u64 - 1) * stride + self.cols as u64) * size,
+        )
+    }
+
+    /// Checks the view by itself: element type, usage, stride, place in the buffer.
+    pub(crate) fn check(&self, name: &str, dtypes: &[DType]) -> Result<(), Error> {
+        if !dtypes.contains(&self.dtype) {
+            let expected: Vec<String> = dtypes.iter().map(DType::to_string).collect();
+            return Err(Error::new(
+                ErrorKind::DType,
+                name,
+                expected.join(" or "),
+                self.dtype,
+            ));
+        }
+        if !self.buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
+            return Err(Error::new(
+                ErrorKind::Buffer,
+                name,
+                "a buffer with usage STORAGE",
+                format!("{:?}", self.buffer.usage()),
+            ));
+        }
+        if self.rows > 1 && self.row_stride < self.cols {
+            return Err(Error::shape(
+                name,
+                format!("a row stride of at least {} elements", self.cols),
+                self.row_stride,
+            ));
+        }
+        // In 128 bits: no offset or stride can overflow on the way to the comparison.
+        let last = self.rows.saturating_sub(1) as u128 * self.row_stride as u128;
+        let end = if self.len() == 0 {
+            0
+        } else {
+            (u128::from(self.offset) + last + self.cols as u128)
+                .saturating_mul(u128::from(self.dtype.size()))
+        };
+        // The shader reads whole words.
+        let needed = end.div_ceil(4).saturating_mul(4);
+        if needed > u128::from(self.buffer.size()) {
+            return Err(Error::new(
+                ErrorKind::Buffer,
+                name,
+                format!("a buffer of at least {needed} bytes (whole words)"),
+                format!("{} bytes", self.buffer.size()),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks that the tensor has `rows` x `cols` elements.
+    pub(crate) fn check_shape(&self, name: &str, rows: usize, cols: usize) -> Result<(), Error> {
+        if (self.rows, self.cols) == (rows, cols) {
+            return Ok(());
+        }
+        Err(Error::shape(
+            name,
+            format!("[{rows}, {cols}]"),
+            format!("[{}, {}]", self.rows, self.cols),
+        ))
+    }
+
+    /// Checks that the tensor is a vector of `len` elements.
+    pub(crate) fn check_len(&self, name: &str, len: usize) -> Result<(), Error> {
+        if self.rows == 1 && self.cols == len {
+            return Ok(());
+        }
+        Err(Error::shape(
+            name,
+            format!("[{len}]"),
+            if self.rows == 1 {
+                format!("[{}]", self.cols)
+            } else {
+                format!("[{}, {}]", self.rows, self.cols)
+            },
+        ))
+    }
+
+    pub(crate) fn buffer(&self) -> &'a wgpu::Buffer {
+        self.buffer
+    }
+
+    /// Whether writing one of the two could change the other.
+    pub(crate) fn overlaps(&self, other: &Tensor<'_>) -> bool {
+        if self.buffer != other.buffer || self.len() == 0 || other.len() == 0 {
+            return false;
+        }
+        let (a, a_end) = self.bytes(0, self.rows);
+        let (b, b_end) = other.bytes(0, other.rows);
+        if a_end <= b || b_end <= a {
+            return false;
+        }
+        // Column blocks of one wider matrix interleave without touching.
+        let stride = self.stride_bytes();
+        if self.rows > 1 && other.rows > 1 && stride == other.stride_bytes() {
+            let (at, width) = (a % stride, self.cols as u64 * self.dtype.size());
+            let (other_at, other_width) = (b % stride, other.cols as u64 * other.dtype.size());
+            let apart = |from: u64, len: u64, at: u64| (at + stride - from) % stride >= len;
+            return !(apart(at, width, other_at) && apart(other_at, other_width, at));
+        }
+        true
+    }
+}

@@ -1,0 +1,271 @@
+//! A device that this crate opens: uploads, submissions, readbacks.
+
+use crate::device::caps::Variant;
+use crate::device::context;
+use crate::device::context::Context;
+use crate::device::prepared::Prepared;
+use crate::error::{Error, ErrorKind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a submission may take before waiting for it is an error.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A device opened by this crate.
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    context: Context,
+    queue: wgpu::Queue,
+    info: wgpu::AdapterInfo,
+    /// The first error that reached nobody else: device loss, or a refused command.
+    fault: Arc<Mutex<Option<String>>>,
+}
+
+/// The adapters of this machine that can run WGSL compute, real GPUs first.
+pub fn adapters() -> Vec<wgpu::Adapter> {
+    let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends,
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let mut all = pollster::block_on(instance.enumerate_adapters(backends));
+    all.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    all
+}
+
+impl Gpu {
+    /// Opens an adapter with the features that make kernels faster and all of its limits, without testing it.
+    ///
+    /// # Errors
+    /// Where the adapter gives no device, or one too small.
+    pub fn from_adapter(adapter: &wgpu::Adapter) -> Result<Gpu, Error> {
+        Gpu::with_limits(adapter, Context::useful_features(adapter), adapter.limits())
+    }
+
+    /// Opens an adapter with these features and limits, without testing it.
+    ///
+    /// # Errors
+    /// Where the adapter gives no such device, or the limits are too small for the kernels.
+    pub fn with_limits(
+        adapter: &wgpu::Adapter,
+        features: wgpu::Features,
+        limits: wgpu::Limits,
+    ) -> Result<Gpu, Error> {
+        let info = adapter.get_info();
+        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("wgloss"),
+            required_features: features,
+            required_limits: limits,
+            ..Default::default()
+        }))
+        .map_err(|error| {
+            Error::new(
+                ErrorKind::Device,
+                format!("adapter {}", info.name),
+                "a device",
+                error,
+            )
+        })?;
+        let fault = Arc::new(Mutex::new(None));
+        let note = |fault: &Arc<Mutex<Option<String>>>, message: String| {
+            let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
+            fault.get_or_insert(message.replace('\n', " "));
+        };
+        let uncaptured = Arc::clone(&fault);
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            note(&uncaptured, error.to_string());
+        }));
+        let lost = Arc::clone(&fault);
+        device.set_device_lost_callback(move |reason, message| {
+            note(&lost, format!("device lost ({reason:?}): {message}"));
+        });
+        Ok(Gpu {
+            context: Context::new(&device)?,
+            queue,
+            info,
+            fault,
+        })
+    }
+
+    /// The context.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The same device with another kernel variant.
+    ///
+    /// # Errors
+    /// Where the device lacks something for it.
+    pub fn with_variant(&self, variant: Variant) -> Result<Gpu, Error> {
+        Ok(Gpu {
+            context: self.context.with_variant(variant)?,
+            ..self.clone()
+        })
+    }
+
+    /// The queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// The adapter: name, driver, backend.
+    pub fn info(&self) -> &wgpu::AdapterInfo {
+        &self.info
+    }
+
+    /// A storage buffer with `bytes`, rounded up to whole words.
+    ///
+    /// # Errors
+    /// Where the device cannot hold it.
+    pub fn upload(&self, bytes: &[u8]) -> Result<wgpu::Buffer, Error> {
+        let size = bytes.len().next_multiple_of(4).max(4) as u64;
+        let buffer = self.buffer(size, true)?;
+        if let Ok(mut view) = buffer.slice(..).get_mapped_range_mut() {
+            view.slice(..bytes.len()).copy_from_slice(bytes);
+        }
+        buffer.unmap();
+        Ok(buffer)
+    }
+
+    /// A storage buffer of `bytes` zeros, rounded up to whole words.
+    ///
+    /// # Errors
+    /// Where the device cannot hold it.
+    pub fn zeros(&self, bytes: u64) -> Result<wgpu::Buffer, Error> {
+        self.buffer(bytes.next_multiple_of(4).max(4), false)
+    }
+
+    fn buffer(&self, size: u64, mapped: bool) -> Result<wgpu::Buffer, Error> {
+        let most = self.context.caps().max_buffer;
+        if size > most {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "buffer",
+                format!("at most {most} bytes on this device"),
+                format!("{size} bytes"),
+            ));
+        }
+        context::scoped(self.context.device(), || {
+            self.context
+                .device()
+                .create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("wgloss tensor"),
+                    size,
+                    usage: wgpu::BufferUsages::STORAGE
+                        | wgpu::BufferUsages::COPY_SRC
+                        | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: mapped,
+                })
+        })
+    }
+
+    /// Records the calls one after the other, submits them and waits.
+    ///
+    /// # Errors
+    /// Device loss, a refused command, no answer in time.
+    pub fn run(&self, calls: &[&Prepared]) -> Result<(), Error> {
+        let mut encoder = self
+            .context
+            .device()
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        for call in calls {
+            call.encode(&mut encoder);
+        }
+        self.finish(encoder)
+    }
+
+    /// Submits an encoder and waits.
+    ///
+    /// # Errors
+    /// Device loss, a refused command, no answer in time.
+    pub fn finish(&self, encoder: wgpu::CommandEncoder) -> Result<(), Error> {
+        let device = self.context.device();
+        let index = context::scoped(device, || self.queue.submit([encoder.finish()]))?;
+        self.wait(index)
+    }
+
+    fn wait(&self, index: wgpu::SubmissionIndex) -> Result<(), Error> {
+        let polled = self.context.device().poll(wgpu::PollType::Wait {
+            submission_index: Some(index),
+            timeout: Some(TIMEOUT),
+        });
+        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fault) = fault.as_ref() {
+            return Err(Error::because(
+                ErrorKind::Device,
+                "device",
+                format!("lost or faulted: {fault}"),
+            ));
+        }
+        polled.map(|_| ()).map_err(|error| {
+            Error::new(
+                ErrorKind::Device,
+                "device",
+                format!("an answer within {} s", TIMEOUT.as_secs()),
+                error,
+            )
+        })
+    }
+
+    /// Reads the first `bytes` bytes of a buffer back.
+    ///
+    /// # Errors
+    /// Device loss, no memory, no answer in time, or a buffer shorter than that.
+    pub fn download(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>, Error> {
+        let size = bytes.next_multiple_of(4);
+        if size > buffer.size() {
+            return Err(Error::new(
+                ErrorKind::Buffer,
+                "download",
+                format!("at most {} bytes", buffer.size()),
+                format!("{bytes} bytes"),
+            ));
+        }
+        if size == 0 {
+            return Ok(Vec::new());
+        }
+        let device = self.context.device();
+        let (staging, index) = context::scoped(device, || {
+            let staging = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("wgloss readback"),
+                size,
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            let mut encoder =
+                device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, size);
+            let index = self.queue.submit([encoder.finish()]);
+            // What the callback would say is said again by the mapped range below.
+            staging.slice(..).map_async(wgpu::MapMode::Read, |_| {});
+            (staging, index)
+        })?;
+        self.wait(index)?;
+        let view = staging
+            .slice(..)
+            .get_mapped_range()
+            .map_err(|error| Error::new(ErrorKind::Device, "download", "a mapped buffer", error))?;
+        Ok(view[..bytes as usize].to_vec())
+    }
+
+    /// Reads the first `len` numbers of a buffer back.
+    pub(super) fn read<T: bytemuck::Pod>(
+        &self,
+        buffer: &wgpu::Buffer,
+        len: usize,
+    ) -> Result<Vec<T>, Error> {
+        let bytes = self.download(buffer, (len * size_of::<T>()) as u64)?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    /// A storage buffer with these numbers.
+    pub(super) fn put<T: bytemuck::Pod>(&self, values: &[T]) -> Result<wgpu::Buffer, Error> {
+        self.upload(bytemuck::cast_slice(values))
+    }
+}

@@ -1,0 +1,166 @@
+//! What the contrastive losses read and write on the device, and the checks of it.
+
+use crate::device::inspect::{Inspection, Shape};
+use crate::device::tensor::{DType, FLOATS, Tensor};
+use crate::error::Error;
+use crate::kernels::targets::inspect_targets;
+use crate::losses::labels::{TargetNames, Targets};
+
+/// Keys of their own: another view, another encoder, a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys<'a> {
+    /// `[M, D]`, f32, f16 or bf16.
+    pub embeddings: Tensor<'a>,
+    /// Their label sets, in any form.
+    pub labels: Targets<Tensor<'a>>,
+}
+
+/// What a contrastive loss reads. Everything lies on the device; no value of it is read back.
+#[derive(Clone, Copy, Debug)]
+pub struct ContrastiveInputs<'a> {
+    /// `[N, D]`, f32, f16 or bf16. Computed and summed in f32 whatever the type.
+    pub embeddings: Tensor<'a>,
+    /// How many labels there are.
+    pub classes: usize,
+    /// Their label sets. Dense ones are u8, not 0 where the row has the label; words are u32. Bits behind the last label
+    /// must be 0. Lists are not checked: indices beyond the last label are ignored, offsets are kept within `indices`.
+    pub labels: Targets<Tensor<'a>>,
+    /// Absent: the embeddings are the keys, and each is left out of its own row.
+    pub keys: Option<Keys<'a>>,
+    /// u32 `[N]`: the key that is the anchor itself, and is left out of its row ([`Weighting::Paired`]: its positive).
+    /// `u32::MAX` (-1 as i32), and whatever is no key: none.
+    pub self_index: Option<Tensor<'a>>,
+    /// Upstream gradient, f32 `[1]`, or `[N]` without a reduction; absent: ones.
+    pub grad_loss: Option<Tensor<'a>>,
+}
+
+impl<'a> ContrastiveInputs<'a> {
+    /// Embeddings with sets of `classes` labels, nothing optional.
+    pub fn new(embeddings: Tensor<'a>, classes: usize, labels: Targets<Tensor<'a>>) -> Self {
+        ContrastiveInputs {
+            embeddings,
+            classes,
+            labels,
+            keys: None,
+            self_index: None,
+            grad_loss: None,
+        }
+    }
+
+    pub(super) fn inspect(
+        &self,
+        per_anchor: bool,
+        tensors: &mut Inspection<'a>,
+    ) -> Result<(), Error> {
+        let (rows, dims) = (self.embeddings.rows(), self.embeddings.cols());
+        let shape = Shape::Matrix(rows, dims);
+        let flags = &[DType::U8];
+        let names = TargetNames::LABELS;
+        tensors.reads("embeddings", self.embeddings, FLOATS, shape)?;
+        inspect_targets(tensors, &self.labels, names, (rows, self.classes), flags)?;
+        if let Some(keys) = &self.keys {
+            let (names, key_rows) = (TargetNames::KEY_LABELS, keys.embeddings.rows());
+            let shape = Shape::Matrix(key_rows, dims);
+            tensors.reads("keys", keys.embeddings, FLOATS, shape)?;
+            inspect_targets(
+                tensors,
+                &keys.labels,
+                names,
+                (key_rows, self.classes),
+                flags,
+            )?;
+        }
+        inspect_index(self.self_index, self.keys.is_some(), rows, tensors)?;
+        tensors.grad_loss(self.grad_loss, per_anchor.then_some(rows))
+    }
+}
+
+/// Checks which key each anchor is.
+pub(super) fn inspect_index<'a>(
+    index: Option<Tensor<'a>>,
+    has_keys: bool,
+    rows: usize,
+    tensors: &mut Inspection<'a>,
+) -> Result<(), Error> {
+    if index.is_some() && !has_keys {
+        return Err(Error::refused("self_index", "needs keys"));
+    }
+    tensors.reads("self_index", index, &[DType::U32], Shape::Vector(rows))
+}
+
+/// What a contrastive loss writes; what is absent is not computed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ContrastiveOutputs<'a> {
+    /// f32 `[1]`, or `[N]` without a reduction.
+    pub loss: Option<Tensor<'a>>,
+    /// f32 `[N]`: each anchor's own loss, 0 where it is inactive.
+    pub loss_rows: Option<Tensor<'a>>,
+    /// f32 `[N, D]`.
+    pub grad_embeddings: Option<Tensor<'a>>,
+    /// f32 `[M, D]`; needs keys of their own. Leave it out to detach them.
+    pub grad_keys: Option<Tensor<'a>>,
+    /// f32 `[1]`.
+    pub grad_temperature: Option<Tensor<'a>>,
+}
+
+impl<'a> ContrastiveOutputs<'a> {
+    pub(super) fn inspect(
+        &self,
+        per_anchor: bool,
+        inputs: &ContrastiveInputs<'a>,
+        tensors: &mut Inspection<'a>,
+    ) -> Result<(), Error> {
+        let (rows, dims) = (inputs.embeddings.rows(), inputs.embeddings.cols());
+        let loss_len = if per_anchor { rows } else { 1 };
+        for (name, tensor, shape) in [
+            ("loss", self.loss, Shape::Vector(loss_len)),
+            ("loss_rows", self.loss_rows, Shape::Vector(rows)),
+            (
+                "grad_embeddings",
+                self.grad_embeddings,
+                Shape::Matrix(rows, dims),
+            ),
+            ("grad_temperature", self.grad_temperature, Shape::Vector(1)),
+        ] {
+            tensors.writes(name, tensor, &[DType::F32], shape)?;
+        }
+        if let Some(t) = self.grad_keys {
+            let Some(keys) = &inputs.keys else {
+                return Err(Error::refused("grad_keys", "needs keys"));
+            };
+            let shape = Shape::Matrix(keys.embeddings.rows(), dims);
+            tensors.writes("grad_keys", t, &[DType::F32], shape)?;
+        }
+        Ok(())
+    }
+}
+
+/// How often each relation of label sets occurs, for each anchor: a kernel of its own, to look at a batch with.
+///
+/// The five columns, with `S` the anchor's labels and `T` the key's: R1 nothing shared (also where a set is empty), R2
+/// equal, R3 shared, but neither contains the other, R4 `T` strictly inside `S`, R5 `S` strictly inside `T`. Their sum is
+/// the number of keys less the anchor itself. Scratch: the sets as bits and their sizes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Relations;
+
+/// What [`Relations`] reads: label sets as [`ContrastiveInputs`] has them.
+#[derive(Clone, Copy, Debug)]
+pub struct RelationInputs<'a> {
+    /// Anchors.
+    pub rows: usize,
+    /// How many labels there are.
+    pub classes: usize,
+    /// The anchors' label sets.
+    pub labels: Targets<Tensor<'a>>,
+    /// Keys and their label sets; absent: the anchors are the keys.
+    pub keys: Option<(usize, Targets<Tensor<'a>>)>,
+    /// u32 `[N]`: the key that is the anchor itself, if any.
+    pub self_index: Option<Tensor<'a>>,
+}
+
+/// What [`Relations`] writes.
+#[derive(Clone, Copy, Debug)]
+pub struct RelationOutputs<'a> {
+    /// u32 `[N, 5]`.
+    pub relations: Tensor<'a>,
+}

@@ -1,0 +1,393 @@
+//! Anchors and keys as the pairs need them: windows of rows over bindings, their regions of scratch, and the dispatches
+//! that bring them there.
+
+use crate::device::caps::Caps;
+use crate::device::plan::{Bind, Dispatches, Region, Scratch, Target, to_u32};
+use crate::device::tensor::{DType, Tensor};
+use crate::error::{Error, ErrorKind};
+use crate::kernels::contrastive::params::{
+    DEPTH, FORM_BITS, FORM_BYTES, FORM_LISTS, FROM_INDEX, NO_KEY, PairGrid, PairParams, PairRoles,
+    PairSide, PairSource, SAME_NUMBER,
+};
+use crate::kernels::contrastive::table::{self, PackBinds, PairBinds};
+use crate::losses::labels::{TargetNames, Targets};
+
+/// Windows begin at multiples of this many rows: 256 bytes of any region, and whole blocks of the largest workgroups.
+const WINDOW_ROWS: u64 = 128;
+
+/// Some rows, by their numbers among all of a side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) first: usize,
+    pub(super) rows: usize,
+}
+
+impl Window {
+    /// The same rows in pieces of `most`.
+    pub(super) fn pieces(self, most: usize) -> impl Iterator<Item = Window> {
+        let most = most.max(1);
+        (0..self.rows).step_by(most).map(move |at| Window {
+            first: self.first + at,
+            rows: most.min(self.rows - at),
+        })
+    }
+}
+
+/// Anchors or keys as the caller gives them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rows<'a> {
+    pub(super) keys: bool,
+    pub(super) count: usize,
+    pub(super) embeddings: Option<Tensor<'a>>,
+    /// How many labels there are.
+    pub(super) classes: usize,
+    pub(super) sets: Targets<Tensor<'a>>,
+    /// How often a row's set has room: the second time for labels to leave out.
+    pub(super) halves: u64,
+}
+
+impl<'a> Rows<'a> {
+    /// What errors call the embeddings.
+    fn name(&self) -> &'static str {
+        if self.keys { "keys" } else { "embeddings" }
+    }
+
+    /// What errors call the label sets.
+    fn set_names(&self) -> TargetNames {
+        match self.keys {
+            true => TargetNames::KEY_LABELS,
+            false => TargetNames::LABELS,
+        }
+    }
+
+    /// Words of a row's set as bits.
+    pub(super) fn words(&self) -> u64 {
+        self.classes.div_ceil(32) as u64
+    }
+
+    /// How many rows one dispatch can bring into scratch.
+    fn per_dispatch(&self, target: Target<'_>) -> Result<usize, Error> {
+        let sets_name = self.sets.name(self.set_names());
+        let embeddings = match &self.embeddings {
+            Some(t) => target.rows_per_binding(self.name(), t)?,
+            None => self.count,
+        };
+        let sets = match &self.sets {
+            Targets::Dense(t) | Targets::Bits(t) => target.rows_per_binding(sets_name, t)?,
+            Targets::Sparse { .. } => {
+                let caps = target.caps;
+                let words = caps.max_binding.saturating_sub(caps.storage_align) / 4;
+                words.saturating_sub(2) as usize
+            }
+        };
+        Ok(embeddings.min(sets))
+    }
+
+    /// What the kernel is told of some of the rows, and the bindings that reach them.
+    fn source(
+        &self,
+        rows: Window,
+        target: Target<'_>,
+    ) -> Result<(PairSource, PackBinds<'a>), Error> {
+        let mut source = PairSource::default();
+        let mut binds = PackBinds::default();
+        if let Some(t) = &self.embeddings {
+            (binds.source, source.offset) = target.bind_rows(t, rows.first, rows.rows);
+            source.stride = t.row_stride() as u32;
+        }
+        match &self.sets {
+            Targets::Dense(t) | Targets::Bits(t) => {
+                (binds.labels, source.labels_offset) = target.bind_rows(t, rows.first, rows.rows);
+                source.labels_stride = t.row_stride() as u32;
+                source.labels = t.cols() as u32;
+                source.form = match t.dtype() {
+                    DType::U8 => FORM_BYTES,
+                    _ => FORM_BITS,
+                };
+            }
+            Targets::Sparse { offsets, indices } => {
+                // The offsets of the rows and the one behind.
+                let from = offsets.bytes(0, 1).0 + 4 * rows.first as u64;
+                let end = from + 4 * (rows.rows as u64 + 1);
+                let indices_name = self.set_names().indices;
+                source.form = FORM_LISTS;
+                source.labels = to_u32(self.classes as u64, "labels")?;
+                (binds.labels, source.labels_offset) = target.bind_bytes(offsets, from, end);
+                (binds.indices, source.indices_offset) = target.bind_all(indices_name, indices)?;
+                source.indices_len = indices.cols() as u32;
+            }
+        }
+        Ok((source, binds))
+    }
+}
+
+/// Anchors or keys, and where they are in scratch.
+#[derive(Debug)]
+pub(super) struct Side<'a> {
+    pub(super) rows: Rows<'a>,
+    /// Words of a row in `z` and in `sets`.
+    pub(super) z_words: u64,
+    set_words: u64,
+    z: Region,
+    sets: Region,
+    /// In `small`.
+    pub(super) sizes: u32,
+    norms: u32,
+    /// Rows that one binding of scratch reaches.
+    pub(super) windows: Vec<Window>,
+}
+
+impl<'a> Side<'a> {
+    /// Finds room for the rows.
+    fn new(rows: Rows<'a>, caps: &Caps, scratch: &mut Scratch) -> Result<Self, Error> {
+        let (name, count) = (rows.name(), rows.count as u64);
+        to_u32(count, name)?;
+        let dims = rows.embeddings.map_or(0, |t| t.cols()) as u64;
+        to_u32(dims, name)?;
+        let z_words = dims.next_multiple_of(u64::from(DEPTH));
+        let set_words = rows.halves * rows.words();
+        let widest = 4 * z_words.max(set_words);
+        let fitting = caps.max_binding.min(u64::from(u32::MAX)) / widest.max(1);
+        let most = match fitting >= count {
+            true => count,
+            false => fitting / WINDOW_ROWS * WINDOW_ROWS,
+        };
+        if most == 0 && count > 0 {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                name,
+                format!(
+                    "rows of at most {} bytes in f32 and as label bits",
+                    caps.max_binding / WINDOW_ROWS
+                ),
+                format!("{widest} bytes"),
+            ));
+        }
+        let all = Window {
+            first: 0,
+            rows: rows.count,
+        };
+        Ok(Side {
+            rows,
+            z_words,
+            set_words,
+            z: scratch.take(count * z_words)?,
+            sets: scratch.take(count * set_words)?,
+            sizes: 0,
+            norms: 0,
+            windows: all.pieces(most as usize).collect(),
+        })
+    }
+
+    /// The binding that reaches a window of `z`.
+    pub(super) fn z(&self, window: Window) -> Bind<'a> {
+        let words = self.z_words;
+        self.z
+            .part(window.first as u64 * words, window.rows as u64 * words)
+    }
+
+    /// The binding that reaches a window of `sets`.
+    pub(super) fn sets(&self, window: Window) -> Bind<'a> {
+        let words = self.set_words;
+        self.sets
+            .part(window.first as u64 * words, window.rows as u64 * words)
+    }
+
+    /// What kernels are told of some rows of a window.
+    pub(super) fn params(&self, window: Window, rows: Window) -> PairSide {
+        let before = (rows.first - window.first) as u64;
+        PairSide {
+            rows: rows.rows as u32,
+            first: rows.first as u32,
+            // A binding has fewer than 2^32 bytes.
+            z: (before * self.z_words / 4) as u32,
+            sets: (before * self.set_words) as u32,
+            stride: self.set_words as u32,
+            sizes: self.sizes,
+            norms: self.norms,
+            split: 0,
+        }
+    }
+
+    /// What kernels are told of all rows, where they look at none of `z` and `sets`.
+    pub(super) fn all(&self) -> PairSide {
+        PairSide {
+            rows: self.rows.count as u32,
+            sizes: self.sizes,
+            norms: self.norms,
+            ..PairSide::default()
+        }
+    }
+}
+
+/// Places in the region `small`, in words.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    pub(super) words: u64,
+}
+
+impl Places {
+    pub(super) fn take(&mut self, words: u64) -> Result<u32, Error> {
+        let at = to_u32(self.words, "scratch")?;
+        self.words += words;
+        Ok(at)
+    }
+}
+
+/// Rows of a side: the window that is bound, and those in it that a dispatch looks at.
+pub(super) type Part<'s, 'a> = (&'s Side<'a>, Window, Window);
+
+/// Both sides of all pairs.
+#[derive(Debug)]
+pub(super) struct Sides<'a> {
+    pub(super) anchors: Side<'a>,
+    /// Absent: the anchors are the keys.
+    own_keys: Option<Side<'a>>,
+    /// Which key each anchor is, where it is a tensor.
+    pub(super) index: Bind<'a>,
+    pub(super) roles: PairRoles,
+}
+
+impl<'a> Sides<'a> {
+    /// Finds room for the rows of both sides.
+    pub(super) fn new(
+        anchors: Rows<'a>,
+        keys: Option<Rows<'a>>,
+        caps: &Caps,
+        scratch: &mut Scratch,
+    ) -> Result<Self, Error> {
+        Ok(Sides {
+            anchors: Side::new(anchors, caps, scratch)?,
+            own_keys: keys
+                .map(|keys| Side::new(keys, caps, scratch))
+                .transpose()?,
+            index: Bind::Nothing,
+            roles: PairRoles::default(),
+        })
+    }
+
+    /// Finds room for sizes and norms.
+    pub(super) fn place(&mut self, small: &mut Places) -> Result<(), Error> {
+        for side in std::iter::once(&mut self.anchors).chain(&mut self.own_keys) {
+            side.sizes = small.take(side.rows.count as u64)?;
+            side.norms = small.take(side.rows.count as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Notes which key each anchor is.
+    pub(super) fn identify(
+        &mut self,
+        self_index: Option<Tensor<'a>>,
+        target: Target<'_>,
+    ) -> Result<(), Error> {
+        self.roles.itself = match &self.own_keys {
+            None => SAME_NUMBER,
+            Some(_) => NO_KEY,
+        };
+        if let Some((bind, at)) = target.bind_any("self_index", self_index)? {
+            self.index = bind;
+            self.roles.itself = FROM_INDEX;
+            self.roles.itself_at = at;
+        }
+        Ok(())
+    }
+
+    pub(super) fn keys(&self) -> &Side<'a> {
+        self.own_keys.as_ref().unwrap_or(&self.anchors)
+    }
+
+    /// The rows of a gradient, and those that it sums over.
+    pub(super) fn own_and_other(&self, to_keys: bool) -> (&Side<'a>, &Side<'a>) {
+        match to_keys {
+            false => (&self.anchors, self.keys()),
+            true => (self.keys(), &self.anchors),
+        }
+    }
+
+    /// Whether the anchors are the keys.
+    pub(super) fn are_one(&self) -> bool {
+        self.own_keys.is_none()
+    }
+
+    /// Pairs of windows.
+    pub(super) fn window_pairs(&self) -> usize {
+        self.anchors.windows.len().max(1) * self.keys().windows.len().max(1)
+    }
+
+    /// What kernels are told of the pairs of own and other rows, and the bindings that reach these.
+    pub(super) fn pairs(
+        &self,
+        (own, own_window, own_rows): Part<'_, 'a>,
+        (other, other_window, other_rows): Part<'_, 'a>,
+        base: PairParams,
+    ) -> (PairParams, PairBinds<'a>) {
+        // The same memory is bound once.
+        let split = !(self.are_one() && own_window == other_window);
+        let second = |bind: Bind<'a>| if split { bind } else { Bind::Nothing };
+        let params = PairParams {
+            own: own.params(own_window, own_rows),
+            other: PairSide {
+                split: u32::from(split),
+                ..other.params(other_window, other_rows)
+            },
+            ..base
+        };
+        let binds = PairBinds {
+            z: own.z(own_window),
+            z2: second(other.z(other_window)),
+            sets: own.sets(own_window),
+            sets2: second(other.sets(other_window)),
+            itself_index: self.index,
+            ..PairBinds::default()
+        };
+        (params, binds)
+    }
+
+    /// Brings the rows into scratch.
+    pub(super) fn pack(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        small: Bind<'a>,
+        base: PairParams,
+    ) -> Result<(), Error> {
+        for side in std::iter::once(&self.anchors).chain(&self.own_keys) {
+            let target = steps.target;
+            let dtype = side.rows.embeddings.map_or(DType::F32, |t| t.dtype());
+            let module = table::pack(dtype, target.variant.workgroup);
+            let most = side.rows.per_dispatch(target)?;
+            for window in &side.windows {
+                for rows in window.pieces(most) {
+                    let (source, binds) = side.rows.source(rows, target)?;
+                    let params = |grid| PairParams {
+                        grid: PairGrid::from(grid),
+                        own: side.params(*window, rows),
+                        source,
+                        ..base
+                    };
+                    let binds = PackBinds {
+                        z: side.z(*window),
+                        sets: side.sets(*window),
+                        small,
+                        ..binds
+                    };
+                    steps.push(module, "pack", rows.rows as u64, params, binds)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_rows_once() {
+        let all: Vec<Window> = Window { first: 5, rows: 10 }.pieces(4).collect();
+        let expected = [(5, 4), (9, 4), (13, 2)].map(|(first, rows)| Window { first, rows });
+        assert_eq!(all, expected);
+        assert_eq!(Window::default().pieces(4).count(), 0);
+    }
+}

@@ -1,0 +1,359 @@
+//! What a dispatch of the contrastive losses is told, and the numbers that kernels and planner share.
+
+use crate::device::caps::block_lanes;
+use crate::device::module::{Constant, Mirror, constants, uniform};
+use crate::device::plan::Grid;
+use crate::losses::contrastive::{Divisor, NORM_FLOOR, PairRule};
+
+/// Numbers of the settings as constants of a prelude.
+const fn of_settings<const N: usize>(
+    numbers: [(&'static str, u32); N],
+) -> [(&'static str, Constant); N] {
+    let mut all = [("", Constant::Is(0)); N];
+    let mut i = 0;
+    while i < N {
+        all[i] = (numbers[i].0, Constant::Is(numbers[i].1));
+        i += 1;
+    }
+    all
+}
+
+/// `settings.weighting`.
+pub(super) const WEIGHTINGS: &[(&str, Constant)] = &of_settings(PairRule::NAMES);
+/// `settings.divisor`.
+pub(super) const DIVISORS: &[(&str, Constant)] = &of_settings(Divisor::NAMES);
+
+constants! {
+    /// `roles.itself`: which key an anchor is.
+    ITSELF {
+        /// None of them.
+        NO_KEY = 0,
+        /// The one of its own number.
+        SAME_NUMBER = 1,
+        /// The one that `itself_index` says.
+        FROM_INDEX = 2,
+    }
+}
+
+constants! {
+    /// `roles.direction`, as bits: who is the anchor of a pair.
+    DIRECTIONS {
+        OWN_ANCHORS = 1,
+        OTHER_ANCHORS = 2,
+    }
+}
+
+constants! {
+    /// `source.form`: how label sets are stored.
+    FORMS {
+        /// Words of 32 labels.
+        FORM_BITS = 0,
+        /// A byte for each label.
+        FORM_BYTES = 1,
+        /// Lists of labels, one behind the other.
+        FORM_LISTS = 2,
+    }
+}
+
+constants! {
+    /// `ends.want_*`: how many values there are; 0 where there is no such tensor.
+    WANTS {
+        WANT_ONE = 1,
+        WANT_PER_ANCHOR = 2,
+    }
+}
+
+constants! {
+    /// A lane of a block of pairs.
+    LANES {
+        /// It has so many rows and so many columns of the block.
+        LANE_SIDE = 4,
+        /// Components that both factors of a product stage at a time; rows of `z` come in multiples of it.
+        DEPTH = 16,
+    }
+}
+
+/// Blocks of pairs: what follows from the lanes of a workgroup.
+pub(super) const BLOCKS: &[(&str, Constant)] = &[
+    ("ROW_LANES", Constant::Of(|wg| block_lanes(wg).0)),
+    ("COL_LANES", Constant::Of(|wg| block_lanes(wg).1)),
+    ("BLOCK_ROWS", Constant::Of(|wg| block(wg).0)),
+    ("BLOCK_COLS", Constant::Of(|wg| block(wg).1)),
+];
+
+/// Rows and columns of a workgroup's block of pairs.
+pub(super) fn block(workgroup: u32) -> (u32, u32) {
+    let (rows, cols) = block_lanes(workgroup);
+    (LANE_SIDE * rows, LANE_SIDE * cols)
+}
+
+constants! {
+    /// The numbers that a chunk of keys leaves for each anchor.
+    SUMS {
+        /// The greatest logit s + bias, which the others are relative to.
+        SUM_LARGEST = 0,
+        /// The sum of exponentials.
+        SUM_EXPONENTIALS = 1,
+        /// The sum of the weights.
+        SUM_WEIGHTS = 2,
+        /// The weighted sum of greatest - s - shift.
+        SUM_LOSS = 3,
+        /// The weighted sum of greatest - s.
+        SUM_LEAD = 4,
+        /// The sum of exponentials times greatest - s.
+        SUM_TILT = 5,
+        /// The number of positives.
+        SUM_COUNT = 6,
+        /// The number of keys that are not sound.
+        SUM_UNSOUND = 7,
+        /// How many there are.
+        SUM_FIELDS = 8,
+    }
+}
+
+constants! {
+    /// What is known of an anchor once its chunks are merged, for the gradient.
+    RECORD {
+        /// The greatest logit.
+        RECORD_LARGEST = 0,
+        /// The factor of e^(logit - greatest) in a slope.
+        RECORD_EXPONENTIAL = 1,
+        /// The factor of the weight in a slope.
+        RECORD_WEIGHT = 2,
+        /// The loss.
+        RECORD_LOSS = 3,
+        /// The sum of slope times similarity.
+        RECORD_ALONG = 4,
+        /// 1 if it is active, 2 if it is and met something unsound.
+        RECORD_STATE = 5,
+        /// How many there are.
+        RECORD_FIELDS = 6,
+    }
+}
+
+constants! {
+    /// Relations of two label sets.
+    RELATION {
+        RELATION_KINDS = 5,
+    }
+}
+
+/// The least norm.
+pub(super) const NORMS: &[(&str, Constant)] = &[("NORM_FLOOR", Constant::Real(NORM_FLOOR as f32))];
+
+uniform! {
+    /// Which part of the work each workgroup does.
+    pub(super) struct PairGrid {
+        /// Workgroups with work; those beyond (the grid is folded) return.
+        groups: u32,
+        /// Workgroups in x.
+        groups_x: u32,
+        /// `slopes`, `project_slopes`: blocks of own rows.
+        row_blocks: u32,
+        /// 1: results are added to what is there.
+        add: u32,
+    }
+}
+
+impl From<Grid> for PairGrid {
+    fn from(grid: Grid) -> Self {
+        PairGrid {
+            groups: grid.groups,
+            groups_x: grid.groups_x,
+            ..PairGrid::default()
+        }
+    }
+}
+
+uniform! {
+    /// The chunks of keys that workgroups share an anchor by.
+    pub(super) struct PairChunks {
+        /// Chunks of this dispatch: workgroups that share a block of own rows.
+        count: u32,
+        /// Blocks of other rows in each.
+        blocks: u32,
+        /// Chunks of the dispatches before this one.
+        first: u32,
+        /// `merge`: chunks of all dispatches.
+        all: u32,
+    }
+}
+
+uniform! {
+    /// Some rows of a side of the pairs, and where they are.
+    pub(super) struct PairSide {
+        /// How many rows.
+        rows: u32,
+        /// Rows before them, among all of the side.
+        first: u32,
+        /// The first of them in `z`, in vectors.
+        z: u32,
+        /// The first of them in `sets`, in words.
+        sets: u32,
+        /// Words from one set to the next.
+        stride: u32,
+        /// In `small`, of all rows of the side: sizes of the sets, with UNSOUND.
+        sizes: u32,
+        /// In `small`, of all rows: one over the norm, 0 where there is no gradient.
+        norms: u32,
+        /// 1: the rows are in `z2` and `sets2` instead. Other rows only.
+        split: u32,
+    }
+}
+
+uniform! {
+    /// What rows of both sides have in common.
+    pub(super) struct PairRow {
+        /// Components of an embedding.
+        dims: u32,
+        /// Vectors of a row of `z`, zeros behind the embedding; a multiple of 4.
+        depth: u32,
+        /// Words of a label set.
+        words: u32,
+        /// DEPTH. Where a compiler sees the number, it unrolls for seconds.
+        stage: u32,
+    }
+}
+
+uniform! {
+    /// What makes a pair.
+    pub(super) struct PairRoles {
+        /// Which key an anchor is: SAME_NUMBER, FROM_INDEX or NO_KEY.
+        itself: u32,
+        /// Where its number is in `itself_index`.
+        itself_at: u32,
+        /// OWN_ANCHORS, OTHER_ANCHORS or both.
+        direction: u32,
+        /// LANE_SIDE, which a compiler may not see either.
+        side: u32,
+    }
+}
+
+uniform! {
+    /// Places in `small`.
+    pub(super) struct PairRecord {
+        /// Keys with each label.
+        counts: u32,
+        /// What is known of each anchor: RECORD_FIELDS arrays,
+        at: u32,
+        /// each of so many words.
+        stride: u32,
+        /// Whether anything is not finite.
+        unsound: u32,
+    }
+}
+
+uniform! {
+    /// Places in `work`, in vectors. The sums of the chunks begin it, or a tile of slopes.
+    pub(super) struct PairWork {
+        /// From one sum of a chunk to the next.
+        sum_stride: u32,
+        /// SUM_FIELDS, which a compiler may not see either.
+        sum_fields: u32,
+        /// From one other row of a tile to the next.
+        tile_stride: u32,
+        /// The gradient to the tile's own rows.
+        rows_at: u32,
+    }
+}
+
+uniform! {
+    /// Settings of the loss.
+    pub(super) struct PairSettings {
+        /// The rule by which pairs weigh.
+        weighting: u32,
+        /// What an anchor's weights are divided by.
+        divisor: u32,
+        /// Least similarity of label sets that counts.
+        threshold: f32,
+        /// One over the temperature.
+        inv_temperature: f32,
+        /// 1: rows are divided by their norms.
+        normalize: u32,
+        /// 1: the scale is one over the active anchors.
+        mean_active: u32,
+        /// 1: one over the labels of all anchors.
+        mean_labels: u32,
+        /// The scale in all other cases.
+        scale: f32,
+    }
+}
+
+uniform! {
+    /// Rows as they were given, in elements.
+    pub(super) struct PairSource {
+        /// The first embedding in `source`.
+        offset: u32,
+        /// From one embedding to the next.
+        stride: u32,
+        /// How label sets are stored.
+        form: u32,
+        /// The first of `labels`.
+        labels_offset: u32,
+        /// From one row of `labels` to the next.
+        labels_stride: u32,
+        /// How many labels there are.
+        labels: u32,
+        /// The first of `indices`.
+        indices_offset: u32,
+        /// How many indices there are.
+        indices_len: u32,
+    }
+}
+
+uniform! {
+    /// The tensors that there are at the end, and where they begin.
+    pub(super) struct PairEnds {
+        /// The anchors' losses.
+        want_each: u32,
+        /// The loss: one, or one for each anchor.
+        want_loss: u32,
+        /// The gradient to it: one, or one for each anchor.
+        want_upstream: u32,
+        /// The gradient to the temperature, in `grad`.
+        want_temperature: u32,
+        each_at: u32,
+        loss_at: u32,
+        upstream_at: u32,
+        /// The bit pattern of NaN, which WGSL has no constant for.
+        nan: u32,
+    }
+}
+
+uniform! {
+    /// What every kernel of the family is told.
+    pub(super) struct PairParams {
+        grid: PairGrid,
+        chunks: PairChunks,
+        /// The rows that the dispatch has results for.
+        own: PairSide,
+        /// The rows that it sums over.
+        other: PairSide,
+        row: PairRow,
+        roles: PairRoles,
+        record: PairRecord,
+        work: PairWork,
+        settings: PairSettings,
+        source: PairSource,
+        ends: PairEnds,
+        /// The first result in `grad` or `relation_counts`.
+        grad_at: u32,
+        /// From one row of them to the next.
+        grad_stride: u32,
+    }
+}
+
+/// Every struct of the uniform.
+pub(super) const MIRRORS: &[Mirror] = &[
+    PairGrid::MIRROR,
+    PairChunks::MIRROR,
+    PairSide::MIRROR,
+    PairRow::MIRROR,
+    PairRoles::MIRROR,
+    PairRecord::MIRROR,
+    PairWork::MIRROR,
+    PairSettings::MIRROR,
+    PairSource::MIRROR,
+    PairEnds::MIRROR,
+    PairParams::MIRROR,
+];

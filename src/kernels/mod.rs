@@ -1,0 +1,27 @@
+//! The losses on the GPU: from a checked call to its dispatches.
+
+pub(crate) mod balance;
+pub(crate) mod contrastive;
+pub(crate) mod hcal;
+pub(crate) mod mcm;
+pub(crate) mod on_device;
+pub(crate) mod rows;
+pub(crate) mod storage;
+pub(crate) mod targets;
+pub(crate) mod view;
+
+use crate::device::module::Module;
+
+/// Every module that a device with all features could be asked for, at one workgroup size.
+pub fn modules(workgroup: u32) -> Vec<Module> {
+    [
+        rows::table::modules,
+        contrastive::modules,
+        mcm::modules,
+        hcal::modules,
+        balance::modules,
+    ]
+    .iter()
+    .flat_map(|family| family(workgroup))
+    .collect()
+}

@@ -1,0 +1,112 @@
+//! What a row loss is to the driver: files, statistics, settings.
+
+use crate::device::module::{Constant, File, Mirror, Part};
+use crate::kernels::rows::params::Settings;
+use crate::losses::reduction::Reduction;
+use crate::losses::takes::TargetKind;
+
+/// What a row loss is made of.
+#[derive(Debug)]
+pub(crate) struct RowLoss {
+    /// Its name and own files.
+    pub(crate) part: Part,
+    /// The statistics of a row that it works with.
+    pub(crate) accumulator: &'static Accumulator,
+    /// What the targets mean.
+    pub(crate) targets: TargetKind,
+    /// Whether it is a stage of WDL, which leaves or finds something in scratch.
+    pub(crate) stage: Option<Stage>,
+}
+
+/// A stage that hands on through scratch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The first: its gradient goes nowhere but into a tensor of f32.
+    First,
+    /// The last: it begins each row with what lies in scratch.
+    Last,
+}
+
+/// The statistics of a row: how lanes gather them, and what a row's gradient needs of them.
+#[derive(Debug)]
+pub(crate) struct Accumulator {
+    pub(crate) part: Part,
+    /// f32 words of an accumulator and of a row's coefficients.
+    pub(crate) acc_words: u32,
+    pub(crate) coef_words: u32,
+}
+
+/// An [`Accumulator`] of so many words, with the file by which a lane reads another's in a subgroup.
+macro_rules! accumulator {
+    ($acc:literal, $coef:literal, $shuffle:literal, $files:expr) => {
+        $crate::kernels::rows::loss::Accumulator {
+            part: $crate::device::module::Part {
+                subgroup_files: &[$crate::device::module::wgsl!($shuffle)],
+                constants: &[
+                    ("ACC_WORDS", $crate::device::module::Constant::Is($acc)),
+                    ("COEF_WORDS", $crate::device::module::Constant::Is($coef)),
+                ],
+                ..$crate::device::module::Part::new("", $files)
+            },
+            acc_words: $acc,
+            coef_words: $coef,
+        }
+    };
+}
+pub(crate) use accumulator;
+
+impl RowLoss {
+    pub(crate) const fn new(
+        name: &'static str,
+        targets: TargetKind,
+        accumulator: &'static Accumulator,
+        files: &'static [File],
+        mirrors: &'static [Mirror],
+    ) -> RowLoss {
+        RowLoss {
+            part: Part {
+                mirrors,
+                ..Part::new(name, files)
+            },
+            accumulator,
+            targets,
+            stage: None,
+        }
+    }
+
+    /// With constants of its own.
+    pub(crate) const fn with_constants(
+        mut self,
+        constants: &'static [(&'static str, Constant)],
+    ) -> RowLoss {
+        self.part.constants = constants;
+        self
+    }
+}
+
+/// A row loss with its settings, as the kernels see them.
+#[derive(Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) loss: &'static RowLoss,
+    pub(crate) own: Settings,
+    pub(crate) smoothing: f32,
+    pub(crate) row_mean: bool,
+    pub(crate) reduction: Reduction,
+}
+
+impl Row {
+    /// With the loss's own settings, whose size its WGSL knows.
+    pub(crate) fn new<S: bytemuck::Pod>(
+        loss: &'static RowLoss,
+        settings: S,
+        reduction: Reduction,
+    ) -> Row {
+        Row {
+            loss,
+            own: Settings::of(settings),
+            smoothing: 0.0,
+            row_mean: false,
+            reduction,
+        }
+    }
+}

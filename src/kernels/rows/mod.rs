@@ -1,0 +1,12 @@
+//! The losses of rows of logits, which share the driver `shaders/shared/rows.wgsl`.
+
+pub(crate) mod call;
+pub(crate) mod driver;
+pub(crate) mod loss;
+pub(crate) mod params;
+pub(crate) mod permutation;
+pub(crate) mod plan;
+pub(crate) mod shape;
+pub(crate) mod sides;
+pub(crate) mod table;
+pub(crate) mod wdl;

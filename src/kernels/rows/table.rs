@@ -1,0 +1,296 @@
+//! The kernel table of the row losses: which kernel each runs, with which settings.
+
+use crate::device::context::Context;
+use crate::device::module::{Module, uniform, wgsl};
+use crate::device::prepared::{self, Prepared};
+use crate::error::Error;
+use crate::kernels::rows::call::{RowInputs, RowOutputs, check};
+use crate::kernels::rows::driver::{self, FINISH};
+use crate::kernels::rows::loss::{Accumulator, Row, RowLoss, accumulator};
+use crate::kernels::rows::permutation::PERMUTATION;
+use crate::kernels::rows::plan::plan;
+use crate::kernels::rows::sides::GATHER;
+use crate::kernels::rows::wdl;
+use crate::losses::bce::Bce;
+use crate::losses::per_label::{Asl, Dice, Focal, Hill};
+use crate::losses::takes::TargetKind;
+use crate::losses::zlpr::{Form, Zlpr};
+
+/// Two log-sum-exps.
+static TWO_SIDED: Accumulator = accumulator!(
+    5,
+    5,
+    "zlpr/two_sided_shuffle.wgsl",
+    &[wgsl!("zlpr/side.wgsl"), wgsl!("zlpr/two_sided.wgsl")]
+);
+/// A sum over labels.
+static SUM: Accumulator =
+    accumulator!(3, 2, "shared/sum_shuffle.wgsl", &[wgsl!("shared/sum.wgsl")]);
+static EXCESS: Accumulator = accumulator!(
+    6,
+    6,
+    "zlpr/kl_excess_shuffle.wgsl",
+    &[wgsl!("zlpr/side.wgsl")]
+);
+static OVERLAP: Accumulator = accumulator!(3, 3, "per_label/dice_shuffle.wgsl", &[]);
+
+uniform! {
+    struct TwoSidedSettings as Settings {
+        inv_t_pos: f32,
+        inv_t_neg: f32,
+    }
+}
+static ZLPR_HARD: RowLoss = RowLoss::new(
+    "zlpr_hard",
+    TargetKind::Hard,
+    &TWO_SIDED,
+    &[wgsl!("zlpr/hard.wgsl"), wgsl!("zlpr/row_zlpr.wgsl")],
+    &[TwoSidedSettings::MIRROR],
+);
+static ZLPR_SOFT: RowLoss = RowLoss::new(
+    "zlpr_soft",
+    TargetKind::Soft,
+    &TWO_SIDED,
+    &[
+        wgsl!("shared/no_settings.wgsl"),
+        wgsl!("zlpr/soft.wgsl"),
+        wgsl!("zlpr/row_zlpr.wgsl"),
+    ],
+    &[],
+);
+static ZLPR_JOINT: RowLoss = RowLoss::new(
+    "zlpr_joint",
+    TargetKind::Hard,
+    &TWO_SIDED,
+    &[wgsl!("zlpr/hard.wgsl"), wgsl!("zlpr/row_joint.wgsl")],
+    &[TwoSidedSettings::MIRROR],
+);
+uniform! {
+    struct SymmetricSettings as Settings {
+        beta: f32,
+    }
+}
+static KL_SYMMETRIC: RowLoss = RowLoss::new(
+    "zlpr_kl_symmetric",
+    TargetKind::Logits,
+    &SUM,
+    &[wgsl!("zlpr/kl_symmetric.wgsl")],
+    &[SymmetricSettings::MIRROR],
+);
+static KL_EXCESS: RowLoss = RowLoss::new(
+    "zlpr_kl_excess",
+    TargetKind::Logits,
+    &EXCESS,
+    &[
+        wgsl!("shared/no_settings.wgsl"),
+        wgsl!("zlpr/kl_excess.wgsl"),
+    ],
+    &[],
+);
+uniform! {
+    struct BceSettings as Settings {
+        pos_weight: f32,
+    }
+}
+static BCE: RowLoss = RowLoss::new(
+    "bce",
+    TargetKind::Soft,
+    &SUM,
+    &[wgsl!("per_label/label.wgsl"), wgsl!("per_label/bce.wgsl")],
+    &[BceSettings::MIRROR],
+);
+uniform! {
+    struct FocalSettings as Settings {
+        gamma: f32,
+        alpha: f32,
+    }
+}
+static FOCAL: RowLoss = RowLoss::new(
+    "focal",
+    TargetKind::Soft,
+    &SUM,
+    &[wgsl!("per_label/label.wgsl"), wgsl!("per_label/focal.wgsl")],
+    &[FocalSettings::MIRROR],
+);
+uniform! {
+    struct AslSettings as Settings {
+        gamma_pos: f32,
+        gamma_neg: f32,
+        margin: f32,
+    }
+}
+static ASL: RowLoss = RowLoss::new(
+    "asl",
+    TargetKind::Soft,
+    &SUM,
+    &[wgsl!("per_label/label.wgsl"), wgsl!("per_label/asl.wgsl")],
+    &[AslSettings::MIRROR],
+);
+uniform! {
+    struct HillSettings as Settings {
+        lambda: f32,
+        margin: f32,
+        gamma: f32,
+    }
+}
+static HILL: RowLoss = RowLoss::new(
+    "hill",
+    TargetKind::Soft,
+    &SUM,
+    &[wgsl!("per_label/label.wgsl"), wgsl!("per_label/hill.wgsl")],
+    &[HillSettings::MIRROR],
+);
+uniform! {
+    struct DiceSettings as Settings {
+        smooth: f32,
+        squared: f32,
+    }
+}
+static DICE: RowLoss = RowLoss::new(
+    "dice",
+    TargetKind::Soft,
+    &OVERLAP,
+    &[wgsl!("per_label/dice.wgsl")],
+    &[DiceSettings::MIRROR],
+);
+
+/// Every row loss that is one kernel; WDL's stages stand with it.
+pub(crate) static LOSSES: [&RowLoss; 10] = [
+    &ZLPR_HARD,
+    &ZLPR_SOFT,
+    &ZLPR_JOINT,
+    &KL_SYMMETRIC,
+    &KL_EXCESS,
+    &BCE,
+    &FOCAL,
+    &ASL,
+    &HILL,
+    &DICE,
+];
+
+impl Zlpr {
+    fn row(&self) -> Row {
+        let two_sided = |loss, t_pos: f32, t_neg: f32| {
+            let settings = TwoSidedSettings {
+                inv_t_pos: 1.0 / t_pos,
+                inv_t_neg: 1.0 / t_neg,
+            };
+            Row::new(loss, settings, self.reduction)
+        };
+        match self.form {
+            Form::Hard => two_sided(&ZLPR_HARD, 1.0, 1.0),
+            Form::Joint { t_pos, t_neg } => two_sided(&ZLPR_JOINT, t_pos, t_neg),
+            Form::Soft => Row {
+                smoothing: self.smoothing,
+                ..Row::new(&ZLPR_SOFT, (), self.reduction)
+            },
+            Form::KlSymmetric { beta } => {
+                Row::new(&KL_SYMMETRIC, SymmetricSettings { beta }, self.reduction)
+            }
+            Form::KlExcess => Row::new(&KL_EXCESS, (), self.reduction),
+        }
+    }
+}
+
+impl Bce {
+    fn row(&self) -> Row {
+        let settings = BceSettings {
+            pos_weight: self.pos_weight,
+        };
+        Row {
+            smoothing: self.smoothing,
+            row_mean: self.row_mean,
+            ..Row::new(&BCE, settings, self.reduction)
+        }
+    }
+}
+
+impl Focal {
+    fn row(&self) -> Row {
+        let settings = FocalSettings {
+            gamma: self.gamma,
+            alpha: self.alpha,
+        };
+        Row {
+            smoothing: self.smoothing,
+            row_mean: self.row_mean,
+            ..Row::new(&FOCAL, settings, self.reduction)
+        }
+    }
+}
+
+impl Asl {
+    fn row(&self) -> Row {
+        let settings = AslSettings {
+            gamma_pos: self.gamma_pos,
+            gamma_neg: self.gamma_neg,
+            margin: self.margin,
+        };
+        Row {
+            smoothing: self.smoothing,
+            row_mean: self.row_mean,
+            ..Row::new(&ASL, settings, self.reduction)
+        }
+    }
+}
+
+impl Hill {
+    fn row(&self) -> Row {
+        let settings = HillSettings {
+            lambda: self.lambda,
+            margin: self.margin,
+            gamma: self.gamma,
+        };
+        Row {
+            smoothing: self.smoothing,
+            row_mean: self.row_mean,
+            ..Row::new(&HILL, settings, self.reduction)
+        }
+    }
+}
+
+impl Dice {
+    fn row(&self) -> Row {
+        let settings = DiceSettings {
+            smooth: self.smooth,
+            squared: f32::from(u8::from(self.squared)),
+        };
+        Row::new(&DICE, settings, self.reduction)
+    }
+}
+
+/// Gives losses with a `check` and a `row` their `prepare`.
+macro_rules! prepare {
+    ($($loss:ident)*) => {$(
+        impl $loss {
+            /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
+            ///
+            /// # Errors
+            /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs
+            /// with other tensors, limits of the device. Nothing has been written then.
+            pub fn prepare(
+                &self,
+                cx: &Context,
+                inputs: &RowInputs<'_>,
+                outputs: &RowOutputs<'_>,
+            ) -> Result<Prepared, Error> {
+                self.check()?;
+                check(&self.takes(), self.reduction, inputs, outputs)?;
+                prepared::build(cx, plan(cx.target(), &self.row(), inputs, outputs)?)
+            }
+        }
+    )*};
+}
+
+prepare!(Zlpr Bce Focal Asl Hill Dice);
+
+/// Every module of the row losses.
+pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
+    let programs = [&FINISH, &GATHER, &PERMUTATION];
+    let mut all: Vec<Module> = programs.map(|program| program.module(workgroup)).into();
+    for loss in LOSSES {
+        all.extend(driver::modules(loss, workgroup));
+    }
+    all.extend(wdl::modules(workgroup));
+    all
+}

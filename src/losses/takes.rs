@@ -1,0 +1,121 @@
+//! What a loss of rows takes beside logits and targets. The device, the reference and the slices of the host all ask
+//! here, so that they refuse the same things with the same words.
+
+use crate::error::Error;
+use crate::losses::labels::{TargetNames, Targets};
+
+/// What the targets mean to a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TargetKind {
+    /// 0 or 1; there is no gradient to them.
+    Hard,
+    /// Values in `[0, 1]`, with a gradient to them where they are real numbers.
+    Soft,
+    /// Values that are not negative, with a gradient to them where they are real numbers.
+    Proportions,
+    /// Other logits, dense, with a gradient to them.
+    Logits,
+}
+
+impl TargetKind {
+    /// Whether there is a gradient to targets that are real numbers.
+    pub fn has_gradient(self) -> bool {
+        self != TargetKind::Hard
+    }
+
+    /// What errors call targets of this kind.
+    pub(crate) fn names(self) -> TargetNames {
+        match self {
+            TargetKind::Logits => TargetNames::OTHER,
+            TargetKind::Hard | TargetKind::Soft | TargetKind::Proportions => TargetNames::TARGETS,
+        }
+    }
+
+    /// Refuses a form of targets that this kind does not have.
+    pub(crate) fn check_form<D, W>(self, targets: &Targets<D, W>) -> Result<(), Error> {
+        if self == TargetKind::Logits && !matches!(targets, Targets::Dense(_)) {
+            return Err(Error::refused(
+                self.names().dense,
+                "this loss takes other logits, dense and in the logits' type, and no labels",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The shape of the weights `theta` that a loss learns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ThetaShape {
+    /// `[1, L - 1]`: one for each link between neighbours.
+    Links,
+    /// `[r, L]`: this many for each label.
+    Labels(usize),
+}
+
+impl ThetaShape {
+    /// Rows, each of mean-one weights, and their length, for `cols` labels.
+    pub fn of(self, cols: usize) -> (usize, usize) {
+        match self {
+            ThetaShape::Links => (1, cols.saturating_sub(1)),
+            ThetaShape::Labels(sets) => (sets, cols),
+        }
+    }
+}
+
+/// What a loss of rows takes, with its settings, of what not all of them do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Takes {
+    /// What the targets mean.
+    pub targets: TargetKind,
+    /// Whether it takes a threshold.
+    pub threshold: bool,
+    /// Whether it needs an order of the labels.
+    pub permutation: bool,
+    /// The shape of `theta`, where it takes that and `theta0`.
+    pub theta: Option<ThetaShape>,
+}
+
+/// Which of them a call gives, and which gradients it wants.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Gives {
+    pub(crate) threshold: bool,
+    pub(crate) permutation: bool,
+    pub(crate) theta: bool,
+    pub(crate) theta0: bool,
+}
+
+impl Takes {
+    /// Targets of this kind, and nothing else.
+    pub(crate) const fn targets(targets: TargetKind) -> Takes {
+        Takes {
+            targets,
+            threshold: false,
+            permutation: false,
+            theta: None,
+        }
+    }
+
+    /// Refuses what the loss does not take, and that what it needs is missing.
+    pub(crate) fn check(&self, gives: Gives) -> Result<(), Error> {
+        for (name, given, taken) in [
+            ("threshold", gives.threshold, self.threshold),
+            ("permutation", gives.permutation, self.permutation),
+            ("theta", gives.theta, self.theta.is_some()),
+            ("theta0", gives.theta0, self.theta.is_some()),
+        ] {
+            if given && !taken {
+                return Err(Error::refused(name, "this loss takes none"));
+            }
+        }
+        if self.permutation && !gives.permutation {
+            return Err(Error::refused(
+                "permutation",
+                "this loss needs one, or a seed for it",
+            ));
+        }
+        Ok(())
+    }
+}

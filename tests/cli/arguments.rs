@@ -1,0 +1,202 @@
+//! What each loss takes, and arguments that are wrong: one line, exit code 2.
+
+use crate::support::*;
+
+/// Every loss with the options that it has to itself, and those that `bench` adds.
+#[rustfmt::skip]
+const LOSSES: [(&str, &[&str], &[&str]); 15] = [
+    ("zlpr", &["--smoothing"], &["--targets"]),
+    ("zlpr-soft", &["--smoothing"], &["--targets"]),
+    ("zlpr-kl", &["--kl", "--beta"], &[]),
+    ("tlpr", &[], &["--targets"]),
+    ("lsep", &[], &["--targets"]),
+    ("two-way", &["--t-pos", "--t-neg"], &["--targets"]),
+    ("bce", &["--pos-weight", "--smoothing", "--row"], &["--targets"]),
+    ("focal", &["--gamma", "--alpha", "--smoothing", "--row"], &["--targets"]),
+    ("asl", &["--gamma-pos", "--gamma-neg", "--margin", "--smoothing", "--row"], &["--targets"]),
+    ("hill", &["--gamma", "--margin", "--smoothing", "--row"], &["--targets"]),
+    ("dice", &["--squared"], &["--targets"]),
+    ("wdl", &["--form", "--prediction", "--phi", "--huber-delta", "--epsilon", "--lambda-presence", "--lambda-ratio",
+        "--lambda-difference", "--additive", "--ascent", "--seed", "--seed-per-row"], &["--targets"]),
+    ("mcm", &["--row"], &[]),
+    ("hcal", &["--temperature", "--gamma", "--aggregation", "--attach", "--epsilon", "--seed"], &["--dim"]),
+    ("contrastive", &["--weighting", "--placement", "--normalizer", "--threshold", "--temperature", "--no-normalize"],
+        &["--labels"]),
+];
+
+/// What all losses take.
+const RUN: [&str; 6] = [
+    "--reduction",
+    "-o",
+    "--backend",
+    "--adapter",
+    "--variant",
+    "--help",
+];
+#[rustfmt::skip]
+const BENCH: [&str; 11] = ["--reduction", "--shape", "--dtype", "--outputs", "--time", "--json", "--csv", "--backend",
+    "--adapter", "--variant", "--help"];
+
+/// Help, which goes to stdout.
+fn help(args: &[&str]) -> String {
+    let done = wgloss(args);
+    assert_eq!((done.code, &done.stderr[..]), (Some(0), ""), "{args:?}");
+    done.stdout
+}
+
+/// Everything in a text that looks like an option.
+fn options(text: &str) -> Vec<&str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    let is_option = |word: &&str| match word.strip_prefix("--") {
+        Some(name) => name.starts_with(|c: char| c.is_ascii_alphabetic()),
+        None => *word == "-o",
+    };
+    let mut options: Vec<&str> = words.filter(is_option).collect();
+    options.sort_unstable();
+    options.dedup();
+    options
+}
+
+/// The options that each loss takes with a command.
+fn takes() -> impl Iterator<Item = (&'static str, &'static str, Vec<&'static str>)> {
+    LOSSES.iter().flat_map(|(loss, own, bench)| {
+        [
+            ("run", *loss, own.to_vec()),
+            ("bench", *loss, [*own, *bench].concat()),
+        ]
+    })
+}
+
+#[test]
+fn help_has_the_options_of_the_loss_alone() {
+    for (command, loss, own) in takes() {
+        let common = if command == "run" { &RUN[..] } else { &BENCH };
+        let mut wanted = [&own, common].concat();
+        wanted.sort_unstable();
+        for flag in ["--help", "-h"] {
+            let text = help(&[command, loss, flag]);
+            assert_eq!(options(&text), wanted, "{command} {loss} {flag}");
+        }
+    }
+    // The list of losses is whole.
+    for command in ["run", "bench"] {
+        let text = help(&[command, "--help"]);
+        let listed = text.lines().skip_while(|line| *line != "Losses:").skip(1);
+        let listed = listed.map_while(|line| line.split_whitespace().next());
+        assert!(listed.eq(LOSSES.iter().map(|(loss, ..)| *loss)), "{text}");
+    }
+    assert!(help(&["--help"]).contains("Usage: wgloss"));
+    let version = concat!("wgloss ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(help(&["--version"]), version);
+}
+
+#[test]
+fn help_names_the_tensors_of_the_loss_alone() {
+    #[rustfmt::skip]
+    let table: [(&str, &[&str], &[&str]); 7] = [
+        ("zlpr", &["logits", "target_bits", "class_mask"], &["other", "threshold", "theta", "edges", "grad_targets"]),
+        ("bce", &["targets", "grad_targets"], &["other", "threshold", "theta", "features"]),
+        ("zlpr-kl", &["other", "grad_other"], &["targets", "target_bits", "threshold"]),
+        ("tlpr", &["threshold", "grad_threshold"], &["other", "theta"]),
+        ("wdl", &["permutation", "theta", "theta0", "grad_theta"], &["other", "threshold", "edges"]),
+        ("mcm", &["edges", "probabilities"], &["class_mask", "prototypes_k", "threshold"]),
+        ("hcal", &["prototypes_k", "hvr"], &["logits", "edges", "embeddings"]),
+    ];
+    for (loss, named, others) in table {
+        let text = help(&["run", loss, "--help"]);
+        let tensors = &text[text.find("Tensors that are read").unwrap()..];
+        let names: Vec<&str> = tensors
+            .lines()
+            .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
+            .collect();
+        for name in named {
+            assert!(names.contains(name), "{loss} without {name}: {text}");
+        }
+        for name in others {
+            assert!(!names.contains(name), "{loss} with {name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn an_option_of_another_loss_is_refused_with_those_of_this_one() {
+    for (command, loss, own) in takes() {
+        let mut others: Vec<&str> = LOSSES
+            .iter()
+            .flat_map(|(_, own, _)| *own)
+            .copied()
+            .collect();
+        others.sort_unstable();
+        others.dedup();
+        others.retain(|option| !own.contains(option));
+        let takes = match &own[..] {
+            [] => "it has no options of its own".into(),
+            own => format!("it takes {}", own.join(", ")),
+        };
+        // All are refused alike, and each is a process: three stand for them.
+        for option in [
+            others[0],
+            others[others.len() / 2],
+            others[others.len() - 1],
+        ] {
+            let done = match command {
+                "run" => wgloss(&["run", loss, "no-such-file", option, "1"]),
+                _ => wgloss(&["bench", loss, "--shape", "2x2", option, "1"]),
+            };
+            let wanted = format!("{option}: {loss} does not take it ({takes})");
+            assert_eq!(done.refusal(2), wanted);
+        }
+    }
+}
+
+#[test]
+fn wrong_arguments_are_told_in_one_line() {
+    const LIST: &str = "zlpr, zlpr-soft, zlpr-kl, tlpr, lsep, two-way, bce, focal, asl, hill, dice, wdl, mcm, hcal or contrastive";
+    #[rustfmt::skip]
+    let table: [(&[&str], &str); 30] = [
+        (&[], "command: wgloss needs one: adapters, check, run or bench"),
+        (&["runs"], "runs: no such command, wgloss takes adapters, check, run or bench"),
+        (&["help", "runs"], "runs: no such command, wgloss takes adapters, check, run or bench"),
+        (&["--backend"], "--backend: options of wgloss follow the command"),
+        (&["adapters", "all"], "all: one argument too many for wgloss adapters"),
+        (&["check", "--al"], "--al: check does not take it (it takes --adapter, --all, --quick); did you mean --all?"),
+        (&["run"], &format!("loss: wgloss run needs one: {LIST}")),
+        (&["run", "zlqr", "x"], &format!("zlqr: no such loss, wgloss run takes {LIST}")),
+        (&["run", "help"], &format!("help: no such loss, wgloss run takes {LIST}")),
+        (&["run", "--backend", "cpu", "zlpr", "x"], "--backend: options of wgloss run follow the loss"),
+        (&["run", "zlpr"], "IN.safetensors: missing, wgloss run zlpr needs <IN.safetensors>"),
+        (&["run", "zlpr", "x", "y"], "y: one argument too many for wgloss run zlpr"),
+        (&["run", "zlpr", "x", "-x"], "-x: zlpr does not take it (it takes --smoothing)"),
+        (&["run", "zlpr", "x", "--backnd", "cpu"], "--backnd: zlpr does not take it (it takes --smoothing); did you mean --backend?"),
+        (&["run", "zlpr", "x", "--smoothing=much"], "--smoothing: \"much\" does not fit, invalid float literal"),
+        (&["run", "zlpr", "x", "--smoothing"], "--smoothing: needs a value"),
+        (&["run", "zlpr", "x", "-o"], "-o: needs a value"),
+        (&["run", "zlpr", "x", "--smoothing", "0", "--smoothing", "0"], "--smoothing: given twice"),
+        (&["run", "zlpr", "x", "--reduction", "max"], "--reduction: expected mean, sum or none, found max"),
+        (&["run", "zlpr", "x", "--variant", "bush-64-packed"], "--variant: expected (tree|subgroup)-(32..1024)-(packed|native), such as tree-64-packed, found \"bush-64-packed\""),
+        (&["run", "wdl", "x", "--seed", "-3"], "--seed: \"-3\" does not fit, invalid digit found in string"),
+        (&["run", "wdl", "x", "--additive=yes"], "--additive: takes no value, found yes"),
+        (&["run", "contrastive", "x", "--weighting", "some"], "--weighting: expected simdis, any, all, mulsupcon, mulsupcon-sum, jaccard or infonce, found some"),
+        (&["bench"], &format!("loss: wgloss bench needs one: {LIST}")),
+        (&["bench", "zlpr"], "--shape: missing, wgloss bench zlpr needs --shape <ROWSxCOLS>"),
+        (&["bench", "zlpr", "--shape", "3"], "--shape: expected ROWSxCOLS, such as 512x4096, found \"3\""),
+        (&["bench", "zlpr", "2x2"], "2x2: one argument too many for wgloss bench zlpr"),
+        (&["bench", "zlpr-kl", "--shape", "2x2", "--targets", "u8"], "--targets: zlpr-kl does not take it (it takes --kl, --beta)"),
+        (&["bench", "mcm", "--shape", "2x2", "--outputs", "gradient"], "--outputs: expected both or loss, found gradient"),
+        (&["bench", "zlpr", "--shape", "2x2", "--json", "--csv", "x"], "--json: does not go together with --csv"),
+    ];
+    for (args, wanted) in table {
+        assert_eq!(wgloss(args).refusal(2), wanted, "{args:?}");
+    }
+}
+
+#[test]
+fn options_stand_before_or_after_the_file() {
+    let folder = Folder::new("order");
+    let input = folder.write("in.safetensors", &good().bytes());
+    let after = wgloss(&["run", "asl", &input, "--backend", "cpu", "--gamma-neg", "2"]).json();
+    let before = wgloss(&["run", "asl", "--gamma-neg", "2", "--backend", "cpu", &input]).json();
+    assert_eq!(after, before);
+    let plain = wgloss(&["run", "asl", &input, "--backend", "cpu"]).json();
+    assert_ne!(plain["loss"], after["loss"]);
+}

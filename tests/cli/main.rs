@@ -1,0 +1,14 @@
+//! The command, as another program sees it: files in, files and a line of JSON out, exit codes, one line on stderr.
+//!
+//! The tests that need a GPU are ignored; `cargo test --features cli --test cli -- --ignored` runs them.
+
+mod arguments;
+mod bench;
+mod contrastive;
+mod files;
+mod golden;
+mod hierarchy;
+mod machines;
+mod refusals;
+mod rows;
+mod support;

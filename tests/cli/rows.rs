@@ -1,0 +1,252 @@
+//! Losses of rows with everything they take, and what the result looks like.
+
+use crate::support::*;
+use safetensors::tensor::Dtype;
+use serde_json::Value;
+use wgloss::reference::{self, RowInputs, RowOutputs, Threshold};
+use wgloss::{Bce, Reduction, Zlpr};
+
+enum Config {
+    Zlpr(Zlpr),
+    Bce(Bce),
+}
+
+impl Config {
+    fn truth(&self, inputs: &RowInputs<'_, f64>) -> RowOutputs<f64> {
+        match self {
+            Config::Zlpr(loss) => reference::zlpr(&loss.with_reduction(Reduction::None), inputs),
+            Config::Bce(loss) => reference::bce(&loss.with_reduction(Reduction::None), inputs),
+        }
+        .unwrap()
+    }
+}
+
+/// Every loss, with masks, weights and upstream gradients in all element types, is that of the library.
+fn family(backend: &str, tolerance: f64) {
+    let folder = Folder::new(&format!("family-{backend}"));
+    let golden = Golden::read();
+    let (s, u) = (golden.rows("s"), golden.rows("u"));
+    let (y, t) = (golden.rows("y"), golden.rows("t"));
+    let class_weight = [0.5, 1.0, 2.0, 1.5, 0.25];
+    let (sample_weight, grad_loss) = ([0.75, 2.0], [-1.5, 0.5]);
+    let class_mask = [1, 1, 0, 1, 1];
+    let mask = [1, 1, 1, 1, 1, 1, 0, 1, 1, 1];
+    let bools = |flags: &[u8]| -> Vec<bool> { flags.iter().map(|flag| *flag == 1).collect() };
+
+    let half = |row_mean| Bce {
+        pos_weight: 2.5,
+        smoothing: 0.1,
+        row_mean,
+        ..Bce::default()
+    };
+    let bce = ["--pos-weight", "2.5", "--smoothing", "0.1"];
+    let table: [(&str, &[&str], Config); 11] = [
+        ("zlpr", &[], Config::Zlpr(Zlpr::hard())),
+        (
+            "zlpr",
+            &["--smoothing", "0.1"],
+            Config::Zlpr(Zlpr::soft().with_smoothing(0.1)),
+        ),
+        ("zlpr-soft", &[], Config::Zlpr(Zlpr::soft())),
+        (
+            "zlpr-soft",
+            &["--smoothing", "0.25"],
+            Config::Zlpr(Zlpr::soft().with_smoothing(0.25)),
+        ),
+        ("zlpr-kl", &[], Config::Zlpr(Zlpr::kl_symmetric(1.0))),
+        (
+            "zlpr-kl",
+            &["--beta", "2"],
+            Config::Zlpr(Zlpr::kl_symmetric(2.0)),
+        ),
+        (
+            "zlpr-kl",
+            &["--kl", "excess"],
+            Config::Zlpr(Zlpr::kl_excess()),
+        ),
+        ("lsep", &[], Config::Zlpr(Zlpr::lsep())),
+        ("two-way", &[], Config::Zlpr(Zlpr::two_way(4.0, 1.0))),
+        (
+            "two-way",
+            &["--t-pos", "2", "--t-neg", "0.5"],
+            Config::Zlpr(Zlpr::two_way(2.0, 0.5)),
+        ),
+        ("bce", &bce, Config::Bce(half(false))),
+    ];
+    let mean = [&bce[..], &["--row", "mean"]].concat();
+    let table = table
+        .into_iter()
+        .chain([("bce", &mean[..], Config::Bce(half(true)))]);
+    for (loss, options, config) in table {
+        for dtype in DTYPES {
+            let (name, grad, targets) = match loss {
+                "zlpr-kl" => ("other", Some("grad_other"), &u),
+                "zlpr-soft" | "bce" => ("targets", Some("grad_targets"), &t),
+                _ => ("targets", None, &y),
+            };
+            let shape = [2, 5];
+            let tensors = Tensors::default()
+                .real("logits", dtype, &shape, &s)
+                .real(name, dtype, &shape, targets)
+                .raw("class_mask", Dtype::BOOL, &[5], class_mask.to_vec())
+                .u8("mask", &shape, &mask)
+                .real("sample_weight", Dtype::BF16, &[2], &sample_weight)
+                .real("class_weight", Dtype::F16, &[5], &class_weight)
+                .f32("grad_loss", &[2], &grad_loss)
+                .i64("something_else", &[-1]);
+            let what = format!("{backend} {loss} {options:?} {dtype}");
+            let options = [options, &["--backend", backend, "--reduction", "none"]].concat();
+            let (_, written) = run(&folder, &tensors, loss, &options);
+            let truth = config.truth(&RowInputs {
+                rows: 2,
+                cols: 5,
+                logits: &rounded(dtype, &s),
+                targets: &rounded(dtype, targets),
+                class_mask: Some(&bools(&class_mask)),
+                mask: Some(&bools(&mask)),
+                sample_weight: Some(&sample_weight),
+                class_weight: Some(&class_weight),
+                grad_loss: Some(&grad_loss),
+                ..RowInputs::default()
+            });
+            let mut wanted: Vec<(&str, &[usize], &[f64])> =
+                vec![("grad_logits", &[2, 5], &truth.grad_logits)];
+            wanted.extend(grad.map(|grad| (grad, &[2, 5][..], &truth.grad_targets[..])));
+            wanted.push(("loss", &[2], &truth.loss));
+            wanted.sort_by(|a, b| a.0.cmp(b.0));
+            compare(&what, &written, &wanted, tolerance);
+        }
+    }
+}
+
+#[test]
+fn every_loss_on_the_reference() {
+    family("cpu", 1e-6);
+}
+
+#[test]
+#[ignore = "needs a GPU adapter"]
+fn every_loss_on_a_gpu() {
+    family("gpu", 1e-5);
+}
+
+#[test]
+fn a_threshold_is_shared_as_its_shape_says() {
+    let folder = Folder::new("threshold");
+    let table: [([usize; 2], &[usize], &str); 11] = [
+        ([2, 3], &[], "batch"),
+        ([2, 3], &[1], "batch"),
+        ([2, 3], &[1, 1], "batch"),
+        ([2, 3], &[2], "row"),
+        ([2, 3], &[2, 1], "row"),
+        ([2, 3], &[3], "label"),
+        ([2, 3], &[1, 3], "label"),
+        ([3, 3], &[3], "row"),
+        ([3, 3], &[3, 1], "row"),
+        ([3, 3], &[1, 3], "label"),
+        ([1, 3], &[3], "label"),
+    ];
+    for ([rows, cols], shape, shared) in table {
+        let all = rows * cols;
+        let s: Vec<f64> = (0..all).map(|i| i as f64 * 0.5 - 1.0).collect();
+        let y: Vec<f64> = (0..all).map(|i| f64::from(i % 3 == 1)).collect();
+        let t: Vec<f64> = (0..shape.iter().product())
+            .map(|i: usize| i as f64 * 0.25 - 0.5)
+            .collect();
+        let tensors = Tensors::default()
+            .f32("logits", &[rows, cols], &s)
+            .f32("targets", &[rows, cols], &y)
+            .f32("threshold", shape, &t);
+        let (_, written) = run(&folder, &tensors, "tlpr", &["--backend", "cpu"]);
+        let truth = reference::zlpr(
+            &Zlpr::hard(),
+            &RowInputs {
+                rows,
+                cols,
+                logits: &s,
+                targets: &y,
+                threshold: match shared {
+                    "batch" => Threshold::Scalar(t[0]),
+                    "row" => Threshold::PerRow(&t),
+                    _ => Threshold::PerLabel(&t),
+                },
+                ..RowInputs::default()
+            },
+        )
+        .unwrap();
+        let wanted: [(&str, &[usize], &[f64]); 3] = [
+            ("grad_logits", &[rows, cols], &truth.grad_logits),
+            ("grad_threshold", shape, &truth.grad_threshold),
+            ("loss", &[], &truth.loss),
+        ];
+        compare(&format!("{shape:?} {shared}"), &written, &wanted, 1e-6);
+    }
+}
+
+#[test]
+fn the_result_is_one_object_with_these_fields() {
+    let folder = Folder::new("json");
+    let input = folder.write("in.safetensors", &good().bytes());
+    let done = wgloss(&["run", "zlpr", &input, "--backend", "cpu"]);
+    assert_eq!(done.stderr, "");
+    let json = done.json();
+    let mut fields: Vec<&str> = json.as_object().unwrap().keys().map(|k| &k[..]).collect();
+    fields.sort_unstable();
+    assert_eq!(
+        fields,
+        [
+            "adapter",
+            "backend",
+            "cols",
+            "driver",
+            "dtype",
+            "loss",
+            "reduction",
+            "rows",
+            "targets",
+            "variant"
+        ]
+    );
+    assert_eq!(json["variant"], "reference");
+    assert_eq!(json["backend"], "cpu");
+    assert_eq!(json["rows"], 2);
+    assert_eq!(json["cols"], 3);
+    assert_eq!(json["dtype"], "f32");
+    assert_eq!(json["reduction"], "mean");
+    assert_eq!(folder.names(), ["in.safetensors"]);
+}
+
+#[test]
+fn losses_that_json_has_no_number_for_have_names() {
+    let folder = Folder::new("names");
+    for (logit, weight, name) in [
+        (f64::NAN, 1.0, "NaN"),
+        (f64::NEG_INFINITY, 1.0, "Infinity"),
+        (f64::NEG_INFINITY, -1.0, "-Infinity"),
+    ] {
+        let tensors = good()
+            .f32("logits", &[2, 3], &[logit, -2.0, 0.5, 0.0, 3.0, -1.0])
+            .f32("sample_weight", &[2], &[weight, 1.0]);
+        let (json, _) = run(&folder, &tensors, "zlpr", &["--backend", "cpu"]);
+        assert_eq!(json["loss"], name);
+    }
+}
+
+#[test]
+fn empty_batches_and_rows_cost_nothing() {
+    let folder = Folder::new("empty");
+    for shape in [[0, 3], [2, 0], [0, 0]] {
+        let logits = Tensors::default().f32("logits", &shape, &[]);
+        for (_, tensors) in in_all_forms(&logits, Dtype::F32, shape, &[]) {
+            let (json, written) = run(&folder, &tensors, "zlpr", &["--backend", "cpu"]);
+            assert_eq!(json["loss"], 0.0, "{shape:?}");
+            let wanted: [(&str, &[usize], &[f64]); 2] =
+                [("grad_logits", &shape, &[]), ("loss", &[], &[0.0])];
+            compare("empty", &written, &wanted, 0.0);
+            let options = ["--backend", "cpu", "--reduction", "none"];
+            let (json, written) = run(&folder, &tensors, "zlpr", &options);
+            assert_eq!(json["loss"], Value::Null, "{shape:?}");
+            assert_eq!(written[1].1, [shape[0]]);
+        }
+    }
+}
