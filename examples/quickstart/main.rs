@@ -402,8 +402,8 @@ fn compared_table(found: &[Compared]) {
     println!(
         "\nScores are those of the test genes after {EPOCHS} epochs. For every loss the rate is the one of {RATES:?}\n\
          with the best average precision on the held-out genes. A chosen threshold is the one with the best micro F1\n\
-         on them, where 0 means nothing to the loss or is no even chance. That favours these losses in F1. Seconds are of training at that rate ({EPOCHS} times the median\n\
-         epoch), network included.\n\
+         on them, for losses to which 0 means nothing or is no even chance. That favours them in F1. Seconds are of\n\
+         training at that rate ({EPOCHS} times the median epoch), network included.\n\
          One seed and one data set do not rank losses. --seed N shows how much the scores move."
     );
 }

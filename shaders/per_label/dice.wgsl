@@ -3,7 +3,7 @@
 // expects:  math, element, scratch
 
 struct Settings {
-    smooth: f32,
+    smoothing_term: f32,
     squared: f32,          // 1 for squares in D
 }
 
@@ -74,9 +74,9 @@ struct RowResult {
 }
 
 fn row_result(row: u32, a: Acc) -> RowResult {
-    let n = a.both + params.own.smooth;
-    let m = a.each + params.own.smooth;
+    let n = a.both + params.own.smoothing_term;
+    let m = a.each + params.own.smoothing_term;
     let bad = a.bad != 0u;
-    let loss = select(1.0 - n / m, bitcast<f32>(params.common.nan), bad);
+    let loss = select(1.0 - n / m, bitcast<f32>(params.general.nan), bad);
     return RowResult(loss * row_weight(row), 0.0, Coef(n / m, row_coefficient(row) / m, bad));
 }

@@ -21,7 +21,7 @@ fn label_loss(e: Element) -> f32 {
 fn label_grad(e: Element) -> vec2<f32> {
     let y = shares(e);
     let sides = label_sides(e);
-    return vec2<f32>(y.x * sides.pos_slope + y.y * sides.neg_slope, (1.0 - params.common.smoothing) * (sides.pos - sides.neg));
+    return vec2<f32>(y.x * sides.pos_slope + y.y * sides.neg_slope, (1.0 - params.general.smoothing) * (sides.pos - sides.neg));
 }
 
 // sigma(-z)^gamma softplus(-z) and its slope over z. The power is taken in log space, log sigma(-z) = -softplus(z), so

@@ -38,7 +38,7 @@ fn element(row: u32, col: u32, logit: u32, label: u32) -> Element {
 
 // How much a soft label counts as a positive and as a negative, after smoothing.
 fn shares(e: Element) -> vec2<f32> {
-    let keep = 1.0 - params.common.smoothing;
-    let half_eps = 0.5 * params.common.smoothing;
+    let keep = 1.0 - params.general.smoothing;
+    let half_eps = 0.5 * params.general.smoothing;
     return vec2<f32>(keep * e.label + half_eps, keep * (1.0 - e.label) + half_eps);
 }

@@ -70,8 +70,8 @@ struct RowPlaces {
     want_grad2: u32,
 }
 
-// What settings the losses share.
-struct RowCommon {
+// What settings the losses share, and bit patterns.
+struct RowGeneral {
     scale: f32,             // of the reduction
     smoothing: f32,
     row_mean: u32,          // 1 where a row's sum is divided by the number of its labels that count
@@ -88,7 +88,7 @@ struct RowParams {
     views: RowViews,
     sides: RowSides,
     places: RowPlaces,
-    common: RowCommon,
+    general: RowGeneral,
     own: Settings,
 }
 

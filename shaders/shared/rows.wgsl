@@ -192,5 +192,5 @@ fn run_gradient(at: Lane, group: Group) {
 fn column_term(row: u32, col: u32) -> f32 {
     let coef = coef_load(params.places.coef_at + (params.window.first_row + row) * COEF_WORDS);
     let e = element(row, col, logit_at(row, col), target_scan(row, col));
-    return select(0.0, -select(element_grad(e, coef).x, bitcast<f32>(params.common.nan), coef.bad), e.counts);
+    return select(0.0, -select(element_grad(e, coef).x, bitcast<f32>(params.general.nan), coef.bad), e.counts);
 }

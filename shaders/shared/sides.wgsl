@@ -33,5 +33,5 @@ fn row_coefficient(row: u32) -> f32 {
     if (params.sides.grad_loss != ABSENT) {
         upstream = bitcast<f32>(sides[params.sides.grad_loss + (params.window.first_row + row) * params.sides.grad_loss_row]);
     }
-    return params.common.scale * upstream * row_weight(row);
+    return params.general.scale * upstream * row_weight(row);
 }

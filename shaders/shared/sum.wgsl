@@ -50,16 +50,16 @@ struct RowResult {
 
 fn row_result(row: u32, a: Acc) -> RowResult {
     var share = 1.0;
-    if (params.common.row_mean != 0u) {
+    if (params.general.row_mean != 0u) {
         share = 1.0 / f32(max(a.count, 1u));
     }
     let bad = (a.flags & 1u) != 0u;
     var loss = a.sum * share;
     if ((a.flags & 2u) != 0u) {
-        loss = bitcast<f32>(params.common.infinity);
+        loss = bitcast<f32>(params.general.infinity);
     }
     if (bad) {
-        loss = bitcast<f32>(params.common.nan);
+        loss = bitcast<f32>(params.general.nan);
     }
     return RowResult(loss * row_weight(row), 0.0, Coef(row_coefficient(row) * share, bad));
 }

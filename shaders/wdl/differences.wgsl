@@ -208,7 +208,7 @@ fn sweep(
 fn column_term(row: u32, column: u32) -> f32 {
     let s = spread_load(params.own.spread_at + row * SPREAD_WORDS);
     let c = bitcast<f32>(scratch[c_place(row, 0u, column)]);
-    return select(row_coefficient(row) * difference_scale(s) * c, bitcast<f32>(params.common.nan), s.bad);
+    return select(row_coefficient(row) * difference_scale(s) * c, bitcast<f32>(params.general.nan), s.bad);
 }
 
 @compute @workgroup_size(WG)

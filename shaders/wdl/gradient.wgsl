@@ -121,10 +121,10 @@ fn row_result(row: u32, a: Acc) -> RowResult {
         }
     }
     if (s.infinite) {
-        loss = bitcast<f32>(params.common.infinity);
+        loss = bitcast<f32>(params.general.infinity);
     }
     if (s.bad) {
-        loss = bitcast<f32>(params.common.nan);
+        loss = bitcast<f32>(params.general.nan);
         to_theta0 = loss;
     }
     return RowResult(loss * row_weight(row), to_theta0, Coef(a.pg, a.qg, k, s.bad));

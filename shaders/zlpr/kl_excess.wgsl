@@ -134,7 +134,7 @@ fn row_result(row: u32, a: Acc) -> RowResult {
     // Never negative but for rounding.
     var loss = max(side_lse0(a.max_pos, a.sum_pos) + side_lse0(a.max_neg, a.sum_neg) - 2.0 * log1p(a.q), 0.0);
     if (c.bad) {
-        loss = bitcast<f32>(params.common.nan);
+        loss = bitcast<f32>(params.general.nan);
     }
     return RowResult(loss * row_weight(row), 0.0, c);
 }

@@ -27,10 +27,10 @@ fn row_result(row: u32, a: Acc) -> RowResult {
     var threshold = 0.0;
     var loss = softplus(x);
     if (infinite) {
-        loss = bitcast<f32>(params.common.infinity);
+        loss = bitcast<f32>(params.general.infinity);
     }
     if (bad) {
-        loss = bitcast<f32>(params.common.nan);
+        loss = bitcast<f32>(params.general.nan);
         threshold = loss;
     }
     return RowResult(loss * row_weight(row), threshold, Coef(a.max_pos, q / a.sum_pos, a.max_neg, q / a.sum_neg, bad));

@@ -22,10 +22,10 @@ fn row_result(row: u32, a: Acc) -> RowResult {
     var loss = side_lse0(a.max_pos, a.sum_pos) + side_lse0(a.max_neg, a.sum_neg);
     var threshold = a.sum_pos * c.pos - a.sum_neg * c.neg;
     if (max(a.max_pos, a.max_neg) >= HUGE) {
-        loss = bitcast<f32>(params.common.infinity);
+        loss = bitcast<f32>(params.general.infinity);
     }
     if (c.bad) {
-        loss = bitcast<f32>(params.common.nan);
+        loss = bitcast<f32>(params.general.nan);
         threshold = loss;
     }
     return RowResult(loss * row_weight(row), threshold, c);

@@ -32,5 +32,5 @@ fn element_grad(e: Element, c: Coef) -> vec2<f32> {
     let neg = select(e.weight * exp(max(up - c.max_neg, -110.0)) * c.neg, 0.0, up <= LOWEST);
     // A weight of 0 is left out, so that it never meets an exponent that its sum has not seen.
     let s = select(0.0, t.y * neg, t.y > 0.0) - select(0.0, t.x * pos, t.x > 0.0);
-    return vec2<f32>(s, (1.0 - params.common.smoothing) * (pos - neg));
+    return vec2<f32>(s, (1.0 - params.general.smoothing) * (pos - neg));
 }

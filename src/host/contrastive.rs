@@ -80,9 +80,10 @@ impl Sets {
                 // Bits behind the last label are no labels.
                 let mut words = Cow::Borrowed(words);
                 let per_row = classes.div_ceil(32).max(1);
-                if classes % 32 > 0 {
+                let rest = classes % 32;
+                if rest > 0 {
                     for row in words.to_mut().chunks_mut(per_row) {
-                        row[per_row - 1] &= (1 << (classes % 32)) - 1;
+                        row[per_row - 1] &= (1 << rest) - 1;
                     }
                 }
                 (Targets::Bits(gpu.put(&words)?), 0)

@@ -1,5 +1,5 @@
-//! The convenience layer: opens a device, uploads, submits, waits, reads back. For callers who hold plain slices, for the
-//! command line, for tests; an engine with a device of its own needs none of it.
+//! The convenience layer: opens a device, uploads, submits, waits, reads back. For callers who hold plain slices, for
+//! the command line, for tests; an engine with a device of its own needs none of it.
 
 mod contrastive;
 mod engine;

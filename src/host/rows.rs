@@ -276,7 +276,7 @@ impl<'a> Rows<'a> {
         };
 
         let gradients = wanted == Wanted::Gradients;
-        let to_targets = gradients && self.to_targets(&loss.takes());
+        let to_targets = gradients && self.has_target_gradient(&loss.takes());
         let loss_len = match loss.reduction() {
             Reduction::None => rows,
             Reduction::Sum | Reduction::Mean | Reduction::MeanOver(_) => 1,
@@ -318,7 +318,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Whether there is a gradient to the targets.
-    fn to_targets(&self, takes: &Takes) -> bool {
+    fn has_target_gradient(&self, takes: &Takes) -> bool {
         let real = matches!(self.targets, Targets::Dense(Dense::Values(_)));
         real && takes.targets.has_gradient()
     }
@@ -379,7 +379,7 @@ impl<'a> Rows<'a> {
             if self.theta.is_some() {
                 result.grad_theta = narrow(out.grad_theta);
             }
-            if self.to_targets(&loss.takes()) {
+            if self.has_target_gradient(&loss.takes()) {
                 result.grad_targets = narrow(out.grad_targets);
             }
         }

@@ -78,7 +78,7 @@ pub struct Takes {
     pub theta: Option<ThetaShape>,
 }
 
-/// Which of them a call gives, and which gradients it wants.
+/// Which of them a call gives.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Gives {
     pub(crate) threshold: bool,

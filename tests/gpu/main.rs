@@ -14,21 +14,25 @@ mod wdl;
 mod zlpr;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use wgloss::host::{self, Gpu};
-use wgloss::{Error, wgpu};
+use std::sync::{Arc, Mutex, PoisonError};
+use wgloss::host::Gpu;
 
 /// A test by hand: its name and what it does on a device.
 pub type Test = (&'static str, fn(&Gpu) -> Result<(), Failed>);
 
-/// The first adapter that passes the self-test, opened twice.
-fn devices() -> Result<[Gpu; 2], Error> {
-    let first = Gpu::open(None)?;
-    let same = |adapter: &wgpu::Adapter| adapter.get_info() == *first.info();
-    let second = match host::adapters().into_iter().find(same) {
-        Some(adapter) => Gpu::from_adapter(&adapter)?,
-        None => first.clone(),
-    };
-    Ok([first, second])
+/// Devices that no test uses now. A driver compiles for one device on one thread, so each thread of tests has its own.
+pub struct Devices(Mutex<Vec<Gpu>>);
+
+impl Devices {
+    /// Runs a test on a device of its own, and keeps that for the next.
+    pub fn lend(&self, test: impl FnOnce(&Gpu) -> Result<(), Failed>) -> Result<(), Failed> {
+        let free = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = free().pop();
+        let gpu = idle.map_or_else(|| Gpu::open(None), Ok)?;
+        let result = test(&gpu);
+        free().push(gpu);
+        result
+    }
 }
 
 fn main() {
@@ -45,20 +49,21 @@ fn main() {
         hcal::TESTS,
     ]
     .concat();
-    let trials = match devices() {
-        Ok(devices) => {
-            let info = devices[0].info();
+    let trials = match Gpu::open(None) {
+        Ok(gpu) => {
+            let info = gpu.info();
             eprintln!(
                 "adapter: {} ({} {}), default variant {}",
                 info.name,
                 info.driver,
                 info.driver_info,
-                devices[0].context().variant()
+                gpu.context().variant()
             );
-            let mut trials = table::trials(&devices);
-            for (i, (name, test)) in tests.into_iter().enumerate() {
-                let gpu = devices[i % 2].clone();
-                trials.push(Trial::test(name, move || test(&gpu)));
+            let devices = Arc::new(Devices(Mutex::new(vec![gpu.clone()])));
+            let mut trials = table::trials(&gpu, &devices);
+            for (name, test) in tests {
+                let devices = Arc::clone(&devices);
+                trials.push(Trial::test(name, move || devices.lend(test)));
             }
             trials
         }

@@ -1,7 +1,9 @@
 //! The case table, one test per loss and variant.
 
+use crate::Devices;
 use libtest_mimic::{Failed, Trial};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use wgloss::check::{self, Case, Depth, Outcome};
 use wgloss::host::Gpu;
 use wgloss::{Half, Reduce, Variant};
@@ -9,11 +11,7 @@ use wgloss::{Half, Reduce, Variant};
 /// The variant that users get sees every kernel; of the others, each sees every second loss of rows once, with the losses,
 /// element types and target forms taking turns (a software driver needs a second to compile a kernel; `wgloss check`
 /// runs them all).
-/// The devices take turns too: a driver compiles for one device on one thread.
-pub fn trials(devices: &[Gpu]) -> Vec<Trial> {
-    let Some(gpu) = devices.first() else {
-        return Vec::new();
-    };
+pub fn trials(gpu: &Gpu, devices: &Arc<Devices>) -> Vec<Trial> {
     let default = gpu.context().variant();
     let mut trials = Vec::new();
     for (i, variant) in gpu.context().caps().variants().into_iter().enumerate() {
@@ -33,12 +31,10 @@ pub fn trials(devices: &[Gpu]) -> Vec<Trial> {
             by_loss.entry(case.name()).or_default().push(case);
         }
         for (loss, cases) in by_loss {
-            let gpu = devices[trials.len() % devices.len()].clone();
+            let devices = Arc::clone(devices);
             trials.push(Trial::test(format!("{variant}/{loss}"), move || {
-                run_each(
-                    &gpu.with_variant(variant)?,
-                    cases.iter().map(|case| &**case),
-                )
+                let cases = cases.iter().map(|case| &**case);
+                devices.lend(|gpu| run_each(&gpu.with_variant(variant)?, cases))
             }));
         }
     }

@@ -333,12 +333,12 @@ fn what_is_not_wanted_is_not_computed() {
         (
             Contrastive::jaccard(),
             detached,
-            "pack pack pairs merge total slopes spread project",
+            "pack pack pairs merge total slopes project_slopes project",
         ),
         (
             Contrastive::jaccard(),
             keys,
-            "pack pack pairs merge total slopes spread project",
+            "pack pack pairs merge total slopes project_slopes project",
         ),
         (
             mul,
@@ -348,7 +348,7 @@ fn what_is_not_wanted_is_not_computed() {
         (
             Contrastive::info_nce(),
             all,
-            "pack pack pairs merge total slopes spread project slopes spread project",
+            "pack pack pairs merge total slopes project_slopes project slopes project_slopes project",
         ),
     ] {
         let call = memory
@@ -361,7 +361,7 @@ fn what_is_not_wanted_is_not_computed() {
     let call = memory
         .prepare(mul, &memory.alone(SMALL), &alone)
         .expect("a good call");
-    let expected = "pack count_labels pairs merge total slopes spread project";
+    let expected = "pack count_labels pairs merge total slopes project_slopes project";
     assert_eq!(entries(&call), expected);
 }
 
@@ -369,8 +369,8 @@ fn what_is_not_wanted_is_not_computed() {
 fn nothing_is_dispatched_for_nothing() {
     let machine = Machine::plain();
     for (n, m, dims, labels, expected) in [
-        (0, 3, 2, 4, "pack total spread project"),
-        (3, 0, 2, 4, "pack merge total spread project"),
+        (0, 3, 2, 4, "pack total project_slopes project"),
+        (3, 0, 2, 4, "pack merge total project_slopes project"),
         (0, 0, 2, 4, "total"),
         (3, 2, 0, 4, "pack pack pairs merge total slopes slopes"),
         (
@@ -378,7 +378,7 @@ fn nothing_is_dispatched_for_nothing() {
             2,
             2,
             0,
-            "pack pack pairs merge total slopes spread project slopes spread project",
+            "pack pack pairs merge total slopes project_slopes project slopes project_slopes project",
         ),
     ] {
         let size = Size { n, m, dims, labels };

@@ -1,8 +1,8 @@
 //! Every kernel builds: the noop device parses and validates it and compares it with the layout and the limits.
 
 use crate::call::{Case, Form, Layout, Machine, compares_logits, driver_losses, entries};
-use std::collections::BTreeSet;
-use wgloss::shader::{Kernel, Module};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use wgloss::shader::{self, Kernel};
 use wgloss::{Caps, Context, DType, Half, Reduction, Variant};
 
 /// Entry points of what has one form: `gather` and `finish`; the differences and weights of WDL, permutations; the
@@ -11,9 +11,34 @@ fn alone() -> usize {
     (1 + 1) + (4 + 2 + 2) + (5 + 4 + 12 + 1) + (3 + 9)
 }
 
+/// How many losses of rows there are besides the stages of WDL: with labels for targets, and with other logits.
+fn row_losses() -> (usize, usize) {
+    let mut forms: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for module in shader::modules(64) {
+        if module
+            .files()
+            .iter()
+            .any(|file| file.path == "shared/rows.wgsl")
+        {
+            let mut names = module.part_names().map(str::to_owned);
+            let (loss, _logits) = (names.next(), names.next());
+            let of_loss = forms.entry(loss.unwrap_or_default()).or_default();
+            of_loss.extend(names.next());
+        }
+    }
+    forms.retain(|loss, _| !loss.starts_with("wdl_"));
+    let of_logits = |forms: &&BTreeSet<String>| forms.len() == 3;
+    let others = forms.values().filter(of_logits).count();
+    assert!(
+        forms.values().all(|of| matches!(of.len(), 3 | 6)),
+        "{forms:?}"
+    );
+    (forms.len() - others, others)
+}
+
 /// The kernels of a workgroup size that a device with `caps` can run.
 fn kernels(caps: &Caps, workgroup: u32) -> Vec<Kernel> {
-    Module::all(workgroup)
+    shader::modules(workgroup)
         .into_iter()
         .filter(|module| caps.f16 || !module.needs_f16())
         .filter(|module| caps.subgroup || !module.needs_subgroup())
@@ -37,10 +62,11 @@ fn warm_up(cx: &Context, workgroup: u32) -> usize {
 #[test]
 fn every_kernel_builds_on_a_plain_device() {
     let machine = Machine::plain();
+    let (of_labels, of_logits) = row_losses();
     for workgroup in [32, machine.cx.variant().workgroup, 256] {
-        // Losses x targets and 2 KL forms, x logits and gradient storage without native f16, 5 entry points each; WDL's
+        // Losses x forms of labels and KL forms, and WDL's last stage, x logits and gradient storage without native f16, 5 entry points each; WDL's
         // first stage, whose gradient is f32; the entry points of what reduces by tree alone.
-        let expected = (9 * 6 + 2) * 8 * 5 + 6 * 3 * 5 + alone();
+        let expected = ((of_labels + 1) * 6 + of_logits) * 8 * 5 + 6 * 3 * 5 + alone();
         assert_eq!(
             warm_up(&machine.cx, workgroup),
             expected,
@@ -52,8 +78,10 @@ fn every_kernel_builds_on_a_plain_device() {
 #[test]
 fn every_kernel_builds_on_a_device_with_all_features() {
     let machine = Machine::rich();
+    let (of_labels, of_logits) = row_losses();
     for workgroup in [64, 1024] {
-        let expected = 2 * ((9 * 6 + 2) * 11 * 5 + 6 * 4 * 5) + alone();
+        let last = (of_labels + 1) * 6 + of_logits;
+        let expected = 2 * (last * 11 * 5 + 6 * 4 * 5) + alone();
         assert_eq!(
             warm_up(&machine.cx, workgroup),
             expected,
@@ -63,11 +91,11 @@ fn every_kernel_builds_on_a_device_with_all_features() {
 }
 
 /// Every loss, storage and gradient in a short and in a split row, under `variant`; returns the kernels it took.
-fn prepare_all(machine: &Machine, cx: &Context) -> BTreeSet<Kernel> {
-    let mut used = BTreeSet::new();
+fn prepare_all(machine: &Machine, cx: &Context) -> HashSet<Kernel> {
+    let mut used = HashSet::new();
     let gradients = ["grad_logits", "same_grad", "in_place"];
     for loss in driver_losses() {
-        let mut of_loss = BTreeSet::new();
+        let mut of_loss = HashSet::new();
         for logits in [DType::F32, DType::F16, DType::Bf16] {
             for targets in Form::ALL {
                 if compares_logits(&loss) && targets != Form::Dense(logits) {

@@ -368,7 +368,6 @@ impl Problem {
                 _ => None,
             },
             grad_loss: Some(self.grad_loss),
-            ..HcalInputs::default()
         };
         hcal(&self.config, &self.levels, &inputs).unwrap()
     }

@@ -86,13 +86,13 @@ fn wrong_lengths_are_refused() {
         ("sample_weight", |i| i.sample_weight = Some(&LONG[..3])),
         ("class_weight", |i| i.class_weight = Some(&LONG[..2])),
         ("threshold", |i| {
-            i.threshold = Some(Threshold::Batch(&LONG[..2]))
+            i.threshold = Some(Threshold::Batch(&LONG[..2]));
         }),
         ("threshold", |i| {
-            i.threshold = Some(Threshold::Row(&LONG[..3]))
+            i.threshold = Some(Threshold::Row(&LONG[..3]));
         }),
         ("threshold", |i| {
-            i.threshold = Some(Threshold::Label(&LONG[..2]))
+            i.threshold = Some(Threshold::Label(&LONG[..2]));
         }),
         ("grad_loss", |i| i.grad_loss = Some(&LONG[..2])),
         ("grad_loss", |i| i.grad_loss = Some(&[])),

@@ -195,7 +195,7 @@ pub fn command(command: Command) -> Command {
     options::per_loss(command, |command, loss| {
         let (command, data) = match loss {
             Loss::Row(row) => {
-                let command = match (row.plain.target_kind(), row.name) {
+                let command = match (row.loss().target_kind(), row.name) {
                     (TargetKind::Logits, _) => command,
                     (_, "zlpr-soft") => TargetArgs::augment_args(command)
                         .mut_arg("targets", |targets| targets.default_value("float")),
@@ -391,16 +391,13 @@ fn rows(args: &BenchArgs, settings: &RowOptions, matches: &ArgMatches) -> Result
         ));
     }
     let dtype = args.dtype.element();
-    let targets = match settings.loss.plain.target_kind() {
+    let targets = match settings.loss.loss().target_kind() {
         // Other logits stand there.
         TargetKind::Logits => None,
         _ => Some(options::read::<TargetArgs>(matches)?.targets),
     };
     let workload = RowWorkload {
-        threshold: match settings.loss.takes_threshold() {
-            true => Some(Threshold::Batch(())),
-            false => None,
-        },
+        threshold: settings.loss.threshold.then_some(Threshold::Batch(())),
         dtype,
         form: match targets {
             None | Some(TargetForm::Float) => Targets::Dense(dtype),

@@ -1,7 +1,7 @@
 //! The losses of the command: their names, the options that each takes, and what the options configure.
 //!
-//! A loss of rows is a row of [`catalogue`]; one with options of its own has them in [`own`] too. Every loss has a
-//! subcommand below `run` and below `bench`, with its options and no others.
+//! The losses of rows are those of the library's [`CATALOG`]; one with options of its own has them in [`own`]. Every
+//! loss has a subcommand below `run` and below `bench`, with its options and no others.
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
@@ -9,51 +9,11 @@ use wgloss::losses::contrastive::{self, Weighting};
 use wgloss::losses::hcal::Aggregation;
 use wgloss::losses::wdl::{Form, PairWeights, Phi, Prediction};
 use wgloss::{
-    AnyLoss, Asl, Balance, Bce, Contrastive, ContrastiveReduction, Dice, Error, Focal, Hcal, Hill,
-    Mcm, Order, Reduction, Rowwise, Scope, TargetKind, Wdl, Zlpr,
+    AnyLoss, Asl, Balance, Bce, CATALOG, Contrastive, ContrastiveReduction, Dice, Entry, Error,
+    Focal, Hcal, Hill, Mcm, Order, Reduction, Rowwise, Scope, TargetKind, Wdl, Zlpr,
 };
 
 // ---- the losses
-
-/// A loss of rows as the user names it.
-#[derive(Clone, Copy, Debug)]
-pub struct RowLoss {
-    pub name: &'static str,
-    about: &'static str,
-    /// With its default settings.
-    pub plain: AnyLoss,
-}
-
-/// The losses of rows.
-fn catalogue() -> [RowLoss; 12] {
-    let row = |name, plain, about| RowLoss { name, about, plain };
-    [
-        row("zlpr", Zlpr::hard().into(), "ZLPR of hard labels"),
-        row("zlpr-soft", Zlpr::soft().into(), "ZLPR of soft labels"),
-        row(
-            "zlpr-kl",
-            Zlpr::kl_symmetric(1.0).into(),
-            "KL divergence of two logit vectors",
-        ),
-        row("tlpr", Zlpr::hard().into(), "ZLPR with a threshold"),
-        row("lsep", Zlpr::lsep().into(), "Log-sum-exp pairwise"),
-        row(
-            "two-way",
-            Zlpr::two_way(4.0, 1.0).into(),
-            "Two-way loss, sample half",
-        ),
-        row("bce", Bce::default().into(), "Binary cross-entropy"),
-        row("focal", Focal::default().into(), "Focal loss"),
-        row("asl", Asl::default().into(), "Asymmetric loss"),
-        row("hill", Hill::default().into(), "Hill loss"),
-        row(
-            "dice",
-            Dice::default().into(),
-            "Soft dice over the labels of a row",
-        ),
-        row("wdl", Wdl::default().into(), "Weighted difference"),
-    ]
-}
 
 /// The options that a loss of rows has to itself.
 fn own(name: &str) -> Own {
@@ -74,7 +34,7 @@ fn own(name: &str) -> Own {
 /// A loss of the command.
 #[derive(Clone, Copy, Debug)]
 pub enum Loss {
-    Row(RowLoss),
+    Row(&'static Entry),
     Mcm,
     Hcal,
     Contrastive,
@@ -88,21 +48,9 @@ pub enum Settings {
     Contrastive(ContrastiveOptions),
 }
 
-impl RowLoss {
-    /// Whether it takes labels of 0 and 1 alone. Smoothing makes soft labels of them, but later.
-    pub fn hard(&self) -> bool {
-        self.plain.target_kind() == TargetKind::Hard
-    }
-
-    /// Whether there is a threshold among its tensors.
-    pub fn takes_threshold(&self) -> bool {
-        self.name == "tlpr"
-    }
-}
-
 impl Loss {
     fn all() -> impl Iterator<Item = Loss> {
-        let rows = catalogue().into_iter().map(Loss::Row);
+        let rows = CATALOG.iter().map(Loss::Row);
         rows.chain([Loss::Mcm, Loss::Hcal, Loss::Contrastive])
     }
 
@@ -117,7 +65,7 @@ impl Loss {
 
     fn about(&self) -> &'static str {
         match self {
-            Loss::Row(loss) => loss.about,
+            Loss::Row(loss) => loss.summary,
             Loss::Mcm => "Max constraint loss of a hierarchy",
             Loss::Hcal => "HCAL: contrast with prototypes on all levels of a hierarchy",
             Loss::Contrastive => "Contrastive losses of embeddings with label sets",
@@ -242,7 +190,7 @@ impl Own {
 
 /// A loss of rows with the options that were given.
 pub struct RowOptions {
-    pub loss: RowLoss,
+    pub loss: &'static Entry,
     own: Box<dyn Configure>,
     reduction: Reduce,
 }
@@ -250,7 +198,7 @@ pub struct RowOptions {
 impl RowOptions {
     /// The loss with its settings, which are checked.
     pub fn configure(&self, given: Given) -> Result<AnyLoss, Error> {
-        let config = self.own.configure(self.loss.plain, given)?;
+        let config = self.own.configure(self.loss.loss(), given)?;
         let config = config.with_reduction(self.reduction.into());
         config.check()?;
         Ok(config)

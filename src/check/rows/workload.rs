@@ -304,7 +304,6 @@ impl Workload for RowWorkload {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::numbers::SPARSE;
     use crate::losses::bce::Bce;
     use crate::losses::zlpr::Zlpr;
 

@@ -27,8 +27,9 @@ pub struct ContrastiveInputs<'a> {
     pub labels: Targets<Tensor<'a>>,
     /// Absent: the embeddings are the keys, and each is left out of its own row.
     pub keys: Option<Keys<'a>>,
-    /// u32 `[N]`: the key that is the anchor itself, and is left out of its row ([`Weighting::Paired`]: its positive).
-    /// `u32::MAX` (-1 as i32), and whatever is no key: none.
+    /// u32 `[N]`: the key that is the anchor itself, and is left out of its row (with
+    /// [`Weighting::Paired`](crate::losses::contrastive::Weighting::Paired): its positive). `u32::MAX` (-1 as i32), and
+    /// whatever is no key: none.
     pub self_index: Option<Tensor<'a>>,
     /// Upstream gradient, f32 `[1]`, or `[N]` without a reduction; absent: ones.
     pub grad_loss: Option<Tensor<'a>>,

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
 use crate::kernels::rows::loss::{Row, RowLoss, Stage};
 use crate::kernels::rows::params::{
-    FinishJob, RowCommon, RowGrid, RowParams, RowPlaces, RowSides, RowViews, RowWindow,
+    FinishJob, RowGeneral, RowGrid, RowParams, RowPlaces, RowSides, RowViews, RowWindow,
 };
 use crate::kernels::rows::shape::{COLUMN_ROWS_PER_LANE, Shape, row_groups};
 use crate::kernels::rows::sides::{MAX_COPY_GROUPS, Sides};
@@ -82,7 +82,7 @@ pub(crate) static ROWS: Program = Program {
         RowViews::MIRROR,
         RowSides::MIRROR,
         RowPlaces::MIRROR,
-        RowCommon::MIRROR,
+        RowGeneral::MIRROR,
         RowParams::MIRROR,
     ],
 };
@@ -632,13 +632,13 @@ impl<'a, 'c> Driver<'a, 'c> {
                 want_grad: u32::from(outputs.grad_logits.is_some()),
                 want_grad2: u32::from(outputs.grad_targets.is_some()),
             },
-            common: RowCommon {
+            general: RowGeneral {
                 scale: self.scale(),
                 smoothing: self.row.smoothing,
                 row_mean: u32::from(self.row.row_mean),
                 nan: f32::NAN.to_bits(),
                 infinity: f32::INFINITY.to_bits(),
-                ..RowCommon::default()
+                ..RowGeneral::default()
             },
             own: self.row.own,
         };

@@ -102,7 +102,7 @@ uniform! {
 
 uniform! {
     /// What settings the losses share.
-    pub(crate) struct RowCommon {
+    pub(crate) struct RowGeneral {
         scale: f32,
         smoothing: f32,
         row_mean: u32,
@@ -122,7 +122,7 @@ uniform! {
         views: RowViews,
         sides: RowSides,
         places: RowPlaces,
-        common: RowCommon,
+        general: RowGeneral,
         own: Settings,
     }
 }

@@ -142,7 +142,7 @@ static HILL: RowLoss = RowLoss::new(
 );
 uniform! {
     struct DiceSettings as Settings {
-        smooth: f32,
+        smoothing_term: f32,
         squared: f32,
     }
 }
@@ -252,7 +252,7 @@ impl Hill {
 impl Dice {
     fn row(&self) -> Row {
         let settings = DiceSettings {
-            smooth: self.smooth,
+            smoothing_term: self.smooth,
             squared: f32::from(u8::from(self.squared)),
         };
         Row::new(&DICE, settings, self.reduction)

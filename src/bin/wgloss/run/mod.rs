@@ -45,7 +45,7 @@ pub fn command(command: Command) -> Command {
     let command = command.after_long_help(NOTES);
     options::per_loss(command, |command, loss| {
         let tensors = match loss {
-            Loss::Row(loss) => rows::tensors(&loss),
+            Loss::Row(loss) => rows::tensors(loss),
             Loss::Mcm => mcm::TENSORS.into(),
             Loss::Hcal => hcal::TENSORS.into(),
             Loss::Contrastive => contrastive::TENSORS.into(),

@@ -1,13 +1,15 @@
 //! `wgloss run` of a loss of rows: what it reads from a file, and what it writes.
 
 use crate::engine::EngineArgs;
-use crate::options::{Given, RowLoss, RowOptions};
+use crate::options::{Given, RowOptions};
 use crate::report::{Report, json_number};
 use crate::tensors::{Output, Reals, TensorFile, place};
 use serde_json::{Value, json};
 use wgloss::host::{Dense, Rows, Values, Wanted};
 use wgloss::losses::wdl::Form;
-use wgloss::{AnyLoss, Error, Order, Reduction, Rowwise, TargetKind, Targets, Threshold, Wdl};
+use wgloss::{
+    AnyLoss, Entry, Error, Order, Reduction, Rowwise, TargetKind, Targets, Threshold, Wdl,
+};
 
 /// Most rows of logits without labels: their count is not bounded by the file's size, and each gets a loss.
 const MOST_EMPTY_ROWS: usize = 1 << 24;
@@ -59,9 +61,9 @@ Tensors that are written with -o, F32:
   grad_logits     [B, L]";
 
 /// The tensors that a loss reads and writes, for its help.
-pub fn tensors(loss: &RowLoss) -> String {
-    let kind = loss.plain.target_kind();
-    let of_wdl = matches!(loss.plain, AnyLoss::Wdl(_));
+pub fn tensors(loss: &Entry) -> String {
+    let kind = loss.loss().target_kind();
+    let of_wdl = matches!(loss.loss(), AnyLoss::Wdl(_));
     let mut text = String::from("Tensors that are read:\n  logits          [B, L] reals");
     text += match kind {
         TargetKind::Logits => "\n  other           [B, L] in the logits' type",
@@ -72,7 +74,7 @@ pub fn tensors(loss: &RowLoss) -> String {
     if kind != TargetKind::Logits {
         text += LABELS;
     }
-    if loss.takes_threshold() {
+    if loss.threshold {
         text += THRESHOLD;
     }
     if of_wdl {
@@ -87,7 +89,7 @@ pub fn tensors(loss: &RowLoss) -> String {
         TargetKind::Soft => "\n  grad_targets    [B, L], where the targets are reals",
         _ => "",
     };
-    if loss.takes_threshold() {
+    if loss.threshold {
         text += "\n  grad_threshold  the threshold's shape";
     }
     if of_wdl {
@@ -105,7 +107,7 @@ pub fn run(
     wanted: Wanted,
 ) -> Result<Report, Error> {
     let config = options.configure(RowTensors::given(file)?)?;
-    let tensors = RowTensors::read(file, &options.loss, &config, options.permutation())?;
+    let tensors = RowTensors::read(file, options.loss, &config, options.permutation())?;
     let rows = tensors.rows();
     let (engine, result) = engine.compute(|engine| engine.rows(&config, &rows, wanted))?;
     let (shape, loss) = match config.reduction() {
@@ -178,7 +180,7 @@ impl RowTensors {
     /// the place of one of this loss's are an error.
     fn read(
         file: &TensorFile,
-        loss: &RowLoss,
+        loss: &Entry,
         config: &AnyLoss,
         seed: Option<Order<&'static [u32], u64>>,
     ) -> Result<Self, Error> {
@@ -310,7 +312,7 @@ impl RowTensors {
 }
 
 /// The tensor that says which form the targets have. There is exactly one form, and the loss takes it.
-fn target_form(file: &TensorFile, loss: &RowLoss, kind: TargetKind) -> Result<&'static str, Error> {
+fn target_form(file: &TensorFile, loss: &Entry, kind: TargetKind) -> Result<&'static str, Error> {
     let mut forms = Vec::new();
     for form in ["targets", "target_bits", "target_offsets"] {
         let sparse = form == "target_offsets" && file.has("target_indices");
@@ -351,7 +353,7 @@ fn target_form(file: &TensorFile, loss: &RowLoss, kind: TargetKind) -> Result<&'
 fn read_targets(
     file: &TensorFile,
     form: &str,
-    loss: &RowLoss,
+    loss: &Entry,
     kind: TargetKind,
     rows: usize,
     cols: usize,
@@ -383,7 +385,7 @@ fn read_targets(
 fn read_dense(
     file: &TensorFile,
     form: &str,
-    loss: &RowLoss,
+    loss: &Entry,
     kind: TargetKind,
     cols: usize,
 ) -> Result<Labels, Error> {
@@ -398,11 +400,11 @@ fn read_dense(
         });
     }
     let reals = file.reals(form)?;
-    if !loss.hard() {
+    if loss.loss().target_kind() != TargetKind::Hard {
         return Ok(Labels::Reals(reals));
     }
     let flags = hard(form, reals.values(), loss, cols)?;
-    // Smoothed hard labels: the kernel's labels are soft, the user's are not.
+    // Smoothed hard labels: the kernel's labels are soft, the user's are not, as the loss before its options says.
     Ok(match kind {
         TargetKind::Soft => Labels::Flags(flags),
         _ => Labels::Reals(reals),
@@ -410,7 +412,7 @@ fn read_dense(
 }
 
 /// Real numbers that are 0 or 1, as flags.
-fn hard(tensor: &str, values: Values<'_>, loss: &RowLoss, cols: usize) -> Result<Vec<u8>, Error> {
+fn hard(tensor: &str, values: Values<'_>, loss: &Entry, cols: usize) -> Result<Vec<u8>, Error> {
     let flag = |(at, value): (usize, f64)| {
         if value == 0.0 || value == 1.0 {
             return Ok(u8::from(value == 1.0));
@@ -490,11 +492,11 @@ fn read_wdl(
 /// labels; two dimensions tell them apart.
 fn read_threshold(
     file: &TensorFile,
-    loss: &RowLoss,
+    loss: &Entry,
     rows: usize,
     cols: usize,
 ) -> Result<Option<Shared>, Error> {
-    if !loss.takes_threshold() {
+    if !loss.threshold {
         return match file.has("threshold") {
             false => Ok(None),
             true => {
