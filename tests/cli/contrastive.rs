@@ -374,7 +374,7 @@ fn bad_contrastive_input_is_refused_by_name() {
                 .u32("key_label_offsets", &[0, 1, 2, 3])
                 .u32("key_label_indices", &[0, 3, 1]),
             "",
-            "key_label_indices: expected labels below 3, found 3",
+            "key_label_indices: expected labels below 3, found 3 at [1]",
         ),
         (
             keys.clone()
@@ -382,7 +382,7 @@ fn bad_contrastive_input_is_refused_by_name() {
                 .u32("key_label_offsets", &[0, 2, 1, 3])
                 .u32("key_label_indices", &[0, 2, 1]),
             "",
-            "key_label_offsets: expected values that do not fall, found 1 after 2",
+            "key_label_offsets: expected values that do not fall (2 before), found 1 at [2]",
         ),
         (
             good.clone()
