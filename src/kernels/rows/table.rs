@@ -155,7 +155,7 @@ static DICE: RowLoss = RowLoss::new(
 );
 
 /// Every row loss that is one kernel; WDL's stages stand with it.
-pub(crate) static LOSSES: [&RowLoss; 10] = [
+pub(crate) static LOSSES: &[&RowLoss] = &[
     &ZLPR_HARD,
     &ZLPR_SOFT,
     &ZLPR_JOINT,
