@@ -22,6 +22,7 @@
 //! | [`Bce`] | `sum w y softplus(-s) + (1-y) softplus(s)`, `w` the positive weight | |
 //! | [`Focal`], [`Asl`], [`Hill`] | the same sum with other terms: [`losses::per_label`] | arXiv 1708.02002, 2009.14119, 2112.07368 |
 //! | [`Dice`] | `1 - (2 sum p y + 1) / (sum p + sum y + 1)`, `p = sigma(s)` | arXiv 1606.04797 |
+//! | [`SoftmaxCe`] | `-sum q log p`, `q = t / sum t`, `p` the softmax of the logits | arXiv 1805.00932 |
 //! | [`Wdl`] | presence, proportions and weighted differences of label distributions, without a sort: [`losses::wdl`] | a formulation of the idea of Sci Rep 15:25052 |
 //! | [`Contrastive`] | contrastive losses of label sets: Similarity-Dissimilarity, SupCon ANY and ALL, MulSupCon, Jaccard, InfoNCE: [`losses::contrastive`] | arXiv 2410.13439, 2004.11362, AAAI 2024, 1807.03748 |
 //! | [`Mcm`] | `BCE(v, y)`, `v_A = y_A max_D (y h) + (1 - y_A) max_D h` over the descendants D of A | C-HMCNN, NeurIPS 2020 |
@@ -173,6 +174,7 @@ pub use losses::labels::{AfterCall, Noise, Order, Scope, Seed, Targets, Threshol
 pub use losses::mcm::Mcm;
 pub use losses::per_label::{Asl, Dice, Focal, Hill};
 pub use losses::reduction::Reduction;
+pub use losses::softmax_ce::SoftmaxCe;
 pub use losses::takes::{Takes, TargetKind, ThetaShape};
 pub use losses::wdl::Wdl;
 pub use losses::zlpr::Zlpr;

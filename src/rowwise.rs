@@ -7,6 +7,7 @@ use crate::kernels::rows::call::{RowInputs, RowOutputs};
 use crate::losses::bce::Bce;
 use crate::losses::per_label::{Asl, Dice, Focal, Hill};
 use crate::losses::reduction::Reduction;
+use crate::losses::softmax_ce::SoftmaxCe;
 use crate::losses::takes::{Takes, TargetKind};
 use crate::losses::wdl::Wdl;
 use crate::losses::zlpr::Zlpr;
@@ -162,6 +163,7 @@ any_loss! {
     Asl: "Asymmetric loss.", reference::asl;
     Hill: "Hill loss.", reference::hill;
     Dice: "Soft dice.", reference::dice;
+    SoftmaxCe: "Softmax cross-entropy of several labels.", reference::softmax_ce;
     Wdl: "Weighted difference.", reference::wdl;
 }
 
@@ -213,5 +215,6 @@ pub const CATALOG: &[Entry] = &[
     entry("asl", "Asymmetric loss", || Asl::default().into()),
     entry("hill", "Hill loss", || Hill::default().into()),
     entry("dice", "Soft dice over the labels of a row", || Dice::default().into()),
+    entry("softmax-ce", "Softmax cross-entropy of several labels", || SoftmaxCe::default().into()),
     entry("wdl", "Weighted difference", || Wdl::default().into()),
 ];

@@ -9,6 +9,7 @@ pub(crate) mod labels;
 pub mod mcm;
 pub mod per_label;
 pub(crate) mod reduction;
+pub mod softmax_ce;
 pub(crate) mod takes;
 pub mod wdl;
 pub mod zlpr;

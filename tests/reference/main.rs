@@ -6,6 +6,7 @@ mod hierarchy;
 mod inputs;
 mod per_label;
 mod permutation;
+mod softmax_ce;
 mod wdl;
 mod zlpr;
 

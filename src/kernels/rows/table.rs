@@ -13,6 +13,7 @@ use crate::kernels::rows::sides::GATHER;
 use crate::kernels::rows::wdl;
 use crate::losses::bce::Bce;
 use crate::losses::per_label::{Asl, Dice, Focal, Hill};
+use crate::losses::softmax_ce::SoftmaxCe;
 use crate::losses::takes::TargetKind;
 use crate::losses::zlpr::{Form, Zlpr};
 
@@ -32,6 +33,8 @@ static EXCESS: Accumulator = accumulator!(
     "zlpr/kl_excess_shuffle.wgsl",
     &[wgsl!("zlpr/side.wgsl")]
 );
+/// A softmax, and what the targets weigh against it.
+static PROPORTIONS: Accumulator = accumulator!(6, 6, "softmax_ce/softmax_ce_shuffle.wgsl", &[]);
 static OVERLAP: Accumulator = accumulator!(3, 3, "per_label/dice_shuffle.wgsl", &[]);
 
 uniform! {
@@ -154,6 +157,17 @@ static DICE: RowLoss = RowLoss::new(
     &[DiceSettings::MIRROR],
 );
 
+static SOFTMAX_CE: RowLoss = RowLoss::new(
+    "softmax_ce",
+    TargetKind::Soft,
+    &PROPORTIONS,
+    &[
+        wgsl!("shared/no_settings.wgsl"),
+        wgsl!("softmax_ce/softmax_ce.wgsl"),
+    ],
+    &[],
+);
+
 /// Every row loss that is one kernel; WDL's stages stand with it.
 pub(crate) static LOSSES: &[&RowLoss] = &[
     &ZLPR_HARD,
@@ -166,6 +180,7 @@ pub(crate) static LOSSES: &[&RowLoss] = &[
     &ASL,
     &HILL,
     &DICE,
+    &SOFTMAX_CE,
 ];
 
 impl Zlpr {
@@ -259,6 +274,12 @@ impl Dice {
     }
 }
 
+impl SoftmaxCe {
+    fn row(&self) -> Row {
+        Row::new(&SOFTMAX_CE, (), self.reduction)
+    }
+}
+
 /// Gives losses with a `check` and a `row` their `prepare`.
 macro_rules! prepare {
     ($($loss:ident)*) => {$(
@@ -282,7 +303,7 @@ macro_rules! prepare {
     )*};
 }
 
-prepare!(Zlpr Bce Focal Asl Hill Dice);
+prepare!(Zlpr Bce Focal Asl Hill Dice SoftmaxCe);
 
 /// Every module of the row losses.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
