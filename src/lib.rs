@@ -19,6 +19,7 @@
 //! | [`Zlpr::two_way`] | `softplus(t_pos a + t_neg b)`, the sample half | Kobayashi, CVPR 2023 |
 //! | [`Zlpr::kl_symmetric`] | `sum beta (sigma(beta s) - sigma(beta u)) (s - u)`, `u` other logits | kexue.fm 9039 (`beta = 1`) |
 //! | [`Zlpr::kl_excess`] | the soft form at `t = sigma(2u)`, less its minimum | derived from the soft form |
+//! | [`BpMll`] | the mean over P x N of `e^(s_n - s_p)` | Zhang and Zhou, TKDE 2006 |
 //! | [`Bce`] | `sum w y softplus(-s) + (1-y) softplus(s)`, `w` the positive weight | |
 //! | [`Focal`], [`Asl`], [`Hill`] | the same sum with other terms: [`losses::per_label`] | arXiv 1708.02002, 2009.14119, 2112.07368 |
 //! | [`Dice`] | `1 - (2 sum p y + 1) / (sum p + sum y + 1)`, `p = sigma(s)` | arXiv 1606.04797 |
@@ -167,6 +168,7 @@ pub use kernels::rows::call::{Gradient, RowInputs, RowOutputs};
 pub use kernels::rows::permutation::{PermutationInputs, PermutationOutputs, Permutations};
 pub use losses::balance::{Balance, BalanceState};
 pub use losses::bce::Bce;
+pub use losses::bp_mll::BpMll;
 pub use losses::contrastive::{Contrastive, ContrastiveReduction};
 pub use losses::hcal::Hcal;
 pub use losses::hierarchy::{Hierarchy, Levels};

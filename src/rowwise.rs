@@ -5,6 +5,7 @@ use crate::device::prepared::Prepared;
 use crate::error::Error;
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
 use crate::losses::bce::Bce;
+use crate::losses::bp_mll::BpMll;
 use crate::losses::per_label::{Asl, Dice, Focal, Hill};
 use crate::losses::reduction::Reduction;
 use crate::losses::softmax_ce::SoftmaxCe;
@@ -158,6 +159,7 @@ macro_rules! any_loss {
 
 any_loss! {
     Zlpr: "The ZLPR family.", reference::zlpr;
+    BpMll: "BP-MLL.", reference::bp_mll;
     Bce: "Binary cross-entropy.", reference::bce;
     Focal: "Focal loss.", reference::focal;
     Asl: "Asymmetric loss.", reference::asl;
@@ -210,6 +212,7 @@ pub const CATALOG: &[Entry] = &[
     Entry { threshold: true, ..entry("tlpr", "ZLPR with a learned threshold", || Zlpr::hard().into()) },
     entry("lsep", "Log-sum-exp pairwise", || Zlpr::lsep().into()),
     entry("two-way", "Two-way loss, sample half", || Zlpr::two_way(4.0, 1.0).into()),
+    entry("bp-mll", "BP-MLL, the mean over pairs", || BpMll::default().into()),
     entry("bce", "Binary cross-entropy", || Bce::default().into()),
     entry("focal", "Focal loss", || Focal::default().into()),
     entry("asl", "Asymmetric loss", || Asl::default().into()),

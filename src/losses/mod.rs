@@ -2,6 +2,7 @@
 
 pub mod balance;
 pub mod bce;
+pub mod bp_mll;
 pub mod contrastive;
 pub mod hcal;
 pub(crate) mod hierarchy;

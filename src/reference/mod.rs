@@ -23,6 +23,7 @@
 //! ```
 
 mod balance;
+mod bp_mll;
 mod contrastive;
 mod hcal;
 mod mcm;
@@ -38,6 +39,7 @@ mod wdl;
 mod zlpr;
 
 pub use balance::{BalanceInputs, BalanceOutputs, balance};
+pub use bp_mll::bp_mll;
 pub use contrastive::{
     ContrastiveInputs, ContrastiveKeys, ContrastiveOutputs, contrastive, relations,
 };

@@ -12,6 +12,7 @@ use crate::kernels::rows::plan::plan;
 use crate::kernels::rows::sides::GATHER;
 use crate::kernels::rows::wdl;
 use crate::losses::bce::Bce;
+use crate::losses::bp_mll::BpMll;
 use crate::losses::per_label::{Asl, Dice, Focal, Hill};
 use crate::losses::softmax_ce::SoftmaxCe;
 use crate::losses::takes::TargetKind;
@@ -23,6 +24,13 @@ static TWO_SIDED: Accumulator = accumulator!(
     5,
     "zlpr/two_sided_shuffle.wgsl",
     &[wgsl!("zlpr/side.wgsl"), wgsl!("zlpr/two_sided.wgsl")]
+);
+/// Two log-sum-exps, with the number of labels in each.
+static PAIRS: Accumulator = accumulator!(
+    6,
+    4,
+    "bp_mll/bp_mll_shuffle.wgsl",
+    &[wgsl!("zlpr/side.wgsl")]
 );
 /// A sum over labels.
 static SUM: Accumulator =
@@ -168,6 +176,17 @@ static SOFTMAX_CE: RowLoss = RowLoss::new(
     &[],
 );
 
+static BP_MLL: RowLoss = RowLoss::new(
+    "bp_mll",
+    TargetKind::Hard,
+    &PAIRS,
+    &[
+        wgsl!("shared/no_settings.wgsl"),
+        wgsl!("bp_mll/bp_mll.wgsl"),
+    ],
+    &[],
+);
+
 /// Every row loss that is one kernel; WDL's stages stand with it.
 pub(crate) static LOSSES: &[&RowLoss] = &[
     &ZLPR_HARD,
@@ -181,6 +200,7 @@ pub(crate) static LOSSES: &[&RowLoss] = &[
     &HILL,
     &DICE,
     &SOFTMAX_CE,
+    &BP_MLL,
 ];
 
 impl Zlpr {
@@ -280,6 +300,12 @@ impl SoftmaxCe {
     }
 }
 
+impl BpMll {
+    fn row(&self) -> Row {
+        Row::new(&BP_MLL, (), self.reduction)
+    }
+}
+
 /// Gives losses with a `check` and a `row` their `prepare`.
 macro_rules! prepare {
     ($($loss:ident)*) => {$(
@@ -303,7 +329,7 @@ macro_rules! prepare {
     )*};
 }
 
-prepare!(Zlpr Bce Focal Asl Hill Dice SoftmaxCe);
+prepare!(Zlpr Bce Focal Asl Hill Dice SoftmaxCe BpMll);
 
 /// Every module of the row losses.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {

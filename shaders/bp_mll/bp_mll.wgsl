@@ -1,0 +1,145 @@
+// BP-MLL of a row: the mean over all pairs of a positive and a negative of w_p w_n e^(s_n - s_p), as e^(a + b) over their
+// number, a and b being the log-sum-exps of the two sides. 0 where a side is empty, infinite where it overflows.
+// provides: FLOOR, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad,
+//           RowResult, row_result
+// expects:  side, element, scratch
+
+const FLOOR = LOWEST;
+
+struct Acc {
+    max_pos: f32,
+    sum_pos: f32,     // sum of w e^(exponent - max_pos)
+    max_neg: f32,
+    sum_neg: f32,
+    count_pos: u32,   // labels that count, and BAD
+    count_neg: u32,
+}
+// Beside the number of positives: the row holds a NaN.
+const BAD = 0x80000000u;
+
+fn acc_start() -> Acc {
+    return Acc(FLOOR, 0.0, FLOOR, 0.0, 0u, 0u);
+}
+
+fn acc_merge(a: Acc, b: Acc) -> Acc {
+    let max_pos = max(a.max_pos, b.max_pos);
+    let max_neg = max(a.max_neg, b.max_neg);
+    return Acc(
+        max_pos,
+        a.sum_pos * exp_minus(a.max_pos, max_pos) + b.sum_pos * exp_minus(b.max_pos, max_pos),
+        max_neg,
+        a.sum_neg * exp_minus(a.max_neg, max_neg) + b.sum_neg * exp_minus(b.max_neg, max_neg),
+        ((a.count_pos & ~BAD) + (b.count_pos & ~BAD)) | ((a.count_pos | b.count_pos) & BAD),
+        a.count_neg + b.count_neg,
+    );
+}
+
+fn acc_store(at: u32, a: Acc) {
+    scratch[at] = bitcast<u32>(a.max_pos);
+    scratch[at + 1u] = bitcast<u32>(a.sum_pos);
+    scratch[at + 2u] = bitcast<u32>(a.max_neg);
+    scratch[at + 3u] = bitcast<u32>(a.sum_neg);
+    scratch[at + 4u] = a.count_pos;
+    scratch[at + 5u] = a.count_neg;
+}
+
+fn acc_load(at: u32) -> Acc {
+    return Acc(
+        bitcast<f32>(scratch[at]),
+        bitcast<f32>(scratch[at + 1u]),
+        bitcast<f32>(scratch[at + 2u]),
+        bitcast<f32>(scratch[at + 3u]),
+        scratch[at + 4u],
+        scratch[at + 5u],
+    );
+}
+
+fn acc_add(acc: ptr<function, Acc>, e: Element) {
+    if (e.bad) {
+        (*acc).count_pos |= BAD;
+    }
+    if (!e.counts || e.bad) {
+        return;
+    }
+    if (e.label > 0.5) {
+        (*acc).count_pos += 1u;
+        let side = side_add(vec2<f32>((*acc).max_pos, (*acc).sum_pos), exponent(e, -1.0), e.weight);
+        (*acc).max_pos = side.x;
+        (*acc).sum_pos = side.y;
+    } else {
+        (*acc).count_neg += 1u;
+        let side = side_add(vec2<f32>((*acc).max_neg, (*acc).sum_neg), exponent(e, 1.0), e.weight);
+        (*acc).max_neg = side.x;
+        (*acc).sum_neg = side.y;
+    }
+}
+
+// What a row's gradient needs: that of a label is its weight times k e^(exponent + what belongs to its side).
+struct Coef {
+    to_pos: f32,      // b less the logarithm of the number of pairs
+    to_neg: f32,      // a less the same
+    k: f32,           // 0 where a side is empty
+    bad: bool,
+}
+
+fn coef_store(at: u32, c: Coef) {
+    scratch[at] = bitcast<u32>(c.to_pos);
+    scratch[at + 1u] = bitcast<u32>(c.to_neg);
+    scratch[at + 2u] = bitcast<u32>(c.k);
+    scratch[at + 3u] = u32(c.bad);
+}
+
+fn coef_load(at: u32) -> Coef {
+    return Coef(
+        bitcast<f32>(scratch[at]),
+        bitcast<f32>(scratch[at + 1u]),
+        bitcast<f32>(scratch[at + 2u]),
+        scratch[at + 3u] != 0u,
+    );
+}
+
+// e^x, infinite from the largest f32 on.
+fn power(x: f32) -> f32 {
+    return select(exp(clamp(x, -110.0, 88.0)) * exp(clamp(x - 88.0, 0.0, 0.7228)), bitcast<f32>(params.general.infinity), x > 88.7228);
+}
+
+// The gradient to the logit; there is none to a hard label.
+fn element_grad(e: Element, c: Coef) -> vec2<f32> {
+    let positive = e.label > 0.5;
+    let x = exponent(e, select(1.0, -1.0, positive));
+    if (x <= LOWEST || e.weight <= 0.0 || c.k == 0.0) {
+        return vec2<f32>(0.0);
+    }
+    let y = clamp(x + select(c.to_neg, c.to_pos, positive), LOWEST, HUGE);
+    return vec2<f32>(select(c.k, -c.k, positive) * e.weight * power(y), 0.0);
+}
+
+struct RowResult {
+    loss: f32,         // times the row's weight
+    threshold: f32,    // a threshold would move nothing
+    coef: Coef,
+}
+
+fn row_result(row: u32, a: Acc) -> RowResult {
+    let bad = (a.count_pos & BAD) != 0u;
+    let empty = a.sum_pos <= 0.0 || a.sum_neg <= 0.0;
+    if (empty && !bad) {
+        return RowResult(0.0, 0.0, Coef(0.0, 0.0, 0.0, false));
+    }
+    let pairs = log(f32(max(a.count_pos & ~BAD, 1u))) + log(f32(max(a.count_neg, 1u)));
+    // An infinite exponent is infinite whatever stands beside it.
+    let pos = select(clamp(a.max_pos + log(a.sum_pos), LOWEST, HUGE), HUGE, a.max_pos >= HUGE);
+    let neg = select(clamp(a.max_neg + log(a.sum_neg), LOWEST, HUGE), HUGE, a.max_neg >= HUGE);
+    let infinite = max(pos, neg) >= HUGE;
+    var loss = power(select(clamp(pos + neg - pairs, LOWEST, HUGE), HUGE, infinite));
+    if (bad) {
+        loss = bitcast<f32>(params.general.nan);
+    }
+    let coef = Coef(
+        select(neg - pairs, HUGE, neg >= HUGE),
+        select(pos - pairs, HUGE, pos >= HUGE),
+        row_coefficient(row),
+        bad,
+    );
+    return RowResult(loss * row_weight(row), 0.0, coef);
+}
