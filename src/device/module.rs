@@ -110,8 +110,8 @@ pub struct Program {
     pub(crate) constants: &'static [&'static [(&'static str, Constant)]],
     /// The storage bindings that its text declares, by number; its parts may add some.
     pub(crate) bindings: &'static [(usize, &'static str)],
-    /// The structs of its uniform that the host mirrors.
-    pub(crate) mirrors: &'static [Mirror],
+    /// Tables of the structs of its uniform that the host mirrors.
+    pub(crate) mirrors: &'static [&'static [Mirror]],
 }
 
 /// A struct that stands in WGSL and in Rust; tests compare the two.
@@ -313,7 +313,13 @@ impl Module {
     /// The structs that the host mirrors.
     pub fn mirrors(&self) -> impl Iterator<Item = Mirror> {
         let parts = self.parts.into_iter().flat_map(|part| part.mirrors);
-        self.program.mirrors.iter().chain(parts).copied()
+        self.program
+            .mirrors
+            .iter()
+            .copied()
+            .flatten()
+            .chain(parts)
+            .copied()
     }
 
     /// What its parts are called, without the unnamed.

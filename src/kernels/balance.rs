@@ -120,7 +120,7 @@ static BALANCE: Program = Program {
     entries: &["balance"],
     constants: &[BALANCE_KINDS],
     bindings: BalanceBindings::NAMES,
-    mirrors: &[View::MIRROR, BalanceParams::MIRROR],
+    mirrors: &[&[View::MIRROR, BalanceParams::MIRROR]],
 };
 
 /// Every module of the balance.

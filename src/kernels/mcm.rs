@@ -155,7 +155,7 @@ static MCM: Program = Program {
     entries: &["small", "large", "rows", "gradient", "total"],
     constants: &[REAL_KINDS, TARGET_KINDS, LIMITS],
     bindings: McmBindings::NAMES,
-    mirrors: &[View::MIRROR, McmParams::MIRROR],
+    mirrors: &[&[View::MIRROR, McmParams::MIRROR]],
 };
 
 /// Every module of the constraint module.
@@ -177,8 +177,8 @@ fn inspect(config: &Mcm, inputs: &McmInputs<'_>, outputs: &McmOutputs<'_>) -> Re
     let dense = &[DType::U8, DType::F32, DType::F16, DType::Bf16];
     match &inputs.targets {
         Some(Targets::Sparse { .. }) => {
-            let reason = "the constraint module takes dense targets or bits, and no lists";
-            return Err(Error::refused("target_offsets", reason));
+            let reason = "this loss takes no lists of labels";
+            return Err(Error::refused(TargetNames::TARGETS.offsets, reason));
         }
         Some(targets) => {
             let names = TargetNames::TARGETS;

@@ -42,7 +42,7 @@ static PACK: Program = Program {
     entries: &["pack"],
     constants: &[FORMS, NORMS],
     bindings: PackBinds::NAMES,
-    mirrors: MIRRORS,
+    mirrors: &[MIRRORS],
 };
 
 bindings! {
@@ -62,7 +62,7 @@ pub(super) static COUNTS: Program = Program {
     entries: &["count_labels", "leave_out"],
     constants: &[],
     bindings: CountBinds::NAMES,
-    mirrors: MIRRORS,
+    mirrors: &[MIRRORS],
 };
 
 bindings! {
@@ -92,7 +92,7 @@ pub(super) static PAIRS: Program = Program {
     entries: &["pairs"],
     constants: &[BLOCKS, LANES, ITSELF, WEIGHTINGS, SUMS],
     bindings: PairBinds::NAMES,
-    mirrors: MIRRORS,
+    mirrors: &[MIRRORS],
 };
 
 /// The gradient to the products, and its product with the rows.
@@ -109,7 +109,7 @@ pub(super) static SLOPES: Program = Program {
     entries: &["slopes", "project_slopes"],
     constants: &[BLOCKS, LANES, ITSELF, WEIGHTINGS, DIRECTIONS, RECORD],
     bindings: PairBinds::NAMES,
-    mirrors: MIRRORS,
+    mirrors: &[MIRRORS],
 };
 
 bindings! {
@@ -137,7 +137,7 @@ pub(super) static ENDS: Program = Program {
     entries: &["project", "merge", "total"],
     constants: &[DIVISORS, SUMS, RECORD, WANTS],
     bindings: EndBinds::NAMES,
-    mirrors: MIRRORS,
+    mirrors: &[MIRRORS],
 };
 
 bindings! {
@@ -158,7 +158,7 @@ pub(super) static RELATIONS: Program = Program {
     entries: &["relations"],
     constants: &[ITSELF, RELATION],
     bindings: RelationBinds::NAMES,
-    mirrors: MIRRORS,
+    mirrors: &[MIRRORS],
 };
 
 /// The module that packs rows with embeddings of an element type.

@@ -106,10 +106,9 @@ pub(super) fn inspect(
     };
     tensors.inputs(config, inputs, outputs)?;
     if outputs.grad_log_variances.is_some() && config.balance != Balance::Uncertainty {
-        return Err(Error::value(
+        return Err(Error::refused(
             "grad_log_variances",
-            "uncertainty weighting",
-            "another balance",
+            "uncertainty weighting alone has one",
         ));
     }
     tensors.outputs(outputs)?;

@@ -238,7 +238,7 @@ pub(super) static HCAL_INDEX: Program = Program {
     entries: &["members", "children", "violations", "advance"],
     constants: &[RECORD],
     bindings: IndexBindings::NAMES,
-    mirrors: &[IndexParams::MIRROR],
+    mirrors: &[&[IndexParams::MIRROR]],
 };
 
 /// Vectors against prototypes.
@@ -271,14 +271,14 @@ pub(super) static HCAL: Program = Program {
     ],
     constants: &[REAL_KINDS, RECORD, NOISE_KINDS, PRODUCTS, TILES],
     bindings: HcalBindings::NAMES,
-    mirrors: &[
+    mirrors: &[&[
         View::MIRROR,
         LevelParams::MIRROR,
         WindowParams::MIRROR,
         Places::MIRROR,
         Mode::MIRROR,
         HcalParams::MIRROR,
-    ],
+    ]],
 };
 
 /// Every module of HCAL.

@@ -15,7 +15,8 @@ use crate::error::{Error, ErrorKind};
 use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
 use crate::kernels::rows::loss::{Row, RowLoss, Stage};
 use crate::kernels::rows::params::{
-    FinishJob, RowGeneral, RowGrid, RowParams, RowPlaces, RowSides, RowViews, RowWindow,
+    FINISH_PARAMS, FinishJob, JOBS, ROW_MIRRORS, RowGeneral, RowGrid, RowParams, RowPlaces,
+    RowViews, RowWindow,
 };
 use crate::kernels::rows::shape::{COLUMN_ROWS_PER_LANE, Shape, row_groups};
 use crate::kernels::rows::sides::{MAX_COPY_GROUPS, Sides};
@@ -76,15 +77,7 @@ pub(crate) static ROWS: Program = Program {
         (5, "sides"),
         (6, "scratch"),
     ],
-    mirrors: &[
-        RowWindow::MIRROR,
-        RowGrid::MIRROR,
-        RowViews::MIRROR,
-        RowSides::MIRROR,
-        RowPlaces::MIRROR,
-        RowGeneral::MIRROR,
-        RowParams::MIRROR,
-    ],
+    mirrors: &[ROW_MIRRORS],
 };
 
 /// A row needs nothing before it begins.
@@ -105,7 +98,7 @@ pub(crate) static FINISH: Program = Program {
     entries: &["finish"],
     constants: &[],
     bindings: FinishBindings::NAMES,
-    mirrors: &[FinishJob::MIRROR],
+    mirrors: &[&[FinishJob::MIRROR, FINISH_PARAMS]],
 };
 
 bindings! {
@@ -680,7 +673,7 @@ impl<'a, 'c> Driver<'a, 'c> {
             1 => 1,
             len => len.div_ceil(workgroup).min(MAX_COPY_GROUPS),
         };
-        let mut jobs = [FinishJob::default(); 2];
+        let mut jobs = [FinishJob::default(); JOBS];
         let mut bindings = FinishBindings {
             scratch,
             ..FinishBindings::default()

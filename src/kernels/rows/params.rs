@@ -1,6 +1,6 @@
 //! The parameters of the row kernels, in parts. What each field means stands in shaders/shared/params.wgsl.
 
-use crate::device::module::{Uniform, uniform};
+use crate::device::module::{Mirror, Uniform, uniform};
 use crate::device::plan::Grid;
 
 /// Words that a loss's own settings may take.
@@ -127,6 +127,17 @@ uniform! {
     }
 }
 
+/// What every row kernel and its host share.
+pub(crate) const ROW_MIRRORS: &[Mirror] = &[
+    RowWindow::MIRROR,
+    RowGrid::MIRROR,
+    RowViews::MIRROR,
+    RowSides::MIRROR,
+    RowPlaces::MIRROR,
+    RowGeneral::MIRROR,
+    RowParams::MIRROR,
+];
+
 impl RowParams {
     /// On a grid of workgroups.
     pub(crate) fn on(mut self, grid: Grid) -> Self {
@@ -159,3 +170,21 @@ uniform! {
         groups: u32,
     }
 }
+
+/// Most jobs of `finish`.
+pub(crate) const JOBS: usize = 2;
+/// Most pieces of `gather`: as many as there are side tensors.
+pub(crate) const PIECES: usize = 5;
+
+/// What `finish` is told.
+pub(crate) const FINISH_PARAMS: Mirror = Mirror {
+    name: "FinishParams",
+    fields: &[("jobs", "Job")],
+    size: size_of::<[FinishJob; JOBS]>(),
+};
+/// What `gather` is told.
+pub(crate) const GATHER_PARAMS: Mirror = Mirror {
+    name: "GatherParams",
+    fields: &[("pieces", "Piece")],
+    size: size_of::<[GatherPiece; PIECES]>(),
+};

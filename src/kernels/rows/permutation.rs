@@ -65,7 +65,7 @@ pub(crate) static PERMUTATION: Program = Program {
     entries: &["permutation", "advance"],
     constants: &[],
     bindings: PermutationBindings::NAMES,
-    mirrors: &[PermutationParams::MIRROR],
+    mirrors: &[&[PermutationParams::MIRROR]],
 };
 
 impl Permutations {

@@ -5,13 +5,11 @@ use crate::device::plan::{ABSENT, Bind, Binds, Dispatches, Scratch, Target, to_u
 use crate::device::tensor::Tensor;
 use crate::error::Error;
 use crate::kernels::rows::call::RowInputs;
-use crate::kernels::rows::params::{GatherPiece, RowSides};
+use crate::kernels::rows::params::{GATHER_PARAMS, GatherPiece, PIECES, RowSides};
 use crate::losses::labels::Threshold;
 
-/// Most side tensors of a call.
-const MOST: usize = 5;
 /// What errors call them, in the order of [`RowInputs`] below.
-const NAMES: [&str; MOST] = [
+const NAMES: [&str; PIECES] = [
     "class_mask",
     "class_weight",
     "sample_weight",
@@ -35,20 +33,20 @@ pub(crate) static GATHER: Program = Program {
         (5, "piece4"),
         (6, "scratch"),
     ],
-    mirrors: &[GatherPiece::MIRROR],
+    mirrors: &[&[GatherPiece::MIRROR, GATHER_PARAMS]],
 };
 
 /// One binding that reaches every side tensor, and where in it each begins.
 pub(crate) struct Sides<'a> {
     pub(crate) bind: Bind<'a>,
     /// In elements of each tensor.
-    at: [u32; MOST],
+    at: [u32; PIECES],
     copies: Option<Copies<'a>>,
 }
 
 /// What the `gather` kernel has to copy first, where no binding reaches all tensors where they lie.
 struct Copies<'a> {
-    pieces: [GatherPiece; MOST],
+    pieces: [GatherPiece; PIECES],
     bindings: Binds<'a>,
     /// Workgroups of the largest copy, and the number of copies.
     groups: [u32; 2],
@@ -77,7 +75,7 @@ impl<'a> Sides<'a> {
         let Some((first, one)) = present.first() else {
             return Ok(Sides {
                 bind: Bind::Nothing,
-                at: [ABSENT; MOST],
+                at: [ABSENT; PIECES],
                 copies: None,
             });
         };
@@ -96,7 +94,7 @@ impl<'a> Sides<'a> {
         if end - from + before > caps.max_binding {
             target.rows_per_binding(NAMES[*first], one)?;
         }
-        let mut at = [ABSENT; MOST];
+        let mut at = [ABSENT; PIECES];
         for ((i, tensor), (first, _)) in present.iter().zip(&ends) {
             let begin = (first - from + before) / tensor.dtype().size();
             at[*i] = to_u32(begin, NAMES[*i])?;
@@ -116,8 +114,8 @@ impl<'a> Sides<'a> {
     ) -> Result<Self, Error> {
         let begin = scratch.words();
         let lanes = u64::from(target.variant.workgroup);
-        let mut at = [ABSENT; MOST];
-        let mut pieces = [GatherPiece::default(); MOST];
+        let mut at = [ABSENT; PIECES];
+        let mut pieces = [GatherPiece::default(); PIECES];
         let mut bindings = Binds::default();
         let mut widest = 1;
         for (place, (i, tensor)) in present.iter().enumerate() {

@@ -19,7 +19,7 @@ use crate::kernels::rows::driver::{
     Driver, RowBindings, Sweep, Windows, column_sums, modules as row_modules,
 };
 use crate::kernels::rows::loss::{Accumulator, Row, RowLoss, Stage, accumulator};
-use crate::kernels::rows::params::{RowParams, Settings};
+use crate::kernels::rows::params::{ROW_MIRRORS, RowParams, Settings};
 use crate::kernels::rows::permutation;
 use crate::kernels::rows::shape::Shape;
 use crate::kernels::rows::sides::Sides;
@@ -156,7 +156,7 @@ static DIFFERENCES: Program = Program {
     entries: &["adjacent", "squares", "sweep", "columns"],
     constants: &[CHOICES],
     bindings: DifferenceBindings::NAMES,
-    mirrors: &[WdlSettings::MIRROR],
+    mirrors: &[ROW_MIRRORS, &[WdlSettings::MIRROR]],
 };
 static THETA: Program = Program {
     name: "wdl_theta",
@@ -168,7 +168,7 @@ static THETA: Program = Program {
     entries: &["weights", "theta"],
     constants: &[],
     bindings: ThetaBindings::NAMES,
-    mirrors: &[ThetaParams::MIRROR],
+    mirrors: &[&[ThetaParams::MIRROR]],
 };
 
 /// Every module of WDL.
