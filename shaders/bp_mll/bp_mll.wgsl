@@ -1,10 +1,11 @@
 // BP-MLL of a row: the mean over all pairs of a positive and a negative of w_p w_n e^(s_n - s_p), as e^(a + b) over their
 // number, a and b being the log-sum-exps of the two sides. 0 where a side is empty, infinite where it overflows.
-// provides: FLOOR, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad,
-//           RowResult, row_result
+// provides: FLOOR, SMALLEST, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load,
+//           element_grad, RowResult, row_result
 // expects:  side, element, scratch
 
 const FLOOR = LOWEST;
+const SMALLEST = 1.1754944e-38f;
 
 struct Acc {
     max_pos: f32,
@@ -74,19 +75,24 @@ fn acc_add(acc: ptr<function, Acc>, e: Element) {
     }
 }
 
-// What a row's gradient needs: that of a label is its weight times k e^(exponent + what belongs to its side).
+// What a row's gradient needs: that of a label is its weight times k e^(exponent + max + log) of the other side. The two
+// stay apart: exponents of large logits cancel exactly, and only then is the small logarithm added.
 struct Coef {
-    to_pos: f32,      // b less the logarithm of the number of pairs
-    to_neg: f32,      // a less the same
+    max_pos: f32,
+    log_pos: f32,     // logarithm of the sum over the positives, divided by the number of pairs
+    max_neg: f32,
+    log_neg: f32,
     k: f32,           // 0 where a side is empty
     bad: bool,
 }
 
 fn coef_store(at: u32, c: Coef) {
-    scratch[at] = bitcast<u32>(c.to_pos);
-    scratch[at + 1u] = bitcast<u32>(c.to_neg);
-    scratch[at + 2u] = bitcast<u32>(c.k);
-    scratch[at + 3u] = u32(c.bad);
+    scratch[at] = bitcast<u32>(c.max_pos);
+    scratch[at + 1u] = bitcast<u32>(c.log_pos);
+    scratch[at + 2u] = bitcast<u32>(c.max_neg);
+    scratch[at + 3u] = bitcast<u32>(c.log_neg);
+    scratch[at + 4u] = bitcast<u32>(c.k);
+    scratch[at + 5u] = u32(c.bad);
 }
 
 fn coef_load(at: u32) -> Coef {
@@ -94,7 +100,9 @@ fn coef_load(at: u32) -> Coef {
         bitcast<f32>(scratch[at]),
         bitcast<f32>(scratch[at + 1u]),
         bitcast<f32>(scratch[at + 2u]),
-        scratch[at + 3u] != 0u,
+        bitcast<f32>(scratch[at + 3u]),
+        bitcast<f32>(scratch[at + 4u]),
+        scratch[at + 5u] != 0u,
     );
 }
 
@@ -110,7 +118,8 @@ fn element_grad(e: Element, c: Coef) -> vec2<f32> {
     if (x <= LOWEST || e.weight <= 0.0 || c.k == 0.0) {
         return vec2<f32>(0.0);
     }
-    let y = clamp(x + select(c.to_neg, c.to_pos, positive), LOWEST, HUGE);
+    let other = select(vec2<f32>(c.max_pos, c.log_pos), vec2<f32>(c.max_neg, c.log_neg), positive);
+    let y = clamp(x + other.x, LOWEST, HUGE) + other.y;
     return vec2<f32>(select(c.k, -c.k, positive) * e.weight * power(y), 0.0);
 }
 
@@ -124,22 +133,19 @@ fn row_result(row: u32, a: Acc) -> RowResult {
     let bad = (a.count_pos & BAD) != 0u;
     let empty = a.sum_pos <= 0.0 || a.sum_neg <= 0.0;
     if (empty && !bad) {
-        return RowResult(0.0, 0.0, Coef(0.0, 0.0, 0.0, false));
+        return RowResult(0.0, 0.0, Coef(0.0, 0.0, 0.0, 0.0, 0.0, false));
     }
     let pairs = log(f32(max(a.count_pos & ~BAD, 1u))) + log(f32(max(a.count_neg, 1u)));
+    // A NaN's row may have an empty side.
+    let log_pos = log(max(a.sum_pos, SMALLEST));
+    let log_neg = log(max(a.sum_neg, SMALLEST));
     // An infinite exponent is infinite whatever stands beside it.
-    let pos = select(clamp(a.max_pos + log(a.sum_pos), LOWEST, HUGE), HUGE, a.max_pos >= HUGE);
-    let neg = select(clamp(a.max_neg + log(a.sum_neg), LOWEST, HUGE), HUGE, a.max_neg >= HUGE);
-    let infinite = max(pos, neg) >= HUGE;
-    var loss = power(select(clamp(pos + neg - pairs, LOWEST, HUGE), HUGE, infinite));
+    let infinite = max(a.max_pos, a.max_neg) >= HUGE;
+    let both = clamp(a.max_pos + a.max_neg, LOWEST, HUGE);
+    var loss = power(select(both + (log_pos + log_neg - pairs), HUGE, infinite));
     if (bad) {
         loss = bitcast<f32>(params.general.nan);
     }
-    let coef = Coef(
-        select(neg - pairs, HUGE, neg >= HUGE),
-        select(pos - pairs, HUGE, pos >= HUGE),
-        row_coefficient(row),
-        bad,
-    );
+    let coef = Coef(a.max_pos, log_pos - pairs, a.max_neg, log_neg - pairs, row_coefficient(row), bad);
     return RowResult(loss * row_weight(row), 0.0, coef);
 }

@@ -87,8 +87,8 @@ fn acc_add(acc: ptr<function, Acc>, e: Element) {
     }
 }
 
-// What a row's gradient needs: the largest logit and the rest beside it, k sum w q, k / sum t, and the loss times k, k
-// being what the gradient of the row's loss is multiplied by.
+// What a row's gradient needs: the largest logit and the rest beside it, k sum w q, k / sum t, and the loss times that,
+// k being what the gradient of the row's loss is multiplied by.
 struct Coef {
     shift: f32,
     rest: f32,
@@ -131,8 +131,10 @@ fn row_result(row: u32, a: Acc) -> RowResult {
     let infinite = low || high;
     let k = row_coefficient(row);
     let finite_loss = (a.weight * log1p(a.rest) + a.below) / a.total;
-    let to_targets = select(k * finite_loss, HUGE, infinite);
-    let coef = Coef(a.shift, a.rest, k * a.weight / a.total, k / a.total, to_targets, bad);
+    let to_one = k / a.total;
+    let to_targets = select(to_one * finite_loss, HUGE, infinite);
+    // A row's only label has gradient 0, not what rounding leaves: both terms are the same product.
+    let coef = Coef(a.shift, a.rest, a.weight * to_one, to_one, to_targets, bad);
     var loss = select(finite_loss, bitcast<f32>(params.general.infinity), infinite);
     if (bad) {
         loss = bitcast<f32>(params.general.nan);

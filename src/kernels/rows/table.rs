@@ -28,7 +28,7 @@ static TWO_SIDED: Accumulator = accumulator!(
 /// Two log-sum-exps, with the number of labels in each.
 static PAIRS: Accumulator = accumulator!(
     6,
-    4,
+    6,
     "bp_mll/bp_mll_shuffle.wgsl",
     &[wgsl!("zlpr/side.wgsl")]
 );
