@@ -16,7 +16,7 @@ device.lost.then((info) => {
     if (info.reason !== 'destroyed') console.error(`device lost: ${info.message}`);
 });
 
-// The layout of src/context.rs: a uniform and seven storage bindings.
+// The layout of src/device/context.rs: a uniform and seven storage bindings.
 const entries = [{ binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform' } }];
 for (let binding = 1; binding <= 7; binding++) {
     entries.push({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'storage' } });

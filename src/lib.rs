@@ -134,6 +134,36 @@
 //! # }
 //! ```
 //!
+//! # Limits
+//!
+//! - One row of each tensor must fit one storage binding (128 MiB of f32 is 33 million labels). More rows than that are
+//!   done in windows, each with its own dispatches.
+//! - `target_indices`, `loss`, `grad_threshold`, a step's part of the scratch, and each of class mask, class weight,
+//!   sample weight, threshold and upstream gradient must fit one binding.
+//! - Loss, weights, thresholds, upstream gradient and the gradients to targets, other logits and threshold are f32 only.
+//! - Losses of rows take two dispatches, or four for long rows that are few (8,192 labels or more, fewer than 1,024
+//!   rows). A gradient to a threshold per label costs one more, with a gradient over the logits up to two. Masks and
+//!   weights per class or sample, thresholds and upstream gradient that lie in several buffers cost one more, which
+//!   copies them together. WDL takes six or seven dispatches, up to ten with everything, and has scratch for a window of
+//!   rows: up to 64 MiB, and what its documentation says beside.
+//! - Values on the device are not checked: soft targets outside `[0, 1]` give what the formula gives, an invalid
+//!   permutation gives a meaningless loss. The `host` layer and the command check them.
+//! - A software driver compiles a kernel in one to three seconds, the first time. [`Context::warm_up`] moves that to a
+//!   moment of your choice, and [`Context::with_pipeline_cache`] takes a `wgpu::PipelineCache`.
+//! - In browsers (not run yet) tensors of one buffer must begin at multiples of 256 bytes, and what the device refuses is
+//!   reported on the console instead of as an error.
+//!
+//! # Numbers
+//!
+//! Everything is computed in f32, whatever the storage. The truth in the tests is the reference in f64, on the inputs as
+//! the device stores them. An element may be off by 8 times the largest error of the reference in f32, plus 2e-5 and the
+//! rounding of the element type relative to itself, plus 1e-6 of the largest value in its tensor. NaN and infinities must
+//! be where the reference has them. A NaN in a row makes that row's loss and gradient NaN, and with a sum or mean the
+//! total; it reaches no other row's gradient.
+//!
+//! The same call gives the same bits every time on one device, driver and variant: there are no float atomics, and every
+//! sum has a fixed order. Between devices and variants results agree within the tolerance.
+//!
 //! # Features
 //!
 //! None is on by default. `host`: opens devices, takes and gives plain slices. `check`: the case table of the tests,

@@ -517,7 +517,7 @@ fn named(tokens: &[String]) -> Vec<Named> {
                     path,
                     shown: false,
                     alias: None,
-                })
+                });
             });
         } else {
             i += 1;

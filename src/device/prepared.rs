@@ -1,7 +1,7 @@
 //! A prepared call: everything made and bound, ready to be recorded any number of times.
 
 use crate::device::context::{Context, scoped};
-use crate::device::plan::{Bind, Dispatch, Draft, Plan, STORAGE_BINDINGS};
+use crate::device::plan::{Bind, Draft, Plan, STORAGE_BINDINGS};
 use crate::error::{Error, ErrorKind};
 
 /// A checked call with its pipelines, bind groups, parameters and scratch.
@@ -48,7 +48,6 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
         windows,
         bytes: moved,
     } = draft;
-    proof(&drafts, scratch_bytes, windows);
     let device = cx.device();
     let caps = cx.caps();
     // A step may reach a part of the scratch only.
@@ -148,36 +147,4 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
 
 fn binding(buffer: &wgpu::Buffer, offset: u64, size: u64) -> (wgpu::Buffer, u64, u64) {
     (buffer.clone(), offset, size)
-}
-
-/// Writes what a plan consists of to the file that `WGLOSS_PLAN_LOG` names: the proof that a change moves nothing.
-fn proof(drafts: &[Dispatch<'_>], scratch_bytes: u64, windows: usize) {
-    use std::io::Write as _;
-    let Some(path) = std::env::var_os("WGLOSS_PLAN_LOG") else {
-        return;
-    };
-    let mut text = format!("plan {scratch_bytes} {windows}\n");
-    for draft in drafts {
-        text.push_str(&format!("{} {:?}", draft.step.kernel, draft.step.groups));
-        for bind in &draft.bindings {
-            text.push_str(&match *bind {
-                Bind::Nothing => " -".into(),
-                Bind::Buffer { start, size, .. } => format!(" b{start}+{size}"),
-                Bind::Scratch { start, size } => format!(" s{start}+{size}"),
-            });
-        }
-        for word in draft.params.chunks(4) {
-            let mut bytes = [0; 4];
-            bytes[..word.len()].copy_from_slice(word);
-            text.push_str(&format!(" {:x}", u32::from_le_bytes(bytes)));
-        }
-        text.push('\n');
-    }
-    let file = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path);
-    if let Ok(mut file) = file {
-        let _ = file.write_all(text.as_bytes());
-    }
 }

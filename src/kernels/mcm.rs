@@ -1,4 +1,10 @@
 //! The constraint module: its kernels, and from a call to its dispatches.
+//!
+//! sigma rises, so the maximum of probabilities is that of logits, and every term is a softplus of the winner's logit.
+//! `small` gives a class with few descendants to a lane, `large` one with more to a workgroup. Each class notes its
+//! winner in scratch. `rows` sums the terms. `gradient` goes the other way: a class looks through its ancestors for those
+//! that it has won, and counts them in integers. shaders/shared/best.wgsl finds maxima with the first index in integers,
+//! so that ties, NaN and infinities are the same everywhere.
 
 use crate::device::context::Context;
 use crate::device::inspect::{Inspection, Shape};

@@ -229,10 +229,9 @@ fn a_variant_beyond_the_device_is_refused() {
                 .expect("listed by the device");
             assert_eq!((cx.variant(), caps.check(variant)), (variant, Ok(())));
             let entry = "finish";
-            let all = shader::modules(variant.workgroup).into_iter();
+            let mut all = shader::modules(variant.workgroup).into_iter();
             let module = all
-                .filter(|module| module.entries() == [entry])
-                .next()
+                .find(|module| module.entries() == [entry])
                 .expect("a module for the last sums");
             assert_eq!(cx.warm_up([Kernel { module, entry }]), Ok(()), "{variant}");
         }

@@ -1,6 +1,7 @@
 //! The host layer on wgpu's noop device, which validates as any device does and computes nothing: checks, plans,
 //! pipelines, recording. Needs no GPU.
 
+mod bytes;
 mod call;
 mod context;
 mod contrastive;
@@ -10,7 +11,6 @@ mod hierarchy;
 mod overlap;
 mod pipelines;
 mod plans;
-mod proof;
 mod record;
 mod refusals;
 mod wdl;

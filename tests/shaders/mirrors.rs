@@ -59,8 +59,11 @@ fn uniform(ir: &naga::Module) -> Result<String, String> {
     Ok(ir.types[found.ty].name.clone().unwrap_or_default())
 }
 
-/// Name, type and place of each member of a struct, and the size of the whole. An array counts as what it is made of.
-fn members(ir: &naga::Module, name: &str) -> Result<(Vec<(String, String, u32)>, u32), String> {
+/// A member of a struct: name, type and place.
+type Member = (String, String, u32);
+
+/// The members of a struct, and the size of the whole. An array counts as what it is made of.
+fn members(ir: &naga::Module, name: &str) -> Result<(Vec<Member>, u32), String> {
     let named = |ty: &&naga::Type| ty.name.as_deref() == Some(name);
     let found = ir.types.iter().map(|(_, ty)| ty).find(named);
     let Some(TypeInner::Struct { members, span }) = found.map(|ty| &ty.inner) else {

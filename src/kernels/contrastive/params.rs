@@ -218,13 +218,13 @@ uniform! {
 uniform! {
     /// What makes a pair.
     pub(super) struct PairRoles {
-        /// Which key an anchor is: SAME_NUMBER, FROM_INDEX or NO_KEY.
+        /// Which key an anchor is: `SAME_NUMBER`, `FROM_INDEX` or `NO_KEY`.
         itself: u32,
         /// Where its number is in `itself_index`.
         itself_at: u32,
-        /// OWN_ANCHORS, OTHER_ANCHORS or both.
+        /// `OWN_ANCHORS`, `OTHER_ANCHORS` or both.
         direction: u32,
-        /// LANE_SIDE, which a compiler may not see either.
+        /// `LANE_SIDE`, which a compiler may not see either.
         side: u32,
     }
 }
@@ -234,7 +234,7 @@ uniform! {
     pub(super) struct PairRecord {
         /// Keys with each label.
         counts: u32,
-        /// What is known of each anchor: RECORD_FIELDS arrays,
+        /// What is known of each anchor: `RECORD_FIELDS` arrays,
         at: u32,
         /// each of so many words.
         stride: u32,
@@ -248,7 +248,7 @@ uniform! {
     pub(super) struct PairWork {
         /// From one sum of a chunk to the next.
         sum_stride: u32,
-        /// SUM_FIELDS, which a compiler may not see either.
+        /// `SUM_FIELDS`, which a compiler may not see either.
         sum_fields: u32,
         /// From one other row of a tile to the next.
         tile_stride: u32,

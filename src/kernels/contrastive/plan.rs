@@ -1,5 +1,14 @@
 //! From a checked contrastive loss to its dispatches: blocks and chunks of pairs, tiles of slopes, what goes through
 //! scratch, and the parameters of every step.
+//!
+//! `pack` brings rows into scratch: f32, divided by their norm, padded with zeros to 16 components; label sets as bits;
+//! sizes. It is the only kernel that knows element types and label forms. `pairs` has blocks of anchors x keys, a lane
+//! 4 x 4 products in registers; it sweeps a chunk of the keys and leaves the maximum and seven sums of each anchor, all
+//! relative to the maximum; that for the temperature's gradient is among them. `merge` adds chunks in order, `total`
+//! anchors. The backward pass has windows of own rows: for each tile of others `slopes` writes G (or `G + G^T` where the
+//! anchors are the keys) and `project_slopes` multiplies it with the rows, onto the tiles before; `project` goes through
+//! the normalisation. Tile and windows follow from `tile_bytes`. Normalisers (|P|, sum K, |S|) divide an anchor's sums
+//! at the end; only the `1/|P_l(i)|` of MulSupCon is needed inside (`count_labels`, `leave_out`).
 
 use crate::device::caps::block_lanes;
 use crate::device::context::Context;

@@ -19,7 +19,7 @@ impl Relations {
     /// Checks the call and makes what it needs.
     ///
     /// # Errors
-    /// As [`Contrastive::prepare`].
+    /// As [`Contrastive::prepare`](crate::Contrastive::prepare).
     pub fn prepare(
         &self,
         cx: &Context,

@@ -181,7 +181,7 @@ impl<'a> Tensors<'a, '_> {
             Some(Noise::Given(noise)) => {
                 self.each("noise", noise, |all, name, tensor, shape| {
                     all.reads(name, tensor, &[DType::F32], shape)
-                })?
+                })?;
             }
             Some(Noise::Seeded(seed)) => {
                 let words = &[DType::U32];

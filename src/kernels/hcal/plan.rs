@@ -1,4 +1,11 @@
 //! From a checked call of HCAL to its dispatches.
+//!
+//! `hcal_index` finds for each sample the first, the next and the number of samples of its class at each level: a class
+//! of the batch stands at the number of its first sample, so nothing has the size of C x D but the caller's prototypes
+//! and gradients. `hcal` makes unit features and perturbed prototypes wherever they are read, of inverse lengths. One
+//! tiled matrix product has three uses: scores, gradient to vectors, gradient to prototypes. A window of samples is done
+//! forward and backward at once, because a level's weight is only a factor: `balance` runs after all levels, and
+//! `scale_gradients`, `collect` and the `finish_` kernels apply it on the way to the caller's tensors.
 
 use crate::device::context::Context;
 use crate::device::plan::{Bind, Dispatches, Draft, Grid, Region, Scratch, Target, to_u32};
@@ -606,7 +613,7 @@ impl<'a, 'c> Call<'a, 'c> {
         self.push("softmax", count as u64, softmax, scored)?;
         for (i, window) in windows.iter().enumerate() {
             if self.wants.to_features {
-                self.to_vectors(window, i > 0, to_rows)?;
+                self.grad_vectors(window, i > 0, to_rows)?;
             }
             if self.wants.to_prototypes {
                 let params = HcalParams {
@@ -631,7 +638,7 @@ impl<'a, 'c> Call<'a, 'c> {
     }
 
     /// The gradient to a window of vectors from a window of classes, added to that of the windows before.
-    fn to_vectors(
+    fn grad_vectors(
         &mut self,
         window: &Window<'a>,
         add: bool,

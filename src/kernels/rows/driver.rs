@@ -3,7 +3,11 @@
 //!
 //! **Through scratch go** two sums for each workgroup (loss, threshold's gradient); a loss for each row where it cannot
 //! go straight to the caller's tensor; of split rows the chunks' accumulators and the rows' coefficients; the sums down
-//! the columns; copies of side tensors.
+//! the columns; copies of side tensors. `finish` then sums or copies to loss and threshold gradient, both in one dispatch.
+//!
+//! **`columns`** computes the gradient to a threshold per label: it goes down the columns, 32 labels a workgroup, and
+//! computes each gradient again from the coefficients, without writing a matrix. It reads the logits, so where the
+//! gradient replaces them, `rows` only keeps coefficients, and `gradient` runs after `columns`.
 
 use crate::device::caps::{Reduce, bit_words, cache_words};
 use crate::device::module::{Constant, Module, NO_PART, PARTS, Part, Piece, Program, wgsl};

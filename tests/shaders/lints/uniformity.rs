@@ -53,7 +53,7 @@ fn least(members: &[Same]) -> Same {
     *members.iter().min().unwrap_or(&Same::Workgroup)
 }
 
-pub fn builtin(binding: &Option<Binding>) -> Same {
+fn builtin(binding: &Option<Binding>) -> Same {
     match binding {
         Some(Binding::BuiltIn(BuiltIn::WorkGroupId | BuiltIn::NumWorkGroups)) => Same::Workgroup,
         Some(Binding::BuiltIn(BuiltIn::SubgroupSize | BuiltIn::SubgroupId)) => Same::Subgroup,

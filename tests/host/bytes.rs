@@ -1,0 +1,73 @@
+//! The bytes that a plan says a call moves: what `wgloss bench` divides by the time.
+
+use crate::call::now;
+use wgloss::check::{Mode, RowWorkload, SPARSE, Workload as _};
+use wgloss::host::Gpu;
+use wgloss::{DType, Error, Targets, Threshold, Zlpr, wgpu};
+
+fn noop() -> Result<Gpu, Error> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends: wgpu::Backends::NOOP,
+        backend_options: wgpu::BackendOptions {
+            noop: wgpu::NoopBackendOptions::enabled(),
+            ..Default::default()
+        },
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let adapter = now(instance.request_adapter(&wgpu::RequestAdapterOptions::default()));
+    let limits = wgpu::Limits::default();
+    let gpu = Gpu::with_limits(&adapter.expect("noop"), wgpu::Features::empty(), limits)?;
+    gpu.with_variant("tree-64-packed".parse()?)
+}
+
+#[test]
+fn bytes_follow_the_sweeps_of_the_plan() -> Result<(), Error> {
+    let gpu = noop()?;
+    let short = RowWorkload::plain(Zlpr::hard().into(), 10, 100);
+    let long = |cols| RowWorkload { cols, ..short };
+    let cases = [
+        // Logits, bytes, f32 gradient, the loss.
+        (short, 4000 + 1000 + 4000 + 4),
+        (
+            RowWorkload {
+                mode: Mode::Loss,
+                ..short
+            },
+            4000 + 1000 + 4,
+        ),
+        (
+            RowWorkload {
+                dtype: DType::F16,
+                mode: Mode::BothSame,
+                form: Targets::Bits(()),
+                ..short
+            },
+            2000 + 160 + 2000 + 4,
+        ),
+        // 11 offsets and 16 positives a row.
+        (
+            RowWorkload {
+                mode: Mode::Gradient,
+                form: SPARSE,
+                ..short
+            },
+            4000 + 4 * 171 + 4000,
+        ),
+        // 1536 of 3072 labels are kept: one and a half sweeps.
+        (long(3072), (30_720 + 15_360) * 5 + 4 * 30_720 + 4),
+        // Nothing is kept of rows that are split.
+        (long(8192), 2 * 81_920 * 5 + 4 * 81_920 + 4),
+        // Once more for the columns.
+        (
+            RowWorkload {
+                threshold: Some(Threshold::Label(())),
+                ..short
+            },
+            2 * 5000 + 4000 + 4,
+        ),
+    ];
+    for (workload, expected) in cases {
+        assert_eq!(workload.on_gpu(&gpu)?.bytes(), expected, "{workload:?}");
+    }
+    Ok(())
+}
