@@ -4,18 +4,20 @@ use crate::support::*;
 
 /// Every loss with the options that it has to itself, and those that `bench` adds.
 #[rustfmt::skip]
-const LOSSES: [(&str, &[&str], &[&str]); 15] = [
+const LOSSES: [(&str, &[&str], &[&str]); 17] = [
     ("zlpr", &["--smoothing"], &["--targets"]),
     ("zlpr-soft", &["--smoothing"], &["--targets"]),
     ("zlpr-kl", &["--kl", "--beta"], &[]),
     ("tlpr", &[], &["--targets"]),
     ("lsep", &[], &["--targets"]),
     ("two-way", &["--t-pos", "--t-neg"], &["--targets"]),
+    ("bp-mll", &[], &["--targets"]),
     ("bce", &["--pos-weight", "--smoothing", "--row"], &["--targets"]),
     ("focal", &["--gamma", "--alpha", "--smoothing", "--row"], &["--targets"]),
     ("asl", &["--gamma-pos", "--gamma-neg", "--margin", "--smoothing", "--row"], &["--targets"]),
     ("hill", &["--gamma", "--margin", "--smoothing", "--row"], &["--targets"]),
     ("dice", &["--squared"], &["--targets"]),
+    ("softmax-ce", &[], &["--targets"]),
     ("wdl", &["--form", "--prediction", "--phi", "--huber-delta", "--epsilon", "--lambda-presence", "--lambda-ratio",
         "--lambda-difference", "--additive", "--ascent", "--seed", "--seed-per-row"], &["--targets"]),
     ("mcm", &["--row"], &[]),
@@ -151,7 +153,9 @@ fn an_option_of_another_loss_is_refused_with_those_of_this_one() {
 
 #[test]
 fn wrong_arguments_are_told_in_one_line() {
-    const LIST: &str = "zlpr, zlpr-soft, zlpr-kl, tlpr, lsep, two-way, bce, focal, asl, hill, dice, wdl, mcm, hcal or contrastive";
+    let mut list = LOSSES.map(|(loss, ..)| loss).join(", ");
+    let or = list.rfind(", ").unwrap();
+    list.replace_range(or..or + 2, " or ");
     #[rustfmt::skip]
     let table: [(&[&str], &str); 30] = [
         (&[], "command: wgloss needs one: adapters, check, run or bench"),
@@ -160,9 +164,9 @@ fn wrong_arguments_are_told_in_one_line() {
         (&["--backend"], "--backend: options of wgloss follow the command"),
         (&["adapters", "all"], "all: one argument too many for wgloss adapters"),
         (&["check", "--al"], "--al: check does not take it (it takes --adapter, --all, --quick); did you mean --all?"),
-        (&["run"], &format!("loss: wgloss run needs one: {LIST}")),
-        (&["run", "zlqr", "x"], &format!("zlqr: no such loss, wgloss run takes {LIST}")),
-        (&["run", "help"], &format!("help: no such loss, wgloss run takes {LIST}")),
+        (&["run"], &format!("loss: wgloss run needs one: {list}")),
+        (&["run", "zlqr", "x"], &format!("zlqr: no such loss, wgloss run takes {list}")),
+        (&["run", "help"], &format!("help: no such loss, wgloss run takes {list}")),
         (&["run", "--backend", "cpu", "zlpr", "x"], "--backend: options of wgloss run follow the loss"),
         (&["run", "zlpr"], "IN.safetensors: missing, wgloss run zlpr needs <IN.safetensors>"),
         (&["run", "zlpr", "x", "y"], "y: one argument too many for wgloss run zlpr"),
@@ -177,7 +181,7 @@ fn wrong_arguments_are_told_in_one_line() {
         (&["run", "wdl", "x", "--seed", "-3"], "--seed: \"-3\" does not fit, invalid digit found in string"),
         (&["run", "wdl", "x", "--additive=yes"], "--additive: takes no value, found yes"),
         (&["run", "contrastive", "x", "--weighting", "some"], "--weighting: expected simdis, any, all, mulsupcon, mulsupcon-sum, jaccard or infonce, found some"),
-        (&["bench"], &format!("loss: wgloss bench needs one: {LIST}")),
+        (&["bench"], &format!("loss: wgloss bench needs one: {list}")),
         (&["bench", "zlpr"], "--shape: missing, wgloss bench zlpr needs --shape <ROWSxCOLS>"),
         (&["bench", "zlpr", "--shape", "3"], "--shape: expected ROWSxCOLS, such as 512x4096, found \"3\""),
         (&["bench", "zlpr", "2x2"], "2x2: one argument too many for wgloss bench zlpr"),
