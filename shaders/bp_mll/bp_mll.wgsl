@@ -1,5 +1,5 @@
-// BP-MLL of a row: the mean over all pairs of a positive and a negative of w_p w_n e^(s_n - s_p), as e^(a + b) over their
-// number, a and b being the log-sum-exps of the two sides. 0 where a side is empty, infinite where it overflows.
+// BP-MLL of a row: the mean over all pairs of a positive and a negative of w_p w_n e^(s_n - s_p), as e^(a + b) over
+// their number, a and b being the log-sum-exps of the two sides. 0 where a side is empty, infinite where it overflows.
 // provides: FLOOR, SMALLEST, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load,
 //           element_grad, RowResult, row_result
 // expects:  side, element, scratch
@@ -75,8 +75,8 @@ fn acc_add(acc: ptr<function, Acc>, e: Element) {
     }
 }
 
-// What a row's gradient needs: that of a label is its weight times k e^(exponent + max + log) of the other side. The two
-// stay apart: exponents of large logits cancel exactly, and only then is the small logarithm added.
+// What a row's gradient needs: that of a label is its weight times k e^(exponent + max + log) of the other side. The
+// two stay apart: exponents of large logits cancel exactly, and only then is the small logarithm added.
 struct Coef {
     max_pos: f32,
     log_pos: f32,     // logarithm of the sum over the positives, divided by the number of pairs
@@ -108,7 +108,8 @@ fn coef_load(at: u32) -> Coef {
 
 // e^x, infinite from the largest f32 on.
 fn power(x: f32) -> f32 {
-    return select(exp(clamp(x, -110.0, 88.0)) * exp(clamp(x - 88.0, 0.0, 0.7228)), bitcast<f32>(params.general.infinity), x > 88.7228);
+    let finite = exp(clamp(x, -110.0, 88.0)) * exp(clamp(x - 88.0, 0.0, 0.7228));
+    return select(finite, bitcast<f32>(params.general.infinity), x > 88.7228);
 }
 
 // The gradient to the logit; there is none to a hard label.

@@ -215,7 +215,7 @@ fn all_levels<T: reference::Real>(n: &Numbers, name: &str, levels: usize) -> Vec
 }
 
 impl HcalCase {
-    /// The seed of perturbation and balance, which the call moves on into the high word.
+    /// The seed of perturbation and balance, which the call advances into the high word.
     fn stored_seed(&self) -> u64 {
         self.seed.wrapping_mul(0x1_0000_0001) | 0xffff_ffff
     }

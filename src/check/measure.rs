@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// Bytes that go to the device at a time.
 const BLOCK: usize = 1 << 24;
-/// Most passes of a submission, and about how long it may take: drivers stop what runs for seconds.
+/// Most passes of a submission, and about how long it may take: drivers kill dispatches that run for seconds.
 const PASSES: u32 = 64;
 const SUBMISSION: Duration = Duration::from_millis(100);
 

@@ -23,7 +23,7 @@ pub(super) fn form_name(form: TargetForm) -> String {
     }
 }
 
-/// The element type of the numbers behind a form: what is no number is 0 or 1.
+/// The element type of the numbers behind a form: flags are 0 or 1.
 pub(super) fn form_type(form: TargetForm) -> DType {
     match form {
         Targets::Dense(dtype) if dtype.is_float() => dtype,

@@ -115,7 +115,7 @@ pub struct Caps {
     pub storage_align: u64,
     /// Alignment of a uniform binding's offset.
     pub uniform_align: u64,
-    /// Most workgroups per dimension of a dispatch.
+    /// Upper bound on the workgroups per dimension of a dispatch.
     pub max_groups: u32,
     /// Most lanes of a workgroup.
     pub max_workgroup: u32,

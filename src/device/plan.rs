@@ -50,7 +50,7 @@ pub(crate) enum Bind<'a> {
     /// No tensor; a piece of a private buffer stands in.
     #[default]
     Nothing,
-    /// Bytes of a buffer of the caller's.
+    /// Bytes of one of the caller's buffers.
     Buffer {
         buffer: &'a wgpu::Buffer,
         start: u64,

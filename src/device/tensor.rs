@@ -50,7 +50,7 @@ impl fmt::Display for DType {
     }
 }
 
-/// A matrix (or vector) in a buffer of the caller's: where it begins, its shape, its row stride, its element type.
+/// A matrix (or vector) in one of the caller's buffers: where it begins, its shape, its row stride, its element type.
 ///
 /// Any number of tensors may share a buffer. Offsets and strides are in elements, and need no alignment
 /// beyond the element's own; in browsers, tensors of one buffer must begin at multiples of 256 bytes,

@@ -1,4 +1,4 @@
-//! How kernels see a tensor of the caller's: where it lies in its binding, and what its elements are.
+//! How kernels see one of the caller's tensors: where it lies in its binding, and what its elements are.
 
 use crate::device::module::uniform;
 use crate::device::plan::{Bind, Target};

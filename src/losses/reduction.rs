@@ -11,8 +11,8 @@ pub enum Reduction {
     /// The sum over the rows divided by their number. Sample weights do not change the divisor, and
     /// neither do rows in which nothing counts (the convention of PyTorch). An empty batch gives 0.
     Mean,
-    /// The sum over the rows divided by a number of the caller's: with gradient accumulation, the
-    /// rows of the whole step instead of those of the micro-batch.
+    /// The sum over the rows divided by a number that the caller gives: with gradient accumulation, the rows of the
+    /// whole step instead of those of the micro-batch.
     MeanOver(f32),
 }
 

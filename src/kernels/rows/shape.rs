@@ -7,15 +7,15 @@
 
 use crate::device::caps::bit_words;
 
-/// Most workgroups of the one-pass kernel; each takes several blocks of rows where there are more, so that its partial
-/// sums are few.
+/// Upper bound on the workgroups of the one-pass kernel; each takes several blocks of rows where there are more, so
+/// that its partial sums are few.
 const MAX_ROW_GROUPS: u32 = 4096;
 /// Gradient words that a lane of a short row handles, at least, before another lane joins.
 const WORDS_PER_LANE: usize = 4;
 /// From this length on a row is split over workgroups, where the rows alone are fewer than `SPLIT_GROUPS`.
 const SPLIT_COLS: usize = 8192;
 const SPLIT_GROUPS: usize = 1024;
-/// Least labels of a chunk of a split row.
+/// Lower bound on the labels of a chunk of a split row.
 const CHUNK_COLS: usize = 4096;
 /// Most labels of a workgroup, whatever the number of rows: no lane's loop becomes very long.
 const MOST_COLS: usize = 1 << 19;

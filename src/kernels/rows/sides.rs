@@ -16,7 +16,7 @@ const NAMES: [&str; PIECES] = [
     "threshold",
     "grad_loss",
 ];
-/// Most workgroups of a copy.
+/// Upper bound on the workgroups of a copy.
 pub(crate) const MAX_COPY_GROUPS: u32 = 1024;
 
 /// Copies of side tensors into scratch.
