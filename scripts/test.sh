@@ -76,7 +76,8 @@ lean=(env LP_NATIVE_VECTOR_WIDTH=128 GALLIVM_PERF=nopt MESA_SHADER_CACHE_DIR="$(
 stage "format" cargo fmt --all -- --check || true
 stage "lint" cargo clippy --locked --all-targets --all-features -- -D warnings || true
 stage "lint of the bare core" cargo clippy --locked --lib --no-default-features -- -D warnings || true
-stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features || true
+# With the examples, dependencies have the features that the lint has checked them with.
+stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features --lib --examples || true
 stage "tests" "${lean[@]}" cargo test --locked --all-features --no-fail-fast || true
 stage "command on the GPU" cargo test --locked --all-features --test cli -- --ignored || true
 # As a test, in the profile that is built already: what counts is that they run.

@@ -26,6 +26,10 @@ pub fn adapters() -> Vec<wgpu::Adapter> {
     let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends,
+        // Without names in the shaders, a debug build and a release share what the driver's cache holds.
+        flags: wgpu::InstanceFlags::from_build_config()
+            .difference(wgpu::InstanceFlags::DEBUG)
+            .with_env(),
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
     let mut all = pollster::block_on(instance.enumerate_adapters(backends));
