@@ -91,21 +91,9 @@ pub(crate) static STORAGES: [Storage; 4] = [
         half: Some(Half::Packed),
         pack: 2,
         logits: Part::new("f16packed", &[wgsl!("shared/half_f16.wgsl")]),
-        grad_f32: grad(
-            "f32",
-            &[
-                wgsl!("shared/logits_packed.wgsl"),
-                wgsl!("shared/grad_f32.wgsl"),
-            ],
-        ),
-        grad_same: grad(
-            "same",
-            &[
-                wgsl!("shared/logits_packed.wgsl"),
-                wgsl!("shared/grad_packed.wgsl"),
-            ],
-        ),
-        in_place: Part::new("inplace", &[wgsl!("shared/in_place_packed.wgsl")]),
+        grad_f32: PACKED_GRAD_F32,
+        grad_same: PACKED_GRAD_SAME,
+        in_place: PACKED_IN_PLACE,
         targets: Part::new("f16", &[wgsl!("shared/targets_f16.wgsl")]),
         source: PACKED_F16_SOURCE,
     },
@@ -114,21 +102,9 @@ pub(crate) static STORAGES: [Storage; 4] = [
         half: None,
         pack: 2,
         logits: Part::new("bf16", &[wgsl!("shared/half_bf16.wgsl")]),
-        grad_f32: grad(
-            "f32",
-            &[
-                wgsl!("shared/logits_packed.wgsl"),
-                wgsl!("shared/grad_f32.wgsl"),
-            ],
-        ),
-        grad_same: grad(
-            "same",
-            &[
-                wgsl!("shared/logits_packed.wgsl"),
-                wgsl!("shared/grad_packed.wgsl"),
-            ],
-        ),
-        in_place: Part::new("inplace", &[wgsl!("shared/in_place_packed.wgsl")]),
+        grad_f32: PACKED_GRAD_F32,
+        grad_same: PACKED_GRAD_SAME,
+        in_place: PACKED_IN_PLACE,
         targets: Part::new("bf16", &[wgsl!("shared/targets_bf16.wgsl")]),
         source: Part::new(
             "packbf16",
@@ -139,6 +115,23 @@ pub(crate) static STORAGES: [Storage; 4] = [
         ),
     },
 ];
+
+// What two values in a word share, whichever type they have.
+const PACKED_GRAD_F32: Part = grad(
+    "f32",
+    &[
+        wgsl!("shared/logits_packed.wgsl"),
+        wgsl!("shared/grad_f32.wgsl"),
+    ],
+);
+const PACKED_GRAD_SAME: Part = grad(
+    "same",
+    &[
+        wgsl!("shared/logits_packed.wgsl"),
+        wgsl!("shared/grad_packed.wgsl"),
+    ],
+);
+const PACKED_IN_PLACE: Part = Part::new("inplace", &[wgsl!("shared/in_place_packed.wgsl")]);
 
 const PACKED_F16_SOURCE: Part = Part::new(
     "packf16",
