@@ -1,8 +1,8 @@
 // BP-MLL of a row: the mean over all pairs of a positive and a negative of w_p w_n e^(s_n - s_p), as e^(a + b) over
 // their number, a and b being the log-sum-exps of the two sides. 0 where a side is empty, infinite where it overflows.
 // provides: FLOOR, SMALLEST, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load,
-//           element_grad, RowResult, row_result
-// expects:  side, element, scratch
+//           Grads, label_grads, RowResult, row_result
+// expects:  side, Labels, scratch
 
 const FLOOR = LOWEST;
 const SMALLEST = 1.1754944e-38f;
@@ -55,24 +55,23 @@ fn acc_load(at: u32) -> Acc {
     );
 }
 
-fn acc_add(acc: ptr<function, Acc>, e: Element) {
-    if (e.bad) {
-        (*acc).count_pos |= BAD;
-    }
-    if (!e.counts || e.bad) {
-        return;
-    }
-    if (e.label > 0.5) {
-        (*acc).count_pos += 1u;
-        let side = side_add(vec2<f32>((*acc).max_pos, (*acc).sum_pos), exponent(e, -1.0), e.weight);
-        (*acc).max_pos = side.x;
-        (*acc).sum_pos = side.y;
-    } else {
-        (*acc).count_neg += 1u;
-        let side = side_add(vec2<f32>((*acc).max_neg, (*acc).sum_neg), exponent(e, 1.0), e.weight);
-        (*acc).max_neg = side.x;
-        (*acc).sum_neg = side.y;
-    }
+fn counted(there: vec4<bool>) -> u32 {
+    let one = vec4<u32>(there);
+    return one.x + one.y + one.z + one.w;
+}
+
+fn acc_add(acc: ptr<function, Acc>, e: Labels) {
+    let sound = e.counts & !e.bad;
+    let positive = sound & (e.label > vec4<f32>(0.5));
+    let negative = sound & !positive;
+    let pos = side_add(vec2<f32>((*acc).max_pos, (*acc).sum_pos), exponent4(e, vec4<f32>(-1.0)), e.weight, positive);
+    let neg = side_add(vec2<f32>((*acc).max_neg, (*acc).sum_neg), exponent4(e, vec4<f32>(1.0)), e.weight, negative);
+    (*acc).max_pos = pos.x;
+    (*acc).sum_pos = pos.y;
+    (*acc).max_neg = neg.x;
+    (*acc).sum_neg = neg.y;
+    (*acc).count_pos = ((*acc).count_pos + counted(positive)) | select(0u, BAD, any(e.bad));
+    (*acc).count_neg += counted(negative);
 }
 
 // What a row's gradient needs: that of a label is its weight times k e^(exponent + max + log) of the other side. The
@@ -107,21 +106,26 @@ fn coef_load(at: u32) -> Coef {
 }
 
 // e^x, infinite from the largest f32 on.
-fn power(x: f32) -> f32 {
-    let finite = exp(clamp(x, -110.0, 88.0)) * exp(clamp(x - 88.0, 0.0, 0.7228));
-    return select(finite, bitcast<f32>(params.general.infinity), x > 88.7228);
+fn power(x: vec4<f32>) -> vec4<f32> {
+    let finite = exp(clamp(x, vec4<f32>(-110.0), vec4<f32>(88.0))) * exp(clamp(x - 88.0, vec4<f32>(0.0), vec4<f32>(0.7228)));
+    return select(finite, vec4<f32>(bitcast<f32>(params.general.infinity)), x > vec4<f32>(88.7228));
 }
 
-// The gradient to the logit; there is none to a hard label.
-fn element_grad(e: Element, c: Coef) -> vec2<f32> {
-    let positive = e.label > 0.5;
-    let x = exponent(e, select(1.0, -1.0, positive));
-    if (x <= LOWEST || e.weight <= 0.0 || c.k == 0.0) {
-        return vec2<f32>(0.0);
-    }
-    let other = select(vec2<f32>(c.max_pos, c.log_pos), vec2<f32>(c.max_neg, c.log_neg), positive);
-    let y = clamp(x + other.x, LOWEST, HUGE) + other.y;
-    return vec2<f32>(select(c.k, -c.k, positive) * e.weight * power(y), 0.0);
+// The gradient to the logits; there is none to hard labels.
+struct Grads {
+    logit: vec4<f32>,
+    label: vec4<f32>,
+}
+
+fn label_grads(e: Labels, c: Coef) -> Grads {
+    let none = vec4<f32>(0.0);
+    let positive = e.label > vec4<f32>(0.5);
+    let x = exponent4(e, select(vec4<f32>(1.0), vec4<f32>(-1.0), positive));
+    let most = select(vec4<f32>(c.max_pos), vec4<f32>(c.max_neg), positive);
+    let log = select(vec4<f32>(c.log_pos), vec4<f32>(c.log_neg), positive);
+    let y = clamp(x + most, vec4<f32>(LOWEST), vec4<f32>(HUGE)) + log;
+    let out = (x <= vec4<f32>(LOWEST)) | (e.weight <= none) | vec4<bool>(c.k == 0.0);
+    return Grads(select(select(vec4<f32>(c.k), vec4<f32>(-c.k), positive) * e.weight * power(y), none, out), none);
 }
 
 struct RowResult {
@@ -143,7 +147,7 @@ fn row_result(row: u32, a: Acc) -> RowResult {
     // An infinite exponent is infinite whatever stands beside it.
     let infinite = max(a.max_pos, a.max_neg) >= HUGE;
     let both = clamp(a.max_pos + a.max_neg, LOWEST, HUGE);
-    var loss = power(select(both + (log_pos + log_neg - pairs), HUGE, infinite));
+    var loss = power(vec4<f32>(select(both + (log_pos + log_neg - pairs), HUGE, infinite))).x;
     if (bad) {
         loss = bitcast<f32>(params.general.nan);
     }

@@ -1,11 +1,11 @@
 // Binary cross-entropy with logits, label by label: w softplus(-s) of a positive, softplus(s) of a negative.
 // provides: Settings, label_sides
-// expects:  math, element, label
+// expects:  math, Labels, label
 
 struct Settings {
     pos_weight: f32,       // w
 }
 
-fn label_sides(e: Element) -> LabelSides {
+fn label_sides(e: Labels) -> LabelSides {
     return bce_sides(params.own.pos_weight, e.logit);
 }

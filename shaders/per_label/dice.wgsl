@@ -1,6 +1,7 @@
 // Soft dice of a row: 1 - N / M, N = 2 sum w p y + smooth, M = sum w (p + y) + smooth, or sum w (p^2 + y^2) + smooth.
-// provides: Settings, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad, RowResult, row_result
-// expects:  math, element, scratch
+// provides: Settings, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, Grads,
+//           label_grads, RowResult, row_result
+// expects:  math, Labels, scratch
 
 struct Settings {
     smoothing_term: f32,
@@ -31,16 +32,14 @@ fn acc_load(at: u32) -> Acc {
     return Acc(bitcast<f32>(scratch[at]), bitcast<f32>(scratch[at + 1u]), scratch[at + 2u]);
 }
 
-fn acc_add(acc: ptr<function, Acc>, e: Element) {
-    if (e.bad) {
-        (*acc).bad = 1u;
-    }
-    if (!e.counts || e.bad) {
-        return;
-    }
-    let p = sigmoid(e.logit);
-    (*acc).both += 2.0 * e.weight * p * e.label;
-    (*acc).each += e.weight * select(p + e.label, p * p + e.label * e.label, params.own.squared != 0.0);
+fn acc_add(acc: ptr<function, Acc>, e: Labels) {
+    let sound = e.counts & !e.bad;
+    let p = sigmoid4(e.logit);
+    let none = vec4<f32>(0.0);
+    let each = select(p + e.label, p * p + e.label * e.label, vec4<bool>(params.own.squared != 0.0));
+    (*acc).both += sum_of(select(none, 2.0 * e.weight * p * e.label, sound));
+    (*acc).each += sum_of(select(none, e.weight * each, sound));
+    (*acc).bad |= select(0u, 1u, any(e.bad));
 }
 
 // What a row's gradient needs: N / M, and what each element's is multiplied by, over M.
@@ -59,12 +58,20 @@ fn coef_load(at: u32) -> Coef {
     return Coef(a.both, a.each, a.bad != 0u);
 }
 
-// The gradients to the logit and to the target: p and y stand in the loss alike.
-fn element_grad(e: Element, c: Coef) -> vec2<f32> {
-    let p = sigmoid(e.logit);
-    let slope = select(vec2<f32>(1.0), 2.0 * vec2<f32>(p, e.label), params.own.squared != 0.0);
-    let to = slope * c.ratio - 2.0 * vec2<f32>(e.label, p);
-    return c.k * e.weight * to * vec2<f32>(p * sigmoid(-e.logit), 1.0);
+// The gradients to the logits and to the targets: p and y stand in the loss alike.
+struct Grads {
+    logit: vec4<f32>,
+    label: vec4<f32>,
+}
+
+fn label_grads(e: Labels, c: Coef) -> Grads {
+    let p = sigmoid4(e.logit);
+    let squared = vec4<bool>(params.own.squared != 0.0);
+    let one = vec4<f32>(1.0);
+    let k = c.k * e.weight;
+    let to_p = select(one, 2.0 * p, squared) * c.ratio - 2.0 * e.label;
+    let to_label = select(one, 2.0 * e.label, squared) * c.ratio - 2.0 * p;
+    return Grads(k * to_p * p * sigmoid4(-e.logit), k * to_label);
 }
 
 struct RowResult {

@@ -1,6 +1,6 @@
 // Hill loss, label by label: the focal side at s - margin of a positive, (lambda - p) p^2 of a negative, p = sigma(s).
 // provides: Settings, label_sides
-// expects:  math, element, label
+// expects:  math, Labels, label
 
 struct Settings {
     lambda: f32,
@@ -8,9 +8,9 @@ struct Settings {
     gamma: f32,
 }
 
-fn label_sides(e: Element) -> LabelSides {
+fn label_sides(e: Labels) -> LabelSides {
     let pos = focal_side(params.own.gamma, e.logit - params.own.margin);
-    let p = sigmoid(e.logit);
+    let p = sigmoid4(e.logit);
     let lambda = params.own.lambda;
-    return LabelSides(pos.x, pos.y, (lambda - p) * p * p, p * sigmoid(-e.logit) * p * (2.0 * lambda - 3.0 * p));
+    return LabelSides(pos.loss, pos.slope, (lambda - p) * p * p, p * sigmoid4(-e.logit) * p * (2.0 * lambda - 3.0 * p));
 }

@@ -1,33 +1,43 @@
-// Sums down the columns of a window of rows: 32 columns a workgroup, WG / 32 lanes to a column.
-// Grid: ceil(columns/32) groups, folded over x and y, x chunks of `column_rows` rows; each chunk leaves its sums in
+// Sums down the columns of a window of rows: 32 vectors of four columns a workgroup, WG / 32 lanes to a vector.
+// Grid: ceil(columns/128) groups, folded over x and y, x chunks of `column_rows` rows; each chunk leaves its sums in
 // scratch, one after the other, and adds them to those of the windows before.
 // provides: run_columns
-// expects:  WG, params, scratch, lane_index, and column_term(row, col) -> f32
+// expects:  WG, params, scratch, lane_index, and column_terms(row, vector) -> vec4<f32>
 
-var<workgroup> wg_column: array<f32, WG>;
+var<workgroup> wg_column: array<vec4<f32>, WG>;
 
 fn run_columns(at: Lane, group: Group) {
     let lane = lane_index(at, group);
-    let col = (group.id.x + group.id.y * params.grid.groups_x) * 32u + lane % 32u;
+    let q = (group.id.x + group.id.y * params.grid.groups_x) * 32u + lane % 32u;
     let first = group.id.z * params.grid.column_rows;
     let end = min(first + params.grid.column_rows, params.window.rows);
-    var sum = 0.0;
-    if (col < params.grid.columns) {
+    var sum = vec4<f32>(0.0);
+    if (4u * q < params.grid.columns) {
         for (var row = first + lane / 32u; row < end; row += WG / 32u) {
-            sum += column_term(row, col);
+            sum += column_terms(row, q);
         }
     }
     wg_column[lane] = sum;
     // Every lane's part is there before the first is read.
     workgroupBarrier();
-    if (lane < 32u && col < params.grid.columns) {
+    if (lane < 32u) {
         for (var i = lane + 32u; i < WG; i += 32u) {
             sum += wg_column[i];
         }
-        let place = params.places.column_at + group.id.z * params.grid.columns + col;
+        let place = params.places.column_at + group.id.z * params.grid.columns;
+        put_column(place, 4u * q, sum.x);
+        put_column(place, 4u * q + 1u, sum.y);
+        put_column(place, 4u * q + 2u, sum.z);
+        put_column(place, 4u * q + 3u, sum.w);
+    }
+}
+
+fn put_column(place: u32, col: u32, value: f32) {
+    if (col < params.grid.columns) {
+        var sum = value;
         if (params.window.first_row > 0u) {
-            sum += bitcast<f32>(scratch[place]);
+            sum += bitcast<f32>(scratch[place + col]);
         }
-        scratch[place] = bitcast<u32>(sum);
+        scratch[place + col] = bitcast<u32>(sum);
     }
 }

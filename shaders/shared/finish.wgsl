@@ -2,9 +2,12 @@
 // destination[j] = scale * sum over i < count of source[offset + i * stride + j], for j < len.
 // A job of len 1 is a sum by one workgroup, in a fixed order; others take one lane per j.
 //
+// `fold`     before it, where one workgroup would take long: sums of `slice` numbers each, which stay in scratch.
+// `finish`   the jobs.
+//
 // Grid: (workgroups, jobs). Job 0 writes `first` (the loss), job 1 `second` (the threshold's gradient).
 // Mirrors: `FinishJob` in src/kernels/rows/plan.rs.
-// provides: finish
+// provides: fold, finish
 // expects:  WG, Lane, Group, group_sum of lanes_tree.wgsl
 
 struct Job {
@@ -15,8 +18,11 @@ struct Job {
     destination: u32,
     scale: f32,
     groups: u32,
-    _pad: u32,
+    slice: u32,      // `fold`: numbers of a workgroup
 }
+
+// Numbers that one accumulator adds up.
+const BLOCK = 256u;
 
 struct FinishParams {
     jobs: array<Job, 2>,
@@ -36,6 +42,37 @@ fn put(job: u32, j: u32, value: f32) {
     }
 }
 
+// The sum of every `apart`-th from `first` up to `last`, in blocks, so that no accumulator adds up more than a few hundred.
+fn added(job: Job, first: u32, last: u32, apart: u32, j: u32) -> f32 {
+    var all = 0.0;
+    for (var start = first; start < last; start += apart * BLOCK) {
+        let end = min(start + apart * BLOCK, last);
+        var sum = 0.0;
+        for (var i = start; i < end; i += apart) {
+            sum += bitcast<f32>(scratch[job.source + i * job.stride + j]);
+        }
+        all += sum;
+    }
+    return all;
+}
+
+@compute @workgroup_size(WG)
+fn fold(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let job = params.jobs[group.y];
+    if (group.x >= job.groups) {
+        return;
+    }
+    let first = group.x * job.slice;
+    let sum = vec2<f32>(added(job, first + lane, min(first + job.slice, job.count), WG, 0u), 0.0);
+    let all = group_sum(Lane(lane), Group(group), sum);
+    if (lane == 0u) {
+        scratch[job.destination + group.x] = bitcast<u32>(all.x);
+    }
+}
+
 @compute @workgroup_size(WG)
 fn finish(
     @builtin(local_invocation_index) lane: u32,
@@ -46,10 +83,7 @@ fn finish(
         return;
     }
     if (job.len == 1u) {
-        var sum = vec2<f32>(0.0);
-        for (var i = lane; i < job.count; i += WG) {
-            sum.x += bitcast<f32>(scratch[job.source + i * job.stride]);
-        }
+        var sum = vec2<f32>(added(job, lane, job.count, WG, 0u), 0.0);
         sum = group_sum(Lane(lane), Group(group), sum);
         if (lane == 0u) {
             put(group.y, 0u, job.scale * sum.x);
@@ -57,10 +91,6 @@ fn finish(
         return;
     }
     for (var j = group.x * WG + lane; j < job.len; j += job.groups * WG) {
-        var sum = 0.0;
-        for (var i = 0u; i < job.count; i++) {
-            sum += bitcast<f32>(scratch[job.source + i * job.stride + j]);
-        }
-        put(group.y, j, job.scale * sum);
+        put(group.y, j, job.scale * added(job, 0u, job.count, 1u, j));
     }
 }

@@ -1,14 +1,16 @@
-// bf16 as bits, for values stored two to a word.
-// provides: half_bits, half_value
-// expects:  is_nan
+// bf16 as bits, two to a word.
+// provides: widen, narrow
+// expects:  nothing
 
-// f32 to bf16 bits, to nearest, ties to even.
-fn half_bits(value: f32, nan: bool) -> u32 {
-    let bits = bitcast<u32>(value);
-    return select((bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u, 0x7fc0u, nan || is_nan(bits));
+// The f32 bit patterns of the four values in two words.
+fn widen(words: vec2<u32>) -> vec4<u32> {
+    return vec4<u32>(words.x << 16u, words.x & 0xffff0000u, words.y << 16u, words.y & 0xffff0000u);
 }
 
-// The f32 bit pattern of bf16 bits.
-fn half_value(bits: u32) -> u32 {
-    return bits << 16u;
+// Two words of the values of f32 bit patterns, to nearest, ties to even.
+fn narrow(bits: vec4<u32>) -> vec2<u32> {
+    let nan = (bits & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+    let rounded = bits + 0x7fffu + ((bits >> vec4<u32>(16u)) & vec4<u32>(1u));
+    let half = select(rounded >> vec4<u32>(16u), vec4<u32>(0x7fc0u), nan);
+    return vec2<u32>(half.x | (half.y << 16u), half.z | (half.w << 16u));
 }

@@ -24,16 +24,6 @@ fn partial(
 }
 
 @compute @workgroup_size(WG)
-fn combine(
-    @builtin(subgroup_id) subgroup: u32,
-    @builtin(subgroup_invocation_id) index: u32,
-    @builtin(subgroup_size) near: u32,
-    @builtin(workgroup_id) id: vec3<u32>,
-) {
-    run_combine(Lane(subgroup, index), Group(id, near));
-}
-
-@compute @workgroup_size(WG)
 fn gradient(
     @builtin(subgroup_id) subgroup: u32,
     @builtin(subgroup_invocation_id) index: u32,

@@ -19,14 +19,6 @@ fn partial(
 }
 
 @compute @workgroup_size(WG)
-fn combine(
-    @builtin(local_invocation_index) index: u32,
-    @builtin(workgroup_id) id: vec3<u32>,
-) {
-    run_combine(Lane(index), Group(id));
-}
-
-@compute @workgroup_size(WG)
 fn gradient(
     @builtin(local_invocation_index) index: u32,
     @builtin(workgroup_id) id: vec3<u32>,

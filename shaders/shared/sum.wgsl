@@ -1,7 +1,8 @@
 // The accumulator of losses that are a sum over labels.
-// provides: Acc, acc_start, acc_merge, acc_store, acc_load, Coef, coef_store, coef_load, acc_add, element_grad, RowResult, row_result
-// expects:  element, scratch, and from the loss: label_loss(Element) -> f32 (+-HUGE where infinite),
-//           label_grad(Element) -> vec2<f32> (to the logit, to the target)
+// provides: Acc, acc_start, acc_merge, acc_store, acc_load, Coef, coef_store, coef_load, RowResult, row_result,
+//           row_coefficients, Tally, tally_start, tally_add, tally_end, acc_add, Grads, label_grads
+// expects:  Labels, scratch, and from the loss: label_loss(Labels) -> vec4<f32> (+-HUGE where infinite),
+//           label_slopes(Labels) -> Grads (to the logits, to the targets)
 
 struct Acc {
     sum: f32,
@@ -64,23 +65,54 @@ fn row_result(row: u32, a: Acc) -> RowResult {
     return RowResult(loss * row_weight(row), 0.0, Coef(row_coefficient(row) * share, bad));
 }
 
-fn acc_add(acc: ptr<function, Acc>, e: Element) {
-    if (!e.counts) {
-        return;
+// What the gradient of a row of `count` labels is multiplied by, if it holds no NaN.
+fn row_coefficients(row: u32, count: u32) -> Coef {
+    var k = row_coefficient(row);
+    if (params.general.row_mean != 0u) {
+        k /= f32(max(count, 1u));
     }
-    (*acc).count += 1u;
-    if (e.bad) {
-        (*acc).flags |= 1u;
-        return;
-    }
-    let loss = label_loss(e);
-    if (abs(loss) >= HUGE && e.weight > 0.0) {
-        (*acc).flags |= 2u;
-        return;
-    }
-    (*acc).sum += e.weight * loss;
+    return Coef(k, false);
 }
 
-fn element_grad(e: Element, c: Coef) -> vec2<f32> {
-    return c.k * e.weight * label_grad(e);
+// Four sums.
+struct Tally {
+    sum: vec4<f32>,
+    count: vec4<u32>,
+    bad: vec4<bool>,
+    infinite: vec4<bool>,
+}
+
+fn tally_start(base: Acc) -> Tally {
+    return Tally(vec4<f32>(0.0), vec4<u32>(0u), vec4<bool>(false), vec4<bool>(false));
+}
+
+fn tally_add(tally: ptr<function, Tally>, e: Labels) {
+    let loss = label_loss(e);
+    let infinite = (abs(loss) >= vec4<f32>(HUGE)) & (e.weight > vec4<f32>(0.0));
+    (*tally).sum += select(vec4<f32>(0.0), e.weight * loss, e.counts & !e.bad & !infinite);
+    (*tally).count += vec4<u32>(e.counts);
+    (*tally).bad = (*tally).bad | e.bad;
+    (*tally).infinite = (*tally).infinite | (e.counts & !e.bad & infinite);
+}
+
+fn tally_end(tally: Tally) -> Acc {
+    let count = tally.count.x + tally.count.y + tally.count.z + tally.count.w;
+    return Acc(sum_of(tally.sum), count, select(0u, 1u, any(tally.bad)) | select(0u, 2u, any(tally.infinite)));
+}
+
+fn acc_add(acc: ptr<function, Acc>, e: Labels) {
+    var tally = tally_start(*acc);
+    tally_add(&tally, e);
+    *acc = acc_merge(*acc, tally_end(tally));
+}
+
+// The gradients to the logits and to the targets.
+struct Grads {
+    logit: vec4<f32>,
+    label: vec4<f32>,
+}
+
+fn label_grads(e: Labels, c: Coef) -> Grads {
+    let slopes = label_slopes(e);
+    return Grads(c.k * e.weight * slopes.logit, c.k * e.weight * slopes.label);
 }

@@ -1,20 +1,15 @@
-// Targets stored as bits: label l of a row is bit l % 32 of its word l / 32.
-// provides: targets (binding 2), targets_stage, target_bits, target_scan
-// expects:  params
+// Targets in bits: label l of a row is bit l % 32 of its word l / 32. Every row's first vector begins with its first label.
+// provides: targets (binding 2), target_base, target4
+// expects:  params, flags
 
 @group(0) @binding(2) var<storage, read_write> targets: array<u32>;
 
-// Nothing to prepare: every target can be read where it lies.
-fn targets_stage(row: u32, live: bool, lane: u32, item: u32) {
+fn target_base(row: u32, phase: u32) -> u32 {
+    return params.views.targets_offset + row * params.views.targets_stride;
 }
 
-// The f32 bit pattern of the target of label `col`.
-fn target_bits(row: u32, lane: u32, col: u32) -> u32 {
-    return target_scan(row, col);
-}
-
-// The same, outside a staged sweep.
-fn target_scan(row: u32, col: u32) -> u32 {
-    let word = targets[params.views.targets_offset + row * params.views.targets_stride + col / 32u];
-    return select(0u, 0x3f800000u, ((word >> (col & 31u)) & 1u) != 0u);
+// Four targets.
+fn target4(base: u32, phase: u32, q: u32) -> Target {
+    let bits = targets[base + q / 8u] >> ((q & 7u) * 4u);
+    return flags((vec4<u32>(bits) & vec4<u32>(1u, 2u, 4u, 8u)) != vec4<u32>(0u));
 }

@@ -1,21 +1,10 @@
-// Targets (or the other logits of the KL forms) stored as f16, read two to a word.
-// provides: targets (binding 2), targets_stage, target_bits, target_scan
-// expects:  params
+// Targets of 16 bits that are f16.
+// provides: target_wide
+// expects:  nothing
 
-@group(0) @binding(2) var<storage, read_write> targets: array<u32>;
-
-// Nothing to prepare: every target can be read where it lies.
-fn targets_stage(row: u32, live: bool, lane: u32, item: u32) {
-}
-
-// The f32 bit pattern of the target of label `col`.
-fn target_bits(row: u32, lane: u32, col: u32) -> u32 {
-    return target_scan(row, col);
-}
-
-// The same, outside a staged sweep.
-fn target_scan(row: u32, col: u32) -> u32 {
-    let i = params.views.targets_offset + row * params.views.targets_stride + col;
-    let pair = unpack2x16float(targets[i / 2u]);
-    return bitcast<u32>(select(pair.x, pair.y, (i & 1u) == 1u));
+// The f32 bit patterns of the four values in two words.
+fn target_wide(words: vec2<u32>) -> vec4<u32> {
+    let low = unpack2x16float(words.x);
+    let high = unpack2x16float(words.y);
+    return bitcast<vec4<u32>>(vec4<f32>(low, high));
 }

@@ -1,19 +1,14 @@
-// Targets (or the other logits of the KL forms) stored as f32.
-// provides: targets (binding 2), targets_stage, target_bits, target_scan
-// expects:  params
+// Targets (or the other logits of the KL forms) in f32 that begin where the logits do.
+// provides: targets (binding 2), target_base, target4
+// expects:  params, reals
 
-@group(0) @binding(2) var<storage, read_write> targets: array<u32>;
+@group(0) @binding(2) var<storage, read_write> targets: array<vec4<u32>>;
 
-// Nothing to prepare: every target can be read where it lies.
-fn targets_stage(row: u32, live: bool, lane: u32, item: u32) {
+fn target_base(row: u32, phase: u32) -> u32 {
+    return (params.views.targets_offset + row * params.views.targets_stride - phase + 4u) / 4u - 1u;
 }
 
-// The f32 bit pattern of the target of label `col`.
-fn target_bits(row: u32, lane: u32, col: u32) -> u32 {
-    return target_scan(row, col);
-}
-
-// The same, outside a staged sweep.
-fn target_scan(row: u32, col: u32) -> u32 {
-    return targets[params.views.targets_offset + row * params.views.targets_stride + col];
+// Four targets.
+fn target4(base: u32, phase: u32, q: u32) -> Target {
+    return reals(targets[base + q]);
 }

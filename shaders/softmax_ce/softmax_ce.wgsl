@@ -1,8 +1,8 @@
 // Softmax cross-entropy of a row: -sum w q log p, q = t / sum t, p = e^(s - lse) over the labels that count. All sums are
 // relative to the largest logit, so that neither large logits nor confident rows cancel.
-// provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad,
-//           RowResult, row_result
-// expects:  math, element, scratch
+// provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, Grads,
+//           label_grads, RowResult, row_result
+// expects:  math, Labels, scratch
 
 struct Acc {
     shift: f32,       // largest logit
@@ -60,31 +60,28 @@ fn acc_load(at: u32) -> Acc {
     );
 }
 
-fn acc_add(acc: ptr<function, Acc>, e: Element) {
-    if (e.bad) {
-        (*acc).flags |= BAD;
-    }
-    if (!e.counts || e.bad) {
-        return;
-    }
-    let shift = max((*acc).shift, e.logit);
-    (*acc).below = raised(*acc, shift);
-    let before = exp_minus((*acc).shift, shift);
-    (*acc).rest = (*acc).rest * before + min(before, exp_minus(e.logit, shift));
-    (*acc).shift = shift;
-    (*acc).total += e.label;
-    let target_weight = e.weight * e.label;
-    if (target_weight > 0.0) {
-        (*acc).weight += target_weight;
-        if (e.logit <= -HUGE) {
-            (*acc).flags |= LOW;
-        } else {
-            (*acc).below += target_weight * (shift - e.logit);
-        }
-        if (e.logit < HUGE) {
-            (*acc).flags |= NOT_HIGH;
-        }
-    }
+fn acc_add(acc: ptr<function, Acc>, e: Labels) {
+    let none = vec4<f32>(0.0);
+    let sound = e.counts & !e.bad;
+    let shift = max_of(select(vec4<f32>(LOWEST), e.logit, sound));
+    // Each of the largest has power 1, and one of these is left out.
+    let largest = sound & (e.logit == vec4<f32>(shift));
+    let powers = select(none, exp_minus4(e.logit, vec4<f32>(shift)), sound & !largest);
+    let weight = select(none, e.weight * e.label, sound);
+    let weighs = weight > none;
+    let low = e.logit <= vec4<f32>(-HUGE);
+    var flags = select(0u, BAD, any(e.bad));
+    flags |= select(0u, LOW, any(weighs & low));
+    flags |= select(0u, NOT_HIGH, any(weighs & (e.logit < vec4<f32>(HUGE))));
+    let four = Acc(
+        shift,
+        sum_of(powers) + (sum_of(vec4<f32>(largest)) - 1.0),
+        sum_of(select(none, e.label, sound)),
+        sum_of(weight),
+        sum_of(select(none, weight * (shift - e.logit), weighs & !low)),
+        flags,
+    );
+    *acc = acc_merge(*acc, four);
 }
 
 // What a row's gradient needs: the largest logit and the rest beside it, k sum w q, k / sum t, and the loss times that,
@@ -107,12 +104,18 @@ fn coef_load(at: u32) -> Coef {
     return Coef(a.shift, a.rest, a.total, a.weight, a.below, a.flags != 0u);
 }
 
-// The gradients to the logit and to the target; where the loss is infinite or constant there is none to targets.
-fn element_grad(e: Element, c: Coef) -> vec2<f32> {
-    let p = exp_minus(e.logit, c.shift) / (1.0 + c.rest);
-    let cost = clamp(c.shift - e.logit, 0.0, HUGE) + log1p(c.rest);
-    let to_target = select(e.weight * cost * c.to_one - c.loss, 0.0, abs(c.loss) >= HUGE || c.to_one == 0.0);
-    return vec2<f32>(c.to_all * p - e.weight * e.label * c.to_one, to_target);
+// The gradients to the logits and to the targets; where the loss is infinite or constant there is none to targets.
+struct Grads {
+    logit: vec4<f32>,
+    label: vec4<f32>,
+}
+
+fn label_grads(e: Labels, c: Coef) -> Grads {
+    let p = exp_minus4(e.logit, vec4<f32>(c.shift)) / (1.0 + c.rest);
+    let cost = clamp(c.shift - e.logit, vec4<f32>(0.0), vec4<f32>(HUGE)) + log1p(c.rest);
+    let constant = vec4<bool>(abs(c.loss) >= HUGE || c.to_one == 0.0);
+    let to_label = select(e.weight * cost * c.to_one - c.loss, vec4<f32>(0.0), constant);
+    return Grads(c.to_all * p - e.weight * e.label * c.to_one, to_label);
 }
 
 struct RowResult {

@@ -13,7 +13,7 @@
 //       counts for none.
 // Mirrors: src/kernels/rows/wdl.rs (sizes, grid), src/reference/wdl.rs (what is computed).
 //
-// provides: order (binding 1), adjacent, squares, sweep, columns, column_term
+// provides: order (binding 1), adjacent, squares, sweep, columns, column_terms
 // expects:  WG, params, math, sides, lanes, spread, planes, run_columns
 
 @group(0) @binding(1) var<storage, read_write> order: array<u32>;
@@ -33,6 +33,13 @@ fn penalty(d: f32) -> vec2<f32> {
         vec2<f32>(0.5 * d * d, d),
         size <= delta,
     );
+}
+
+// Whether neither mask takes the label out.
+fn label_counts(row: u32, col: u32) -> bool {
+    let q = col / 4u;
+    let counts = sides4(sides_base(0u), q).counts & mask4(mask_base(row, 0u), q);
+    return counts[col & 3u];
 }
 
 fn difference(row: u32, col: u32) -> f32 {
@@ -205,10 +212,11 @@ fn sweep(
     }
 }
 
-fn column_term(row: u32, column: u32) -> f32 {
+fn column_terms(row: u32, q: u32) -> vec4<f32> {
     let s = spread_load(params.own.spread_at + row * SPREAD_WORDS);
-    let c = bitcast<f32>(scratch[c_place(row, 0u, column)]);
-    return select(row_coefficient(row) * difference_scale(s) * c, bitcast<f32>(params.general.nan), s.bad);
+    let c = c_four(row, 0u, 4u * q);
+    let scale = row_coefficient(row) * difference_scale(s);
+    return select(scale * c, vec4<f32>(bitcast<f32>(params.general.nan)), vec4<bool>(s.bad));
 }
 
 @compute @workgroup_size(WG)

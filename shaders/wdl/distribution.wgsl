@@ -1,7 +1,8 @@
 // First stage of WDL: the two distributions of a row and its presence term. What the driver takes for the gradient is
 // e = p - q.
-// provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad, RowResult, row_result
-// expects:  math, element, scratch, label, spread
+// provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, Grads, label_grads,
+//           RowResult, row_result
+// expects:  math, Labels, scratch, label, spread
 
 struct Acc {
     shift: f32,       // largest log share
@@ -48,29 +49,23 @@ fn acc_load(at: u32) -> Acc {
     );
 }
 
-fn acc_add(acc: ptr<function, Acc>, e: Element) {
-    if (!e.counts) {
-        return;
-    }
-    (*acc).count += 1u;
-    if (e.bad) {
-        (*acc).flags |= 1u;
-        return;
-    }
-    let log = log_share(e.logit);
-    let shift = max((*acc).shift, log);
-    (*acc).sum = (*acc).sum * exp_minus((*acc).shift, shift) + exp_minus(log, shift);
+fn acc_add(acc: ptr<function, Acc>, e: Labels) {
+    let none = vec4<f32>(0.0);
+    let sound = e.counts & !e.bad;
+    let log = log_shares(e.logit);
+    let before = (*acc).shift;
+    let shift = max(before, max_of(select(vec4<f32>(LOWEST), log, sound)));
     (*acc).shift = shift;
-    (*acc).total += e.label + params.own.epsilon;
+    (*acc).sum = (*acc).sum * exp_minus(before, shift) + sum_of(select(none, exp_minus4(log, vec4<f32>(shift)), sound));
+    (*acc).total += sum_of(select(none, e.label + params.own.epsilon, sound));
     let weight = e.weight * params.own.lambda_presence;
-    if (weight > 0.0) {
-        let cost = label_loss(e);
-        if (abs(cost) >= HUGE) {
-            (*acc).flags |= 2u;
-        } else {
-            (*acc).presence += weight * cost;
-        }
-    }
+    let cost = label_loss(e);
+    let weighs = sound & (weight > none);
+    let infinite = abs(cost) >= vec4<f32>(HUGE);
+    (*acc).presence += sum_of(select(none, weight * cost, weighs & !infinite));
+    let counted = vec4<u32>(e.counts);
+    (*acc).count += counted.x + counted.y + counted.z + counted.w;
+    (*acc).flags |= select(0u, 1u, any(e.bad)) | select(0u, 2u, any(weighs & infinite));
 }
 
 alias Coef = Spread;
@@ -83,8 +78,13 @@ fn coef_load(at: u32) -> Coef {
     return spread_load(at);
 }
 
-fn element_grad(e: Element, c: Coef) -> vec2<f32> {
-    return vec2<f32>(predicted(e.logit, c) - proportion(e.label, c), 0.0);
+struct Grads {
+    logit: vec4<f32>,
+    label: vec4<f32>,
+}
+
+fn label_grads(e: Labels, c: Coef) -> Grads {
+    return Grads(predicted(e.logit, c) - proportion(e.label, c), vec4<f32>(0.0));
 }
 
 struct RowResult {

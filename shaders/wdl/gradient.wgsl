@@ -2,8 +2,9 @@
 // to s: p (g - <p,g>), times sigma(-s) for the normalised sigmoid; to y: (<q,g> - g) / (sum y + n epsilon).
 // The differences come from differences.wgsl: h = dD/de for each label, c = dD/dw for each weight, and D itself is
 // sum w c / degree, since it is homogeneous in the weights.
-// provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad, RowResult, row_result, row_begin
-// expects:  math, element, scratch, label, spread, planes
+// provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, Grads, label_grads,
+//           RowResult, row_result, row_begin
+// expects:  math, Labels, scratch, label, spread, planes
 
 // What the first stage found of the row, and what its differences are multiplied by.
 var<private> row_spread: Spread;
@@ -45,31 +46,30 @@ fn acc_load(at: u32) -> Acc {
     );
 }
 
-// dL/dp of a label. Only the gradients need h.
-fn to_p(row: u32, col: u32, e: f32) -> f32 {
+// dL/dp of four labels. Only the gradients need h.
+fn to_p(l: Labels, e: vec4<f32>) -> vec4<f32> {
     var g = 2.0 * params.own.lambda_ratio * e;
     if (params.own.h_at != ABSENT) {
-        g += row_scale * bitcast<f32>(scratch[h_place(row, col)]);
+        g += row_scale * h_four(l.row, l.col);
     }
     return g;
 }
 
-fn acc_add(acc: ptr<function, Acc>, e: Element) {
+fn acc_add(acc: ptr<function, Acc>, e: Labels) {
+    let none = vec4<f32>(0.0);
     // Each column also stands for the weights of its number, whether its label counts or not.
-    if (e.col < params.own.weights) {
-        for (var k = 0u; k < params.own.sets; k++) {
-            (*acc).difference += weight_at(k, e.col) * bitcast<f32>(scratch[c_place(e.row, k, e.col)]);
-        }
+    for (var k = 0u; k < params.own.sets; k++) {
+        let col = vec4<u32>(e.col) + IOTA;
+        let terms = weight_four(k, e.col) * c_four(e.row, k, e.col);
+        (*acc).difference += sum_of(select(none, terms, e.inside & (col < vec4<u32>(params.own.weights))));
     }
-    if (!e.counts || row_spread.bad) {
-        return;
-    }
+    let sound = e.counts & vec4<bool>(!row_spread.bad);
     let p = predicted(e.logit, row_spread);
     let q = proportion(e.label, row_spread);
-    let g = to_p(e.row, e.col, p - q);
-    (*acc).pg += p * g;
-    (*acc).qg += q * g;
-    (*acc).ratio += (p - q) * (p - q);
+    let g = to_p(e, p - q);
+    (*acc).pg += sum_of(select(none, p * g, sound));
+    (*acc).qg += sum_of(select(none, q * g, sound));
+    (*acc).ratio += sum_of(select(none, (p - q) * (p - q), sound));
 }
 
 struct Coef {
@@ -88,17 +88,26 @@ fn coef_load(at: u32) -> Coef {
     return Coef(a.pg, a.qg, a.ratio, a.difference != 0.0);
 }
 
-fn element_grad(e: Element, c: Coef) -> vec2<f32> {
+struct Grads {
+    logit: vec4<f32>,
+    label: vec4<f32>,
+}
+
+fn label_grads(e: Labels, c: Coef) -> Grads {
+    let none = vec4<f32>(0.0);
     let s = row_spread;
     let weight = params.own.lambda_presence * e.weight / f32(max(s.count, 1u));
-    let presence = select(vec2<f32>(0.0), weight * label_grad(e), weight > 0.0);
+    let slopes = label_slopes(e);
+    let weighs = weight > none;
+    let to_logit = select(none, weight * slopes.logit, weighs);
+    let to_label = select(none, weight * slopes.label, weighs);
     if (s.total <= 0.0) {
-        return c.k * presence;
+        return Grads(c.k * to_logit, c.k * to_label);
     }
     let p = predicted(e.logit, s);
-    let g = to_p(e.row, e.col, p - proportion(e.label, s));
-    let slope = select(sigmoid(-e.logit), 1.0, params.own.prediction == SOFTMAX);
-    return c.k * (presence + vec2<f32>(slope * p * (g - c.pg), (c.qg - g) / s.total));
+    let g = to_p(e, p - proportion(e.label, s));
+    let slope = select(sigmoid4(-e.logit), vec4<f32>(1.0), vec4<bool>(params.own.prediction == SOFTMAX));
+    return Grads(c.k * (to_logit + slope * p * (g - c.pg)), c.k * (to_label + (c.qg - g) / s.total));
 }
 
 struct RowResult {
@@ -116,7 +125,7 @@ fn row_result(row: u32, a: Acc) -> RowResult {
     if (s.total > 0.0) {
         loss += params.own.lambda_ratio * a.ratio + difference;
         if (params.sides.threshold != ABSENT && s.count > 1u) {
-            loss += 0.5 * params.own.lambda_difference * finite(sides[params.sides.threshold]);
+            loss += 0.5 * params.own.lambda_difference * finite(row_threshold(0u));
             to_theta0 = k * (0.5 * params.own.lambda_difference - difference);
         }
     }

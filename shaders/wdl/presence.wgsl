@@ -1,7 +1,7 @@
 // The presence term of WDL: binary cross-entropy of each label.
 // provides: label_sides
-// expects:  element, label
+// expects:  Labels, label
 
-fn label_sides(e: Element) -> LabelSides {
+fn label_sides(e: Labels) -> LabelSides {
     return bce_sides(1.0, e.logit);
 }

@@ -1,5 +1,5 @@
 // The two distributions of a row: p of the logits, q of the targets. Found by distribution.wgsl, then kept in scratch.
-// provides: Settings, Spread, spread_store, spread_load, log_share, predicted, proportion, difference_scale
+// provides: Settings, Spread, spread_store, spread_load, log_shares, predicted, proportion, difference_scale
 // expects:  math, params, sides, scratch
 
 struct Settings {
@@ -56,18 +56,18 @@ fn spread_load(at: u32) -> Spread {
     );
 }
 
-// The logarithm of a label's share before normalising: log sigma(s), or s.
-fn log_share(logit: f32) -> f32 {
-    return select(-softplus(-logit), logit, params.own.prediction == SOFTMAX);
+// The logarithms of labels' shares before normalising: log sigma(s), or s.
+fn log_shares(logit: vec4<f32>) -> vec4<f32> {
+    return select(-softplus4(-logit), logit, vec4<bool>(params.own.prediction == SOFTMAX));
 }
 
-fn predicted(logit: f32, s: Spread) -> f32 {
-    return exp_minus(log_share(logit), s.shift) / s.sum;
+fn predicted(logit: vec4<f32>, s: Spread) -> vec4<f32> {
+    return exp_minus4(log_shares(logit), vec4<f32>(s.shift)) / s.sum;
 }
 
 // 0 in a row without proportions, which has no other term that would look at it.
-fn proportion(label: f32, s: Spread) -> f32 {
-    return select(0.0, (label + params.own.epsilon) / s.total, s.total > 0.0);
+fn proportion(label: vec4<f32>, s: Spread) -> vec4<f32> {
+    return select(vec4<f32>(0.0), (label + params.own.epsilon) / s.total, vec4<bool>(s.total > 0.0));
 }
 
 // What the sum of weighted differences is multiplied by: lambda, one over the number of differences, and of the bounded
@@ -79,7 +79,7 @@ fn difference_scale(s: Spread) -> f32 {
     let n = f32(s.count);
     var scale = params.own.lambda_difference * params.own.per_pair / (n * (n - 1.0));
     if (params.sides.threshold != ABSENT) {
-        scale *= 0.5 * exp(-finite(sides[params.sides.threshold]));
+        scale *= 0.5 * exp(-finite(row_threshold(0u)));
     }
     return scale;
 }

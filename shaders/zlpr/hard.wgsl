@@ -1,39 +1,32 @@
-// Hard labels: each label is in one of the two sums. Exponents -s/t_pos and s/t_neg.
-// provides: Settings, acc_add, element_grad
-// expects:  side, two_sided, element
+// Hard labels: each label is in one of the two sums.
+// provides: Grads, acc_add, label_grads
+// expects:  side, two_sided, Labels, signed_exponents
 
-struct Settings {
-    inv_t_pos: f32,        // 1 / t_pos
-    inv_t_neg: f32,        // 1 / t_neg
+fn acc_add(acc: ptr<function, Acc>, e: Labels) {
+    let positive = e.label > vec4<f32>(0.5);
+    let x = signed_exponents(e, positive);
+    let sound = e.counts & !e.bad;
+    let pos = side_add(vec2<f32>((*acc).max_pos, (*acc).sum_pos), x, e.weight, sound & positive);
+    let neg = side_add(vec2<f32>((*acc).max_neg, (*acc).sum_neg), x, e.weight, sound & !positive);
+    (*acc).max_pos = pos.x;
+    (*acc).sum_pos = pos.y;
+    (*acc).max_neg = neg.x;
+    (*acc).sum_neg = neg.y;
+    (*acc).flags |= select(0u, BAD, any(e.bad));
 }
 
-fn acc_add(acc: ptr<function, Acc>, e: Element) {
-    if (e.bad) {
-        (*acc).bad = 1u;
-    }
-    if (!e.counts || e.bad) {
-        return;
-    }
-    if (e.label > 0.5) {
-        let side = side_add(vec2<f32>((*acc).max_pos, (*acc).sum_pos), exponent(e, -params.own.inv_t_pos), e.weight);
-        (*acc).max_pos = side.x;
-        (*acc).sum_pos = side.y;
-    } else {
-        let side = side_add(vec2<f32>((*acc).max_neg, (*acc).sum_neg), exponent(e, params.own.inv_t_neg), e.weight);
-        (*acc).max_neg = side.x;
-        (*acc).sum_neg = side.y;
-    }
+// The gradient to the logits; there is none to hard labels.
+struct Grads {
+    logit: vec4<f32>,
+    label: vec4<f32>,
 }
 
-// The gradient to the logit; there is none to a hard label.
-fn element_grad(e: Element, c: Coef) -> vec2<f32> {
-    let positive = e.label > 0.5;
-    let x = exponent(e, select(params.own.inv_t_neg, -params.own.inv_t_pos, positive));
-    if (x <= LOWEST) {
-        return vec2<f32>(0.0);
-    }
-    if (positive) {
-        return vec2<f32>(-e.weight * exp_minus(x, c.max_pos) * c.pos, 0.0);
-    }
-    return vec2<f32>(e.weight * exp_minus(x, c.max_neg) * c.neg, 0.0);
+fn label_grads(e: Labels, c: Coef) -> Grads {
+    let positive = e.label > vec4<f32>(0.5);
+    let x = signed_exponents(e, positive);
+    let most = select(vec4<f32>(c.max_neg), vec4<f32>(c.max_pos), positive);
+    let k = select(vec4<f32>(c.neg), vec4<f32>(-c.pos), positive);
+    // Sums without a maximum have one of 0. An x that a weight of 0 has kept out of it may be anything.
+    let all = e.weight * exp(clamp(x - most, vec4<f32>(-110.0), vec4<f32>(80.0))) * k;
+    return Grads(select(all, vec4<f32>(0.0), x <= vec4<f32>(LOWEST)), vec4<f32>(0.0));
 }

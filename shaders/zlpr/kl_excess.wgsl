@@ -1,7 +1,8 @@
 // Excess risk D(s|u) = soft(t = sigma(2u), s) - 2 log(1 + Q), Q = sum w/(2 cosh u); zero where s = u.
 // The targets are the other logits u, and the second gradient goes to them.
-// provides: FLOOR, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, element_grad, RowResult, row_result
-// expects:  math, side, element, scratch
+// provides: FLOOR, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load,
+//           Grads, label_grads, RowResult, row_result
+// expects:  math, side, Labels, scratch
 
 const FLOOR = 0.0;
 
@@ -71,48 +72,56 @@ fn coef_load(at: u32) -> Coef {
 }
 
 // e^-|u| and 1 / (2 cosh u).
-fn half_sech(u: f32) -> vec2<f32> {
-    let e = exp(max(-abs(u), -110.0));
-    return vec2<f32>(e, e / (1.0 + e * e));
+struct HalfSech {
+    e: vec4<f32>,
+    value: vec4<f32>,
 }
 
-fn acc_add(acc: ptr<function, Acc>, e: Element) {
+fn half_sech(u: vec4<f32>) -> HalfSech {
+    let e = exp(max(-abs(u), vec4<f32>(-110.0)));
+    return HalfSech(e, e / (1.0 + e * e));
+}
+
+fn acc_add(acc: ptr<function, Acc>, e: Labels) {
     // An infinite logit has no excess risk to speak of.
-    if (e.counts && (e.bad || abs(e.logit) >= HUGE || abs(e.label) >= HUGE)) {
-        (*acc).bad = 1u;
-    }
-    if (!e.counts || (*acc).bad != 0u) {
-        return;
-    }
-    let pos = side_add(vec2<f32>((*acc).max_pos, (*acc).sum_pos), -e.logit, e.weight * sigmoid(2.0 * e.label));
-    let neg = side_add(vec2<f32>((*acc).max_neg, (*acc).sum_neg), e.logit, e.weight * sigmoid(-2.0 * e.label));
+    let infinite = (abs(e.logit) >= vec4<f32>(HUGE)) | (abs(e.label) >= vec4<f32>(HUGE));
+    let bad = e.bad | (e.counts & infinite);
+    let sound = e.counts & !bad;
+    let pos = side_add(vec2<f32>((*acc).max_pos, (*acc).sum_pos), -e.logit, e.weight * sigmoid4(2.0 * e.label), sound);
+    let neg = side_add(vec2<f32>((*acc).max_neg, (*acc).sum_neg), e.logit, e.weight * sigmoid4(-2.0 * e.label), sound);
     (*acc).max_pos = pos.x;
     (*acc).sum_pos = pos.y;
     (*acc).max_neg = neg.x;
     (*acc).sum_neg = neg.y;
-    (*acc).q += e.weight * half_sech(e.label).y;
+    (*acc).q += sum_of(select(vec4<f32>(0.0), e.weight * half_sech(e.label).value, sound));
+    (*acc).bad |= select(0u, 1u, any(bad));
 }
 
-// The gradients to the logit s and to the other logit u.
-fn element_grad(e: Element, c: Coef) -> vec2<f32> {
-    // A class of weight 0 is in no sum, and its exponential may be infinite.
-    if (e.weight <= 0.0) {
-        return vec2<f32>(0.0);
-    }
-    let t = sigmoid(2.0 * e.label);
-    let rest = sigmoid(-2.0 * e.label);
-    let pos = exp(max(-e.logit - c.max_pos, -110.0)) * c.pos;
-    let neg = exp(max(e.logit - c.max_neg, -110.0)) * c.neg;
+// The gradients to the logits s and to the other logits u.
+struct Grads {
+    logit: vec4<f32>,
+    label: vec4<f32>,
+}
+
+fn label_grads(e: Labels, c: Coef) -> Grads {
+    let none = vec4<f32>(0.0);
+    let t = sigmoid4(2.0 * e.label);
+    let rest = sigmoid4(-2.0 * e.label);
+    let pos = exp(max(-e.logit - c.max_pos, vec4<f32>(-110.0))) * c.pos;
+    let neg = exp(max(e.logit - c.max_neg, vec4<f32>(-110.0))) * c.neg;
     // A weight that has underflown to 0 was never in its sum, whose exponential may be infinite.
-    let t_pos = select(0.0, t * pos, t > 0.0);
-    let t_neg = select(0.0, t * neg, t > 0.0);
-    let r_pos = select(0.0, rest * pos, rest > 0.0);
-    let r_neg = select(0.0, rest * neg, rest > 0.0);
+    let t_pos = select(none, t * pos, t > none);
+    let t_neg = select(none, t * neg, t > none);
+    let r_pos = select(none, rest * pos, rest > none);
+    let r_neg = select(none, rest * neg, rest > none);
     // Q' = sinh u / (2 cosh^2 u) = tanh u / (2 cosh u).
     let sech = half_sech(e.label);
-    let tanh = sign(e.label) * -expm1(max(-2.0 * abs(e.label), -110.0)) / (1.0 + sech.x * sech.x);
-    let other = 2.0 * (select(0.0, rest * t_pos, rest > 0.0) - select(0.0, t * r_neg, t > 0.0)) + 2.0 * c.q * tanh * sech.y;
-    return e.weight * vec2<f32>(r_neg - t_pos, other);
+    let tanh = sign(e.label) * -expm1_4(max(-2.0 * abs(e.label), vec4<f32>(-110.0))) / (1.0 + sech.e * sech.e);
+    let apart = select(none, rest * t_pos, rest > none) - select(none, t * r_neg, t > none);
+    let other = 2.0 * apart + 2.0 * c.q * tanh * sech.value;
+    // A class of weight 0 is in no sum, and its exponential may be infinite.
+    let there = e.weight > none;
+    return Grads(select(none, e.weight * (r_neg - t_pos), there), select(none, e.weight * other, there));
 }
 
 struct RowResult {

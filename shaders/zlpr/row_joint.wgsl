@@ -13,7 +13,7 @@ struct RowResult {
 
 fn row_result(row: u32, a: Acc) -> RowResult {
     let empty = a.sum_pos <= 0.0 || a.sum_neg <= 0.0;
-    let bad = a.bad != 0u;
+    let bad = (a.flags & BAD) != 0u;
     if (empty && !bad) {
         return RowResult(0.0, 0.0, Coef(0.0, 0.0, 0.0, 0.0, false));
     }

@@ -1,5 +1,5 @@
 // The two-sided log-sum-exp of a row: online (maximum, sum) pairs of the positive and the negative side.
-// provides: Acc, acc_start, acc_merge, acc_store, acc_load, Coef, coef_store, coef_load
+// provides: Acc, BAD, acc_start, acc_merge, acc_store, acc_load, Coef, coef_store, coef_load
 // expects:  math, scratch, FLOOR (where the maxima start: 0 for log(1 + sum), LOWEST without the 1)
 
 struct Acc {
@@ -7,8 +7,10 @@ struct Acc {
     sum_pos: f32,     // sum of w e^(exponent - max_pos)
     max_neg: f32,
     sum_neg: f32,
-    bad: u32,         // 1 where the row holds a NaN
+    flags: u32,       // as below
 }
+// The row holds a NaN.
+const BAD = 1u;
 
 fn acc_start() -> Acc {
     return Acc(FLOOR, 0.0, FLOOR, 0.0, 0u);
@@ -22,7 +24,7 @@ fn acc_merge(a: Acc, b: Acc) -> Acc {
         a.sum_pos * exp_minus(a.max_pos, max_pos) + b.sum_pos * exp_minus(b.max_pos, max_pos),
         max_neg,
         a.sum_neg * exp_minus(a.max_neg, max_neg) + b.sum_neg * exp_minus(b.max_neg, max_neg),
-        a.bad | b.bad,
+        a.flags | b.flags,
     );
 }
 
@@ -31,7 +33,7 @@ fn acc_store(at: u32, a: Acc) {
     scratch[at + 1u] = bitcast<u32>(a.sum_pos);
     scratch[at + 2u] = bitcast<u32>(a.max_neg);
     scratch[at + 3u] = bitcast<u32>(a.sum_neg);
-    scratch[at + 4u] = a.bad;
+    scratch[at + 4u] = a.flags;
 }
 
 fn acc_load(at: u32) -> Acc {
@@ -59,5 +61,5 @@ fn coef_store(at: u32, c: Coef) {
 
 fn coef_load(at: u32) -> Coef {
     let a = acc_load(at);
-    return Coef(a.max_pos, a.sum_pos, a.max_neg, a.sum_neg, a.bad != 0u);
+    return Coef(a.max_pos, a.sum_pos, a.max_neg, a.sum_neg, a.flags != 0u);
 }

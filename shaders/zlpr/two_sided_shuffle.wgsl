@@ -8,6 +8,6 @@ fn acc_shuffle(a: Acc, d: u32) -> Acc {
         subgroupShuffleXor(a.sum_pos, d),
         subgroupShuffleXor(a.max_neg, d),
         subgroupShuffleXor(a.sum_neg, d),
-        subgroupShuffleXor(a.bad, d),
+        subgroupShuffleXor(a.flags, d),
     );
 }

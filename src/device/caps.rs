@@ -105,6 +105,8 @@ pub struct Caps {
     pub f16: bool,
     /// Feature `SUBGROUP` with subgroups of 4 lanes or more.
     pub subgroup: bool,
+    /// Fewest lanes of a subgroup; 0 without subgroups.
+    pub subgroup_size: u32,
     /// Whether the adapter is a CPU: small workgroups are faster there.
     pub cpu: bool,
     /// Most bytes one storage binding may reach.
@@ -129,9 +131,11 @@ impl Caps {
         let features = device.features();
         let limits = device.limits();
         let info = device.adapter_info();
+        let subgroup = features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 4;
         Caps {
             f16: features.contains(wgpu::Features::SHADER_F16),
-            subgroup: features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 4,
+            subgroup,
+            subgroup_size: if subgroup { info.subgroup_min_size } else { 0 },
             cpu: info.device_type == wgpu::DeviceType::Cpu,
             max_binding: limits.max_storage_buffer_binding_size,
             max_buffer: limits.max_buffer_size,
@@ -150,6 +154,7 @@ impl Caps {
         Caps {
             f16: false,
             subgroup: false,
+            subgroup_size: 0,
             cpu: false,
             max_binding: 128 << 20,
             max_buffer: 256 << 20,

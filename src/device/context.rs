@@ -6,9 +6,11 @@ use crate::device::plan::{STORAGE_BINDINGS, Target};
 use crate::error::{Error, ErrorKind};
 use std::collections::HashMap;
 use std::future::Future;
+use std::hash::Hash;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task;
+use std::{task, thread};
 
 /// Workgroups per dimension that WebGPU guarantees; plans fold at the device's own limit, but rely on this one.
 const MIN_GROUPS: u32 = 65_535;
@@ -29,8 +31,8 @@ struct Inner {
     layout: wgpu::BindGroupLayout,
     pipeline_layout: wgpu::PipelineLayout,
     cache: Option<wgpu::PipelineCache>,
-    modules: Mutex<HashMap<Module, wgpu::ShaderModule>>,
-    pipelines: Mutex<HashMap<Kernel, wgpu::ComputePipeline>>,
+    modules: Slots<Module, wgpu::ShaderModule>,
+    pipelines: Slots<Kernel, wgpu::ComputePipeline>,
     nothing: wgpu::Buffer,
 }
 
@@ -91,8 +93,8 @@ impl Context {
                 layout,
                 pipeline_layout,
                 cache: None,
-                modules: Mutex::default(),
-                pipelines: Mutex::default(),
+                modules: Slots::default(),
+                pipelines: Slots::default(),
                 nothing,
             }
         })?;
@@ -113,8 +115,8 @@ impl Context {
                 layout: of.layout.clone(),
                 pipeline_layout: of.pipeline_layout.clone(),
                 cache: Some(cache),
-                modules: Mutex::default(),
-                pipelines: Mutex::default(),
+                modules: Slots::default(),
+                pipelines: Slots::default(),
                 nothing: of.nothing.clone(),
             }),
             variant: self.variant,
@@ -156,16 +158,43 @@ impl Context {
         &self.inner.device
     }
 
-    /// Compiles the pipelines of `kernels` now instead of at their first `prepare`; those of a prepared call are in its
-    /// [`Plan`](crate::Plan).
+    /// Compiles the pipelines of `kernels` now instead of at their first `prepare`, on as many threads as the machine runs at
+    /// once; those of a prepared call are in its [`Plan`](crate::Plan).
     ///
     /// # Errors
-    /// Device errors.
+    /// Device errors; of several the first in the order of the kernels.
     pub fn warm_up(&self, kernels: impl IntoIterator<Item = Kernel>) -> Result<(), Error> {
-        for kernel in kernels {
-            self.pipeline(kernel)?;
+        let kernels: Vec<Kernel> = kernels.into_iter().collect();
+        // A browser has no threads to lend, and compiles in the background anyway.
+        let threads = match thread::available_parallelism() {
+            Ok(threads) if !cfg!(target_arch = "wasm32") => threads.get().min(kernels.len()),
+            _ => 1,
+        };
+        if threads <= 1 {
+            return kernels
+                .into_iter()
+                .try_for_each(|kernel| self.pipeline(kernel).map(|_| ()));
         }
-        Ok(())
+        let next = AtomicUsize::new(0);
+        let failed: Mutex<Option<(usize, Error)>> = Mutex::default();
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while let Some((at, kernel)) = take(&next, &kernels) {
+                        if let Err(error) = self.pipeline(kernel) {
+                            let mut failed = lock(&failed);
+                            if failed.as_ref().is_none_or(|(first, _)| at < *first) {
+                                *failed = Some((at, error));
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
     }
 
     /// What planners plan for.
@@ -186,41 +215,64 @@ impl Context {
 
     /// The pipeline of a kernel, made at its first use. The key is all that the pipeline depends on.
     pub(crate) fn pipeline(&self, kernel: Kernel) -> Result<wgpu::ComputePipeline, Error> {
-        let mut pipelines = lock(&self.inner.pipelines);
-        if let Some(pipeline) = pipelines.get(&kernel) {
-            return Ok(pipeline.clone());
-        }
-        let device = &self.inner.device;
-        let mut modules = lock(&self.inner.modules);
-        let pipeline = scoped(device, || {
-            let module = modules.entry(kernel.module).or_insert_with(|| {
-                device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                    label: Some(&format!("wgloss {}", kernel.module)),
-                    source: wgpu::ShaderSource::Wgsl(kernel.module.compose().into()),
+        let inner = &self.inner;
+        let device = &inner.device;
+        inner.pipelines.get_or_make(kernel, || {
+            let module = inner.modules.get_or_make(kernel.module, || {
+                scoped(device, || {
+                    device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                        label: Some(&format!("wgloss {}", kernel.module)),
+                        source: wgpu::ShaderSource::Wgsl(kernel.module.compose().into()),
+                    })
                 })
-            });
-            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(&format!("wgloss {kernel}")),
-                layout: Some(&self.inner.pipeline_layout),
-                module,
-                entry_point: Some(kernel.entry),
-                compilation_options: wgpu::PipelineCompilationOptions {
-                    // Every kernel writes its workgroup memory before it reads it, and zeroing costs DX12's compiler
-                    // seconds.
-                    zero_initialize_workgroup_memory: false,
-                    ..Default::default()
-                },
-                cache: self.inner.cache.as_ref(),
+            })?;
+            scoped(device, || {
+                device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                    label: Some(&format!("wgloss {kernel}")),
+                    layout: Some(&inner.pipeline_layout),
+                    module: &module,
+                    entry_point: Some(kernel.entry),
+                    compilation_options: wgpu::PipelineCompilationOptions {
+                        // Every kernel writes its workgroup memory before it reads it, and zeroing costs DX12's compiler
+                        // seconds.
+                        zero_initialize_workgroup_memory: false,
+                        ..Default::default()
+                    },
+                    cache: inner.cache.as_ref(),
+                })
             })
-        });
-        // A module that failed must not be met again.
-        if pipeline.is_err() {
-            modules.remove(&kernel.module);
-        }
-        let pipeline = pipeline?;
-        pipelines.insert(kernel, pipeline.clone());
-        Ok(pipeline)
+        })
     }
+}
+
+/// What is made once for each key. While one thread makes something, others wait only if they want the same.
+#[derive(Debug)]
+struct Slots<K, T>(Mutex<HashMap<K, Arc<Mutex<Option<T>>>>>);
+
+impl<K, T> Default for Slots<K, T> {
+    fn default() -> Self {
+        Slots(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, T: Clone> Slots<K, T> {
+    /// What was made for a key, or what `make` makes now. What failed is tried again by the next that asks.
+    fn get_or_make(&self, key: K, make: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let slot = Arc::clone(lock(&self.0).entry(key).or_default());
+        let mut slot = lock(&slot);
+        if let Some(made) = &*slot {
+            return Ok(made.clone());
+        }
+        let made = make()?;
+        *slot = Some(made.clone());
+        Ok(made)
+    }
+}
+
+/// The next of the kernels that no thread has taken, and its number.
+fn take(next: &AtomicUsize, kernels: &[Kernel]) -> Option<(usize, Kernel)> {
+    let at = next.fetch_add(1, Ordering::Relaxed);
+    Some((at, *kernels.get(at)?))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -75,7 +75,7 @@ impl<'a> Bind<'a> {
             return (Bind::Nothing, 0);
         }
         let start = first - first % align;
-        let size = end.div_ceil(4) * 4 - start;
+        let size = vector_end(buffer, end) - start;
         (
             Bind::Buffer {
                 buffer,
@@ -95,6 +95,16 @@ impl<'a> Bind<'a> {
                 size: 4 * words,
             },
         }
+    }
+}
+
+/// Where a binding ends that reaches byte `end` of a buffer: with a whole vector of 16 bytes if the buffer does, since an
+/// array of vectors would not reach the last bytes else; at least with a whole word. Browsers refuse a range that reaches
+/// into another tensor's, so there it ends with the word.
+pub(crate) fn vector_end(buffer: &wgpu::Buffer, end: u64) -> u64 {
+    match end.next_multiple_of(16) {
+        whole if whole <= buffer.size() && !cfg!(target_arch = "wasm32") => whole,
+        _ => end.next_multiple_of(4),
     }
 }
 
@@ -143,7 +153,8 @@ impl Region {
 
     /// The binding that reaches all of it.
     pub(crate) fn bind<'a>(&self) -> Bind<'a> {
-        Bind::scratch(u64::from(self.at), self.words)
+        // Whole vectors, which lie before the next region.
+        Bind::scratch(u64::from(self.at), self.words.next_multiple_of(4))
     }
 
     /// The binding that reaches `words` words from the word `first` of it on.
@@ -326,7 +337,7 @@ impl Target<'_> {
         let caps = self.caps;
         // The kernels count elements in 32 bits, and a binding begins before its tensor by up to the alignment.
         let most = caps.max_binding.min(u64::from(u32::MAX));
-        let room = most.saturating_sub(caps.storage_align + 4);
+        let room = most.saturating_sub(caps.storage_align + 16);
         let (first, end) = tensor.bytes(0, 1);
         let row = end - first;
         if row > room {

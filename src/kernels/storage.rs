@@ -4,108 +4,374 @@ use crate::device::caps::Half;
 use crate::device::module::{File, Part, constants, wgsl};
 use crate::device::tensor::DType;
 
+/// Where the gradient to the logits goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// Into a tensor of f32 (also where no gradient is wanted).
+    F32,
+    /// Into a tensor stored like the logits.
+    Same,
+    /// Over the logits.
+    InPlace,
+}
+
 /// How real values are stored in a buffer.
 #[derive(Debug)]
 pub(crate) struct Storage {
     dtype: DType,
     /// The variant's way with f16 that this is for; any where it does not matter.
     half: Option<Half>,
-    /// Gradient elements in one storage word, as PACK says in WGSL.
-    pub(crate) pack: u32,
-    /// What logits of a row loss need beside one of the next three.
-    pub(crate) logits: Part,
-    /// Logits, and a gradient that goes into a tensor of f32.
-    pub(crate) grad_f32: Part,
-    /// Logits, and a gradient that is stored like them.
-    pub(crate) grad_same: Part,
-    /// Logits that the gradient replaces.
-    pub(crate) in_place: Part,
-    /// Dense targets of a row loss.
-    pub(crate) targets: Part,
+    /// Logits and gradient of a row loss, in vectors.
+    pub(crate) vectors: &'static Access,
+    /// The same of rows of whole vectors.
+    pub(crate) whole: &'static Access,
+    /// The same where they begin anywhere.
+    pub(crate) any: &'static Access,
+    /// Dense targets of a row loss, in vectors.
+    pub(crate) targets: &'static Part,
+    /// The same where they begin anywhere.
+    pub(crate) targets_any: &'static Part,
     /// Rows of a contrastive loss.
     pub(crate) source: Part,
 }
 
-const GRAD: &[(usize, &str)] = &[(7, "grad")];
+/// One way to reach logits and gradient.
+#[derive(Debug)]
+pub(crate) struct Access {
+    /// Labels of a step: those of a vector.
+    pub(crate) step: u32,
+    /// Whether two rows may share a word of a gradient that is stored like the logits.
+    pub(crate) shares_words: bool,
+    /// What logits need beside one of the next three.
+    pub(crate) logits: Part,
+    /// Logits, and a gradient that goes into a tensor of f32.
+    grad_f32: Part,
+    /// Logits, and a gradient that is stored like them.
+    grad_same: Part,
+    /// Logits that the gradient replaces.
+    in_place: Part,
+}
+
+impl Access {
+    /// The part for a destination of the gradient.
+    pub(crate) fn to(&'static self, destination: Destination) -> &'static Part {
+        match destination {
+            Destination::F32 => &self.grad_f32,
+            Destination::Same => &self.grad_same,
+            Destination::InPlace => &self.in_place,
+        }
+    }
+}
 
 const fn grad(name: &'static str, files: &'static [File]) -> Part {
     Part {
-        bindings: GRAD,
+        bindings: &[(7, "grad")],
         ..Part::new(name, files)
     }
 }
+
+const F32_TO_F32: &[File] = &[
+    wgsl!("shared/step_4.wgsl"),
+    wgsl!("shared/vectors.wgsl"),
+    wgsl!("shared/logits_vectors.wgsl"),
+    wgsl!("shared/put_f32.wgsl"),
+];
+const F32_TO_F32_ANY: &[File] = &[
+    wgsl!("shared/step_4.wgsl"),
+    wgsl!("shared/logits_f32_any.wgsl"),
+    wgsl!("shared/put_any.wgsl"),
+    wgsl!("shared/grad_f32_any.wgsl"),
+];
+static F32: Access = Access {
+    step: 4,
+    shares_words: false,
+    logits: Part::new("f32", &[]),
+    grad_f32: grad("f32", F32_TO_F32),
+    grad_same: grad("same", F32_TO_F32),
+    in_place: Part::new(
+        "inplace",
+        &[
+            wgsl!("shared/step_4.wgsl"),
+            wgsl!("shared/vectors.wgsl"),
+            wgsl!("shared/in_place_vectors.wgsl"),
+            wgsl!("shared/put_f32.wgsl"),
+        ],
+    ),
+};
+const F32_WHOLE_FILES: &[File] = &[
+    wgsl!("shared/step_4.wgsl"),
+    wgsl!("shared/vectors.wgsl"),
+    wgsl!("shared/logits_vectors.wgsl"),
+    wgsl!("shared/put_f32_whole.wgsl"),
+];
+static F32_WHOLE: Access = Access {
+    step: 4,
+    shares_words: false,
+    logits: Part::new("f32", &[]),
+    grad_f32: grad("f32whole", F32_WHOLE_FILES),
+    grad_same: grad("samewhole", F32_WHOLE_FILES),
+    in_place: Part::new(
+        "inplacewhole",
+        &[
+            wgsl!("shared/step_4.wgsl"),
+            wgsl!("shared/vectors.wgsl"),
+            wgsl!("shared/in_place_vectors.wgsl"),
+            wgsl!("shared/put_f32_whole.wgsl"),
+        ],
+    ),
+};
+static F32_ANY: Access = Access {
+    step: 4,
+    shares_words: false,
+    logits: Part::new("f32", &[]),
+    grad_f32: grad("f32any", F32_TO_F32_ANY),
+    grad_same: grad("sameany", F32_TO_F32_ANY),
+    in_place: Part::new(
+        "inplaceany",
+        &[
+            wgsl!("shared/step_4.wgsl"),
+            wgsl!("shared/logits_f32_any.wgsl"),
+            wgsl!("shared/put_any.wgsl"),
+            wgsl!("shared/in_place_f32_any.wgsl"),
+        ],
+    ),
+};
+
+/// Values of 16 bits in vectors of eight.
+const fn halves(logits: Part) -> Access {
+    Access {
+        step: 8,
+        shares_words: false,
+        logits,
+        grad_f32: grad(
+            "f32",
+            &[
+                wgsl!("shared/step_8.wgsl"),
+                wgsl!("shared/vectors.wgsl"),
+                wgsl!("shared/logits_vectors.wgsl"),
+                wgsl!("shared/put_f32.wgsl"),
+                wgsl!("shared/put_both.wgsl"),
+            ],
+        ),
+        grad_same: grad(
+            "same",
+            &[
+                wgsl!("shared/step_8.wgsl"),
+                wgsl!("shared/vectors.wgsl"),
+                wgsl!("shared/logits_vectors.wgsl"),
+                wgsl!("shared/put_half.wgsl"),
+            ],
+        ),
+        in_place: Part::new(
+            "inplace",
+            &[
+                wgsl!("shared/step_8.wgsl"),
+                wgsl!("shared/vectors.wgsl"),
+                wgsl!("shared/in_place_vectors.wgsl"),
+                wgsl!("shared/put_half.wgsl"),
+            ],
+        ),
+    }
+}
+
+/// The same of rows of whole vectors.
+const fn halves_whole(logits: Part) -> Access {
+    Access {
+        step: 8,
+        shares_words: false,
+        logits,
+        grad_f32: grad(
+            "f32whole",
+            &[
+                wgsl!("shared/step_8.wgsl"),
+                wgsl!("shared/vectors.wgsl"),
+                wgsl!("shared/logits_vectors.wgsl"),
+                wgsl!("shared/put_f32_whole.wgsl"),
+                wgsl!("shared/put_both.wgsl"),
+            ],
+        ),
+        grad_same: grad(
+            "samewhole",
+            &[
+                wgsl!("shared/step_8.wgsl"),
+                wgsl!("shared/vectors.wgsl"),
+                wgsl!("shared/logits_vectors.wgsl"),
+                wgsl!("shared/put_half_whole.wgsl"),
+            ],
+        ),
+        in_place: Part::new(
+            "inplacewhole",
+            &[
+                wgsl!("shared/step_8.wgsl"),
+                wgsl!("shared/vectors.wgsl"),
+                wgsl!("shared/in_place_vectors.wgsl"),
+                wgsl!("shared/put_half_whole.wgsl"),
+            ],
+        ),
+    }
+}
+
+/// Values of 16 bits, two to a word, wherever they begin.
+const fn halves_any(logits: Part) -> Access {
+    Access {
+        step: 4,
+        shares_words: true,
+        logits,
+        grad_f32: grad(
+            "f32any",
+            &[
+                wgsl!("shared/step_4.wgsl"),
+                wgsl!("shared/logits_half_any.wgsl"),
+                wgsl!("shared/put_any.wgsl"),
+                wgsl!("shared/grad_f32_any.wgsl"),
+            ],
+        ),
+        grad_same: grad(
+            "sameany",
+            &[
+                wgsl!("shared/step_4.wgsl"),
+                wgsl!("shared/logits_half_any.wgsl"),
+                wgsl!("shared/put_words.wgsl"),
+                wgsl!("shared/grad_words_any.wgsl"),
+            ],
+        ),
+        in_place: Part::new(
+            "inplaceany",
+            &[
+                wgsl!("shared/step_4.wgsl"),
+                wgsl!("shared/in_place_words_any.wgsl"),
+                wgsl!("shared/put_words.wgsl"),
+            ],
+        ),
+    }
+}
+
+const HALF_F16: Part = Part::new("f16", &[wgsl!("shared/half_f16.wgsl")]);
+const HALF_BF16: Part = Part::new("bf16", &[wgsl!("shared/half_bf16.wgsl")]);
+static F16: Access = halves(HALF_F16);
+static F16_WHOLE: Access = halves_whole(HALF_F16);
+static F16_ANY: Access = halves_any(Part {
+    name: "f16packed",
+    ..HALF_F16
+});
+static BF16: Access = halves(HALF_BF16);
+static BF16_WHOLE: Access = halves_whole(HALF_BF16);
+static BF16_ANY: Access = halves_any(HALF_BF16);
+static F16_NATIVE_ANY: Access = Access {
+    step: 4,
+    shares_words: false,
+    logits: Part {
+        f16: true,
+        ..Part::new("f16", &[])
+    },
+    grad_f32: grad(
+        "f32any",
+        &[
+            wgsl!("shared/step_4.wgsl"),
+            wgsl!("shared/logits_f16_any.wgsl"),
+            wgsl!("shared/put_any.wgsl"),
+            wgsl!("shared/grad_f32_any.wgsl"),
+        ],
+    ),
+    grad_same: grad(
+        "sameany",
+        &[
+            wgsl!("shared/step_4.wgsl"),
+            wgsl!("shared/logits_f16_any.wgsl"),
+            wgsl!("shared/put_any.wgsl"),
+            wgsl!("shared/grad_f16_any.wgsl"),
+        ],
+    ),
+    in_place: Part::new(
+        "inplaceany",
+        &[
+            wgsl!("shared/step_4.wgsl"),
+            wgsl!("shared/logits_f16_any.wgsl"),
+            wgsl!("shared/put_any.wgsl"),
+            wgsl!("shared/in_place_f16_any.wgsl"),
+        ],
+    ),
+};
+
+static TARGETS_F32: Part = Part::new("f32", &[wgsl!("shared/targets_f32.wgsl")]);
+static TARGETS_F32_ANY: Part = Part::new("f32any", &[wgsl!("shared/targets_f32_any.wgsl")]);
+static TARGETS_F16: Part = Part::new(
+    "f16",
+    &[
+        wgsl!("shared/targets_f16.wgsl"),
+        wgsl!("shared/targets_half.wgsl"),
+    ],
+);
+static TARGETS_F16_ANY: Part = Part::new(
+    "f16any",
+    &[
+        wgsl!("shared/targets_f16.wgsl"),
+        wgsl!("shared/targets_half_any.wgsl"),
+    ],
+);
+static TARGETS_BF16: Part = Part::new(
+    "bf16",
+    &[
+        wgsl!("shared/targets_bf16.wgsl"),
+        wgsl!("shared/targets_half.wgsl"),
+    ],
+);
+static TARGETS_BF16_ANY: Part = Part::new(
+    "bf16any",
+    &[
+        wgsl!("shared/targets_bf16.wgsl"),
+        wgsl!("shared/targets_half_any.wgsl"),
+    ],
+);
+
+const PACKED_F16_SOURCE: Part = Part::new(
+    "packf16",
+    &[
+        wgsl!("shared/half_f16.wgsl"),
+        wgsl!("contrastive/source_packed.wgsl"),
+    ],
+);
 
 /// Every way in which real values are stored.
 pub(crate) static STORAGES: [Storage; 4] = [
     Storage {
         dtype: DType::F32,
         half: None,
-        pack: 1,
-        logits: Part::new("f32", &[]),
-        grad_f32: grad(
-            "f32",
-            &[
-                wgsl!("shared/logits_f32.wgsl"),
-                wgsl!("shared/grad_f32.wgsl"),
-            ],
-        ),
-        grad_same: grad(
-            "same",
-            &[
-                wgsl!("shared/logits_f32.wgsl"),
-                wgsl!("shared/grad_f32.wgsl"),
-            ],
-        ),
-        in_place: Part::new("inplace", &[wgsl!("shared/in_place_f32.wgsl")]),
-        targets: Part::new("f32", &[wgsl!("shared/targets_f32.wgsl")]),
+        vectors: &F32,
+        whole: &F32_WHOLE,
+        any: &F32_ANY,
+        targets: &TARGETS_F32,
+        targets_any: &TARGETS_F32_ANY,
         source: Part::new("packf32", &[wgsl!("contrastive/source_f32.wgsl")]),
     },
     Storage {
         dtype: DType::F16,
         half: Some(Half::Native),
-        pack: 1,
-        logits: Part {
-            f16: true,
-            ..Part::new("f16", &[])
-        },
-        grad_f32: grad(
-            "f32",
-            &[
-                wgsl!("shared/logits_f16.wgsl"),
-                wgsl!("shared/grad_f32.wgsl"),
-            ],
-        ),
-        grad_same: grad(
-            "same",
-            &[
-                wgsl!("shared/logits_f16.wgsl"),
-                wgsl!("shared/grad_f16.wgsl"),
-            ],
-        ),
-        in_place: Part::new("inplace", &[wgsl!("shared/in_place_f16.wgsl")]),
-        targets: Part::new("f16", &[wgsl!("shared/targets_f16.wgsl")]),
+        vectors: &F16,
+        whole: &F16_WHOLE,
+        any: &F16_NATIVE_ANY,
+        targets: &TARGETS_F16,
+        targets_any: &TARGETS_F16_ANY,
         source: PACKED_F16_SOURCE,
     },
     Storage {
         dtype: DType::F16,
         half: Some(Half::Packed),
-        pack: 2,
-        logits: Part::new("f16packed", &[wgsl!("shared/half_f16.wgsl")]),
-        grad_f32: PACKED_GRAD_F32,
-        grad_same: PACKED_GRAD_SAME,
-        in_place: PACKED_IN_PLACE,
-        targets: Part::new("f16", &[wgsl!("shared/targets_f16.wgsl")]),
+        vectors: &F16,
+        whole: &F16_WHOLE,
+        any: &F16_ANY,
+        targets: &TARGETS_F16,
+        targets_any: &TARGETS_F16_ANY,
         source: PACKED_F16_SOURCE,
     },
     Storage {
         dtype: DType::Bf16,
         half: None,
-        pack: 2,
-        logits: Part::new("bf16", &[wgsl!("shared/half_bf16.wgsl")]),
-        grad_f32: PACKED_GRAD_F32,
-        grad_same: PACKED_GRAD_SAME,
-        in_place: PACKED_IN_PLACE,
-        targets: Part::new("bf16", &[wgsl!("shared/targets_bf16.wgsl")]),
+        vectors: &BF16,
+        whole: &BF16_WHOLE,
+        any: &BF16_ANY,
+        targets: &TARGETS_BF16,
+        targets_any: &TARGETS_BF16_ANY,
         source: Part::new(
             "packbf16",
             &[
@@ -115,31 +381,6 @@ pub(crate) static STORAGES: [Storage; 4] = [
         ),
     },
 ];
-
-// What two values in a word share, whichever type they have.
-const PACKED_GRAD_F32: Part = grad(
-    "f32",
-    &[
-        wgsl!("shared/logits_packed.wgsl"),
-        wgsl!("shared/grad_f32.wgsl"),
-    ],
-);
-const PACKED_GRAD_SAME: Part = grad(
-    "same",
-    &[
-        wgsl!("shared/logits_packed.wgsl"),
-        wgsl!("shared/grad_packed.wgsl"),
-    ],
-);
-const PACKED_IN_PLACE: Part = Part::new("inplace", &[wgsl!("shared/in_place_packed.wgsl")]);
-
-const PACKED_F16_SOURCE: Part = Part::new(
-    "packf16",
-    &[
-        wgsl!("shared/half_f16.wgsl"),
-        wgsl!("contrastive/source_packed.wgsl"),
-    ],
-);
 
 impl Storage {
     /// Whether the values are f32, so that a gradient stored like them is one of f32.
@@ -157,14 +398,14 @@ impl Storage {
 }
 
 /// Dense targets in bytes.
-pub(crate) static TARGETS_U8: Part = Part::new("u8", &[wgsl!("shared/targets_u8.wgsl")]);
-/// Targets in packed bits.
+pub(crate) static TARGETS_U8: Part = Part::new("u8", &[wgsl!("shared/targets_words.wgsl")]);
+/// The same where they begin anywhere.
+pub(crate) static TARGETS_U8_ANY: Part = Part::new("u8any", &[wgsl!("shared/targets_bytes.wgsl")]);
+/// Targets in packed bits, of rows whose first vector begins with the first label.
 pub(crate) static TARGETS_BITS: Part = Part::new("bits", &[wgsl!("shared/targets_bits.wgsl")]);
-/// Offsets and indices of the positives.
-pub(crate) static TARGETS_CSR: Part = Part {
-    bindings: &[(3, "indices")],
-    ..Part::new("csr", &[wgsl!("shared/targets_csr.wgsl")])
-};
+/// The same of any rows.
+pub(crate) static TARGETS_BITS_ANY: Part =
+    Part::new("bitsany", &[wgsl!("shared/targets_bits_any.wgsl")]);
 
 constants! {
     /// How kernels with `reals.wgsl` call an element type.

@@ -9,9 +9,9 @@ use wgloss::shader::Module;
 pub const STANDALONE: [&str; 1] = ["shared/self_test.wgsl"];
 /// The only files that may name the type f16, and the functions through which they do.
 const F16_FILES: [&str; 3] = [
-    "shared/logits_f16.wgsl",
-    "shared/grad_f16.wgsl",
-    "shared/in_place_f16.wgsl",
+    "shared/grad_f16_any.wgsl",
+    "shared/in_place_f16_any.wgsl",
+    "shared/logits_f16_any.wgsl",
 ];
 
 /// Every file that a module has, with its text.

@@ -1,16 +1,16 @@
 //! The driver of every row loss, shaders/shared/rows.wgsl: which modules, which windows, what goes through scratch, the
 //! dispatches over a window of rows, and the sums at the end.
 //!
-//! **Through scratch go** two sums for each workgroup (loss, threshold's gradient); a loss for each row where it cannot
-//! go straight to the caller's tensor; of split rows the chunks' accumulators and the rows' coefficients; the sums down
-//! the columns; copies of side tensors. `finish` then sums or copies to loss and threshold gradient, both in one dispatch.
+//! **Through scratch go** a loss for each row where it cannot go straight to the caller's tensor, and a threshold's gradient
+//! for each; of split rows the chunks' accumulators and the rows' coefficients; the sums down the columns; copies of side
+//! tensors; the bits of sparse targets. `finish` then sums or copies to loss and threshold gradient, both in one dispatch.
 //!
-//! **`columns`** computes the gradient to a threshold per label: it goes down the columns, 32 labels a workgroup, and
+//! **`columns`** computes the gradient to a threshold per label: it goes down the columns, four labels a lane, and
 //! computes each gradient again from the coefficients, without writing a matrix. It reads the logits, so where the
 //! gradient replaces them, `rows` only keeps coefficients, and `gradient` runs after `columns`.
 
-use crate::device::caps::{Reduce, bit_words, cache_words};
-use crate::device::module::{Constant, Module, NO_PART, PARTS, Part, Piece, Program, wgsl};
+use crate::device::caps::{Reduce, Variant};
+use crate::device::module::{Module, NO_PART, PARTS, Part, Piece, Program, wgsl};
 use crate::device::plan::{
     ABSENT, Bind, Binds, Dispatches, Region, Scratch, Target, bindings, to_u32,
 };
@@ -22,9 +22,14 @@ use crate::kernels::rows::params::{
     FINISH_PARAMS, FinishJob, JOBS, ROW_MIRRORS, RowGeneral, RowGrid, RowParams, RowPlaces,
     RowViews, RowWindow,
 };
-use crate::kernels::rows::shape::{COLUMN_ROWS_PER_LANE, Shape, row_groups};
-use crate::kernels::rows::sides::{MAX_COPY_GROUPS, Sides};
-use crate::kernels::storage::{STORAGES, Storage, TARGETS_BITS, TARGETS_CSR, TARGETS_U8};
+use crate::kernels::rows::phase::{Phases, reaches_vectors};
+use crate::kernels::rows::shape::{COLUMN_ROWS_PER_LANE, Merge, Shape};
+use crate::kernels::rows::sides::{MAX_COPY_GROUPS, SIDE_FORMS, SideForm, Sides};
+use crate::kernels::rows::sparse::Bits;
+use crate::kernels::storage::{
+    Access, Destination, STORAGES, Storage, TARGETS_BITS, TARGETS_BITS_ANY, TARGETS_U8,
+    TARGETS_U8_ANY,
+};
 use crate::losses::labels::{Targets, Threshold};
 use crate::losses::reduction::Reduction;
 use crate::losses::takes::TargetKind;
@@ -32,11 +37,16 @@ use crate::losses::takes::TargetKind;
 /// Parts of a module of rows, by number.
 const LOSS: usize = 0;
 const LOGITS: usize = 1;
-const TARGETS: usize = 2;
-const GRAD: usize = 3;
+const ACCESS: usize = 2;
+const TARGETS: usize = 3;
 const SECOND: usize = 4;
-const ACCUMULATOR: usize = 5;
-const BEGIN: usize = 6;
+pub(crate) const MASK: usize = 5;
+pub(crate) const SIDES: usize = 6;
+const MERGE: usize = 7;
+const ACCUMULATOR: usize = 8;
+const STATISTICS: usize = 9;
+const WHOLE: usize = 10;
+const BEGIN: usize = 11;
 
 /// Every row loss over every storage.
 pub(crate) static ROWS: Program = Program {
@@ -45,23 +55,30 @@ pub(crate) static ROWS: Program = Program {
         Piece::File(wgsl!("shared/math.wgsl")),
         Piece::File(wgsl!("shared/params.wgsl")),
         Piece::File(wgsl!("shared/scratch.wgsl")),
-        Piece::File(wgsl!("shared/sides.wgsl")),
+        Piece::File(wgsl!("shared/row_sides.wgsl")),
+        Piece::Part(SIDES),
+        Piece::File(wgsl!("shared/bytes.wgsl")),
+        Piece::Part(MASK),
         Piece::Part(LOGITS),
-        Piece::Part(GRAD),
+        Piece::Part(ACCESS),
+        Piece::File(wgsl!("shared/target.wgsl")),
         Piece::Part(TARGETS),
         Piece::Part(SECOND),
-        Piece::File(wgsl!("shared/element.wgsl")),
+        Piece::File(wgsl!("shared/labels.wgsl")),
+        Piece::File(wgsl!("shared/labels_at.wgsl")),
+        Piece::File(wgsl!("shared/gradients.wgsl")),
         Piece::Lanes {
             tree: wgsl!("shared/lanes_tree.wgsl"),
             subgroup: wgsl!("shared/lanes_subgroup.wgsl"),
         },
-        Piece::Lanes {
-            tree: wgsl!("shared/reduce_tree.wgsl"),
-            subgroup: wgsl!("shared/reduce_subgroup.wgsl"),
-        },
+        Piece::Part(MERGE),
         Piece::Part(ACCUMULATOR),
         Piece::Part(LOSS),
         Piece::Part(BEGIN),
+        Piece::File(wgsl!("shared/sweeps.wgsl")),
+        Piece::Part(STATISTICS),
+        Piece::File(wgsl!("shared/row_store.wgsl")),
+        Piece::Part(WHOLE),
         Piece::File(wgsl!("shared/columns.wgsl")),
         Piece::File(wgsl!("shared/rows.wgsl")),
         Piece::Lanes {
@@ -69,28 +86,65 @@ pub(crate) static ROWS: Program = Program {
             subgroup: wgsl!("shared/rows_subgroup.wgsl"),
         },
     ],
-    entries: &["rows", "partial", "combine", "gradient", "columns"],
-    constants: &[&[
-        ("CACHE", Constant::Of(cache_words)),
-        ("BIT_WORDS", Constant::Of(bit_words)),
-    ]],
-    bindings: &[
-        (1, "logits"),
-        (2, "targets"),
-        (4, "mask"),
-        (5, "sides"),
-        (6, "scratch"),
-    ],
+    entries: &["rows", "partial", "gradient", "columns"],
+    constants: &[],
+    bindings: &[(1, "logits"), (2, "targets"), (6, "scratch")],
     mirrors: &[ROW_MIRRORS],
 };
 
+/// Between the chunks of split rows. Knows nothing of element types.
+pub(crate) static COMBINE: Program = Program {
+    name: "combine",
+    pieces: &[
+        Piece::File(wgsl!("shared/math.wgsl")),
+        Piece::File(wgsl!("shared/params.wgsl")),
+        Piece::File(wgsl!("shared/scratch.wgsl")),
+        Piece::File(wgsl!("shared/row_sides.wgsl")),
+        Piece::Part(SIDES),
+        Piece::File(wgsl!("shared/labels.wgsl")),
+        Piece::File(wgsl!("shared/lanes_tree.wgsl")),
+        Piece::File(wgsl!("shared/merge_tree.wgsl")),
+        Piece::Part(ACCUMULATOR),
+        Piece::Part(LOSS),
+        Piece::Part(BEGIN),
+        Piece::File(wgsl!("shared/row_store.wgsl")),
+        Piece::File(wgsl!("shared/combine.wgsl")),
+        Piece::File(wgsl!("shared/combine_tree.wgsl")),
+    ],
+    entries: &["combine"],
+    constants: &[],
+    bindings: &[(6, "scratch")],
+    mirrors: &[ROW_MIRRORS],
+};
+
+static NO_SIDES: Part = Part::new("", &[wgsl!("shared/sides_none.wgsl")]);
 /// A row needs nothing before it begins.
 static ROW_ALONE: Part = Part::new("", &[wgsl!("shared/row_alone.wgsl")]);
-static SECOND_F32: Part = Part {
+static SECOND_VECTORS: Part = Part {
     bindings: &[(3, "second")],
-    ..Part::new("", &[wgsl!("shared/second_f32.wgsl")])
+    ..Part::new("", &[wgsl!("shared/second_vectors.wgsl")])
 };
-static SECOND_NONE: Part = Part::new("", &[wgsl!("shared/second_none.wgsl")]);
+static SECOND_ANY: Part = Part {
+    bindings: &[(3, "second")],
+    ..Part::new("secondany", &[wgsl!("shared/second_any.wgsl")])
+};
+static SECOND_NONE: Part = Part::new("hard", &[wgsl!("shared/second_none.wgsl")]);
+static MASK_NONE: Part = Part::new("", &[wgsl!("shared/mask_none.wgsl")]);
+static MASK_WORDS: Part = Part {
+    bindings: &[(4, "mask")],
+    ..Part::new("mask", &[wgsl!("shared/mask_words.wgsl")])
+};
+static MASK_ANY: Part = Part {
+    bindings: &[(4, "mask")],
+    ..Part::new("maskany", &[wgsl!("shared/mask_any.wgsl")])
+};
+static MERGE_ALONE: Part = Part::new("alone", &[wgsl!("shared/merge_alone.wgsl")]);
+static MERGE_NEAR: Part = Part::new("near", &[wgsl!("shared/merge_near.wgsl")]);
+static MERGE_WIDE: Part = Part::new("wide", &[wgsl!("shared/merge_wide.wgsl")]);
+static MERGE_TREE: Part = Part::new("wide", &[wgsl!("shared/merge_tree.wgsl")]);
+static TWICE: Part = Part::new("", &[wgsl!("shared/rows_twice.wgsl")]);
+static ONCE: Part = Part::new("once", &[wgsl!("shared/rows_once.wgsl")]);
+static SHORT: Part = Part::new("short", &[wgsl!("shared/rows_short.wgsl")]);
 
 /// Sums and copies from scratch to the caller's tensors.
 pub(crate) static FINISH: Program = Program {
@@ -99,7 +153,7 @@ pub(crate) static FINISH: Program = Program {
         Piece::File(wgsl!("shared/lanes_tree.wgsl")),
         Piece::File(wgsl!("shared/finish.wgsl")),
     ],
-    entries: &["finish"],
+    entries: &["fold", "finish"],
     constants: &[],
     bindings: FinishBindings::NAMES,
     mirrors: &[&[FinishJob::MIRROR, FINISH_PARAMS]],
@@ -127,93 +181,172 @@ bindings! {
     }
 }
 
-/// Where the gradient to the logits goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Destination {
-    /// Into a tensor of f32 (also where no gradient is wanted).
-    F32,
-    /// Into a tensor stored like the logits.
-    Same,
-    /// Over the logits.
-    InPlace,
+/// How a module reads and writes one call's tensors.
+#[derive(Clone, Copy, Debug)]
+struct Io {
+    access: &'static Access,
+    destination: Destination,
+    targets: &'static Part,
+    second: &'static Part,
+    mask: &'static Part,
+    sides: SideForm,
 }
 
-/// The part that reads the targets.
-fn targets_part(
-    targets: &Targets<Tensor<'_>>,
-    storage: impl Fn(DType) -> Option<&'static Storage>,
-) -> &'static Part {
-    match targets {
-        Targets::Bits(_) => &TARGETS_BITS,
-        Targets::Sparse { .. } => &TARGETS_CSR,
-        Targets::Dense(t) => storage(t.dtype()).map_or(&TARGETS_U8, |storage| &storage.targets),
+/// How a module goes over rows.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    merge: Merge,
+    whole: &'static Part,
+}
+
+impl Io {
+    /// The same for any place of the tensors, and rows that begin with their first label.
+    fn anywhere(self, storage: &'static Storage, targets: &'static Part) -> Io {
+        Io {
+            access: storage.any,
+            destination: Destination::F32,
+            targets,
+            second: match std::ptr::eq(self.second, &SECOND_NONE) {
+                true => self.second,
+                false => &SECOND_ANY,
+            },
+            mask: match std::ptr::eq(self.mask, &MASK_NONE) {
+                true => self.mask,
+                false => &MASK_ANY,
+            },
+            ..self
+        }
+    }
+}
+
+fn begin(loss: &'static RowLoss) -> &'static Part {
+    match loss.stage {
+        Some(Stage::Last) => &NO_PART,
+        _ => &ROW_ALONE,
     }
 }
 
 /// The module of a row loss.
-fn module(
-    loss: &'static RowLoss,
-    storage: &'static Storage,
-    targets: &'static Part,
-    destination: Destination,
-    reduce: Reduce,
-    workgroup: u32,
-) -> Module {
+fn module(loss: &'static RowLoss, io: Io, way: Way, (reduce, workgroup): (Reduce, u32)) -> Module {
     let mut parts = [&NO_PART; PARTS];
     parts[LOSS] = &loss.part;
-    parts[LOGITS] = &storage.logits;
-    parts[TARGETS] = targets;
-    parts[GRAD] = match destination {
-        Destination::F32 => &storage.grad_f32,
-        Destination::Same => &storage.grad_same,
-        Destination::InPlace => &storage.in_place,
-    };
-    parts[SECOND] = match loss.targets.has_gradient() && !std::ptr::eq(targets, &TARGETS_CSR) {
-        true => &SECOND_F32,
-        false => &SECOND_NONE,
+    parts[LOGITS] = &io.access.logits;
+    parts[ACCESS] = io.access.to(io.destination);
+    parts[TARGETS] = io.targets;
+    parts[SECOND] = io.second;
+    parts[MASK] = io.mask;
+    parts[SIDES] = io.sides.part();
+    parts[MERGE] = match way.merge {
+        Merge::Alone => &MERGE_ALONE,
+        Merge::Near => &MERGE_NEAR,
+        Merge::Wide => &MERGE_WIDE,
+        Merge::Tree => &MERGE_TREE,
     };
     parts[ACCUMULATOR] = &loss.accumulator.part;
-    if loss.stage != Some(Stage::Last) {
-        parts[BEGIN] = &ROW_ALONE;
-    }
+    // Short cuts pay where there is no barrier and no register to spare.
+    let quick = matches!(way.merge, Merge::Near | Merge::Alone) && !std::ptr::eq(way.whole, &SHORT);
+    parts[STATISTICS] = loss.statistics(quick);
+    parts[WHOLE] = way.whole;
+    parts[BEGIN] = begin(loss);
     ROWS.with(parts, reduce, workgroup)
 }
 
-/// Every module of a loss that a device with all features could be asked for.
+/// The module between the chunks of a row loss.
+fn combine(loss: &'static RowLoss, sides: SideForm, workgroup: u32) -> Module {
+    let mut parts = [&NO_PART; PARTS];
+    parts[LOSS] = &loss.part;
+    // The first stage gives no loss, so that it asks for no row's weight.
+    parts[SIDES] = match loss.stage {
+        Some(Stage::First) => &NO_SIDES,
+        _ => sides.part(),
+    };
+    parts[ACCUMULATOR] = &loss.accumulator.part;
+    parts[BEGIN] = begin(loss);
+    COMBINE.with(parts, Reduce::Tree, workgroup)
+}
+
+/// Every module of a loss that a device with all features could be asked for. Parts that have nothing to do with each other
+/// meet in some modules, not in all.
 pub(crate) fn modules(loss: &'static RowLoss, workgroup: u32) -> Vec<Module> {
-    let mut all = Vec::new();
-    for storage in &STORAGES {
-        // A table by element type: f16 has the same reader of targets in both its storages.
-        let mut targets: Vec<&'static Part> = vec![&TARGETS_U8];
-        for dense in &STORAGES {
-            if !targets.iter().any(|part| part.name == dense.targets.name) {
-                targets.push(&dense.targets);
-            }
-        }
-        targets.extend([&TARGETS_BITS, &TARGETS_CSR]);
-        if loss.targets == TargetKind::Logits {
-            targets = vec![&storage.targets];
-        }
-        for targets in targets {
+    let inner = loss.stage == Some(Stage::First);
+    let second = match loss.targets.has_gradient() {
+        true => [&SECOND_VECTORS, &SECOND_ANY],
+        false => [&SECOND_NONE; 2],
+    };
+    let mut ios = Vec::new();
+    for (i, storage) in STORAGES.iter().enumerate() {
+        for access in [storage.whole, storage.vectors, storage.any] {
             for destination in [Destination::F32, Destination::Same, Destination::InPlace] {
-                let inner = loss.stage == Some(Stage::First);
                 if destination != Destination::F32 && inner
                     || destination == Destination::Same && storage.is_f32()
                 {
                     continue;
                 }
-                for reduce in [Reduce::Tree, Reduce::Subgroup] {
-                    all.push(module(
-                        loss,
-                        storage,
-                        targets,
-                        destination,
-                        reduce,
-                        workgroup,
-                    ));
-                }
+                ios.push(Io {
+                    access,
+                    destination,
+                    targets: match (loss.targets, i % 2) {
+                        (TargetKind::Logits, 0) => storage.targets,
+                        (TargetKind::Logits, _) => storage.targets_any,
+                        _ => &TARGETS_U8,
+                    },
+                    second: second[i % 2],
+                    mask: &MASK_NONE,
+                    sides: SideForm::Rows,
+                });
             }
         }
+    }
+    let first = ios[0];
+    if loss.targets != TargetKind::Logits {
+        let real = STORAGES.iter().flat_map(|s| [s.targets, s.targets_any]);
+        let flags = [&TARGETS_U8_ANY, &TARGETS_BITS, &TARGETS_BITS_ANY];
+        ios.extend(real.chain(flags).map(|targets| Io { targets, ..first }));
+    }
+    let second = match loss.targets.has_gradient() {
+        true => vec![&SECOND_NONE, &SECOND_ANY],
+        false => vec![],
+    };
+    ios.extend(second.into_iter().map(|second| Io { second, ..first }));
+    for sides in &SIDE_FORMS[1..] {
+        for mask in [&MASK_WORDS, &MASK_ANY] {
+            ios.push(Io {
+                sides: *sides,
+                mask,
+                ..first
+            });
+        }
+    }
+    let mut all = Vec::new();
+    for reduce in [Reduce::Tree, Reduce::Subgroup] {
+        let merges = match reduce {
+            Reduce::Tree => [Merge::Alone, Merge::Tree],
+            Reduce::Subgroup => [Merge::Near, Merge::Wide],
+        };
+        let eight = ios.iter().find(|io| io.access.step == 8);
+        let plain: Vec<*const Io> = [ios.first(), eight]
+            .into_iter()
+            .flatten()
+            .map(std::ptr::from_ref)
+            .collect();
+        for io in &ios {
+            let mut ways = vec![(merges[0], &TWICE)];
+            // A way over rows meets what it touches of a storage: vectors of four and of eight.
+            if plain.contains(&std::ptr::from_ref(io)) {
+                ways.push((merges[1], &TWICE));
+                ways.push((merges[0], &SHORT));
+                if loss.accumulator.once {
+                    ways.extend(merges.map(|merge| (merge, &ONCE)));
+                }
+            }
+            for (merge, whole) in ways {
+                let way = Way { merge, whole };
+                all.push(module(loss, *io, way, (reduce, workgroup)));
+            }
+        }
+    }
+    for sides in SIDE_FORMS {
+        all.push(combine(loss, sides, workgroup));
     }
     all
 }
@@ -293,18 +426,38 @@ fn gradient<'a>(inputs: &RowInputs<'a>, outputs: &RowOutputs<'a>) -> Option<Tens
 /// The dispatches of one loss over one window of rows.
 #[derive(Clone, Copy)]
 pub(crate) struct Sweep {
-    pub(crate) module: Module,
-    /// Gradient elements in a word.
-    pub(crate) pack: u32,
+    loss: &'static RowLoss,
+    io: Io,
+    /// That of its columns, whose rows begin with their first label.
+    columns_io: Io,
+    variant: Variant,
     pub(crate) shape: Shape,
-    sparse: bool,
-    /// The gradient in a dispatch of its own, one workgroup a row (or chunk), whatever the statistics took.
+    /// Whether loss and gradient come of one sweep.
+    once: bool,
+    /// The gradient in a dispatch of its own.
     pub(crate) gradient_last: bool,
     /// Whether the gradient is summed down the columns.
-    pub(crate) columns: bool,
+    columns: bool,
+}
+
+/// The parts of masks and side tensors for a program that meets rows anywhere, by label.
+pub(crate) fn reach(masked: bool, sides: SideForm) -> [&'static Part; PARTS] {
+    let mut parts = [&NO_PART; PARTS];
+    parts[MASK] = if masked { &MASK_ANY } else { &MASK_NONE };
+    parts[SIDES] = sides.part();
+    parts
 }
 
 impl Sweep {
+    fn module(&self, whole: &'static Part) -> Module {
+        let way = Way {
+            merge: self.shape.merge,
+            whole,
+        };
+        let kind = (self.variant.reduce, self.variant.workgroup);
+        module(self.loss, self.io, way, kind)
+    }
+
     /// Adds the dispatches. `params` and `bindings` are those of the window; what depends on the dispatch is filled in
     /// here.
     pub(crate) fn record<'a>(
@@ -313,46 +466,63 @@ impl Sweep {
         params: RowParams,
         bindings: RowBindings<'a>,
     ) -> Result<(), Error> {
-        let workgroup = self.module.workgroup;
-        let rows = u64::from(params.window.rows);
-        let with = |shape: Shape, params: RowParams| RowParams {
-            grid: RowGrid {
-                width: shape.width,
-                shift: shape.width.ilog2(),
-                chunks: shape.chunks,
-                items: shape.items,
-                tile: shape.tile(workgroup, self.pack, self.sparse),
-                ..params.grid
-            },
-            ..params
+        let workgroup = self.variant.workgroup;
+        let shape = self.shape;
+        let rows = params.window.rows;
+        let mut params = params;
+        params.grid = RowGrid {
+            width: shape.width,
+            shift: shape.width.ilog2(),
+            chunks: shape.chunks,
+            steps: shape.steps,
+            block: shape.block(self.io.access.step),
+            ..params.grid
         };
-        let params = with(self.shape, params);
         let on = |params: RowParams| move |grid| params.on(grid);
-        if self.shape.chunks > 1 {
-            let groups = rows * u64::from(self.shape.chunks);
-            steps.push(self.module, "partial", groups, on(params), bindings)?;
-            steps.push(self.module, "combine", rows, on(params), bindings)?;
+        let groups = |units: u64, width: u32| units.div_ceil(u64::from(workgroup / width));
+        let units = u64::from(rows) * u64::from(shape.chunks);
+        let want_grad = params.places.want_grad != 0;
+        if shape.chunks > 1 {
+            let module = self.module(&TWICE);
+            let all = groups(units, shape.width);
+            steps.push(module, "partial", all, on(params), bindings)?;
+            let mut merging = params;
+            merging.grid.width = shape.chunks.next_power_of_two().min(workgroup);
+            merging.grid.shift = merging.grid.width.ilog2();
+            let module = combine(self.loss, self.io.sides, workgroup);
+            let all = groups(u64::from(rows), merging.grid.width);
+            let reached = RowBindings {
+                sides: bindings.sides,
+                scratch: bindings.scratch,
+                ..RowBindings::default()
+            };
+            steps.push(module, "combine", all, on(merging), reached)?;
         } else {
-            let per_group = workgroup / self.shape.width;
-            let (groups, blocks) = row_groups(params.window.rows as usize, per_group);
-            let kept = cache_words(workgroup) / workgroup;
             let mut params = params;
-            params.grid.blocks = blocks;
-            params.grid.cached = kept.min(self.shape.items * self.pack).max(1);
             if self.gradient_last {
                 params.places.want_grad = 0;
             }
-            steps.push(self.module, "rows", u64::from(groups), on(params), bindings)?;
+            let module = match (shape.short, params.places.want_grad != 0 && self.once) {
+                (true, _) => self.module(&SHORT),
+                (false, true) => self.module(&ONCE),
+                (false, false) => self.module(&TWICE),
+            };
+            let all = groups(units, shape.width);
+            steps.push(module, "rows", all, on(params), bindings)?;
         }
         if self.columns {
-            column_sums(steps, self.module, params, bindings)?;
+            let way = Way {
+                merge: shape.merge,
+                whole: &TWICE,
+            };
+            let kind = (self.variant.reduce, workgroup);
+            let module = module(self.loss, self.columns_io, way, kind);
+            column_sums(steps, module, params, bindings)?;
         }
-        if self.gradient_last && params.places.want_grad != 0 {
-            let cols = params.window.cols as usize;
-            let whole = self.shape.whole_groups(cols, workgroup, self.pack);
-            let params = with(whole, params);
-            let groups = rows * u64::from(whole.chunks);
-            steps.push(self.module, "gradient", groups, on(params), bindings)?;
+        if self.gradient_last && want_grad {
+            let module = self.module(&TWICE);
+            let all = groups(units, shape.width);
+            steps.push(module, "gradient", all, on(params), bindings)?;
         }
         Ok(())
     }
@@ -372,7 +542,7 @@ pub(crate) fn column_sums<'a>(
 ) -> Result<(), Error> {
     let rows = column_rows(module.workgroup);
     params.grid.column_rows = rows;
-    let tiles = u64::from(params.grid.columns.div_ceil(32));
+    let tiles = u64::from(params.grid.columns.div_ceil(4 * 32));
     let parts = params.window.rows.div_ceil(rows);
     let on = move |grid| params.on(grid);
     steps.push_layers(module, "columns", (tiles, parts), on, bindings)
@@ -385,44 +555,45 @@ pub(crate) struct Driver<'a, 'c> {
     inputs: RowInputs<'a>,
     outputs: RowOutputs<'a>,
     storage: &'static Storage,
+    phases: Phases,
     pub(crate) sweep: Sweep,
-    /// Workgroups of `rows` over all windows.
-    groups: u32,
     /// Parts of the sums down the columns.
     pub(crate) parts: u32,
     /// Where the rows' losses go without a detour.
     direct: Option<Tensor<'a>>,
     places: Places,
+    /// The bits of sparse targets.
+    bits: Option<Bits<'a>>,
 }
 
 /// Regions of scratch.
 struct Places {
-    partial: Region,
     loss: Region,
     threshold: Region,
     coef: Region,
     column: Region,
     chunk: Region,
+    /// Sums of slices of rows, for each job of `finish`.
+    folds: [Region; JOBS],
 }
 
+/// Rows whose losses one workgroup sums up at the end; of more, slices of so many are summed before.
+const SLICE: u32 = 1 << 14;
+
 impl<'a, 'c> Driver<'a, 'c> {
-    /// Chooses module and shape, and finds room in scratch. Accumulators of chunks have at least `chunk_words` words for
-    /// each row.
+    /// Chooses modules and shape, and finds room in scratch.
     pub(crate) fn new(
         target: Target<'c>,
         row: &Row,
         inputs: &RowInputs<'a>,
         outputs: &RowOutputs<'a>,
         windows: &Windows,
-        chunk_words: u32,
         scratch: &mut Scratch,
     ) -> Result<Self, Error> {
         let logits = inputs.logits;
         let (rows, cols) = (logits.rows(), logits.cols());
         let variant = target.variant;
-        let workgroup = variant.workgroup;
-        let of = |dtype| Storage::of(dtype, variant.half);
-        let storage = of(logits.dtype()).ok_or_else(|| {
+        let storage = Storage::of(logits.dtype(), variant.half).ok_or_else(|| {
             Error::new(
                 ErrorKind::DType,
                 "logits",
@@ -435,21 +606,40 @@ impl<'a, 'c> Driver<'a, 'c> {
             Some(Gradient::To(grad)) if grad.dtype() != DType::F32 => Destination::Same,
             _ => Destination::F32,
         };
-        let pack = match destination {
-            Destination::F32 => 1,
-            Destination::Same | Destination::InPlace => storage.pack,
+        let (access, phases) = access(storage, destination, inputs, outputs);
+        let second = match outputs.grad_targets {
+            None => &SECOND_NONE,
+            Some(t) if phases.vectors(&t) => &SECOND_VECTORS,
+            Some(_) => &SECOND_ANY,
         };
-        let targets = targets_part(&inputs.targets, of);
-        let shape = Shape::of(windows.first(), cols, workgroup, pack);
+        let mask = match inputs.mask {
+            None => &MASK_NONE,
+            Some(t) if phases.begin_alike(&t) => &MASK_WORDS,
+            Some(_) => &MASK_ANY,
+        };
+        let io = Io {
+            access,
+            destination,
+            targets: targets_part(&inputs.targets, variant, Some(&phases)),
+            second,
+            mask,
+            sides: SideForm::of(target, inputs),
+        };
+        let at = (cols, phases.most());
+        let shape = Shape::of(
+            windows.first(),
+            at,
+            access.step,
+            variant,
+            target.caps.subgroup_size,
+        );
         let split = shape.chunks > 1;
 
         let reduced = row.reduction != Reduction::None;
         let want_grad = outputs.grad_logits.is_some();
         let want_threshold = outputs.grad_threshold.is_some();
-        let per_row = matches!(inputs.threshold, Some(Threshold::Row(_)));
         let per_label = matches!(inputs.threshold, Some(Threshold::Label(_)));
         let columns = want_threshold && per_label;
-        let batch = want_threshold && !per_row && !per_label;
         // The sums down the columns read the logits, which an in-place gradient would have replaced.
         let gradient_last = split || (columns && destination == Destination::InPlace);
         let coefs = columns || (gradient_last && want_grad);
@@ -457,78 +647,109 @@ impl<'a, 'c> Driver<'a, 'c> {
         let plain = !reduced && !split && !coefs && !want_threshold && row.loss.stage.is_none();
         let direct = outputs.loss.filter(|_| plain);
         let through = outputs.loss.is_some() && direct.is_none();
-        let per_group = workgroup / shape.width;
-        let groups = windows
-            .iter()
-            .map(|(_, rows)| row_groups(rows, per_group).0);
-        let groups: u32 = groups.sum();
         // The first window has the most rows, and the others add to its parts.
-        let parts = (windows.first() as u32).div_ceil(column_rows(workgroup));
-        let own = if split {
-            shape.chunks * row.loss.accumulator.acc_words
-        } else {
-            0
-        };
-        let chunk_words = u64::from(own.max(chunk_words));
+        let parts = (windows.first() as u32).div_ceil(column_rows(variant.workgroup));
+        let chunk_words = shape.chunk_words(row.loss.accumulator.acc_words, windows.first());
         let coef_words = u64::from(row.loss.accumulator.coef_words);
         let all = rows as u64;
-        let partial = !split && ((reduced && through) || batch);
         let places = Places {
-            partial: scratch.take_if(partial, 2 * u64::from(groups))?,
-            loss: scratch.take_if(through && (split || !reduced), all)?,
-            threshold: scratch.take_if(per_row && want_threshold || split && batch, all)?,
+            loss: scratch.take_if(through, all)?,
+            threshold: scratch.take_if(want_threshold && !per_label, all)?,
             coef: scratch.take_if(coefs, all * coef_words)?,
             column: scratch.take_if(columns, u64::from(parts) * cols as u64)?,
-            chunk: scratch.take_if(chunk_words > 0, windows.first() as u64 * chunk_words)?,
+            chunk: scratch.take_if(split, chunk_words)?,
+            folds: {
+                let many = all > u64::from(SLICE);
+                let slices = all.div_ceil(u64::from(SLICE));
+                [
+                    scratch.take_if(many && reduced, slices)?,
+                    scratch.take_if(many && want_threshold && !per_label, slices)?,
+                ]
+            },
         };
+        // How many labels of a row count is not known beforehand where a mask may take some out.
+        let counted = row.row_mean && (inputs.mask.is_some() || inputs.class_mask.is_some());
         Ok(Driver {
             target,
             row: *row,
             inputs: *inputs,
             outputs: *outputs,
             storage,
+            phases,
             sweep: Sweep {
-                module: module(
-                    row.loss,
-                    storage,
-                    targets,
-                    destination,
-                    variant.reduce,
-                    workgroup,
-                ),
-                pack,
+                loss: row.loss,
+                io,
+                columns_io: io.anywhere(storage, targets_part(&inputs.targets, variant, None)),
+                variant,
                 shape,
-                sparse: matches!(inputs.targets, Targets::Sparse { .. }),
+                once: row.loss.accumulator.once && !counted,
                 gradient_last,
                 columns,
             },
-            groups,
             parts,
             direct,
             places,
+            bits: Bits::of(inputs),
         })
     }
 
-    /// The same window of another loss over the same tensors, whose gradient goes into a tensor of f32.
-    pub(crate) fn stage(&self, loss: &'static RowLoss, shape: Shape) -> Sweep {
-        let variant = self.target.variant;
-        let targets = targets_part(&self.inputs.targets, |dtype| {
-            Storage::of(dtype, variant.half)
-        });
+    /// The same window of another loss over the same tensors, whose gradient goes into a plane of f32.
+    pub(crate) fn stage(&self, loss: &'static RowLoss, rows: usize) -> Sweep {
+        let inputs = &self.inputs;
+        let plane = inputs.logits.cols() as u64;
+        let phases = Phases::of(&inputs.logits, self.storage.vectors.step);
+        let vectors = reaches_vectors(&inputs.logits)
+            && phases.congruent((u64::from(phases.at(0)), plane), 4);
+        let step = u64::from(self.storage.vectors.step);
+        let whole = phases.most() == 0 && plane.is_multiple_of(step);
+        let (access, phases) = match vectors {
+            true if whole => (self.storage.whole, phases),
+            true => (self.storage.vectors, phases),
+            false => (self.storage.any, Phases::NONE),
+        };
+        let at = (inputs.logits.cols(), phases.most());
+        let subgroup = self.target.caps.subgroup_size;
+        let shape = Shape::of(rows, at, access.step, self.sweep.variant, subgroup);
         Sweep {
-            module: module(
-                loss,
-                self.storage,
-                targets,
-                Destination::F32,
-                variant.reduce,
-                variant.workgroup,
-            ),
-            pack: 1,
+            loss,
+            io: Io {
+                access,
+                destination: Destination::F32,
+                targets: targets_part(&inputs.targets, self.sweep.variant, Some(&phases)),
+                second: &SECOND_NONE,
+                mask: match inputs.mask {
+                    None => &MASK_NONE,
+                    Some(t) if phases.begin_alike(&t) => &MASK_WORDS,
+                    Some(_) => &MASK_ANY,
+                },
+                sides: self.sweep.io.sides,
+            },
             shape,
+            once: false,
             gradient_last: shape.chunks > 1,
             columns: false,
             ..self.sweep
+        }
+    }
+
+    /// Takes room for the bits of sparse targets, apart from the scratch that is bound beside them.
+    pub(crate) fn take_bits(&mut self, scratch: &mut Scratch, rows: usize) -> Result<(), Error> {
+        match &mut self.bits {
+            Some(bits) => bits.take(scratch, rows),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds what a window needs before its own dispatches: the bits of sparse targets.
+    pub(crate) fn before(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        params: &RowParams,
+    ) -> Result<(), Error> {
+        let (first, rows) = (params.window.first_row, params.window.rows);
+        match &self.bits {
+            Some(bits) => bits.make(steps, first as usize, rows as usize),
+            None => Ok(()),
         }
     }
 
@@ -539,21 +760,14 @@ impl<'a, 'c> Driver<'a, 'c> {
         sides: &Sides<'a>,
         scratch: Bind<'a>,
     ) -> Result<Vec<(RowParams, RowBindings<'a>)>, Error> {
-        let per_group = self.sweep.module.workgroup / self.sweep.shape.width;
-        let mut first_group = 0;
-        let mut all = Vec::new();
-        for (first, rows) in windows.iter() {
-            all.push(self.window((first, rows), first_group, sides, scratch)?);
-            first_group += row_groups(rows, per_group).0;
-        }
-        Ok(all)
+        let window = |window| self.window(window, sides, scratch);
+        windows.iter().map(window).collect()
     }
 
-    /// Parameters and bindings of a window: its first row and their number, the partial sums before its own.
+    /// Parameters and bindings of a window: its first row and their number.
     fn window(
         &self,
         (first, rows): (usize, usize),
-        first_group: u32,
         sides: &Sides<'a>,
         scratch: Bind<'a>,
     ) -> Result<(RowParams, RowBindings<'a>), Error> {
@@ -564,24 +778,15 @@ impl<'a, 'c> Driver<'a, 'c> {
                 let (bind, at) = target.bind_rows(&t, first, rows);
                 (bind, at, t.row_stride() as u32)
             }
-            None => (Bind::Nothing, ABSENT, 0),
+            None => (Bind::Nothing, 0, 0),
         };
         let (logits_bind, logits_offset, logits_stride) = part(Some(logits));
-        let (second, mut indices_len) = (part(outputs.grad_targets), 0);
-        let ((targets_bind, targets_offset, targets_stride), second) = match inputs.targets {
-            Targets::Dense(t) | Targets::Bits(t) => (part(Some(t)), second),
-            Targets::Sparse { offsets, indices } => {
-                indices_len = indices.cols() as u32;
-                let (bind, at) = target.bind_all("target_indices", &indices)?;
-                (self.offsets(&offsets, first, rows), (bind, at, 0))
-            }
+        let (targets_bind, targets_offset, targets_stride) = match (&self.bits, inputs.targets) {
+            (Some(bits), _) => bits.bind(),
+            (None, Targets::Dense(t) | Targets::Bits(t)) => part(Some(t)),
+            (None, Targets::Sparse { .. }) => (Bind::Nothing, 0, 0),
         };
-        let (second_bind, second_offset, grad2_stride) = second;
-        let second_offset = if second_offset == ABSENT {
-            0
-        } else {
-            second_offset
-        };
+        let (second_bind, grad2_offset, grad2_stride) = part(outputs.grad_targets);
         let (mask_bind, mask_offset, mask_stride) = part(inputs.mask);
         let (grad_bind, grad_offset, grad_stride) = part(gradient(inputs, outputs));
         let in_place = matches!(outputs.grad_logits, Some(Gradient::InPlace));
@@ -594,7 +799,7 @@ impl<'a, 'c> Driver<'a, 'c> {
                 rows: rows as u32,
                 cols: cols as u32,
                 first_row: first as u32,
-                first_group,
+                pad: 0,
             },
             grid: RowGrid {
                 columns: cols as u32,
@@ -605,29 +810,24 @@ impl<'a, 'c> Driver<'a, 'c> {
                 logits_stride,
                 targets_offset,
                 targets_stride,
-                indices_offset: second_offset,
-                indices_len,
                 mask_offset,
                 mask_stride,
-                grad_offset: if grad_offset == ABSENT {
-                    0
-                } else {
-                    grad_offset
-                },
+                grad_offset,
                 grad_stride,
-                grad2_offset: second_offset,
+                grad2_offset,
                 grad2_stride,
+                ..RowViews::default()
             },
-            sides: sides.params(inputs),
+            sides: sides.params(),
             places: RowPlaces {
                 loss_at,
                 threshold_at: self.places.threshold.at(),
                 coef_at: self.places.coef.at(),
-                partial_at: self.places.partial.at(),
                 chunk_at: self.places.chunk.at(),
                 column_at: self.places.column.at(),
                 want_grad: u32::from(outputs.grad_logits.is_some()),
                 want_grad2: u32::from(outputs.grad_targets.is_some()),
+                pad: 0,
             },
             general: RowGeneral {
                 scale: self.scale(),
@@ -651,13 +851,9 @@ impl<'a, 'c> Driver<'a, 'c> {
         Ok((params, bindings))
     }
 
-    /// The offsets of a window's rows and the one behind.
-    fn offsets(&self, offsets: &Tensor<'a>, first: usize, rows: usize) -> (Bind<'a>, u32, u32) {
-        let (start, _) = offsets.bytes(0, 1);
-        let from = start + 4 * first as u64;
-        let end = from + 4 * (rows as u64 + 1);
-        let (bind, at) = self.target.bind_bytes(offsets, from, end);
-        (bind, at, 0)
+    /// How rows begin within vectors.
+    pub(crate) fn phases(&self) -> &Phases {
+        &self.phases
     }
 
     fn scale(&self) -> f32 {
@@ -670,8 +866,7 @@ impl<'a, 'c> Driver<'a, 'c> {
         steps: &mut Dispatches<'a, '_>,
         scratch: Bind<'a>,
     ) -> Result<(), Error> {
-        let workgroup = self.sweep.module.workgroup;
-        let split = self.sweep.shape.chunks > 1;
+        let workgroup = self.sweep.variant.workgroup;
         let (rows, cols) = (self.inputs.logits.rows(), self.inputs.logits.cols());
         let copy_groups = |len: u32| match len {
             1 => 1,
@@ -687,20 +882,16 @@ impl<'a, 'c> Driver<'a, 'c> {
             bindings.first = bind;
             let len = loss.cols() as u32;
             let reduced = self.row.reduction != Reduction::None;
-            let (source, stride, count) = match (reduced, split) {
-                (false, _) => (self.places.loss.at(), 0, 1),
-                (true, false) => (self.places.partial.at(), 2, self.groups),
-                (true, true) => (self.places.loss.at(), 1, rows as u32),
-            };
+            let (stride, count) = if reduced { (1, rows as u32) } else { (0, 1) };
             jobs[0] = FinishJob {
-                source,
+                source: self.places.loss.at(),
                 stride,
                 count,
                 len,
                 destination,
                 scale: if reduced { self.scale() } else { 1.0 },
                 groups: copy_groups(len),
-                pad: 0,
+                slice: 0,
             };
         }
         if let Some(grad) = &self.outputs.grad_threshold {
@@ -710,8 +901,7 @@ impl<'a, 'c> Driver<'a, 'c> {
             let (source, stride, count) = match self.inputs.threshold {
                 Some(Threshold::Label(_)) => (self.places.column.at(), cols as u32, self.parts),
                 Some(Threshold::Row(_)) => (self.places.threshold.at(), 0, 1),
-                _ if split => (self.places.threshold.at(), 1, rows as u32),
-                _ => (self.places.partial.at() + 1, 2, self.groups),
+                _ => (self.places.threshold.at(), 1, rows as u32),
             };
             jobs[1] = FinishJob {
                 source,
@@ -721,8 +911,27 @@ impl<'a, 'c> Driver<'a, 'c> {
                 destination,
                 scale: 1.0,
                 groups: copy_groups(len),
-                pad: 0,
+                slice: 0,
             };
+        }
+        let mut folded = jobs;
+        for ((job, folded), region) in jobs.iter_mut().zip(&mut folded).zip(self.places.folds) {
+            let many = job.len == 1 && job.stride == 1 && region.at() != ABSENT;
+            folded.groups = if many { job.count.div_ceil(SLICE) } else { 0 };
+            if many {
+                (folded.slice, folded.destination) = (SLICE, region.at());
+                (job.source, job.count) = (region.at(), folded.groups);
+            }
+        }
+        let slices = folded[0].groups.max(folded[1].groups);
+        if slices > 0 {
+            let module = FINISH.module(workgroup);
+            let reached = FinishBindings {
+                scratch,
+                ..FinishBindings::default()
+            };
+            let grid = [slices, JOBS as u32, 1];
+            steps.push_grid(module, "fold", grid, folded, reached);
         }
         let widest = jobs[0].groups.max(jobs[1].groups);
         if widest > 0 {
@@ -733,34 +942,92 @@ impl<'a, 'c> Driver<'a, 'c> {
         Ok(())
     }
 
-    /// Bytes that `stages` such sweeps over all rows move: logits and targets once for each sweep of a stage, and what
-    /// is written. The second sweep of a row goes without the logits that the workgroup has kept of it.
+    /// Bytes that `stages` such sweeps over all rows move: every tensor once for each stage, and logits and targets once
+    /// more where a dispatch of its own reads them again. What a second sweep of the same lanes reads is in their caches.
     pub(crate) fn bytes(&self, stages: u64) -> u64 {
         let (inputs, outputs) = (&self.inputs, &self.outputs);
-        let logits = inputs.logits;
-        let (rows, cols) = (logits.rows() as u64, logits.cols() as u64);
-        let all = rows * cols;
-        let kept = u64::from(cache_words(self.sweep.module.workgroup));
-        let again = match gradient(inputs, outputs) {
-            None => 0,
-            Some(_) if self.sweep.gradient_last => all,
-            Some(_) => rows * cols.saturating_sub(kept),
-        };
-        let columns = if self.sweep.columns { all } else { 0 };
-        let read = stages * (all + again) + columns;
+        let again = u64::from(self.sweep.gradient_last && outputs.grad_logits.is_some());
+        let reads = stages + again + u64::from(self.sweep.columns);
         let size = |t: Tensor<'_>| t.rows() as u64 * t.cols() as u64 * t.dtype().size();
         let targets = match inputs.targets {
             Targets::Dense(t) | Targets::Bits(t) => size(t),
             Targets::Sparse { offsets, indices } => size(offsets) + size(indices),
         };
-        let beside = targets + inputs.mask.map_or(0, size);
-        let beside = u128::from(beside) * u128::from(read) / u128::from(all.max(1));
         let written = [
             gradient(inputs, outputs),
             outputs.grad_targets,
             outputs.loss,
         ];
         let written: u64 = written.into_iter().flatten().map(size).sum();
-        read * logits.dtype().size() + beside as u64 + written
+        reads * (size(inputs.logits) + targets + inputs.mask.map_or(0, size)) + written
+    }
+}
+
+/// How logits and gradient are reached: in vectors where both lie so that it goes.
+fn access<'a>(
+    storage: &'static Storage,
+    destination: Destination,
+    inputs: &RowInputs<'a>,
+    outputs: &RowOutputs<'a>,
+) -> (&'static Access, Phases) {
+    let logits = &inputs.logits;
+    let phases = Phases::of(logits, storage.vectors.step);
+    let grad = gradient(inputs, outputs);
+    // No two rows may share a word of 16-bit values, since a word is written as a whole.
+    let words = |t: &Tensor<'_>| storage.is_f32() || Phases::of(t, 2).most() == 0;
+    let fits = reaches_vectors(logits)
+        && grad.is_none_or(|grad| {
+            reaches_vectors(&grad)
+                && match destination {
+                    Destination::F32 => phases.vectors(&grad),
+                    Destination::Same => phases.same(&grad) && words(&grad),
+                    Destination::InPlace => words(&grad),
+                }
+        });
+    if fits {
+        // No vector has labels of two rows, nor of a row and what is beside it.
+        let step = u64::from(storage.vectors.step);
+        let whole = phases.most() == 0 && (logits.cols() as u64).is_multiple_of(step);
+        return (
+            if whole {
+                storage.whole
+            } else {
+                storage.vectors
+            },
+            phases,
+        );
+    }
+    let phases = match (grad, destination) {
+        (Some(grad), Destination::Same | Destination::InPlace) if storage.any.shares_words => {
+            Phases::of(&grad, 2)
+        }
+        _ => Phases::NONE,
+    };
+    (storage.any, phases)
+}
+
+/// The part that reads the targets of rows that begin at these phases; of rows that begin anywhere without.
+fn targets_part(
+    targets: &Targets<Tensor<'_>>,
+    variant: Variant,
+    phases: Option<&Phases>,
+) -> &'static Part {
+    match targets {
+        Targets::Bits(_) | Targets::Sparse { .. } => {
+            match phases.is_none_or(|phases| phases.most() == 0) {
+                true => &TARGETS_BITS,
+                false => &TARGETS_BITS_ANY,
+            }
+        }
+        Targets::Dense(t) => match Storage::of(t.dtype(), variant.half) {
+            Some(storage) => match phases.is_some_and(|phases| phases.vectors(t)) {
+                true => storage.targets,
+                false => storage.targets_any,
+            },
+            None => match phases.is_some_and(|phases| phases.begin_alike(t)) {
+                true => &TARGETS_U8,
+                false => &TARGETS_U8_ANY,
+            },
+        },
     }
 }

@@ -1,6 +1,6 @@
 //! What a row loss is to the driver: files, statistics, settings.
 
-use crate::device::module::{Constant, File, Mirror, Part};
+use crate::device::module::{Constant, File, Mirror, Part, wgsl};
 use crate::kernels::rows::params::Settings;
 use crate::losses::reduction::Reduction;
 use crate::losses::takes::TargetKind;
@@ -14,6 +14,8 @@ pub(crate) struct RowLoss {
     pub(crate) accumulator: &'static Accumulator,
     /// What the targets mean.
     pub(crate) targets: TargetKind,
+    /// How lanes gather statistics by short cuts, where there is such a way.
+    pub(crate) quick: Option<&'static Part>,
     /// Whether it is a stage of WDL, which leaves or finds something in scratch.
     pub(crate) stage: Option<Stage>,
 }
@@ -34,7 +36,22 @@ pub(crate) struct Accumulator {
     /// f32 words of an accumulator and of a row's coefficients.
     pub(crate) acc_words: u32,
     pub(crate) coef_words: u32,
+    /// Whether it brings its own way for a lane to gather them.
+    pub(crate) tally: bool,
+    /// Whether gradients need nothing of a row, so that one sweep makes loss and gradient.
+    pub(crate) once: bool,
 }
+
+/// One sweep, as the loss gathers.
+static ONCE: Part = Part::new("", &[wgsl!("shared/statistics_once.wgsl")]);
+/// One sweep, label by label.
+static EXACT: Part = Part::new(
+    "",
+    &[
+        wgsl!("shared/tally_acc.wgsl"),
+        wgsl!("shared/statistics_once.wgsl"),
+    ],
+);
 
 /// An [`Accumulator`] of so many words, with the file by which a lane reads another's in a subgroup.
 macro_rules! accumulator {
@@ -50,6 +67,8 @@ macro_rules! accumulator {
             },
             acc_words: $acc,
             coef_words: $coef,
+            tally: false,
+            once: false,
         }
     };
 }
@@ -70,7 +89,23 @@ impl RowLoss {
             },
             accumulator,
             targets,
+            quick: None,
             stage: None,
+        }
+    }
+
+    /// With a quick way to gather statistics.
+    pub(crate) const fn with_quick(mut self, quick: &'static Part) -> RowLoss {
+        self.quick = Some(quick);
+        self
+    }
+
+    /// The part by which lanes gather statistics; by short cuts if that is wanted and there are any.
+    pub(crate) fn statistics(&self, quick: bool) -> &'static Part {
+        match self.quick {
+            Some(part) if quick => part,
+            _ if self.accumulator.tally => &ONCE,
+            _ => &EXACT,
         }
     }
 

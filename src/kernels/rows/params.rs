@@ -32,7 +32,7 @@ uniform! {
         rows: u32,
         cols: u32,
         first_row: u32,
-        first_group: u32,
+        pad: u32,
     }
 }
 
@@ -41,16 +41,16 @@ uniform! {
     pub(crate) struct RowGrid {
         width: u32,
         shift: u32,
-        blocks: u32,
         groups: u32,
         groups_x: u32,
         chunks: u32,
-        items: u32,
-        tile: u32,
-        cached: u32,
+        steps: u32,
+        block: u32,
         column_rows: u32,
         columns: u32,
-        pad: u32,
+        pad0: u32,
+        pad1: u32,
+        pad2: u32,
     }
 }
 
@@ -61,28 +61,28 @@ uniform! {
         logits_stride: u32,
         targets_offset: u32,
         targets_stride: u32,
-        indices_offset: u32,
-        indices_len: u32,
         mask_offset: u32,
         mask_stride: u32,
         grad_offset: u32,
         grad_stride: u32,
         grad2_offset: u32,
         grad2_stride: u32,
+        pad0: u32,
+        pad1: u32,
     }
 }
 
 uniform! {
     /// The side tensors, each an offset into their binding.
     pub(crate) struct RowSides {
-        class_mask: u32,
-        class_weight: u32,
         sample_weight: u32,
-        threshold: u32,
-        threshold_row: u32,
-        threshold_col: u32,
         grad_loss: u32,
         grad_loss_row: u32,
+        threshold: u32,
+        threshold_row: u32,
+        labels: u32,
+        thresholds: u32,
+        labels_stride: u32,
     }
 }
 
@@ -92,11 +92,11 @@ uniform! {
         loss_at: u32,
         threshold_at: u32,
         coef_at: u32,
-        partial_at: u32,
         chunk_at: u32,
         column_at: u32,
         want_grad: u32,
         want_grad2: u32,
+        pad: u32,
     }
 }
 
@@ -157,24 +157,28 @@ uniform! {
         destination: u32,
         scale: f32,
         groups: u32,
-        pad: u32,
+        slice: u32,
     }
 }
 
 uniform! {
     /// One copy of `gather`.
     pub(crate) struct GatherPiece as Piece {
-        source: u32,
-        words: u32,
+        at: u32,
+        mask_at: u32,
+        len: u32,
         destination: u32,
         groups: u32,
+        kind: u32,
+        phases: u32,
+        stride: u32,
     }
 }
 
 /// Most jobs of `finish`.
 pub(crate) const JOBS: usize = 2;
 /// Most pieces of `gather`: as many as there are side tensors.
-pub(crate) const PIECES: usize = 5;
+pub(crate) const PIECES: usize = 4;
 
 /// What `finish` is told.
 pub(crate) const FINISH_PARAMS: Mirror = Mirror {

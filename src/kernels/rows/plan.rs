@@ -16,9 +16,10 @@ pub(crate) fn plan<'a>(
 ) -> Result<Draft<'a>, Error> {
     let windows = Windows::of(target, row, inputs, outputs, usize::MAX, &[])?;
     let mut scratch = Scratch::default();
-    let driver = Driver::new(target, row, inputs, outputs, &windows, 0, &mut scratch)?;
+    let mut driver = Driver::new(target, row, inputs, outputs, &windows, &mut scratch)?;
     let own = scratch.bind();
-    let sides = Sides::bind(target, inputs, &mut scratch)?;
+    let sides = Sides::bind(target, inputs, driver.phases(), &mut scratch)?;
+    driver.take_bits(&mut scratch, windows.first())?;
     let mut steps = Dispatches::new(target);
     for (i, (params, bindings)) in driver
         .windows(&windows, &sides, own)?
@@ -28,6 +29,7 @@ pub(crate) fn plan<'a>(
         if i == 0 {
             sides.gather(&mut steps);
         }
+        driver.before(&mut steps, &params)?;
         driver.sweep.record(&mut steps, params, bindings)?;
     }
     driver.finish(&mut steps, own)?;

@@ -1,128 +1,188 @@
 //! How rows are laid over lanes and workgroups: the regimes, and the numbers that separate them.
 //!
-//! - **Short and middle rows**: `rows`, one dispatch for loss and gradient. `width` lanes share a row, a power of two; the
-//!   workgroup takes `WG/width` rows at a time. The first sweep finds the statistics and keeps logits in workgroup memory
-//!   (about 1,500); the second reads those, and from the buffer what was not kept.
-//! - **Long rows that are few**: `partial` (chunks of a row), `combine` (a row's chunks, in order), `gradient`.
+//! A lane takes vectors of four labels (of eight where they have 16 bits), and `width` lanes share a row, a power of two.
+//!
+//! - **Short rows**: two vectors a lane, kept in registers; read once.
+//! - **Near rows**: the lanes of a row lie in one subgroup, and no kernel has a barrier. Two sweeps, the second out of
+//!   caches.
+//! - **Wide rows**: a workgroup's lanes, which meet at a barrier.
+//! - **Few long rows**: each is cut into chunks with lanes of their own, in three dispatches.
 
-use crate::device::caps::bit_words;
+use crate::device::caps::{Reduce, Variant};
 
-/// Upper bound on the workgroups of the one-pass kernel; each takes several blocks of rows where there are more, so
-/// that its partial sums are few.
-const MAX_ROW_GROUPS: u32 = 4096;
-/// Gradient words that a lane of a short row handles, at least, before another lane joins.
-const WORDS_PER_LANE: usize = 4;
-/// From this length on a row is split over workgroups, where the rows alone are fewer than `SPLIT_GROUPS`.
-const SPLIT_COLS: usize = 8192;
-const SPLIT_GROUPS: usize = 1024;
-/// Lower bound on the labels of a chunk of a split row.
-const CHUNK_COLS: usize = 4096;
-/// Most labels of a workgroup, whatever the number of rows: no lane's loop becomes very long.
+/// Where one regime ends and the next begins.
+struct Regime {
+    /// Labels of the longest row within a subgroup.
+    near: usize,
+    /// Rows are cut into chunks where they are fewer than this,
+    few: usize,
+    /// and have more labels than this.
+    long: usize,
+    /// Labels of a chunk, at least.
+    chunk: usize,
+}
+
+/// For processors: workgroups of up to 128 lanes. A barrier makes any kernel three times slower there, and eight rows keep
+/// two cores busy: on llvmpipe, [1024, 8192] takes 14 ms near and 43 ms wide, [8, 131072] is no faster in chunks.
+const CPU: Regime = Regime {
+    near: usize::MAX,
+    few: 8,
+    long: 32_768,
+    chunk: 8_192,
+};
+/// For GPUs: a subgroup has 32 lanes or more, each with a few vectors; above, a row needs more loads in flight than one
+/// subgroup has, and the rows alone do not fill the card. By reasoning, not by measurement.
+const GPU: Regime = Regime {
+    near: 512,
+    few: 1024,
+    long: 8_192,
+    chunk: 4_096,
+};
+
+/// Rows longer than this are cut, whatever their number: no lane's loop becomes very long.
 const MOST_COLS: usize = 1 << 19;
-/// Rows that one lane of the column sums adds up; with sparse targets it looks through each row's positives.
-pub(crate) const COLUMN_ROWS_PER_LANE: u32 = 512;
+/// Vectors that one accumulator adds up before it is merged with the others.
+const BLOCK: u32 = 256;
+/// Lanes of a short row, and vectors of four labels that each keeps.
+const SHORT: (u32, usize) = (2, 2);
+/// Without subgroups a row up to this length has one lane.
+const ALONE: usize = 16;
+/// Rows that one lane of the column sums adds up.
+pub(crate) const COLUMN_ROWS_PER_LANE: u32 = 256;
+
+/// How the lanes of a row come together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Merge {
+    /// There is one.
+    Alone,
+    /// By shuffles within a subgroup.
+    Near,
+    /// By shuffles, and workgroup memory between subgroups.
+    Wide,
+    /// By a tree in workgroup memory.
+    Tree,
+}
 
 /// How rows are laid over lanes and workgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
-    /// Lanes that share a row.
+    /// Lanes that share a row (or chunk).
     pub(crate) width: u32,
-    /// Workgroups that share a row; 1 unless the rows are long and few.
+    /// How they come together.
+    pub(crate) merge: Merge,
+    /// Whether they keep the row.
+    pub(crate) short: bool,
+    /// Chunks of a row, each with its own lanes; 1 unless the rows are long and few.
     pub(crate) chunks: u32,
-    /// Gradient words that a lane handles of a row (or chunk).
-    pub(crate) items: u32,
+    /// Steps of a chunk: vectors of its lanes together.
+    pub(crate) steps: u32,
 }
 
 impl Shape {
-    pub(crate) fn of(rows: usize, cols: usize, workgroup: u32, pack: u32) -> Shape {
-        // A row may begin in the middle of a gradient word.
-        let words = (cols + pack as usize - 1).div_ceil(pack as usize);
-        let wanted = if cols >= SPLIT_COLS && rows < SPLIT_GROUPS {
-            let groups = SPLIT_GROUPS.div_ceil(rows.max(1));
-            groups.min(cols.div_ceil(CHUNK_COLS))
-        } else {
-            1
+    /// For rows of `cols` labels in vectors of `step`, the first of which begins up to `phase` labels before the row.
+    pub(crate) fn of(
+        rows: usize,
+        (cols, phase): (usize, u32),
+        step: u32,
+        variant: Variant,
+        subgroup: u32,
+    ) -> Shape {
+        let workgroup = variant.workgroup;
+        let cpu = workgroup <= 128;
+        let regime = if cpu { CPU } else { GPU };
+        let subgroups = variant.reduce == Reduce::Subgroup;
+        let labels = cols + phase as usize;
+        let all = labels.div_ceil(step as usize).max(1);
+        let lanes = if subgroups { SHORT.0 } else { 1 };
+        if labels <= lanes as usize * SHORT.1 * 4 {
+            return Shape {
+                width: lanes,
+                merge: if subgroups { Merge::Near } else { Merge::Alone },
+                short: true,
+                chunks: 1,
+                steps: all.next_multiple_of(lanes as usize) as u32,
+            };
+        }
+        let near = subgroups && cols <= regime.near;
+        let most = match (subgroups, cpu) {
+            (true, _) if near => subgroup.min(workgroup),
+            (false, true) => 1,
+            (false, false) if cols <= ALONE => 1,
+            _ => workgroup,
+        };
+        let width = (all.next_power_of_two() as u32).min(most);
+        let merge = match (subgroups, width) {
+            (false, 1) => Merge::Alone,
+            (false, _) => Merge::Tree,
+            (true, width) if width <= subgroup => Merge::Near,
+            (true, _) => Merge::Wide,
+        };
+        let wanted = match cols > regime.long && rows < regime.few {
+            true => (regime.few.div_ceil(rows.max(1))).min(cols.div_ceil(regime.chunk)),
+            false => 1,
         };
         let wanted = wanted.max(cols.div_ceil(MOST_COLS));
-        let width = if wanted > 1 {
-            workgroup
-        } else {
-            let lanes = words.div_ceil(WORDS_PER_LANE).next_power_of_two();
-            lanes.clamp(1, workgroup as usize) as u32
-        };
-        let all = words.div_ceil(width as usize) as u32;
-        let items = all.div_ceil(wanted as u32);
+        let steps = all.div_ceil(wanted).next_multiple_of(width as usize);
         Shape {
             width,
-            chunks: all.div_ceil(items.max(1)).max(1),
-            items,
+            merge,
+            short: false,
+            chunks: all.div_ceil(steps) as u32,
+            steps: steps as u32,
         }
     }
 
-    /// The same chunks with all lanes of a workgroup on one row.
-    pub(crate) fn whole_groups(&self, cols: usize, workgroup: u32, pack: u32) -> Shape {
-        if self.chunks > 1 {
-            return *self;
-        }
-        let words = (cols + pack as usize - 1).div_ceil(pack as usize);
-        Shape {
-            width: workgroup,
-            chunks: 1,
-            items: words.div_ceil(workgroup as usize) as u32,
-        }
+    /// Words of the accumulators of `rows` rows' chunks, of `words` each.
+    pub(crate) fn chunk_words(&self, words: u32, rows: usize) -> u64 {
+        rows as u64 * u64::from(self.chunks) * u64::from(words)
     }
 
-    /// Items between two stagings of sparse targets.
-    pub(crate) fn tile(&self, workgroup: u32, pack: u32, sparse: bool) -> u32 {
-        if !sparse {
-            return self.items.max(1);
-        }
-        let words = bit_words(workgroup) / (workgroup / self.width);
-        (words * 32 / (self.width * pack)).clamp(1, self.items.max(1))
+    /// Steps of a block.
+    pub(crate) fn block(&self, step: u32) -> u32 {
+        self.width * BLOCK * 4 / step
     }
-}
-
-/// Workgroups of the one-pass kernel, and the blocks of rows that each takes.
-pub(crate) fn row_groups(rows: usize, per_group: u32) -> (u32, u32) {
-    let blocks = (rows as u32).div_ceil(per_group);
-    let each = blocks.div_ceil(MAX_ROW_GROUPS).max(1);
-    (blocks.div_ceil(each), each)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::caps::Half;
 
     #[test]
     fn every_label_of_every_row_has_a_lane() {
         for workgroup in [32, 64, 256, 1024] {
-            for pack in [1, 2] {
-                for rows in [1, 5, 1023, 1024, 100_000] {
-                    for cols in [
-                        0, 1, 2, 3, 5, 14, 64, 65, 257, 1000, 8191, 8192, 8193, 70_001, 4_000_000,
-                    ] {
-                        let shape = Shape::of(rows, cols, workgroup, pack);
-                        let reach = u64::from(shape.width)
-                            * u64::from(shape.chunks)
-                            * u64::from(shape.items)
-                            * u64::from(pack);
-                        assert!(
-                            reach >= cols as u64 + u64::from(pack) - 1 || cols == 0,
-                            "{shape:?} of {rows} x {cols}"
-                        );
-                        assert!(shape.width.is_power_of_two() && shape.width <= workgroup);
-                        let few = cols >= SPLIT_COLS && rows < SPLIT_GROUPS;
-                        assert!(shape.chunks == 1 || few || cols > MOST_COLS);
-                        // Debian 12's stock software driver cuts loops after about 65,535 iterations.
-                        assert!(
-                            shape.items * pack < 65_535 / 2,
-                            "{shape:?} of {rows} x {cols}"
-                        );
-                        let tile = shape.tile(workgroup, pack, true);
-                        assert!(
-                            tile * shape.width * pack
-                                <= 32 * bit_words(workgroup) / (workgroup / shape.width)
-                        );
+            for (reduce, subgroup) in [
+                (Reduce::Tree, 0),
+                (Reduce::Subgroup, 4),
+                (Reduce::Subgroup, 64),
+            ] {
+                for (step, phase) in [(4, 0), (4, 3), (8, 7)] {
+                    for rows in [1, 5, 1023, 1024, 100_000] {
+                        for cols in [
+                            0, 1, 2, 3, 5, 13, 14, 16, 17, 64, 65, 257, 1000, 8191, 8192, 8193,
+                            70_001, 4_000_000,
+                        ] {
+                            let variant = Variant {
+                                reduce,
+                                workgroup,
+                                half: Half::Packed,
+                            };
+                            let shape = Shape::of(rows, (cols, phase), step, variant, subgroup);
+                            let name = format!("{shape:?} of {rows} x {cols}");
+                            let reach = u64::from(shape.chunks) * u64::from(shape.steps);
+                            let labels = cols as u64 + u64::from(phase);
+                            assert!(reach * u64::from(step) >= labels, "{name}");
+                            assert!(shape.width.is_power_of_two() && shape.width <= workgroup);
+                            assert!(shape.merge != Merge::Near || shape.width <= subgroup);
+                            assert!(shape.merge != Merge::Alone || shape.width == 1);
+                            assert_eq!(shape.steps % shape.width, 0, "{name}");
+                            // A lane that has no vector meets one beyond the row: chunks are whole.
+                            assert_eq!(shape.block(step) % shape.width, 0, "{name}");
+                            // Debian 12's stock software driver cuts loops after about 65,535 iterations.
+                            let loops = shape.steps.div_ceil(shape.width);
+                            assert!(loops < 65_535 * 8, "{name}");
+                            assert!(!shape.short || shape.chunks == 1, "{name}");
+                        }
                     }
                 }
             }

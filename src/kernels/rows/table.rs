@@ -1,7 +1,7 @@
 //! The kernel table of the row losses: which kernel each runs, with which settings.
 
 use crate::device::context::Context;
-use crate::device::module::{Module, uniform, wgsl};
+use crate::device::module::{Module, Part, uniform, wgsl};
 use crate::device::prepared::{self, Prepared};
 use crate::error::Error;
 use crate::kernels::rows::call::{RowInputs, RowOutputs, check};
@@ -10,6 +10,7 @@ use crate::kernels::rows::loss::{Accumulator, Row, RowLoss, accumulator};
 use crate::kernels::rows::permutation::PERMUTATION;
 use crate::kernels::rows::plan::plan;
 use crate::kernels::rows::sides::GATHER;
+use crate::kernels::rows::sparse::SPARSE;
 use crate::kernels::rows::wdl;
 use crate::losses::bce::Bce;
 use crate::losses::bp_mll::BpMll;
@@ -33,8 +34,11 @@ static PAIRS: Accumulator = accumulator!(
     &[wgsl!("zlpr/side.wgsl")]
 );
 /// A sum over labels.
-static SUM: Accumulator =
-    accumulator!(3, 2, "shared/sum_shuffle.wgsl", &[wgsl!("shared/sum.wgsl")]);
+static SUM: Accumulator = Accumulator {
+    tally: true,
+    once: true,
+    ..accumulator!(3, 2, "shared/sum_shuffle.wgsl", &[wgsl!("shared/sum.wgsl")])
+};
 static EXCESS: Accumulator = accumulator!(
     6,
     6,
@@ -44,6 +48,25 @@ static EXCESS: Accumulator = accumulator!(
 /// A softmax, and what the targets weigh against it.
 static PROPORTIONS: Accumulator = accumulator!(6, 6, "softmax_ce/softmax_ce_shuffle.wgsl", &[]);
 static OVERLAP: Accumulator = accumulator!(3, 3, "per_label/dice_shuffle.wgsl", &[]);
+
+/// Sums of exponentials without their maximum, of hard labels.
+static HARD_QUICK: Part = Part::new(
+    "",
+    &[
+        wgsl!("zlpr/quick.wgsl"),
+        wgsl!("zlpr/hard_quick.wgsl"),
+        wgsl!("shared/statistics_checked.wgsl"),
+    ],
+);
+/// The same of soft labels.
+static SOFT_QUICK: Part = Part::new(
+    "",
+    &[
+        wgsl!("zlpr/quick.wgsl"),
+        wgsl!("zlpr/soft_quick.wgsl"),
+        wgsl!("shared/statistics_checked.wgsl"),
+    ],
+);
 
 uniform! {
     struct TwoSidedSettings as Settings {
@@ -55,9 +78,15 @@ static ZLPR_HARD: RowLoss = RowLoss::new(
     "zlpr_hard",
     TargetKind::Hard,
     &TWO_SIDED,
-    &[wgsl!("zlpr/hard.wgsl"), wgsl!("zlpr/row_zlpr.wgsl")],
-    &[TwoSidedSettings::MIRROR],
-);
+    &[
+        wgsl!("shared/no_settings.wgsl"),
+        wgsl!("zlpr/unit_exponents.wgsl"),
+        wgsl!("zlpr/hard.wgsl"),
+        wgsl!("zlpr/row_zlpr.wgsl"),
+    ],
+    &[],
+)
+.with_quick(&HARD_QUICK);
 static ZLPR_SOFT: RowLoss = RowLoss::new(
     "zlpr_soft",
     TargetKind::Soft,
@@ -68,14 +97,20 @@ static ZLPR_SOFT: RowLoss = RowLoss::new(
         wgsl!("zlpr/row_zlpr.wgsl"),
     ],
     &[],
-);
+)
+.with_quick(&SOFT_QUICK);
 static ZLPR_JOINT: RowLoss = RowLoss::new(
     "zlpr_joint",
     TargetKind::Hard,
     &TWO_SIDED,
-    &[wgsl!("zlpr/hard.wgsl"), wgsl!("zlpr/row_joint.wgsl")],
+    &[
+        wgsl!("zlpr/exponents.wgsl"),
+        wgsl!("zlpr/hard.wgsl"),
+        wgsl!("zlpr/row_joint.wgsl"),
+    ],
     &[TwoSidedSettings::MIRROR],
-);
+)
+.with_quick(&HARD_QUICK);
 uniform! {
     struct SymmetricSettings as Settings {
         beta: f32,
@@ -205,16 +240,15 @@ pub(crate) static LOSSES: &[&RowLoss] = &[
 
 impl Zlpr {
     fn row(&self) -> Row {
-        let two_sided = |loss, t_pos: f32, t_neg: f32| {
-            let settings = TwoSidedSettings {
-                inv_t_pos: 1.0 / t_pos,
-                inv_t_neg: 1.0 / t_neg,
-            };
-            Row::new(loss, settings, self.reduction)
-        };
         match self.form {
-            Form::Hard => two_sided(&ZLPR_HARD, 1.0, 1.0),
-            Form::Joint { t_pos, t_neg } => two_sided(&ZLPR_JOINT, t_pos, t_neg),
+            Form::Hard => Row::new(&ZLPR_HARD, (), self.reduction),
+            Form::Joint { t_pos, t_neg } => {
+                let settings = TwoSidedSettings {
+                    inv_t_pos: 1.0 / t_pos,
+                    inv_t_neg: 1.0 / t_neg,
+                };
+                Row::new(&ZLPR_JOINT, settings, self.reduction)
+            }
             Form::Soft => Row {
                 smoothing: self.smoothing,
                 ..Row::new(&ZLPR_SOFT, (), self.reduction)
@@ -333,7 +367,7 @@ prepare!(Zlpr Bce Focal Asl Hill Dice SoftmaxCe BpMll);
 
 /// Every module of the row losses.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
-    let programs = [&FINISH, &GATHER, &PERMUTATION];
+    let programs = [&FINISH, &GATHER, &SPARSE, &PERMUTATION];
     let mut all: Vec<Module> = programs.map(|program| program.module(workgroup)).into();
     for loss in LOSSES {
         all.extend(driver::modules(loss, workgroup));

@@ -6,6 +6,7 @@
 //! stages hand on lies in scratch, for one window of rows at a time: the planes e, h and c. Before all windows come the
 //! weights, from theta; behind them its gradient.
 
+use crate::device::caps::Reduce;
 use crate::device::context::Context;
 use crate::device::module::{Module, Piece, Program, constants, uniform, wgsl};
 use crate::device::plan::{
@@ -16,13 +17,12 @@ use crate::device::tensor::Tensor;
 use crate::error::Error;
 use crate::kernels::rows::call::{RowInputs, RowOutputs, check};
 use crate::kernels::rows::driver::{
-    Driver, RowBindings, Sweep, Windows, column_sums, modules as row_modules,
+    Driver, MASK, RowBindings, SIDES, Sweep, Windows, column_sums, modules as row_modules, reach,
 };
 use crate::kernels::rows::loss::{Accumulator, Row, RowLoss, Stage, accumulator};
 use crate::kernels::rows::params::{ROW_MIRRORS, RowParams, Settings};
 use crate::kernels::rows::permutation;
-use crate::kernels::rows::shape::Shape;
-use crate::kernels::rows::sides::Sides;
+use crate::kernels::rows::sides::{SideForm, Sides};
 use crate::losses::labels::{AfterCall, Order, Scope, Seed, Threshold};
 use crate::losses::takes::TargetKind;
 use crate::losses::wdl::{Form, PairWeights, Phi, Prediction, Wdl};
@@ -146,7 +146,10 @@ static DIFFERENCES: Program = Program {
         Piece::File(wgsl!("shared/math.wgsl")),
         Piece::File(wgsl!("shared/params.wgsl")),
         Piece::File(wgsl!("shared/scratch.wgsl")),
-        Piece::File(wgsl!("shared/sides.wgsl")),
+        Piece::File(wgsl!("shared/row_sides.wgsl")),
+        Piece::Part(SIDES),
+        Piece::File(wgsl!("shared/bytes.wgsl")),
+        Piece::Part(MASK),
         Piece::File(wgsl!("shared/lanes_tree.wgsl")),
         Piece::File(wgsl!("wdl/spread.wgsl")),
         Piece::File(wgsl!("wdl/planes.wgsl")),
@@ -155,7 +158,7 @@ static DIFFERENCES: Program = Program {
     ],
     entries: &["adjacent", "squares", "sweep", "columns"],
     constants: &[CHOICES],
-    bindings: DifferenceBindings::NAMES,
+    bindings: &[(1, "order"), (6, "scratch")],
     mirrors: &[ROW_MIRRORS, &[WdlSettings::MIRROR]],
 };
 static THETA: Program = Program {
@@ -173,7 +176,12 @@ static THETA: Program = Program {
 
 /// Every module of WDL.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
-    let mut all = vec![DIFFERENCES.module(workgroup), THETA.module(workgroup)];
+    let mut all = vec![THETA.module(workgroup)];
+    for sides in [SideForm::Rows, SideForm::Weights, SideForm::WeightsAny] {
+        for masked in [false, true] {
+            all.push(DIFFERENCES.with(reach(masked, sides), Reduce::Tree, workgroup));
+        }
+    }
     all.extend(row_modules(&FIRST, workgroup));
     all.extend(row_modules(&LAST, workgroup));
     all
@@ -223,29 +231,16 @@ fn plan<'a>(
     let windows = Windows::of(target, &row, &inputs, &outputs, most, &by_rows)?;
 
     let mut scratch = Scratch::default();
-    // The stages take turns with the accumulators of split rows.
-    let shape = Shape::of(windows.first(), stages.cols, target.variant.workgroup, 1);
-    let chunk_words = match shape.chunks {
-        1 => 0,
-        chunks => chunks * FIRST.accumulator.acc_words,
-    };
-    let driver = Driver::new(
-        target,
-        &row,
-        &inputs,
-        &outputs,
-        &windows,
-        chunk_words,
-        &mut scratch,
-    )?;
-    stages.take_sums(&mut scratch, windows.first(), driver.parts)?;
+    let mut driver = Driver::new(target, &row, &inputs, &outputs, &windows, &mut scratch)?;
+    let first = driver.stage(&FIRST, windows.first());
+    stages.take_sums(&mut scratch, windows.first(), driver.parts, &first)?;
     let first_scratch = scratch.bind();
     stages.take_planes(&mut scratch, windows.first())?;
     let own = scratch.bind();
     stages.take_order(&mut scratch, windows.first())?;
-    let sides = Sides::bind(target, &inputs, &mut scratch)?;
+    let sides = Sides::bind(target, &inputs, driver.phases(), &mut scratch)?;
+    driver.take_bits(&mut scratch, windows.first())?;
 
-    let first = driver.stage(&FIRST, shape);
     let mut steps = Dispatches::new(target);
     for (i, (params, bindings)) in driver
         .windows(&windows, &sides, own)?
@@ -257,6 +252,7 @@ fn plan<'a>(
             stages.weights(&mut steps, own)?;
         }
         let params = stages.params(params, (0, 0));
+        driver.before(&mut steps, &params)?;
         stages.distributions(&mut steps, &first, params, bindings, first_scratch)?;
         stages.differences(&mut steps, params, bindings)?;
         driver.sweep.record(&mut steps, params, bindings)?;
@@ -266,6 +262,11 @@ fn plan<'a>(
     Ok(steps
         .draft(&scratch, windows.count())
         .moving(driver.bytes(2) + stages.bytes(inputs.logits.rows())))
+}
+
+/// Where in its region the plane of e begins: at the phase of the window's first row, so that both are met in vectors.
+fn plane_start(params: &RowParams) -> u32 {
+    params.views.logits_offset % 4
 }
 
 /// A call of WDL: its settings, its own tensors, its regions of scratch.
@@ -280,9 +281,13 @@ struct Stages<'a, 'c> {
     theta: Option<Tensor<'a>>,
     grad_theta: Option<Tensor<'a>>,
     gradient: bool,
+    masked: bool,
+    sides: SideForm,
     /// The distributions of a window's rows.
     spread: Region,
     weights: Region,
+    /// The first stage's accumulators of split rows.
+    chunk: Region,
     /// Parts of the sums of c over the rows.
     column: Region,
     e: Region,
@@ -312,8 +317,11 @@ impl<'a, 'c> Stages<'a, 'c> {
             theta: inputs.theta.filter(|_| len > 0),
             grad_theta: outputs.grad_theta.filter(|_| len > 0),
             gradient: outputs.grad_logits.is_some(),
+            masked: inputs.mask.is_some(),
+            sides: SideForm::of(target, inputs),
             spread: Region::ABSENT,
             weights: Region::ABSENT,
+            chunk: Region::ABSENT,
             column: Region::ABSENT,
             e: Region::ABSENT,
             h: Region::ABSENT,
@@ -352,7 +360,15 @@ impl<'a, 'c> Stages<'a, 'c> {
     }
 
     /// Takes room for the distributions of a window of `rows` rows, the weights, and the sums over all rows.
-    fn take_sums(&mut self, scratch: &mut Scratch, rows: usize, parts: u32) -> Result<(), Error> {
+    fn take_sums(
+        &mut self,
+        scratch: &mut Scratch,
+        rows: usize,
+        parts: u32,
+        first: &Sweep,
+    ) -> Result<(), Error> {
+        let chunks = first.shape.chunk_words(FIRST.accumulator.acc_words, rows);
+        self.chunk = scratch.take_if(first.shape.chunks > 1, chunks)?;
         let weights = (self.sets * self.len) as u64;
         self.spread = scratch.take(rows as u64 * u64::from(SPREAD_WORDS))?;
         self.weights = scratch.take_if(self.theta.is_some(), weights)?;
@@ -364,7 +380,7 @@ impl<'a, 'c> Stages<'a, 'c> {
     /// Takes the planes of a window of `rows` rows.
     fn take_planes(&mut self, scratch: &mut Scratch, rows: usize) -> Result<(), Error> {
         let words = (rows * self.cols) as u64;
-        self.e = scratch.take(words)?;
+        self.e = scratch.take(words + 4)?;
         self.h = scratch.take_if(self.gradient, words)?;
         self.c = scratch.take((rows * self.sets * self.len) as u64)?;
         Ok(())
@@ -411,7 +427,7 @@ impl<'a, 'c> Stages<'a, 'c> {
             per_pair,
             degree,
             spread_at: self.spread.at(),
-            e_at: self.e.at(),
+            e_at: self.e.at() + plane_start(&params),
             h_at: self.h.at(),
             c_at: self.c.at(),
             weights_at: self.weights.at(),
@@ -435,14 +451,14 @@ impl<'a, 'c> Stages<'a, 'c> {
     ) -> Result<(), Error> {
         // The coefficients are the window's own, and nothing else of this stage asks for a row's number.
         params.window.first_row = 0;
-        params.views.grad_offset = 0;
+        params.views.grad_offset = plane_start(&params);
         params.views.grad_stride = self.cols as u32;
         let places = &mut params.places;
         places.want_grad = 1;
         places.want_grad2 = 0;
         places.loss_at = ABSENT;
         places.threshold_at = ABSENT;
-        places.partial_at = ABSENT;
+        places.chunk_at = self.chunk.at();
         places.coef_at = self.spread.at();
         let bindings = RowBindings {
             scratch,
@@ -463,7 +479,8 @@ impl<'a, 'c> Stages<'a, 'c> {
             return Ok(());
         }
         let (order, offset, stride) = self.order(steps, &params)?;
-        let module = self.module(&DIFFERENCES);
+        let parts = reach(self.masked, self.sides);
+        let module = DIFFERENCES.with(parts, Reduce::Tree, self.target.variant.workgroup);
         let tiles = (self.cols as u32).div_ceil(module.workgroup);
         let (entry, chunks) = match (self.config.form, self.config.phi) {
             (Form::Adjacent, _) => ("adjacent", tiles),

@@ -1,0 +1,14 @@
+// Targets (or the other logits of the KL forms) of 16 bits that begin where the logits do.
+// provides: targets (binding 2), target_base, target4
+// expects:  params, target_wide, reals
+
+@group(0) @binding(2) var<storage, read_write> targets: array<vec2<u32>>;
+
+fn target_base(row: u32, phase: u32) -> u32 {
+    return (params.views.targets_offset + row * params.views.targets_stride - phase + 4u) / 4u - 1u;
+}
+
+// Four targets.
+fn target4(base: u32, phase: u32, q: u32) -> Target {
+    return reals(target_wide(targets[base + q]));
+}
