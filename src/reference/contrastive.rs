@@ -6,7 +6,7 @@ use crate::error::{Error, check_len};
 use crate::losses::contrastive::{
     Contrastive, ContrastiveReduction, JACCARD_SLACK, NORM_FLOOR, Normalizer, Placement, Weighting,
 };
-use crate::reference::real::{Real, sum};
+use crate::reference::real::{Pairwise, Real, sum};
 
 /// Keys of their own.
 #[derive(Clone, Copy, Debug, Default)]
@@ -172,11 +172,12 @@ pub fn contrastive<T: Real>(
         loss_rows: vec![T::zero(); n],
         grad_embeddings: Vec::new(),
         grad_keys: Vec::new(),
-        grad_temperature: vec![T::zero()],
+        grad_temperature: Vec::new(),
     };
     let mut active = 0;
-    let mut to_anchors = vec![vec![T::zero(); dims]; n];
-    let mut to_keys = vec![vec![T::zero(); dims]; m];
+    let mut to_anchors = vec![Pairwise::new(); n];
+    let mut to_keys = vec![Pairwise::new(); m];
+    let mut to_temperature = Pairwise::new();
     for i in 0..n {
         let s: Vec<T> = keys
             .z
@@ -246,14 +247,13 @@ pub fn contrastive<T: Real>(
             Some(each) => each[i],
         };
         let factor = upstream / tau;
+        let times = |by: T, z: &[T]| z.iter().map(|z| by * *z).collect::<Vec<T>>();
         for &a in &members {
-            for d in 0..dims {
-                to_anchors[i][d] = to_anchors[i][d] + factor * slope[a] * keys.z[a][d];
-                to_keys[a][d] = to_keys[a][d] + factor * slope[a] * anchors.z[i][d];
-            }
+            to_anchors[i].add(times(factor * slope[a], &keys.z[a]));
+            to_keys[a].add(times(factor * slope[a], &anchors.z[i]));
         }
         let along = sum(members.iter().map(|&a| slope[a] * s[a]));
-        out.grad_temperature[0] = out.grad_temperature[0] - factor * along;
+        to_temperature.add(-factor * along);
     }
 
     let labels: usize = anchors.labels.iter().map(Vec::len).sum();
@@ -272,6 +272,12 @@ pub fn contrastive<T: Real>(
         _ => vec![kappa * sum(out.loss_rows.iter().copied())],
     };
 
+    out.grad_temperature = vec![to_temperature.total().unwrap_or(T::zero())];
+    let totals = |of: Vec<Pairwise<Vec<T>>>| {
+        let total = |one: Pairwise<_>| one.total().unwrap_or(vec![T::zero(); dims]);
+        of.into_iter().map(total).collect::<Vec<Vec<T>>>()
+    };
+    let (mut to_anchors, to_keys) = (totals(to_anchors), totals(to_keys));
     if own_keys.is_none() {
         for (to, from) in to_anchors.iter_mut().zip(&to_keys) {
             for (to, from) in to.iter_mut().zip(from) {

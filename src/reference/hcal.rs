@@ -7,7 +7,7 @@ use crate::losses::hierarchy::Levels;
 use crate::losses::labels::Noise;
 use crate::reference::balance::{BalanceInputs, balance};
 use crate::reference::noise::perturbation;
-use crate::reference::real::{Real, sum};
+use crate::reference::real::{Pairwise, Real, sum};
 use std::collections::BTreeMap;
 
 /// The tensors of HCAL; matrices are row-major.
@@ -121,16 +121,12 @@ pub fn hcal<T: Real>(
             .collect();
         let rows = rows_of(config, levels, inputs, k);
         let count = T::from_f64(rows.len().max(1) as f64);
-        let mut loss = T::zero();
-        let mut df = vec![T::zero(); samples * dim];
-        let mut dpt = vec![T::zero(); classes * dim];
+        let mut losses = Vec::new();
+        let mut df = vec![vec![T::zero(); dim]; samples];
+        let mut dpt = vec![Pairwise::new(); classes];
         for row in &rows {
-            let mut vector = vec![T::zero(); dim];
-            for &(i, weight) in &row.parts {
-                for (v, &x) in vector.iter_mut().zip(&f[i].direction) {
-                    *v = *v + weight * x;
-                }
-            }
+            let parts = row.parts.iter();
+            let vector = combined(dim, parts.map(|&(i, weight)| (weight, &f[i].direction[..])));
             let scores: Vec<T> = pt
                 .iter()
                 .map(|pt| dot(&vector, &pt.direction) / tau)
@@ -138,19 +134,24 @@ pub fn hcal<T: Real>(
             let largest = scores.iter().copied().fold(T::neg_infinity(), T::max);
             let powers: Vec<T> = scores.iter().map(|&z| (z - largest).exp()).collect();
             let all = sum(powers.iter().copied());
-            loss = loss + (all.ln() + largest - scores[row.class]) / count;
-            for c in 0..classes {
+            losses.push((all.ln() + largest - scores[row.class]) / count);
+            let slope = |c: usize| {
                 let hit = if c == row.class { T::one() } else { T::zero() };
-                let g = (powers[c] / all - hit) / (count * tau);
-                for d in 0..dim {
-                    dpt[c * dim + d] = dpt[c * dim + d] + g * vector[d];
-                    for &(i, weight) in &row.parts {
-                        df[i * dim + d] = df[i * dim + d] + weight * g * pt[c].direction[d];
-                    }
-                }
+                (powers[c] / all - hit) / (count * tau)
+            };
+            for (c, dpt) in dpt.iter_mut().enumerate() {
+                dpt.add(scaled(slope(c), &vector));
+            }
+            let slopes = (0..classes).map(|c| (slope(c), &pt[c].direction[..]));
+            let to_vector = combined(dim, slopes);
+            for &(i, weight) in &row.parts {
+                // No other vector of the level is made of this sample.
+                df[i] = scaled(weight, &to_vector);
             }
         }
-        level_losses.push(loss);
+        let total = |one: Pairwise<_>| one.total().unwrap_or(vec![T::zero(); dim]);
+        let dpt: Vec<T> = dpt.into_iter().flat_map(total).collect();
+        level_losses.push(sum(losses.into_iter()));
         present.push(!rows.is_empty());
         to_f.push(df);
         to_pt.push(dpt);
@@ -171,7 +172,7 @@ pub fn hcal<T: Real>(
     for (i, f) in f.iter().enumerate() {
         let mut g = vec![T::zero(); dim];
         for (df, &weight) in to_f.iter().zip(&balanced.grad_losses) {
-            for (g, &df) in g.iter_mut().zip(&df[i * dim..]) {
+            for (g, &df) in g.iter_mut().zip(&df[i]) {
                 *g = *g + weight * df;
             }
         }
@@ -370,4 +371,15 @@ fn vectors<T>(all: &[T], dim: usize, count: usize) -> impl Iterator<Item = &[T]>
 
 fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     sum(a.iter().zip(b).map(|(&a, &b)| a * b))
+}
+
+fn scaled<T: Real>(weight: T, v: &[T]) -> Vec<T> {
+    v.iter().map(|&x| weight * x).collect()
+}
+
+/// `sum w v`.
+fn combined<'a, T: Real + 'a>(dim: usize, parts: impl Iterator<Item = (T, &'a [T])>) -> Vec<T> {
+    let mut all = Pairwise::new();
+    parts.for_each(|(weight, v)| all.add(scaled(weight, v)));
+    all.total().unwrap_or(vec![T::zero(); dim])
 }

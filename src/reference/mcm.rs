@@ -68,6 +68,8 @@ pub fn mcm<T: Real>(
         };
         let nan = s.iter().any(|s| s.is_nan());
         let mut terms = Vec::new();
+        // How many positive classes each has won, and how many others.
+        let mut wins = vec![(0_u32, 0_u32); cols];
         for a in 0..cols {
             let below = hierarchy.descendants(a);
             let winner = first_largest(s, below.iter().map(|b| *b as usize));
@@ -76,17 +78,21 @@ pub fn mcm<T: Real>(
                 Some(b) if !any_nan => sigmoid(s[b]),
                 _ => T::nan(),
             });
-            let (winner, sign) = if y[a] {
+            if y[a] {
                 let positives = below.iter().map(|b| *b as usize).filter(|b| y[*b]);
-                (first_largest(s, positives), -T::one())
-            } else {
-                (winner, T::one())
-            };
-            if let Some(b) = winner {
-                terms.push(softplus(sign * s[b]));
-                let at = &mut out.grad_logits[row * cols + b];
-                *at = *at + above * scale * row_scale * sign * sigmoid(sign * s[b]);
+                if let Some(b) = first_largest(s, positives) {
+                    terms.push(softplus(-s[b]));
+                    wins[b].0 += 1;
+                }
+            } else if let Some(b) = winner {
+                terms.push(softplus(s[b]));
+                wins[b].1 += 1;
             }
+        }
+        for (b, (positives, others)) in wins.into_iter().enumerate() {
+            let number = |n: u32| T::from_f64(f64::from(n));
+            let slope = number(others) * sigmoid(s[b]) - number(positives) * sigmoid(-s[b]);
+            out.grad_logits[row * cols + b] = above * scale * row_scale * slope;
         }
         out.loss.push(row_scale * sum(terms.into_iter()));
         if nan {

@@ -5,7 +5,7 @@ use crate::losses::labels::{Order, Threshold};
 use crate::losses::reduction::Reduction;
 use crate::losses::takes::{Gives, Takes};
 use crate::reference::order::check_order;
-use crate::reference::real::{Real, sum};
+use crate::reference::real::{Pairwise, Real, sum};
 use crate::reference::sparse::elements;
 
 /// The tensors of a loss over `rows` samples with `cols` labels each; matrices are row-major.
@@ -120,11 +120,12 @@ pub(super) fn over_rows_with<T: Real>(
         loss: Vec::new(),
         grad_logits: vec![T::zero(); elements],
         grad_targets: vec![T::zero(); if to_targets { elements } else { 0 }],
-        grad_threshold: vec![T::zero(); threshold.map_or(0, |t| t.values().len())],
+        grad_threshold: Vec::new(),
         grad_theta: Vec::new(),
         grad_theta0: Vec::new(),
     };
-    let mut shared = vec![T::zero(); parameters];
+    let mut to_threshold = vec![Pairwise::new(); threshold.map_or(0, |t| t.values().len())];
+    let mut shared = vec![Pairwise::new(); parameters];
     for row in 0..rows {
         let counted: Vec<usize> = (0..cols).filter(|&col| inputs.counts(row, col)).collect();
         let label = |&col: &usize| {
@@ -159,18 +160,23 @@ pub(super) fn over_rows_with<T: Real>(
                 out.grad_targets[row * cols + col] = factor * dy;
             }
             if let Some(i) = threshold.map(|t| t.index_of(row, col)) {
-                out.grad_threshold[i] = out.grad_threshold[i] - factor * ds;
+                to_threshold[i].add(-factor * ds);
             }
         }
         for (total, derivative) in shared.iter_mut().zip(to_shared) {
-            *total = *total + factor * derivative;
+            total.add(factor * derivative);
         }
     }
+    let totals = |of: Vec<Pairwise<T>>| {
+        let total = |one: Pairwise<T>| T::zero() + one.total().unwrap_or(T::zero());
+        of.into_iter().map(total).collect::<Vec<T>>()
+    };
+    out.grad_threshold = totals(to_threshold);
     if reduction != Reduction::None {
         let total = sum(out.loss.iter().copied());
         out.loss = vec![if rows == 0 { T::zero() } else { scale * total }];
     }
-    Ok((out, shared))
+    Ok((out, totals(shared)))
 }
 
 impl<T> RowInputs<'_, T> {

@@ -7,7 +7,7 @@ use crate::losses::labels::{Order, Scope};
 use crate::losses::wdl::{Form, PairWeights, Phi, Prediction, Wdl};
 use crate::reference::per_label::{bce_sides, mixed};
 use crate::reference::permutation::permutation;
-use crate::reference::real::{Real, sigmoid, softplus, sum};
+use crate::reference::real::{Pairwise, Real, sigmoid, softplus, sum};
 use crate::reference::rows::{Label, RowInputs, RowLoss, RowOutputs, over_rows_with};
 
 /// The weighted difference loss and its gradient. Per row, over the `n` labels that count, with `e = p - q`:
@@ -211,37 +211,37 @@ fn adjacent<T: Real>(
     for (i, label) in labels.iter().enumerate() {
         index[label.col] = Some(i);
     }
+    let mut all = Pairwise::new();
     for (k, pair) in order.windows(2).enumerate() {
         if let (Some(i), Some(j)) = (index[pair[0] as usize], index[pair[1] as usize]) {
             let (value, slope) = apply(phi, e[j] - e[i]);
-            sum.value = sum.value + weights[k] * value;
+            all.add(weights[k] * value);
             sum.de[j] = sum.de[j] + weights[k] * slope;
             sum.de[i] = sum.de[i] - weights[k] * slope;
             sum.dw[k] = value;
         }
     }
+    sum.value = all.total().unwrap_or(T::zero());
 }
 
 /// `sum_{i<j} W_ij phi(e_i - e_j)`, added to the sum; the derivatives to `a` are the result.
-fn sweep<T: Real>(phi: Phi, additive: bool, a: &[T], e: &[T], sum: &mut Differences<T>) -> Vec<T> {
-    let half = T::from_f64(0.5);
-    let mut da = vec![T::zero(); a.len()];
-    for i in 0..a.len() {
-        for j in i + 1..a.len() {
-            let (value, slope) = apply(phi, e[i] - e[j]);
-            // the weight, and its derivatives to a_i and a_j
-            let (w, to_i, to_j) = match additive {
-                true => (half * (a[i] + a[j]), half, half),
-                false => (a[i] * a[j], a[j], a[i]),
-            };
-            sum.value = sum.value + w * value;
-            sum.de[i] = sum.de[i] + w * slope;
-            sum.de[j] = sum.de[j] - w * slope;
-            da[i] = da[i] + to_i * value;
-            da[j] = da[j] + to_j * value;
-        }
+fn sweep<T: Real>(phi: Phi, additive: bool, a: &[T], e: &[T], out: &mut Differences<T>) -> Vec<T> {
+    let (n, half) = (a.len(), T::from_f64(0.5));
+    // the weight of a pair, and its derivative to `a_i`
+    let weight = |i: usize, j: usize| match additive {
+        true => (half * (a[i] + a[j]), half),
+        false => (a[i] * a[j], a[j]),
+    };
+    let others = |i: usize| (0..n).filter(move |j| *j != i);
+    let value = |i: usize, j: usize| apply(phi, e[i] - e[j]).0;
+    let slope = |i: usize, j: usize| apply(phi, e[i] - e[j]).1;
+    let of_row = |i: usize| sum((i + 1..n).map(|j| weight(i, j).0 * value(i, j)));
+    out.value = out.value + sum((0..n).map(of_row));
+    for i in 0..n {
+        out.de[i] = out.de[i] + sum(others(i).map(|j| weight(i, j).0 * slope(i, j)));
     }
-    da
+    let to_a = |i: usize| sum(others(i).map(|j| weight(i, j).1 * value(i, j)));
+    (0..n).map(to_a).collect()
 }
 
 /// As [`sweep`], for `W_ij = a_i a_j` and squares: `A sum a (e-mu)^2`, `A = sum a`, `mu = sum a e / A`.

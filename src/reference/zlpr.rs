@@ -195,14 +195,10 @@ impl<T: Real> Lse<T> {
     /// `m = first = 0` that is `log1p(sum)`, which keeps the relative precision of a tiny loss.
     fn new(first: T, terms: impl Iterator<Item = (T, T)> + Clone) -> Self {
         let terms = terms.filter(|&(log_w, a)| !out(log_w, a));
-        let (mut shift, mut infinite) = (first, T::zero());
-        for (log_w, a) in terms.clone() {
-            if a == T::infinity() {
-                infinite = infinite + log_w.exp();
-            } else {
-                shift = shift.max(a + log_w);
-            }
-        }
+        let above = terms.clone().filter(|(_, a)| *a == T::infinity());
+        let infinite = sum(above.map(|(log_w, _)| log_w.exp()));
+        let below = terms.clone().filter(|(_, a)| *a != T::infinity());
+        let shift = below.fold(first, |most, (log_w, a)| most.max(a + log_w));
         let rest = sum(terms.map(|(log_w, a)| (a - shift + log_w).exp()));
         let (total, value) = if shift > first {
             let total = (first - shift).exp() + rest;
