@@ -1,24 +1,32 @@
 //! The constraint module: its kernels, and from a call to its dispatches.
 //!
 //! sigma rises, so the maximum of probabilities is that of logits, and every term is a softplus of the winner's logit.
-//! `small` gives a class with few descendants to a lane, `large` one with more to a workgroup. Each class notes its
-//! winner in scratch. `rows` sums the terms. `gradient` goes the other way: a class looks through its ancestors for those
-//! that it has won, and counts them in integers. shaders/shared/best.wgsl finds maxima with the first index in integers,
-//! so that ties, NaN and infinities are the same everywhere.
+//! `own` does the leaves, which are their own winners. `climb` does the other classes level by level, in the steps that
+//! src/losses/climb.rs has laid out: a lane looks at few classes and few winners of lower levels, so that no list is long
+//! and no lane waits for another. Each class notes its term, and counts its winner's wins by an integer atomic, which
+//! no order changes. `sums` adds up the terms, `gradient` reads the wins. shaders/shared/best.wgsl finds maxima with the
+//! first index in integers, so that ties, NaN and infinities are the same everywhere.
 
+use crate::device::caps::Reduce;
 use crate::device::context::Context;
 use crate::device::inspect::{Inspection, Shape};
-use crate::device::module::{Module, Piece, Program, constants, uniform, wgsl};
-use crate::device::plan::{Bind, Dispatches, Draft, Grid, Scratch, Target, bindings, to_u32};
+use crate::device::module::{
+    Module, NO_PART, PARTS, Part, Piece, Program, constants, uniform, wgsl,
+};
+use crate::device::plan::{
+    Bind, Binds, Dispatches, Draft, Grid, Region, Scratch, Target, bindings, to_u32,
+};
 use crate::device::prepared;
 use crate::device::prepared::Prepared;
 use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
 use crate::kernels::on_device::OnDevice;
 use crate::kernels::storage::REAL_KINDS;
+use crate::kernels::sums;
+use crate::kernels::sums::{Between, Rows, To};
 use crate::kernels::targets::inspect_targets;
 use crate::kernels::view::View;
-use crate::losses::hierarchy;
+use crate::kernels::work::portions;
 use crate::losses::hierarchy::Hierarchy;
 use crate::losses::labels::{TargetNames, Targets};
 use crate::losses::mcm::Mcm;
@@ -69,14 +77,37 @@ impl Mcm {
 }
 
 bindings! {
-    /// What the kernels reach.
-    struct McmBindings {
+    /// What `own` reaches.
+    struct OwnBindings {
         1: logits,
         2: targets,
         3: hierarchy,
         4: probabilities,
+        5: terms,
+        6: wins,
+    }
+}
+
+bindings! {
+    /// What `climb` reaches.
+    struct ClimbBindings {
+        1: logits,
+        2: targets,
+        3: hierarchy,
+        4: probabilities,
+        5: terms,
+        6: wins,
+        7: found,
+    }
+}
+
+bindings! {
+    /// What `gradient` reaches.
+    struct GradientBindings {
+        1: logits,
+        4: losses,
         5: sides,
-        6: scratch,
+        6: wins,
         7: grad,
     }
 }
@@ -90,40 +121,40 @@ uniform! {
         targets: View,
         /// Their probabilities.
         probabilities: View,
-        /// The upstream gradient, with a stride of 0 where all rows share one; in `total`, the loss.
+        /// The upstream gradient, with a stride of 0 where all rows share one.
         sides: View,
         /// The gradient to the logits of this window.
         grad: View,
-        /// Workgroups.
-        groups: u32,
+        /// The first element of this dispatch.
+        begin: u32,
+        /// Where they end.
+        end: u32,
         /// Workgroups in x.
         groups_x: u32,
         /// Classes.
         cols: u32,
         /// The first row of this window.
         first_row: u32,
-        /// Where the words of the hierarchy begin.
-        hierarchy_offset: u32,
-        /// Pairs of a class and a descendant.
-        pairs: u32,
-        /// Classes with more than `SMALL` descendants.
-        large_count: u32,
-        /// Where scratch has the winner of each class of each row of this window.
-        choice_at: u32,
-        /// Where scratch has the loss of each row of the batch.
-        loss_at: u32,
-        /// Where scratch has whether a row of this window holds a NaN.
-        bad_at: u32,
-        /// Whether the loss is wanted.
-        want_loss: u32,
-        /// Whether the losses of the rows are summed.
-        reduce: u32,
-        /// Rows of the batch.
-        all_rows: u32,
-        /// The factor of the reduction.
+        /// Where the hierarchy has a bit for each class: whether it is a leaf.
+        leaves_at: u32,
+        /// The class of each step.
+        classes_at: u32,
+        /// Of each step, where its classes begin and where its steps begin; and their end.
+        starts_at: u32,
+        /// The classes and steps.
+        entries_at: u32,
+        /// Steps.
+        steps: u32,
+        /// The first step of this level.
+        first_step: u32,
+        /// Steps of this level.
+        step_count: u32,
+        /// Whether terms are wanted.
+        want_terms: u32,
+        /// Whether it is counted how often a class wins.
+        want_wins: u32,
+        /// The factor of the gradient.
         scale: f32,
-        /// The factor of a row's sum over the classes.
-        row_scale: f32,
         /// The bits of NaN, which WGSL lets no constant have.
         nan: u32,
         /// Those of infinity.
@@ -139,38 +170,82 @@ constants! {
     }
 }
 
-constants! {
-    /// Limits that the host knows too.
-    LIMITS {
-        /// Upper bound on the descendants that one lane goes through alone.
-        SMALL = hierarchy::SMALL,
-    }
-}
-
-static MCM: Program = Program {
-    name: "mcm",
+static MCM_OWN: Program = Program {
+    name: "mcm_own",
     pieces: &[
         Piece::File(wgsl!("shared/math.wgsl")),
-        Piece::File(wgsl!("shared/lanes_tree.wgsl")),
         Piece::File(wgsl!("shared/best.wgsl")),
         Piece::File(wgsl!("shared/reals.wgsl")),
         Piece::File(wgsl!("shared/view.wgsl")),
         Piece::File(wgsl!("shared/group_index.wgsl")),
-        Piece::File(wgsl!("mcm/mcm.wgsl")),
+        Piece::File(wgsl!("mcm/logits.wgsl")),
+        Piece::File(wgsl!("mcm/class.wgsl")),
+        Piece::File(wgsl!("mcm/own.wgsl")),
     ],
-    entries: &["small", "large", "rows", "gradient", "total"],
-    constants: &[REAL_KINDS, TARGET_KINDS, LIMITS],
-    bindings: McmBindings::NAMES,
+    entries: &["own"],
+    constants: &[REAL_KINDS, TARGET_KINDS],
+    bindings: OwnBindings::NAMES,
     mirrors: &[&[View::MIRROR, McmParams::MIRROR]],
 };
 
-/// Every module of the constraint module.
-pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
-    vec![MCM.module(workgroup)]
+static MCM_CLIMB: Program = Program {
+    name: "mcm_climb",
+    pieces: &[
+        Piece::File(wgsl!("shared/math.wgsl")),
+        Piece::File(wgsl!("shared/best.wgsl")),
+        Piece::File(wgsl!("shared/reals.wgsl")),
+        Piece::File(wgsl!("shared/view.wgsl")),
+        Piece::File(wgsl!("shared/group_index.wgsl")),
+        Piece::File(wgsl!("mcm/logits.wgsl")),
+        Piece::File(wgsl!("mcm/class.wgsl")),
+        Piece::File(wgsl!("mcm/climb.wgsl")),
+    ],
+    entries: &["climb"],
+    constants: &[REAL_KINDS, TARGET_KINDS],
+    bindings: ClimbBindings::NAMES,
+    mirrors: &[&[View::MIRROR, McmParams::MIRROR]],
+};
+
+/// Its part is how the gradient is stored.
+static MCM_GRADIENT: Program = Program {
+    name: "mcm_gradient",
+    pieces: &[
+        Piece::File(wgsl!("shared/math.wgsl")),
+        Piece::File(wgsl!("shared/reals.wgsl")),
+        Piece::File(wgsl!("shared/view.wgsl")),
+        Piece::File(wgsl!("shared/group_index.wgsl")),
+        Piece::File(wgsl!("mcm/logits.wgsl")),
+        Piece::File(wgsl!("mcm/slope.wgsl")),
+        Piece::Part(0),
+    ],
+    entries: &["gradient"],
+    constants: &[REAL_KINDS],
+    bindings: GradientBindings::NAMES,
+    mirrors: &[&[View::MIRROR, McmParams::MIRROR]],
+};
+
+static GRADIENT_F32: Part = Part::new("f32", &[wgsl!("mcm/gradient_f32.wgsl")]);
+static GRADIENT_HALF: Part = Part::new("half", &[wgsl!("mcm/gradient_half.wgsl")]);
+
+/// The module that writes the gradient.
+fn gradient_module(storage: &'static Part, workgroup: u32) -> Module {
+    let mut parts = [&NO_PART; PARTS];
+    parts[0] = storage;
+    MCM_GRADIENT.with(parts, Reduce::Tree, workgroup)
 }
 
-/// Limit on the winners that are kept at a time, in bytes, unless one row has more.
-const CHOICE_BYTES: u64 = 64 << 20;
+/// Every module of the constraint module.
+pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
+    vec![
+        MCM_OWN.module(workgroup),
+        MCM_CLIMB.module(workgroup),
+        gradient_module(&GRADIENT_F32, workgroup),
+        gradient_module(&GRADIENT_HALF, workgroup),
+    ]
+}
+
+/// Limit on what is kept of a window of rows, in bytes, unless one row has more.
+const WINDOW_BYTES: u64 = 64 << 20;
 
 /// Checks the tensors of a call, and gives their bytes.
 fn inspect(config: &Mcm, inputs: &McmInputs<'_>, outputs: &McmOutputs<'_>) -> Result<u64, Error> {
@@ -228,6 +303,22 @@ fn plan<'a>(
     Ok(call.dispatches.draft(&call.scratch, windows))
 }
 
+/// What is kept of a window of rows, and of all rows.
+struct Kept {
+    /// The term of each class.
+    terms: Region,
+    /// How often each class has won.
+    wins: Region,
+    /// The winners that each step has found.
+    found: Region,
+    /// The loss of each row of the batch.
+    losses: Region,
+    /// For the sums of terms.
+    of_terms: Between,
+    /// For the sum of losses.
+    of_losses: Between,
+}
+
 /// A call while its dispatches are laid out.
 struct Call<'a, 'c> {
     target: Target<'c>,
@@ -239,9 +330,12 @@ struct Call<'a, 'c> {
     /// Rows that are gone through at a time.
     window: usize,
     scratch: Scratch,
-    /// What all dispatches reach, and their parameters but for what a window changes.
-    shared: McmBindings<'a>,
+    kept: Kept,
+    hierarchy: Bind<'a>,
+    sides: Bind<'a>,
+    /// The parameters but for what a window changes.
     plain: McmParams,
+    row_scale: f32,
     dispatches: Dispatches<'a, 'c>,
 }
 
@@ -253,20 +347,32 @@ impl<'a, 'c> Call<'a, 'c> {
         inputs: &'c McmInputs<'a>,
         outputs: &'c McmOutputs<'a>,
     ) -> Result<Self, Error> {
-        let hierarchy = inputs.hierarchy.host;
+        let climb = inputs.hierarchy.host.climb();
         let (rows, cols) = (inputs.logits.rows(), inputs.logits.cols());
-        let large = hierarchy.large().count();
         let targets = inputs.targets.map(|targets| match targets {
             Targets::Dense(t) | Targets::Bits(t) | Targets::Sparse { offsets: t, .. } => t,
         });
-        let window = window(&target, inputs, outputs, targets, large)?;
+        let window = window(&target, inputs, outputs, targets)?;
         to_u32(rows as u64, "logits")?;
+        let (want_wins, want_loss) = (outputs.grad_logits.is_some(), outputs.loss.is_some());
+        // A row's loss tells too whether there is a NaN in it.
+        let want_terms = want_loss || want_wins;
+        let of_window = window.min(rows) as u64;
+        let elements = of_window * cols as u64;
         let mut scratch = Scratch::default();
-        let choice = scratch.take(window.min(rows) as u64 * cols as u64)?;
-        let loss = scratch.take(rows as u64)?;
-        let bad = scratch.take(window.min(rows) as u64)?;
-        let (words, words_view) = target.view_all("hierarchy", inputs.hierarchy.words)?;
+        let kept = Kept {
+            terms: scratch.take_if(want_terms, elements)?,
+            wins: scratch.take_if(want_wins, 2 * elements)?,
+            found: scratch.take(4 * of_window * climb.len() as u64)?,
+            losses: scratch.take_if(want_terms, rows as u64)?,
+            of_terms: Between::take(&mut scratch, of_window, cols as u64)?,
+            of_losses: Between::take(&mut scratch, 1, rows as u64)?,
+        };
+        let (hierarchy, words) = target.view_all("hierarchy", inputs.hierarchy.words)?;
         let (sides, sides_view) = target.view_all("grad_loss", inputs.grad_loss)?;
+        let [leaves_at, classes_at, starts_at, entries_at, _] =
+            climb.places().map(|place| words.offset + place as u32);
+        let row_scale = config.row_scale(cols);
         Ok(Call {
             target,
             inputs,
@@ -275,54 +381,55 @@ impl<'a, 'c> Call<'a, 'c> {
             rows,
             cols,
             window,
-            shared: McmBindings {
-                hierarchy: words,
-                sides,
-                scratch: scratch.bind(),
-                ..McmBindings::default()
-            },
+            scratch,
+            kept,
+            hierarchy,
+            sides,
             plain: McmParams {
                 sides: View {
                     stride: u32::from(inputs.grad_loss.is_some_and(|t| t.cols() > 1)),
                     ..sides_view
                 },
                 cols: cols as u32,
-                hierarchy_offset: words_view.offset,
-                pairs: hierarchy.pairs() as u32,
-                large_count: large as u32,
-                choice_at: choice.at(),
-                loss_at: loss.at(),
-                bad_at: bad.at(),
-                want_loss: u32::from(outputs.loss.is_some()),
-                reduce: u32::from(config.reduction != Reduction::None),
-                all_rows: rows as u32,
-                scale: config.reduction.scale(rows) as f32,
-                row_scale: config.row_scale(cols) as f32,
+                leaves_at,
+                classes_at,
+                starts_at,
+                entries_at,
+                steps: climb.len() as u32,
+                want_terms: u32::from(want_terms),
+                want_wins: u32::from(want_wins),
+                scale: (config.reduction.scale(rows) * row_scale) as f32,
                 nan: f32::NAN.to_bits(),
                 infinity: f32::INFINITY.to_bits(),
                 ..McmParams::default()
             },
-            scratch,
+            row_scale: row_scale as f32,
             dispatches: Dispatches::new(target),
         })
     }
 
-    /// Adds a dispatch.
+    /// Adds the dispatches for `count` elements of `each` loads.
     fn push(
         &mut self,
-        entry: &'static str,
-        groups: u64,
+        (module, entry): (Module, &'static str),
+        (count, each): (u64, u64),
         params: McmParams,
-        bindings: McmBindings<'a>,
+        bindings: impl Into<Binds<'a>>,
     ) -> Result<(), Error> {
-        let module = MCM.module(self.target.variant.workgroup);
-        let params = |grid: Grid| McmParams {
-            groups: grid.groups,
-            groups_x: grid.groups_x,
-            ..params
-        };
-        self.dispatches
-            .push(module, entry, groups, params, bindings)
+        let lanes = u64::from(self.target.variant.workgroup);
+        let bindings = bindings.into();
+        for portion in portions(count, each) {
+            let params = |grid: Grid| McmParams {
+                begin: portion.start as u32,
+                end: portion.end as u32,
+                groups_x: grid.groups_x,
+                ..params
+            };
+            let groups = (portion.end - portion.start).div_ceil(lanes);
+            self.dispatches
+                .push(module, entry, groups, params, bindings)?;
+        }
+        Ok(())
     }
 
     /// A window of rows, from `first` on: winners, losses, gradient.
@@ -348,32 +455,64 @@ impl<'a, 'c> Call<'a, 'c> {
             probabilities: probabilities_view,
             ..self.plain
         };
-        let bindings = McmBindings {
+        let workgroup = self.target.variant.workgroup;
+        let (count, cols) = (count as u64, self.cols as u64);
+        let bindings = OwnBindings {
             logits,
             targets,
+            hierarchy: self.hierarchy,
             probabilities,
-            grad,
-            ..self.shared
+            terms: self.kept.terms.bind(),
+            wins: self.kept.wins.bind(),
         };
-        let (count, cols) = (count as u64, self.cols as u64);
-        let lanes = u64::from(self.target.variant.workgroup);
-        let large = u64::from(params.large_count);
-        self.push("small", count * cols.div_ceil(lanes), params, bindings)?;
-        if large > 0 {
-            self.push("large", count * large, params, bindings)?;
-        }
-        if self.outputs.loss.is_some() || self.outputs.grad_logits.is_some() {
-            self.push("rows", count, params, bindings)?;
-        }
-        if let Some(grad) = self.outputs.grad_logits {
-            let pack = if grad.dtype() == DType::F32 { 1 } else { 2 };
-            let words = (cols + pack - 1).div_ceil(pack);
-            let bindings = McmBindings {
-                probabilities: Bind::Nothing,
-                ..bindings
+        let own = (MCM_OWN.module(workgroup), "own");
+        self.push(own, (count * cols, 4), params, bindings)?;
+        let bindings = ClimbBindings {
+            logits,
+            targets,
+            hierarchy: self.hierarchy,
+            probabilities,
+            terms: self.kept.terms.bind(),
+            wins: self.kept.wins.bind(),
+            found: self.kept.found.bind(),
+        };
+        for (first, steps, entries) in self.inputs.hierarchy.host.climb().levels() {
+            let params = McmParams {
+                first_step: first as u32,
+                step_count: steps as u32,
+                ..params
             };
-            let groups = count * words.div_ceil(lanes);
-            self.push("gradient", groups, params, bindings)?;
+            let climb = (MCM_CLIMB.module(workgroup), "climb");
+            let each = 8 + 3 * entries.div_ceil(steps as u64);
+            self.push(climb, (count * steps as u64, each), params, bindings)?;
+        }
+        if params.want_terms != 0 {
+            let from = Rows {
+                addends: self.kept.terms,
+                rows: count,
+                len: cols,
+            };
+            let to = To {
+                results: self.kept.losses.bind(),
+                at: first as u32,
+                scale: self.row_scale,
+            };
+            sums::push(&mut self.dispatches, from, &self.kept.of_terms, to)?;
+        }
+        if let Some(tensor) = self.outputs.grad_logits {
+            let (storage, words) = match tensor.dtype() {
+                DType::F32 => (&GRADIENT_F32, cols),
+                _ => (&GRADIENT_HALF, (cols + 2) / 2),
+            };
+            let bindings = GradientBindings {
+                logits,
+                losses: self.kept.losses.bind(),
+                sides: self.sides,
+                wins: self.kept.wins.bind(),
+                grad,
+            };
+            let gradient = (gradient_module(storage, workgroup), "gradient");
+            self.push(gradient, (count * words, 4), params, bindings)?;
         }
         Ok(())
     }
@@ -383,39 +522,42 @@ impl<'a, 'c> Call<'a, 'c> {
         if self.outputs.loss.is_none() {
             return Ok(());
         }
-        let (loss, sides) = self.target.view_all("loss", self.outputs.loss)?;
-        let bindings = McmBindings {
-            sides: loss,
-            scratch: self.shared.scratch,
-            ..McmBindings::default()
+        let (results, view) = self.target.view_all("loss", self.outputs.loss)?;
+        let rows = self.rows as u64;
+        let (rows, len, scale) = match config.reduction {
+            Reduction::None => (rows, 1, 1.0),
+            reduction => (1, rows, reduction.scale(self.rows) as f32),
         };
-        let params = McmParams {
-            sides,
-            ..self.plain
+        let from = Rows {
+            addends: self.kept.losses,
+            rows,
+            len,
         };
-        let lanes = u64::from(self.target.variant.workgroup);
-        let groups = match config.reduction {
-            Reduction::None => (self.rows as u64).div_ceil(lanes),
-            Reduction::Sum | Reduction::Mean | Reduction::MeanOver(_) => 1,
+        let to = To {
+            results,
+            at: view.offset,
+            scale,
         };
-        match groups {
-            0 => Ok(()),
-            groups => self.push("total", groups, params, bindings),
-        }
+        sums::push(&mut self.dispatches, from, &self.kept.of_losses, to)
     }
 }
 
-/// Rows of a window: as many as one binding reaches in every tensor, and as the winners have room for.
+/// Rows of a window: as many as one binding reaches in every tensor, and as what is kept of them has room for.
 fn window(
     target: &Target<'_>,
     inputs: &McmInputs<'_>,
     outputs: &McmOutputs<'_>,
     targets: Option<Tensor<'_>>,
-    large: usize,
 ) -> Result<usize, Error> {
     let (rows, cols) = (inputs.logits.rows(), inputs.logits.cols());
-    let bytes = CHOICE_BYTES.min(target.caps.max_binding / 2);
-    let mut window = (bytes / (4 * cols as u64)).clamp(1, rows.max(1) as u64) as usize;
+    let steps = inputs.hierarchy.host.climb().len();
+    let (wins, found) = (8 * cols as u64, 16 * steps as u64);
+    let kept = WINDOW_BYTES / (wins + wins / 2 + found);
+    let one = target.caps.max_binding / wins.max(found);
+    // Elements are counted in 32 bits.
+    let counted = u64::from(u32::MAX / 2) / (cols as u64 + 2).max(steps as u64);
+    let most = kept.min(one).min(counted);
+    let mut window = most.clamp(1, rows.max(1) as u64) as usize;
     for (name, tensor) in [
         ("logits", Some(inputs.logits)),
         ("targets", targets),
@@ -426,8 +568,5 @@ fn window(
             window = window.min(target.rows_per_binding(name, &tensor)?);
         }
     }
-    // Workgroups are counted in 32 bits.
-    let blocks = (cols as u64 + 1).div_ceil(u64::from(target.variant.workgroup));
-    let most = u64::from(u32::MAX) / 2 / blocks.max(large as u64);
-    Ok(window.min(most.max(1) as usize))
+    Ok(window)
 }

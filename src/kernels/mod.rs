@@ -7,8 +7,10 @@ pub(crate) mod mcm;
 pub(crate) mod on_device;
 pub(crate) mod rows;
 pub(crate) mod storage;
+pub(crate) mod sums;
 pub(crate) mod targets;
 pub(crate) mod view;
+pub(crate) mod work;
 
 use crate::device::module::Module;
 
@@ -20,6 +22,7 @@ pub fn modules(workgroup: u32) -> Vec<Module> {
         mcm::modules,
         hcal::modules,
         balance::modules,
+        sums::modules,
     ]
     .iter()
     .flat_map(|family| family(workgroup))

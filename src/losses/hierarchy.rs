@@ -8,6 +8,8 @@
 //! pairs of a node and a descendant of it: WordNet's nouns (82,192 nodes, 84,505 edges, 20 deep) have 825,938 of them.
 
 use crate::error::{Error, ErrorKind};
+use crate::losses::climb::Climb;
+use crate::losses::lists::Lists;
 
 /// Most pairs of a node and a descendant.
 const MOST_PAIRS: usize = 1 << 27;
@@ -21,55 +23,7 @@ pub struct Hierarchy {
     ancestors: Lists,
     order: Vec<u32>,
     depth: usize,
-}
-
-/// Lists of nodes, one for each node, ascending.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Lists {
-    offsets: Vec<u32>,
-    nodes: Vec<u32>,
-}
-
-impl Lists {
-    /// The lists of `second` by `first`, of pairs that come in ascending order of `second`.
-    fn group(nodes: usize, pairs: impl Iterator<Item = (u32, u32)> + Clone) -> Lists {
-        let mut offsets = vec![0_u32; nodes + 1];
-        let mut count = 0;
-        for (first, _) in pairs.clone() {
-            offsets[first as usize + 1] += 1;
-            count += 1;
-        }
-        for i in 0..nodes {
-            offsets[i + 1] += offsets[i];
-        }
-        let mut next = offsets.clone();
-        let mut lists = vec![0; count];
-        for (first, second) in pairs {
-            lists[next[first as usize] as usize] = second;
-            next[first as usize] += 1;
-        }
-        Lists {
-            offsets,
-            nodes: lists,
-        }
-    }
-
-    /// The same pairs the other way round.
-    fn transposed(&self) -> Lists {
-        let pairs = (0..self.len()).flat_map(|i| self.of(i).iter().map(move |&j| (j, i as u32)));
-        Lists::group(self.len(), pairs)
-    }
-
-    fn len(&self) -> usize {
-        self.offsets.len() - 1
-    }
-
-    fn of(&self, node: usize) -> &[u32] {
-        match (self.offsets.get(node), self.offsets.get(node + 1)) {
-            (Some(&from), Some(&to)) => &self.nodes[from as usize..to as usize],
-            _ => &[],
-        }
-    }
+    climb: Climb,
 }
 
 impl Hierarchy {
@@ -119,6 +73,7 @@ impl Hierarchy {
         let (order, depth) = sorted(&parents, &children)?;
         let ancestors = closure(&parents)?;
         let descendants = ancestors.transposed();
+        let climb = Climb::new(&children, &descendants, &order);
         Ok(Hierarchy {
             parents,
             children,
@@ -126,6 +81,7 @@ impl Hierarchy {
             ancestors,
             order,
             depth,
+            climb,
         })
     }
 
@@ -196,32 +152,23 @@ impl Hierarchy {
         &self.order
     }
 
-    /// What the kernels read, to be uploaded once to a u32 buffer of [`Hierarchy::words_len`] words: descendants and
-    /// ancestors as offsets and lists, and the nodes with many descendants.
+    /// What the kernels read, to be uploaded once to a u32 buffer of [`Hierarchy::words_len`] words: in which steps the
+    /// largest of each node's descendants is found.
     pub fn words(&self) -> Vec<u32> {
-        let mut words = Vec::with_capacity(self.words_len());
-        words.extend(&self.descendants.offsets);
-        words.extend(&self.ancestors.offsets);
-        words.extend(&self.descendants.nodes);
-        words.extend(&self.ancestors.nodes);
-        words.extend(self.large());
-        words
+        self.climb.words()
     }
 
     /// Length of [`Hierarchy::words`].
     pub fn words_len(&self) -> usize {
-        2 * (self.nodes() + 1 + self.pairs()) + self.large().count()
+        let [.., end] = self.climb.places();
+        end
     }
 
-    /// The nodes whose descendants a workgroup goes through together.
-    pub(crate) fn large(&self) -> impl Iterator<Item = u32> + '_ {
-        let many = |node: &u32| self.descendants.of(*node as usize).len() > SMALL as usize;
-        (0..self.nodes() as u32).filter(many)
+    /// The steps to the winners of all nodes.
+    pub(crate) fn climb(&self) -> &Climb {
+        &self.climb
     }
 }
-
-/// Most descendants that one lane goes through alone.
-pub(crate) const SMALL: u32 = 64;
 
 /// Nodes with parents before children, and the length of the longest way; an error that names a cycle.
 fn sorted(parents: &Lists, children: &Lists) -> Result<(Vec<u32>, usize), Error> {
@@ -468,4 +415,81 @@ impl Levels {
 
     /// The label of a sample that has none at a level: -1 as a signed number.
     pub const NONE: u32 = u32::MAX;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of every step its class and the classes it has seen, directly or through others, by the words alone.
+    fn seen(hierarchy: &Hierarchy) -> Vec<(u32, Vec<u32>)> {
+        let (words, climb) = (hierarchy.words(), hierarchy.climb());
+        assert_eq!(words.len(), hierarchy.words_len());
+        let [_, classes, starts, entries, _] = climb.places();
+        let mut all: Vec<(u32, Vec<u32>)> = Vec::new();
+        for (first, count, of_level) in climb.levels() {
+            let mut looked = 0;
+            for i in first..first + count {
+                let at = |k: usize| entries + words[starts + 2 * i + k] as usize;
+                let (of_classes, of_steps) = (&words[at(0)..at(1)], &words[at(1)..at(2)]);
+                assert!(at(2) - at(0) <= 64);
+                looked += (at(2) - at(0)) as u64;
+                let class = words[classes + i];
+                let mut own = of_classes.to_vec();
+                own.extend(Some(class).filter(|class| *class != Climb::NONE));
+                for step in of_steps {
+                    assert!((*step as usize) < first, "a step of its own level");
+                    own.extend(&all[*step as usize].1);
+                }
+                own.sort_unstable();
+                own.dedup();
+                all.push((class, own));
+            }
+            assert_eq!(looked, of_level);
+        }
+        all
+    }
+
+    #[test]
+    fn every_class_sees_its_descendants_in_few_levels() {
+        let tree: Vec<[u32; 2]> = (1..3000).map(|i| [i, (i * 7919) % i]).collect();
+        let wide: Vec<[u32; 2]> = (1..3000).map(|i| [i, (i - 1) / 3]).collect();
+        let chain: Vec<[u32; 2]> = (1..700).map(|i| [i, i - 1]).collect();
+        let star: Vec<[u32; 2]> = (1..9000).map(|i| [i, 0]).collect();
+        let both = |i: u32| [[i, (i * 31) % i], [i, (i * 31 + 1 + i / 3) % i]];
+        let mut dag: Vec<[u32; 2]> = (2..600).flat_map(both).collect();
+        dag.sort_unstable();
+        dag.dedup();
+        let many = |to: u32| (0..200).map(move |i| [200 + to, i]);
+        let dense: Vec<[u32; 2]> = (0..200).flat_map(many).collect();
+        for (name, nodes, edges, levels) in [
+            ("tree", 3000, tree, 3),
+            ("wide", 3000, wide, 3),
+            ("chain", 700, chain, 12),
+            ("star", 9000, star, 3),
+            ("dag", 600, dag, 24),
+            ("dense", 400, dense, 2),
+            ("flat", 5, vec![], 0),
+        ] {
+            let hierarchy = Hierarchy::from_edges(nodes, &edges).unwrap();
+            let found = hierarchy.climb().levels().count();
+            assert!(found <= levels, "{name}: {found} levels");
+            let leaf = |node: &usize| hierarchy.children(*node).is_empty();
+            let mut inner: Vec<u32> = Vec::new();
+            for (class, seen) in seen(&hierarchy) {
+                if class != Climb::NONE {
+                    assert_eq!(seen, hierarchy.descendants(class as usize), "{name}");
+                    inner.push(class);
+                }
+            }
+            inner.sort_unstable();
+            let expected = (0..nodes)
+                .filter(|node| !leaf(node))
+                .map(|node| node as u32);
+            assert_eq!(inner, expected.collect::<Vec<_>>(), "{name}");
+            let words = hierarchy.words();
+            let bit = |node: usize| (words[node / 32] >> (node % 32)) & 1 == 1;
+            assert!((0..nodes).all(|node| bit(node) == leaf(&node)), "{name}");
+        }
+    }
 }

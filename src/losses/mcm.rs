@@ -20,12 +20,14 @@
 //! NaN makes its row's loss and gradient NaN, no other row's, and the probabilities of its ancestors. `s = +inf` where
 //! it is wrong: the loss is +inf, its gradient 1.
 //!
-//! **Cost.** Four dispatches and one for the sum. Time O(B P), where P is [`Hierarchy::pairs`](crate::Hierarchy::pairs): every class looks at
-//! its descendants once, and for the gradient at its ancestors. On the device lie the hierarchy, `2 (L + 1 + P)` words
-//! and a word for each class with more than 64 descendants, once for all calls; and the winners, a word for each class
-//! of a row, of as many rows as 64 MiB hold (fewer rows: of those). For the 4,130 classes of a Gene Ontology data set,
-//! which at 10 ancestors each have P = 45,430, that is 0.4 MB in all and 16.5 kB a row; the published code expands a
-//! row to L x L numbers in f64, which is 136 MB.
+//! **Cost.** A dispatch for the leaves, one for each level of the others, one for the gradient, and a few for sums: ten
+//! for most hierarchies. A level is not one of the hierarchy's: a class looks at up to 64 classes and winners found
+//! before, so there are as many as the logarithm of its size, more where paths are longer than some ten classes or
+//! classes have several parents. Time O(B L) in trees: of P = [`Hierarchy::pairs`](crate::Hierarchy::pairs) pairs of a
+//! class and a descendant few are looked at. On the device lie the hierarchy, once for all calls, some three words for
+//! each class, at most P and a few; and, of as many rows as 64 MiB hold, three words for each class of a row (one, without
+//! a gradient) and four for each that is no leaf. For the 4,130 classes of a Gene Ontology data set with 10 ancestors
+//! each that is some 40 kB in all and 80 kB a row; the published code expands a row to L x L numbers in f64, 136 MB.
 
 use crate::error::Error;
 use crate::losses::reduction::{Reduction, check_reduction, setters};

@@ -3,10 +3,12 @@
 pub mod balance;
 pub mod bce;
 pub mod bp_mll;
+pub(crate) mod climb;
 pub mod contrastive;
 pub mod hcal;
 pub(crate) mod hierarchy;
 pub(crate) mod labels;
+pub(crate) mod lists;
 pub mod mcm;
 pub mod per_label;
 pub(crate) mod reduction;

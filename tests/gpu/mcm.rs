@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = &[
     ("mcm/a_graph_of_the_size_of_wordnet", large),
     ("mcm/probabilities_never_break_the_graph", coherent),
     ("mcm/empty_batch_and_bit_identical_repeats", repeats),
+    ("mcm/sums_of_four_million", long),
 ];
 
 const PLAIN: McmCase = McmCase {
@@ -139,6 +140,43 @@ fn repeats(gpu: &Gpu) -> Result<(), Failed> {
     for _ in 0..20 {
         if engine.mcm(&Mcm::default(), &hierarchy, &rows, Wanted::Gradients)? != first {
             return Err("the results differ".into());
+        }
+    }
+    Ok(())
+}
+
+/// The loss and the largest gradient, over four million classes and over four million rows, to 2e-6.
+fn long(gpu: &Gpu) -> Result<(), Failed> {
+    let many: usize = 4_000_000;
+    let engine = Engine::on(gpu.clone());
+    // All below the first, so that the levels are long too.
+    let star: Vec<[u32; 2]> = (1..many as u32).map(|i| [i, 0]).collect();
+    for (rows, hierarchy) in [
+        (1, Hierarchy::from_edges(many, &[])?),
+        (1, Hierarchy::from_edges(many, &star)?),
+        (many, Hierarchy::from_edges(1, &[])?),
+    ] {
+        for (name, step) in [("equal", 0.0), ("mixed", 0.13)] {
+            let logit = |i: usize| (step * ((i * 7919) % 61) as f64 - 4.0 * step) as f32;
+            let logits: Vec<f32> = (0..many).map(logit).collect();
+            let call = McmRows {
+                rows,
+                logits: Values::F32(&logits),
+                targets: &vec![0; many],
+                grad_loss: None,
+            };
+            let result = engine.mcm(&Mcm::default(), &hierarchy, &call, Wanted::Loss)?;
+            let mut terms: Vec<f64> = logits.iter().map(|s| f64::from(*s).exp().ln_1p()).collect();
+            if hierarchy.edges() > 0 {
+                terms[0] = terms.iter().fold(0.0, |most, term| term.max(most));
+            }
+            let truth = terms.iter().sum::<f64>() / many as f64;
+            let off = (f64::from(result.loss[0]) - truth).abs() / truth;
+            println!("{rows} rows, {name}: off by {off:e}");
+            if off.is_nan() || off > 2e-6 {
+                let found = result.loss[0];
+                return Err(format!("{rows} rows, {name}: {found}, expected {truth}").into());
+            }
         }
     }
     Ok(())

@@ -52,7 +52,7 @@ fn bad_calls_of_the_constraint_module_are_named() {
         .iter()
         .map(|s| s.kernel.entry)
         .collect();
-    assert_eq!(entries, ["small", "rows", "gradient", "total"]);
+    assert_eq!(entries, ["own", "climb", "sums", "gradient", "sums"]);
     memory
         .machine
         .submit(|encoder| prepared.encode(encoder))
@@ -103,7 +103,7 @@ fn bad_calls_of_the_constraint_module_are_named() {
         "target_offsets: this loss takes no lists of labels",
     );
     for (words, expected) in [
-        (memory.at(2, DType::U32, 1, 7), "hierarchy: expected ["),
+        (memory.at(2, DType::U32, 1, 8), "hierarchy: expected ["),
         (
             memory.at(2, DType::F32, 1, 7),
             "hierarchy: expected u32, found f32",
@@ -158,10 +158,8 @@ fn memory_of_the_constraint_module() {
         .filter(|[c, p]| c != p)
         .collect();
     let hierarchy = Hierarchy::from_edges(4130, &edges).unwrap();
-    assert_eq!(
-        4 * hierarchy.words_len(),
-        8 * (4131 + hierarchy.pairs()) + 4 * 10
-    );
+    // A word for each class below another, and few for the eleven that have some below them.
+    assert!(hierarchy.words_len() < 4700, "{}", hierarchy.words_len());
     let rows = 3;
     let inputs = McmInputs {
         logits: memory.at(0, DType::F32, rows, 4130),
@@ -177,8 +175,8 @@ fn memory_of_the_constraint_module() {
     };
     let call = Mcm::default().prepare(&memory.machine.cx, &inputs, &outputs);
     let scratch = call.unwrap().plan().scratch_bytes;
-    // The winners, and two words a row, in regions of 256 bytes.
-    assert!(scratch <= 4 * 4130 * rows as u64 + 3 * 256, "{scratch}");
+    // A term and two counts for each class, four words for each with some below it, partial sums.
+    assert!(scratch <= 13 * 4130 * rows as u64, "{scratch}");
 }
 
 #[test]

@@ -248,6 +248,7 @@ pub(super) static HCAL: Program = Program {
         Piece::File(wgsl!("shared/math.wgsl")),
         Piece::File(wgsl!("shared/lanes_tree.wgsl")),
         Piece::File(wgsl!("shared/best.wgsl")),
+        Piece::File(wgsl!("shared/best_group.wgsl")),
         Piece::File(wgsl!("shared/reals.wgsl")),
         Piece::File(wgsl!("shared/view.wgsl")),
         Piece::File(wgsl!("shared/group_index.wgsl")),
