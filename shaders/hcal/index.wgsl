@@ -1,7 +1,9 @@
-// Which samples of a batch share a class, at each level; what breaks the hierarchy; the seed of the next step.
-// Of each level, `state` holds records of the samples, as record.wgsl has them.
+// Which samples of a batch share a class, at each level; what a feature is a part of; what breaks the hierarchy; the seed
+// of the next step. Of each level, `state` holds records of the samples, as record.wgsl has them.
 //
-// `members` and `children`: a lane for each sample. Grid: blocks of samples, folded.
+// `members`:    a lane for each sample at each level.
+// `children`:   a lane for each sample at each level but the finest, in trees.
+// `assign`:     a lane for each sample.        Grid of these: blocks of lanes `begin` to `end`, folded.
 // `violations`: one link from a level to the next. Grid: 1 workgroup. `advance`: 1 workgroup.
 // Mirrors: `IndexParams` in src/kernels/hcal/params.rs, which says what each field is.
 // provides: the entry points, IndexParams, params (binding 0), labels (binding 3, or predictions), levels (binding 4),
@@ -10,11 +12,14 @@
 
 struct IndexParams {
     samples: u32,
+    begin: u32,
+    end: u32,
     groups_x: u32,
-    classes: u32,
+    levels: u32,
+    levels_offset: u32,
     labels_offset: u32,
+    labels_stride: u32,
     at: u32,
-    below_at: u32,
     parents_offset: u32,
     above_offset: u32,
     link: u32,
@@ -29,44 +34,50 @@ struct IndexParams {
 @group(0) @binding(6) var<storage, read_write> state: array<u32>;
 @group(0) @binding(7) var<storage, read_write> counters: array<u32>;
 
+// Where the records of a level begin.
+fn records(level: u32) -> u32 {
+    return params.at + level * RECORD_WORDS * params.samples;
+}
+
 @compute @workgroup_size(WG)
 fn members(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    let n = params.samples;
-    let i = group_index(group) * WG + lane;
-    if (i >= n) {
+    let element = params.begin + group_index(group) * WG + lane;
+    if (element >= params.end) {
         return;
     }
-    var own = labels[params.labels_offset + i];
-    own = select(NONE, own, own < params.classes);
+    let n = params.samples;
+    let level = element / n;
+    let i = element % n;
+    let begin = params.labels_offset + level * params.labels_stride;
+    let table = params.levels_offset + 2u * level;
+    let classes = levels[table];
+    let parents = params.levels_offset + levels[table + 1u];
+    let label = labels[begin + i];
+    let own = select(NONE, label, label < classes);
     var first = NONE;
     var next = NONE;
     var count = 0u;
-    if (own != NONE) {
-        for (var j = 0u; j < n; j++) {
-            if (labels[params.labels_offset + j] == own) {
-                first = min(first, j);
-                next = select(next, min(next, j), j > i);
-                count++;
-            }
-        }
+    for (var j = 0u; j < n; j++) {
+        let same = labels[begin + j] == own && own != NONE;
+        first = select(first, min(first, j), same);
+        next = select(next, min(next, j), same && j > i);
+        count += u32(same);
     }
-    state[record(params.at, RECORD_FIRST, i)] = first;
-    state[record(params.at, RECORD_NEXT, i)] = next;
-    state[record(params.at, RECORD_COUNT, i)] = count;
-    state[record(params.at, RECORD_CHILDREN, i)] = 0u;
-    state[record(params.at, RECORD_UP, i)] = NONE;
-    state[record(params.at, RECORD_CLASS, i)] = own;
-}
-
-// The parent of the class whose first sample in the level below is `j`, else NONE.
-fn parent_of(j: u32) -> u32 {
-    if (state[record(params.below_at, RECORD_FIRST, j)] != j) {
-        return NONE;
+    var parent = NONE;
+    if (first == i && level + 1u < params.levels) {
+        parent = levels[parents + own];
     }
-    return levels[params.parents_offset + state[record(params.below_at, RECORD_CLASS, j)]];
+    let at = records(level);
+    state[record(at, RECORD_FIRST, i)] = first;
+    state[record(at, RECORD_NEXT, i)] = next;
+    state[record(at, RECORD_COUNT, i)] = count;
+    state[record(at, RECORD_CHILDREN, i)] = 0u;
+    state[record(at, RECORD_UP, i)] = NONE;
+    state[record(at, RECORD_CLASS, i)] = own;
+    state[record(at, RECORD_PARENT, i)] = parent;
 }
 
 @compute @workgroup_size(WG)
@@ -74,34 +85,72 @@ fn children(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
-    let n = params.samples;
-    let i = group_index(group) * WG + lane;
-    if (i >= n) {
+    let element = params.begin + group_index(group) * WG + lane;
+    if (element >= params.end) {
         return;
     }
-    let parent = parent_of(i);
-    let own = select(NONE, state[record(params.at, RECORD_CLASS, i)], state[record(params.at, RECORD_FIRST, i)] == i);
+    let n = params.samples;
+    let below = records(element / n);
+    let at = records(element / n + 1u);
+    let i = element % n;
+    let parent = state[record(below, RECORD_PARENT, i)];
+    let own = select(NONE, state[record(at, RECORD_CLASS, i)], state[record(at, RECORD_FIRST, i)] == i);
     var head = NONE;
     var link = NONE;
     var count = 0u;
     var up = NONE;
     for (var j = 0u; j < n; j++) {
-        let other = parent_of(j);
-        if (other != NONE) {
-            if (other == own) {
-                head = min(head, j);
-                count++;
-            }
-            link = select(link, min(link, j), j > i && other == parent);
-        }
-        if (parent != NONE && state[record(params.at, RECORD_CLASS, j)] == parent) {
-            up = min(up, j);
-        }
+        let other = state[record(below, RECORD_PARENT, j)];
+        let mine = other == own && own != NONE;
+        let beside = other == parent && parent != NONE && j > i;
+        head = select(head, min(head, j), mine);
+        count += u32(mine);
+        link = select(link, min(link, j), beside);
+        up = select(up, min(up, j), parent != NONE && state[record(at, RECORD_CLASS, j)] == parent);
     }
-    state[record(params.at, RECORD_HEAD, i)] = head;
-    state[record(params.at, RECORD_LINK, i)] = link;
-    state[record(params.at, RECORD_CHILDREN, i)] = count;
-    state[record(params.at, RECORD_UP, i)] = up;
+    state[record(at, RECORD_HEAD, i)] = head;
+    state[record(at, RECORD_LINK, i)] = link;
+    state[record(at, RECORD_CHILDREN, i)] = count;
+    state[record(at, RECORD_UP, i)] = up;
+}
+
+// Of which vector of each level a sample's feature is a part, and with what share.
+@compute @workgroup_size(WG)
+fn assign(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let i = params.begin + group_index(group) * WG + lane;
+    if (i >= params.end) {
+        return;
+    }
+    // The class's mean that it is a part of.
+    var row = NONE;
+    var share = 0.0;
+    for (var level = 0u; level < params.levels; level++) {
+        let at = records(level);
+        let own = state[record(at, RECORD_FIRST, i)];
+        var through = NONE;
+        if (level > 0u && row != NONE) {
+            through = state[record(at, RECORD_UP, row)];
+        }
+        if (through != NONE) {
+            share /= f32(max(state[record(at, RECORD_CHILDREN, through)], 1u));
+            row = through;
+        } else {
+            row = NONE;
+            if (own != NONE) {
+                // A class that is the mean of its children's means has no other part.
+                let alone = state[record(at, RECORD_CHILDREN, own)] == 0u;
+                row = select(NONE, own, alone);
+                share = 1.0 / f32(max(state[record(at, RECORD_COUNT, i)], 1u));
+            }
+        }
+        // The vectors of the finest level are the features themselves.
+        let itself = level == 0u && own != NONE;
+        state[record(at, RECORD_ROW, i)] = select(row, i, itself);
+        state[record(at, RECORD_SHARE, i)] = bitcast<u32>(select(share, 1.0, itself));
+    }
 }
 
 var<workgroup> wg_count: array<vec2<u32>, WG>;

@@ -343,15 +343,24 @@ impl Levels {
         self.parents.get(k).map_or(&[], Vec::as_slice)
     }
 
-    /// What the kernels read, to be uploaded once to a u32 buffer of [`Levels::words_len`] words: the parents of all
-    /// levels but the last, one after the other.
+    /// What the kernels read, to be uploaded once to a u32 buffer of [`Levels::words_len`] words: of each level its
+    /// classes, and where their parents begin; then the parents of all levels but the last, one after the other.
     pub fn words(&self) -> Vec<u32> {
-        self.parents.concat()
+        let level = |k: usize| [self.classes[k] as u32, self.parents_at(k) as u32];
+        let mut words: Vec<u32> = (0..self.len()).flat_map(level).collect();
+        words.extend(self.parents.iter().flatten());
+        words
     }
 
     /// Length of [`Levels::words`].
     pub fn words_len(&self) -> usize {
-        self.parents.iter().map(Vec::len).sum()
+        self.parents_at(self.parents.len())
+    }
+
+    /// Where the words have the parents of the classes of level `k`.
+    pub(crate) fn parents_at(&self, k: usize) -> usize {
+        let before = self.parents.iter().take(k);
+        2 * self.len() + before.map(Vec::len).sum::<usize>()
     }
 
     /// Checks one label of each sample and level, `labels[k * samples + i]`, [`Levels::NONE`] where there is none: that

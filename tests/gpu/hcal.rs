@@ -128,7 +128,7 @@ fn many_classes(gpu: &Gpu) -> Result<(), Failed> {
     table::run(gpu, &[case, windows])
 }
 
-/// 66,000 workgroups of one sample each.
+/// More samples than a grid has workgroups in one dimension.
 fn many_samples(gpu: &Gpu) -> Result<(), Failed> {
     let levels = Levels::new(&[2], &[])?;
     let samples = 66_000;
@@ -137,13 +137,14 @@ fn many_samples(gpu: &Gpu) -> Result<(), Failed> {
         .collect();
     let feature_buffer = gpu.upload(bytemuck::cast_slice(&features))?;
     let prototypes = gpu.upload(bytemuck::cast_slice(&[-1.0_f32, 0.5]))?;
+    let words = gpu.upload(bytemuck::cast_slice(&levels.words()))?;
     let predictions = gpu.zeros(4 * samples as u64)?;
     let violations = gpu.zeros(8)?;
     let inputs = HcalInputs {
         features: Tensor::matrix(&feature_buffer, DType::F32, samples, 1),
         prototypes: &[Tensor::matrix(&prototypes, DType::F32, 2, 1)],
         labels: None,
-        levels: levels.on_device(Tensor::vector(&prototypes, DType::U32, 0))?,
+        levels: levels.on_device(Tensor::vector(&words, DType::U32, levels.words_len()))?,
         noise: None,
         balance: None,
         grad_loss: None,
@@ -279,7 +280,7 @@ fn epoch(gpu: &Gpu) -> Result<(), Failed> {
         features: matrix(&features, 4),
         prototypes: &[matrix(&first, 3), matrix(&second, 2)],
         labels: Some(Tensor::matrix(&labels, DType::U32, 2, 4)),
-        levels: levels.on_device(Tensor::vector(&parents, DType::U32, 3))?,
+        levels: levels.on_device(Tensor::vector(&parents, DType::U32, levels.words_len()))?,
         noise: Some(Noise::Seeded(Seed::advancing(Tensor::vector(
             &seed,
             DType::U32,

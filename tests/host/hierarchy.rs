@@ -204,7 +204,7 @@ fn bad_calls_of_hcal_are_named() {
         features: memory.at(0, DType::Bf16, 3, 6),
         prototypes: &prototypes,
         labels: Some(memory.at(7, DType::U32, 2, 3)),
-        levels: levels.on_device(memory.at(8, DType::U32, 1, 4)).unwrap(),
+        levels: levels.on_device(memory.at(8, DType::U32, 1, 8)).unwrap(),
         noise: Some(Noise::Given(&noise)),
         balance: None,
         grad_loss: Some(memory.at(9, DType::F32, 1, 1)),
@@ -235,10 +235,10 @@ fn bad_calls_of_hcal_are_named() {
     };
     let call = config.prepare(cx, &alone, &predictions).unwrap();
     let entries: Vec<&str> = call.plan().steps.iter().map(|s| s.kernel.entry).collect();
-    let lengths = ["feature_lengths", "prototype_lengths", "prototype_lengths"];
+    let units = ["features", "prototypes", "prototypes"];
     assert_eq!(
         entries,
-        [&lengths[..], &["product", "argmax", "product", "argmax"]].concat()
+        [&units[..], &["scores", "argmax", "scores", "argmax"]].concat()
     );
 
     let refuse = |config: Hcal, inputs: HcalInputs<'_>, outputs: HcalOutputs<'_>, wanted: &str| {
@@ -458,7 +458,7 @@ fn hcal_on_narrow_bindings() {
         features: memory.at(0, DType::F32, 100, 60),
         prototypes: &prototypes,
         labels: Some(memory.at(1, DType::U32, 1, 100)),
-        levels: levels.on_device(memory.at(2, DType::U32, 1, 0)).unwrap(),
+        levels: levels.on_device(memory.at(2, DType::U32, 1, 2)).unwrap(),
         noise: None,
         balance: None,
         grad_loss: None,
@@ -481,7 +481,7 @@ fn hcal_on_narrow_bindings() {
     let wide = HcalInputs {
         features: memory.at(0, DType::F32, 100, 1),
         prototypes: &prototypes,
-        levels: many.on_device(memory.at(2, DType::U32, 1, 0)).unwrap(),
+        levels: many.on_device(memory.at(2, DType::U32, 1, 2)).unwrap(),
         ..inputs
     };
     let losses = HcalOutputs {

@@ -1,6 +1,9 @@
 //! The programs of HCAL, and what the host tells them.
 
-use crate::device::module::{Constant, Module, Piece, Program, constants, uniform, wgsl};
+use crate::device::caps::Reduce;
+use crate::device::module::{
+    Mirror, Module, NO_PART, PARTS, Part, Piece, Program, constants, uniform, wgsl,
+};
 use crate::device::plan::bindings;
 use crate::kernels::storage::REAL_KINDS;
 use crate::kernels::view::View;
@@ -17,13 +20,33 @@ bindings! {
 }
 
 bindings! {
-    /// What the kernels of `hcal` reach.
-    pub(super) struct HcalBindings {
-        1: features,
-        2: prototypes,
+    /// What the kernels of `hcal_vectors` reach.
+    pub(super) struct VectorBindings {
+        1: features_in,
+        2: prototypes_in,
         3: noise,
-        4: scores,
-        5: rows,
+        4: vectors,
+        5: table,
+        6: state,
+        7: result,
+    }
+}
+
+bindings! {
+    /// What the kernels of `hcal_products` reach.
+    pub(super) struct ProductBindings {
+        1: vectors,
+        2: prototypes,
+        3: table,
+        4: given,
+        6: state,
+        7: result,
+    }
+}
+
+bindings! {
+    /// What `level_losses` reaches.
+    pub(super) struct LossBindings {
         6: state,
         7: result,
     }
@@ -34,17 +57,23 @@ uniform! {
     pub(super) struct IndexParams {
         /// Samples.
         samples: u32,
+        /// The first lane with work.
+        begin: u32,
+        /// Where they end.
+        end: u32,
         /// Workgroups in x.
         groups_x: u32,
-        /// Classes of the level.
-        classes: u32,
-        /// Where the level's labels begin; for violations, its predictions.
+        /// Levels.
+        levels: u32,
+        /// Where the words of the levels begin.
+        levels_offset: u32,
+        /// Where the labels of the first level begin; for violations, the level's predictions.
         labels_offset: u32,
-        /// Where `state` has the level's records.
+        /// From the labels of a level to those of the next.
+        labels_stride: u32,
+        /// Where `state` has the records of the first level.
         at: u32,
-        /// The same of the level below.
-        below_at: u32,
-        /// Where the parents of the classes of the level below begin; for violations, of this level.
+        /// For violations: where the parents of this level's classes begin.
         parents_offset: u32,
         /// For violations: where the predictions of the level above begin.
         above_offset: u32,
@@ -68,8 +97,8 @@ uniform! {
         classes: u32,
         /// Where `state` has its records.
         at: u32,
-        /// The same of the next level.
-        above_at: u32,
+        /// Quads of scores from one vector to the next.
+        row_quads: u32,
     }
 }
 
@@ -92,7 +121,7 @@ uniform! {
     pub(super) struct Places {
         /// The inverse length of each feature.
         feature_lengths: u32,
-        /// Of each prototype of the level three words: the inverse length, that of the perturbed one, a hash.
+        /// Of each prototype of the level two words: the inverse length, and that of the perturbed one.
         prototype_lengths: u32,
         /// The loss of each level, then of each the number of vectors.
         losses: u32,
@@ -104,27 +133,19 @@ uniform! {
 uniform! {
     /// What a dispatch does.
     pub(super) struct Mode {
-        /// Which product, one of `PRODUCTS`.
-        product: u32,
-        /// Workgroups that share a tile's sum over the classes.
+        /// How many lanes share a sum over the classes.
         chunks: u32,
-        /// Whether a product is added to what is there; in `collect`, whether a level's means follow the features' own.
+        /// Whether a product is added to what is there.
         add: u32,
         /// Whether prototypes are not perturbed.
         plain: u32,
-        /// Whether the vectors stand in `rows`.
-        from_rows: u32,
         /// Whether the means of a level are those of the means below.
         tree: u32,
-        /// Whether a lane has a prototype to itself.
-        alone: u32,
-        /// Whether scores become their gradient.
-        want_gradient: u32,
     }
 }
 
 uniform! {
-    /// Parameters of `hcal`.
+    /// Parameters of vectors, products and losses.
     pub(super) struct HcalParams {
         /// The features.
         features: View,
@@ -142,14 +163,22 @@ uniform! {
         places: Places,
         /// What to do.
         mode: Mode,
-        /// Workgroups.
-        groups: u32,
+        /// The first vector or block of this dispatch.
+        begin: u32,
+        /// Where they end.
+        end: u32,
         /// Workgroups in x.
         groups_x: u32,
+        /// Where `state` has the records of all levels.
+        records: u32,
+        /// Whether scores become their gradient.
+        want_gradient: u32,
         /// Samples.
         samples: u32,
         /// Components of a vector.
         dim: u32,
+        /// Quads of a vector.
+        quads: u32,
         /// Levels.
         levels: u32,
         /// One over the temperature.
@@ -182,8 +211,14 @@ constants! {
         RECORD_CLASS = 7,
         /// The loss of the vector.
         RECORD_LOSS = 8,
+        /// Of a class, at its first sample: its parent; else `NONE`.
+        RECORD_PARENT = 9,
+        /// The number of the vector that the sample's feature is a part of, or `NONE`.
+        RECORD_ROW = 10,
+        /// Its share in it.
+        RECORD_SHARE = 11,
         /// Fields.
-        RECORD_WORDS = 9,
+        RECORD_WORDS = 12,
         /// What stands for no sample and no class.
         NONE = Levels::NONE,
     }
@@ -198,35 +233,6 @@ constants! {
     }
 }
 
-constants! {
-    /// The products of vectors, prototypes and scores.
-    PRODUCTS {
-        /// Vectors with prototypes: the scores.
-        PRODUCT_SCORES = 0,
-        /// The gradient to scores with prototypes: the gradient to vectors.
-        PRODUCT_TO_VECTORS = 1,
-        /// The gradient to scores with vectors: the gradient to prototypes.
-        PRODUCT_TO_PROTOTYPES = 2,
-    }
-}
-
-/// The tile of a product that a workgroup computes. The lanes lie 4 x 8, 8 x 8, 8 x 16, 16 x 16, 16 x 32 or 32 x 32,
-/// and each has 4 x 4 results.
-const TILES: &[(&str, Constant)] = &[
-    ("TILE_ROWS", Constant::Of(tile_rows)),
-    ("TILE_COLS", Constant::Of(tile_cols)),
-];
-
-/// Rows of a tile.
-pub(super) fn tile_rows(workgroup: u32) -> u32 {
-    16 * workgroup / tile_cols(workgroup)
-}
-
-/// Columns of a tile.
-pub(super) fn tile_cols(workgroup: u32) -> u32 {
-    32 << (u32::from(workgroup >= 128) + u32::from(workgroup >= 512))
-}
-
 /// Which samples share a class, and what breaks the hierarchy.
 pub(super) static HCAL_INDEX: Program = Program {
     name: "hcal_index",
@@ -235,54 +241,116 @@ pub(super) static HCAL_INDEX: Program = Program {
         Piece::File(wgsl!("hcal/record.wgsl")),
         Piece::File(wgsl!("hcal/index.wgsl")),
     ],
-    entries: &["members", "children", "violations", "advance"],
+    entries: &["members", "children", "assign", "violations", "advance"],
     constants: &[RECORD],
     bindings: IndexBindings::NAMES,
     mirrors: &[&[IndexParams::MIRROR]],
 };
 
+const MIRRORS: &[Mirror] = &[
+    View::MIRROR,
+    LevelParams::MIRROR,
+    WindowParams::MIRROR,
+    Places::MIRROR,
+    Mode::MIRROR,
+    HcalParams::MIRROR,
+];
+
+/// Vectors one at a time; the part is how many lanes each has.
+static HCAL_VECTORS: Program = Program {
+    name: "hcal_vectors",
+    pieces: &[
+        Piece::File(wgsl!("shared/math.wgsl")),
+        Piece::File(wgsl!("shared/best.wgsl")),
+        Piece::File(wgsl!("shared/reals.wgsl")),
+        Piece::File(wgsl!("shared/nested.wgsl")),
+        Piece::File(wgsl!("shared/view.wgsl")),
+        Piece::File(wgsl!("shared/group_index.wgsl")),
+        Piece::File(wgsl!("hcal/params.wgsl")),
+        Piece::File(wgsl!("hcal/record.wgsl")),
+        Piece::File(wgsl!("hcal/noise.wgsl")),
+        Piece::Part(0),
+        Piece::File(wgsl!("hcal/vectors.wgsl")),
+    ],
+    entries: &[
+        "features",
+        "prototypes",
+        "softmax",
+        "argmax",
+        "collect",
+        "finish",
+    ],
+    constants: &[REAL_KINDS, RECORD, NOISE_KINDS],
+    bindings: VectorBindings::NAMES,
+    mirrors: &[MIRRORS],
+};
+
+static ALONE: Part = Part::new("alone", &[wgsl!("hcal/alone.wgsl")]);
+static TOGETHER: Part = Part::new(
+    "together",
+    &[
+        wgsl!("shared/lanes_tree.wgsl"),
+        wgsl!("shared/best_group.wgsl"),
+        wgsl!("hcal/together.wgsl"),
+    ],
+);
+
+/// The module for vectors that have a lane each, or a workgroup.
+pub(super) fn vectors(alone: bool, workgroup: u32) -> Module {
+    let mut parts = [&NO_PART; PARTS];
+    parts[0] = if alone { &ALONE } else { &TOGETHER };
+    HCAL_VECTORS.with(parts, Reduce::Tree, workgroup)
+}
+
 /// Vectors against prototypes.
-pub(super) static HCAL: Program = Program {
-    name: "hcal",
+pub(super) static HCAL_PRODUCTS: Program = Program {
+    name: "hcal_products",
+    pieces: &[
+        Piece::File(wgsl!("shared/nested.wgsl")),
+        Piece::File(wgsl!("shared/view.wgsl")),
+        Piece::File(wgsl!("shared/group_index.wgsl")),
+        Piece::File(wgsl!("hcal/params.wgsl")),
+        Piece::File(wgsl!("hcal/record.wgsl")),
+        Piece::File(wgsl!("hcal/products.wgsl")),
+    ],
+    entries: &[
+        "means",
+        "scores",
+        "to_vectors",
+        "sum_chunks",
+        "to_prototypes",
+    ],
+    constants: &[RECORD],
+    bindings: ProductBindings::NAMES,
+    mirrors: &[MIRRORS],
+};
+
+/// The losses of the levels.
+pub(super) static HCAL_LOSSES: Program = Program {
+    name: "hcal_losses",
     pieces: &[
         Piece::File(wgsl!("shared/math.wgsl")),
         Piece::File(wgsl!("shared/lanes_tree.wgsl")),
-        Piece::File(wgsl!("shared/best.wgsl")),
-        Piece::File(wgsl!("shared/best_group.wgsl")),
-        Piece::File(wgsl!("shared/reals.wgsl")),
+        Piece::File(wgsl!("shared/nested.wgsl")),
         Piece::File(wgsl!("shared/view.wgsl")),
         Piece::File(wgsl!("shared/group_index.wgsl")),
+        Piece::File(wgsl!("hcal/params.wgsl")),
         Piece::File(wgsl!("hcal/record.wgsl")),
-        Piece::File(wgsl!("hcal/noise.wgsl")),
-        Piece::File(wgsl!("hcal/contrast.wgsl")),
+        Piece::File(wgsl!("hcal/losses.wgsl")),
     ],
-    entries: &[
-        "feature_lengths",
-        "prototype_lengths",
-        "means",
-        "product",
-        "sum_chunks",
-        "softmax",
-        "argmax",
-        "level_losses",
-        "scale_gradients",
-        "collect",
-        "finish_features",
-        "finish_prototypes",
-    ],
-    constants: &[REAL_KINDS, RECORD, NOISE_KINDS, PRODUCTS, TILES],
-    bindings: HcalBindings::NAMES,
-    mirrors: &[&[
-        View::MIRROR,
-        LevelParams::MIRROR,
-        WindowParams::MIRROR,
-        Places::MIRROR,
-        Mode::MIRROR,
-        HcalParams::MIRROR,
-    ]],
+    entries: &["level_losses"],
+    constants: &[RECORD],
+    bindings: LossBindings::NAMES,
+    mirrors: &[MIRRORS],
 };
 
 /// Every module of HCAL.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
-    vec![HCAL_INDEX.module(workgroup), HCAL.module(workgroup)]
+    vec![
+        HCAL_INDEX.module(workgroup),
+        vectors(true, workgroup),
+        vectors(false, workgroup),
+        HCAL_PRODUCTS.module(workgroup),
+        HCAL_LOSSES.module(workgroup),
+    ]
 }

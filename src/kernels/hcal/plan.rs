@@ -1,11 +1,10 @@
 //! From a checked call of HCAL to its dispatches.
 //!
-//! `hcal_index` finds for each sample the first, the next and the number of samples of its class at each level: a class
-//! of the batch stands at the number of its first sample, so nothing has the size of C x D but the caller's prototypes
-//! and gradients. `hcal` makes unit features and perturbed prototypes wherever they are read, of inverse lengths. One
-//! tiled matrix product has three uses: scores, gradient to vectors, gradient to prototypes. A window of samples is done
-//! forward and backward at once, because a level's weight is only a factor: `balance` runs after all levels, and
-//! `scale_gradients`, `collect` and the `finish_` kernels apply it on the way to the caller's tensors.
+//! `hcal_index` finds for each sample the first, the next and the number of samples of its class at each level, and of
+//! which class's mean it is a part: a class of the batch stands at the number of its first sample. `features` and
+//! `prototypes` leave unit vectors in quads of components, so that the products load a quad at a time and need no
+//! workgroup memory. A window of samples is done forward and backward at once, because a level's weight is only a factor:
+//! `balance` runs after all levels, and `collect` and `finish` apply it on the way to the caller's tensors.
 
 use crate::device::context::Context;
 use crate::device::plan::{Bind, Dispatches, Draft, Grid, Region, Scratch, Target, to_u32};
@@ -16,22 +15,27 @@ use crate::kernels::balance;
 use crate::kernels::balance::{Bound, state_tensor};
 use crate::kernels::hcal::call::{HcalInputs, HcalOutputs, Wants, inspect};
 use crate::kernels::hcal::params::{
-    HCAL, HCAL_INDEX, HcalBindings, HcalParams, IndexBindings, IndexParams, LevelParams, Mode,
-    NOISE_GIVEN, NOISE_NONE, NOISE_SEEDED, NONE, PRODUCT_TO_PROTOTYPES, PRODUCT_TO_VECTORS, Places,
-    RECORD_WORDS, WindowParams, tile_cols, tile_rows,
+    HCAL_INDEX, HCAL_LOSSES, HCAL_PRODUCTS, HcalParams, IndexBindings, IndexParams, LevelParams,
+    LossBindings, Mode, NOISE_GIVEN, NOISE_NONE, NOISE_SEEDED, NONE, Places, ProductBindings,
+    RECORD_WORDS, VectorBindings, WindowParams, vectors,
 };
 use crate::kernels::view::{View, Viewed};
+use crate::kernels::work::portions;
 use crate::losses::hcal::{Aggregation, Hcal};
 use crate::losses::hierarchy::Levels;
 use crate::losses::labels::{AfterCall, Noise};
 
-/// From so many classes on, a lane has a prototype to itself: enough lanes, and no barriers.
-const ALONE: usize = 4096;
+/// From so many vectors on, of at most [`SHORT`] numbers, a lane has one to itself, as always on a CPU.
+const MANY: u64 = 4096;
+/// Numbers of a vector that a lane goes through alone.
+const SHORT: u64 = 512;
+/// Limit on the unit prototypes that are kept for all levels at once, in f32; else on those of a window of one level.
+const PROTOTYPE_WORDS: u64 = 1 << 24;
 // Where the gradient to few vectors is a product over many classes, the classes are split in chunks.
 /// Smallest chunk, in classes.
-const CHUNK: usize = 1024;
-/// Workgroups to aim for.
-const CHUNK_GROUPS: u64 = 256;
+const CHUNK: usize = 256;
+/// Lanes to aim for.
+const CHUNK_LANES: u64 = 1 << 15;
 /// Limit on the partial products of all chunks, in f32.
 const CHUNK_WORDS: u64 = 1 << 22;
 
@@ -62,8 +66,9 @@ fn plan<'a>(
     outputs: &HcalOutputs<'a>,
 ) -> Result<Draft<'a>, Error> {
     let mut call = Call::new(target, config, inputs, outputs)?;
-    call.lengths()?;
+    call.features()?;
     if call.wants.losses {
+        call.all_prototypes(false)?;
         call.index()?;
         call.contrast()?;
         call.balance()?;
@@ -89,6 +94,7 @@ struct Call<'a, 'c> {
     wants: Wants,
     samples: usize,
     dim: usize,
+    quads: usize,
     dispatches: Dispatches<'a, 'c>,
     scratch: Scratch,
     /// From the finest.
@@ -97,9 +103,14 @@ struct Call<'a, 'c> {
     /// The seed of the perturbation.
     seed: Viewed<'a>,
     parents: Viewed<'a>,
-    grad_features: Viewed<'a>,
     state: State,
+    /// Whether the unit prototypes of all levels are kept, each level's in a region of its own.
+    kept_at_once: bool,
+    /// The unit features.
+    units: Region,
     scores: Region,
+    /// The gradients to the vectors of each level, one level after the other.
+    gradients: Region,
     /// Of products that are split by classes.
     chunks: Region,
 }
@@ -116,14 +127,9 @@ struct Level<'a> {
     /// Samples whose scores are kept at a time.
     rows: usize,
     params: HcalParams,
-    means: Option<Means>,
-}
-
-/// A level's means, and the gradient to them.
-#[derive(Clone, Copy)]
-struct Means {
-    values: Region,
-    grad: Region,
+    means: Option<Region>,
+    /// The unit prototypes, of a window where not all are kept.
+    packed: Region,
 }
 
 /// A window of a level's classes.
@@ -162,7 +168,7 @@ impl State {
         let feature_lengths = scratch.take(samples)?;
         let lengths = classes.classes().iter();
         let prototype_lengths = lengths
-            .map(|count| scratch.take(3 * *count as u64))
+            .map(|count| scratch.take(2 * *count as u64))
             .collect::<Result<_, _>>()?;
         let record_words = u64::from(RECORD_WORDS) * samples;
         let records = scratch.take(record_words * m)?;
@@ -191,16 +197,11 @@ impl State {
     }
 }
 
-/// Workgroups of a product.
-fn tiles(workgroup: u32, rows: usize, cols: usize) -> u64 {
-    let (high, wide) = (tile_rows(workgroup) as usize, tile_cols(workgroup) as usize);
-    rows.div_ceil(high) as u64 * cols.div_ceil(wide) as u64
-}
-
-/// Chunks of the product over `classes` classes that gives the gradient to `rows` vectors.
-fn chunks(workgroup: u32, rows: usize, dim: usize, classes: usize) -> u64 {
-    let wanted = CHUNK_GROUPS / tiles(workgroup, rows, dim).max(1);
-    let most = CHUNK_WORDS / (rows as u64 * dim as u64).max(1);
+/// Chunks of the product over `classes` classes that gives the gradient to `rows` vectors of so many quads.
+fn chunks(rows: usize, quads: usize, classes: usize) -> u64 {
+    let lanes = rows.div_ceil(4) as u64 * quads as u64;
+    let wanted = CHUNK_LANES / lanes.max(1);
+    let most = CHUNK_WORDS / (4 * rows as u64 * quads as u64).max(1);
     wanted.min(most).clamp(1, (classes / CHUNK).max(1) as u64)
 }
 
@@ -214,7 +215,9 @@ impl<'a, 'c> Call<'a, 'c> {
     ) -> Result<Self, Error> {
         let classes = inputs.levels.host;
         let (samples, dim) = (inputs.features.rows(), inputs.features.cols());
-        to_u32(samples as u64 * dim as u64, "features")?;
+        let quads = dim.div_ceil(4);
+        let vectors = samples as u64 * quads as u64;
+        to_u32(4 * vectors * classes.len() as u64, "features")?;
         let wants = Wants::of(outputs);
         let (features, features_view) = target.view_all("features", inputs.features)?;
         let seed = match inputs.noise {
@@ -223,6 +226,11 @@ impl<'a, 'c> Call<'a, 'c> {
         };
         let mut scratch = Scratch::default();
         let state = State::take(&mut scratch, classes, samples, outputs)?;
+        let units = scratch.take(4 * vectors)?;
+        let gradients = match wants.to_features {
+            true => scratch.take(4 * vectors * classes.len() as u64)?,
+            false => Region::ABSENT,
+        };
         let mut call = Call {
             target,
             config,
@@ -232,58 +240,68 @@ impl<'a, 'c> Call<'a, 'c> {
             wants,
             samples,
             dim,
+            quads,
             dispatches: Dispatches::new(target),
             scratch,
             levels: Vec::new(),
             features,
             seed,
-            parents: Viewed::default(),
-            grad_features: Viewed::default(),
+            parents: target.view_all("levels", inputs.levels.words)?,
             state,
+            kept_at_once: false,
+            units,
             scores: Region::ABSENT,
+            gradients,
             chunks: Region::ABSENT,
         };
         call.take_levels(features_view)?;
-        if classes.words_len() > 0 {
-            call.parents = target.view_all("levels", inputs.levels.words)?;
-        }
-        call.grad_features = target.view_all("grad_features", outputs.grad_features)?;
         Ok(call)
     }
 
     /// Lays out the levels, and the scratch that they share.
     fn take_levels(&mut self, features: View) -> Result<(), Error> {
-        let workgroup = self.target.variant.workgroup;
-        let elements = self.samples as u64 * self.dim as u64;
+        let elements = 4 * self.samples as u64 * self.quads as u64;
         let tree = self.config.aggregation == Aggregation::Tree;
         let (mut score_words, mut chunk_words) = (0, 0);
         for (k, &count) in self.classes.classes().iter().enumerate() {
             let mut level = self.level(k, count, features)?;
             let rows = level.rows;
-            score_words = score_words.max(rows.min(self.samples) as u64 * count as u64);
+            let width = 4 * u64::from(level.params.level.row_quads);
+            score_words = score_words.max(rows.min(self.samples) as u64 * width);
             // The last window has fewer samples, and perhaps more chunks.
             for rows in [rows, self.samples % rows] {
-                let split = chunks(workgroup, rows, self.dim, level.window);
+                let split = chunks(rows, self.quads, level.window);
                 if self.wants.to_features && split > 1 {
-                    chunk_words = chunk_words.max(split * rows as u64 * self.dim as u64);
+                    chunk_words = chunk_words.max(4 * split * rows as u64 * self.quads as u64);
                 }
             }
             let has_means = k > 0 || tree && self.classes.len() > 1;
             if self.wants.losses && self.samples > 0 && has_means {
-                let grad = if self.wants.to_features { elements } else { 1 };
-                level.means = Some(Means {
-                    values: self.scratch.take(elements)?,
-                    grad: self.scratch.take(grad)?,
-                });
+                level.means = Some(self.scratch.take(elements)?);
             }
             self.levels.push(level);
         }
         self.scores = self.scratch.take(score_words.max(1))?;
         self.chunks = self.scratch.take(chunk_words.max(1))?;
+        let words = |count: usize| 4 * count as u64 * self.quads as u64;
+        let all: u64 = self.levels.iter().map(|level| words(level.classes)).sum();
+        let whole = self.levels.iter().all(|l| l.window == l.classes);
+        self.kept_at_once = whole && all <= PROTOTYPE_WORDS;
+        if self.kept_at_once {
+            for level in &mut self.levels {
+                level.packed = self.scratch.take(words(level.classes))?;
+            }
+        } else {
+            let largest = self.levels.iter().map(|level| words(level.window)).max();
+            let packed = self.scratch.take(largest.unwrap_or(0))?;
+            self.levels
+                .iter_mut()
+                .for_each(|level| level.packed = packed);
+        }
         Ok(())
     }
 
-    /// Level `k` of `count` classes, without its means.
+    /// Level `k` of `count` classes, without what is kept of it.
     fn level(&self, k: usize, count: usize, features: View) -> Result<Level<'a>, Error> {
         let most = self.target.caps.max_binding / 4;
         let prototypes = self.inputs.prototypes[k];
@@ -293,7 +311,9 @@ impl<'a, 'c> Call<'a, 'c> {
             Some(Noise::Seeded(_)) => (None, NOISE_SEEDED),
         };
         let grad = self.outputs.grad_prototypes.map(|grads| grads[k]);
-        let mut window = count;
+        let unit = 4 * self.quads as u64;
+        let kept = PROTOTYPE_WORDS.min(most) / unit;
+        let mut window = count.min(kept.max(4) as usize);
         for (name, tensor) in [
             ("prototypes", Some(prototypes)),
             ("noise", noise),
@@ -304,16 +324,28 @@ impl<'a, 'c> Call<'a, 'c> {
                 window = window.min(self.target.rows_per_binding(&name, &tensor)?);
             }
         }
-        if count as u64 > most {
+        // Windows begin at whole quads of scores.
+        if window < count {
+            window -= window % 4;
+        }
+        if window == 0 {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("prototypes_{}", k + 1),
+                "rows of which one storage binding of this device holds four",
+                self.dim,
+            ));
+        }
+        if count as u64 > most - 3 {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!("level {}", k + 1),
-                format!("at most {most} classes on this device"),
+                format!("at most {} classes on this device", most - 3),
                 count,
             ));
         }
-        let rows = (self.config.scores as u64).min(most) / count as u64;
-        let m = self.classes.len();
+        let row_quads = count.div_ceil(4);
+        let rows = (self.config.scores as u64).min(most) / (4 * row_quads as u64);
         let params = HcalParams {
             features,
             noise: View {
@@ -324,7 +356,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 number: k as u32,
                 classes: count as u32,
                 at: self.state.records_at(k),
-                above_at: self.state.records_at((k + 1).min(m - 1)),
+                row_quads: row_quads as u32,
             },
             places: Places {
                 feature_lengths: self.state.feature_lengths.at(),
@@ -332,16 +364,17 @@ impl<'a, 'c> Call<'a, 'c> {
                 losses: self.state.losses.at(),
                 weights: self.state.weights.at(),
             },
+            records: self.state.records.at(),
+            want_gradient: u32::from(self.wants.gradient()),
             mode: Mode {
                 chunks: 1,
-                from_rows: u32::from(k > 0),
                 tree: u32::from(self.config.aggregation == Aggregation::Tree),
-                alone: u32::from(count >= ALONE),
                 ..Mode::default()
             },
             samples: self.samples as u32,
             dim: self.dim as u32,
-            levels: m as u32,
+            quads: self.quads as u32,
+            levels: self.classes.len() as u32,
             scale: 1.0 / self.config.temperature,
             epsilon: self.config.epsilon,
             nan: f32::NAN.to_bits(),
@@ -356,73 +389,84 @@ impl<'a, 'c> Call<'a, 'c> {
             rows: rows.clamp(1, self.samples.max(1) as u64) as usize,
             params,
             means: None,
+            packed: Region::ABSENT,
         })
     }
 
-    /// Adds a dispatch of the contrast module.
-    fn push(
+    /// Adds the dispatches for `count` vectors of `len` quads.
+    fn push_vectors(
         &mut self,
         entry: &'static str,
-        groups: u64,
+        (count, len): (usize, usize),
         params: HcalParams,
-        bindings: HcalBindings<'a>,
+        bindings: VectorBindings<'a>,
     ) -> Result<(), Error> {
-        let module = HCAL.module(self.target.variant.workgroup);
-        let params = |grid: Grid| HcalParams {
-            groups: grid.groups,
-            groups_x: grid.groups_x,
-            ..params
-        };
-        self.dispatches
-            .push(module, entry, groups, params, bindings)
+        let (count, len) = (count as u64, 4 * len as u64);
+        let alone = self.target.caps.cpu || count >= MANY && len <= SHORT;
+        let module = vectors(alone, self.target.variant.workgroup);
+        let lanes = if alone { self.lanes() } else { 1 };
+        for portion in portions(count, 3 * len) {
+            let params = |grid: Grid| HcalParams {
+                begin: portion.start as u32,
+                end: portion.end as u32,
+                groups_x: grid.groups_x,
+                ..params
+            };
+            let groups = (portion.end - portion.start).div_ceil(lanes);
+            self.dispatches
+                .push(module, entry, groups, params, bindings)?;
+        }
+        Ok(())
     }
 
-    /// Adds a dispatch of the index module.
+    /// Adds the dispatches for `count` blocks of so many loads each.
+    fn push_blocks(
+        &mut self,
+        entry: &'static str,
+        (count, each): (u64, u64),
+        params: HcalParams,
+        bindings: ProductBindings<'a>,
+    ) -> Result<(), Error> {
+        let module = HCAL_PRODUCTS.module(self.target.variant.workgroup);
+        for portion in portions(count, each) {
+            let params = |grid: Grid| HcalParams {
+                begin: portion.start as u32,
+                end: portion.end as u32,
+                groups_x: grid.groups_x,
+                ..params
+            };
+            let groups = (portion.end - portion.start).div_ceil(self.lanes());
+            self.dispatches
+                .push(module, entry, groups, params, bindings)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the dispatches of the index module for `count` lanes of so many loads each.
     fn push_index(
         &mut self,
         entry: &'static str,
-        groups: u64,
+        (count, each): (u64, u64),
         params: IndexParams,
         bindings: IndexBindings<'a>,
     ) -> Result<(), Error> {
         let module = HCAL_INDEX.module(self.target.variant.workgroup);
-        let params = |grid: Grid| IndexParams {
-            groups_x: grid.groups_x,
-            ..params
-        };
-        self.dispatches
-            .push(module, entry, groups, params, bindings)
-    }
-
-    /// The state alone.
-    fn bindings(&self) -> HcalBindings<'a> {
-        HcalBindings {
-            state: self.state.bind,
-            ..HcalBindings::default()
+        for portion in portions(count, each) {
+            let params = |grid: Grid| IndexParams {
+                begin: portion.start as u32,
+                end: portion.end as u32,
+                groups_x: grid.groups_x,
+                ..params
+            };
+            let groups = (portion.end - portion.start).div_ceil(self.lanes());
+            self.dispatches
+                .push(module, entry, groups, params, bindings)?;
         }
+        Ok(())
     }
 
     fn lanes(&self) -> u64 {
         u64::from(self.target.variant.workgroup)
-    }
-
-    /// Workgroups of a product.
-    fn tiles(&self, rows: usize, cols: usize) -> u64 {
-        tiles(self.target.variant.workgroup, rows, cols)
-    }
-
-    /// Workgroups with a lane for each component of each sample.
-    fn element_groups(&self) -> u64 {
-        (self.samples as u64 * self.dim as u64).div_ceil(self.lanes())
-    }
-
-    /// Workgroups that go through the prototypes of a window.
-    fn vector_groups(&self, params: &HcalParams) -> u64 {
-        let count = u64::from(params.window.class_count);
-        match params.mode.alone {
-            0 => count,
-            _ => count.div_ceil(self.lanes()),
-        }
     }
 
     /// The windows of a level's classes.
@@ -465,30 +509,53 @@ impl<'a, 'c> Call<'a, 'c> {
 
     /// Where the parents of level `k` begin in their binding.
     fn parents_offset(&self, k: usize) -> u32 {
-        let before: usize = self.classes.classes()[..k].iter().sum();
-        self.parents.1.offset + before as u32
+        self.parents.1.offset + self.classes.parents_at(k) as u32
     }
 
-    /// The inverse lengths of all vectors.
-    fn lengths(&mut self) -> Result<(), Error> {
-        let samples = self.samples as u64;
-        if samples > 0 {
-            let bindings = HcalBindings {
-                features: self.features,
-                ..self.bindings()
-            };
-            let params = self.levels[0].params;
-            self.push("feature_lengths", samples, params, bindings)?;
-        }
+    /// The unit features.
+    fn features(&mut self) -> Result<(), Error> {
+        let bindings = VectorBindings {
+            features_in: self.features,
+            vectors: self.units.bind(),
+            state: self.state.bind,
+            ..VectorBindings::default()
+        };
+        let params = self.levels[0].params;
+        self.push_vectors("features", (self.samples, self.quads), params, bindings)
+    }
+
+    /// The unit prototypes of a window, perturbed or not.
+    fn prototypes(
+        &mut self,
+        level: &Level<'a>,
+        window: &Window<'a>,
+        plain: bool,
+    ) -> Result<(), Error> {
+        let params = HcalParams {
+            mode: Mode {
+                plain: u32::from(plain),
+                ..window.params.mode
+            },
+            ..window.params
+        };
+        let bindings = VectorBindings {
+            prototypes_in: window.prototypes,
+            noise: window.noise,
+            vectors: level.packed.bind(),
+            state: self.state.bind,
+            ..VectorBindings::default()
+        };
+        let count = params.window.class_count as usize;
+        self.push_vectors("prototypes", (count, self.quads), params, bindings)
+    }
+
+    /// The unit prototypes of all levels, if they are kept at once.
+    fn all_prototypes(&mut self, plain: bool) -> Result<(), Error> {
         for level in self.levels.clone() {
             for window in self.windows(&level) {
-                let bindings = HcalBindings {
-                    prototypes: window.prototypes,
-                    noise: window.noise,
-                    ..self.bindings()
-                };
-                let groups = self.vector_groups(&window.params);
-                self.push("prototype_lengths", groups, window.params, bindings)?;
+                if self.kept_at_once {
+                    self.prototypes(&level, &window, plain)?;
+                }
             }
         }
         Ok(())
@@ -499,41 +566,32 @@ impl<'a, 'c> Call<'a, 'c> {
         let Some(labels) = self.inputs.labels.filter(|_| self.samples > 0) else {
             return Ok(());
         };
-        let blocks = (self.samples as u64).div_ceil(self.lanes());
-        let plain = IndexParams {
+        let (labels, view) = self.target.view_all("labels", labels)?;
+        let (samples, m) = (self.samples as u64, self.levels.len() as u64);
+        let params = IndexParams {
             samples: self.samples as u32,
+            levels: m as u32,
+            levels_offset: self.parents.1.offset,
+            labels_offset: view.offset,
+            labels_stride: view.stride,
+            at: self.state.records.at(),
             ..IndexParams::default()
         };
         let bindings = IndexBindings {
+            labels,
+            levels: self.parents.0,
             state: self.state.bind,
             ..IndexBindings::default()
         };
-        for k in 0..self.levels.len() {
-            let (labels, view) = self.target.view_rows(labels, k, 1);
-            let params = IndexParams {
-                classes: self.levels[k].classes as u32,
-                labels_offset: view.offset,
-                at: self.state.records_at(k),
-                ..plain
-            };
-            let bindings = IndexBindings { labels, ..bindings };
-            self.push_index("members", blocks, params, bindings)?;
+        self.push_index("members", (samples * m, samples), params, bindings)?;
+        if self.config.aggregation == Aggregation::Tree {
+            let work = (samples * (m - 1), 2 * samples);
+            self.push_index("children", work, params, bindings)?;
         }
-        let tree = self.config.aggregation == Aggregation::Tree;
-        for k in (1..self.levels.len()).filter(|_| tree) {
-            let params = IndexParams {
-                at: self.state.records_at(k),
-                below_at: self.state.records_at(k - 1),
-                parents_offset: self.parents_offset(k - 1),
-                ..plain
-            };
-            let bindings = IndexBindings {
-                levels: self.parents.0,
-                ..bindings
-            };
-            self.push_index("children", blocks, params, bindings)?;
+        match self.wants.to_features {
+            true => self.push_index("assign", (samples, 6 * m), params, bindings),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Each level forward, and backward up to the weight of its loss.
@@ -542,29 +600,56 @@ impl<'a, 'c> Call<'a, 'c> {
         let mut below = Bind::Nothing;
         for level in &levels {
             if let Some(means) = level.means {
-                let bindings = HcalBindings {
-                    features: self.features,
-                    rows: below,
-                    result: means.values.bind(),
-                    ..self.bindings()
+                let bindings = ProductBindings {
+                    vectors: self.units.bind(),
+                    prototypes: below,
+                    given: means.bind(),
+                    state: self.state.bind,
+                    ..ProductBindings::default()
                 };
-                let groups = self.element_groups();
-                self.push("means", groups, level.params, bindings)?;
-                below = means.values.bind();
+                let count = self.samples as u64 * self.quads as u64;
+                self.push_blocks("means", (count, 6), level.params, bindings)?;
+                below = means.bind();
             }
         }
         for (k, level) in levels.iter().enumerate() {
-            // The vectors, and where their gradient goes.
-            let (rows, to_rows) = match (k, level.means) {
-                (1.., Some(means)) => {
-                    let grad = (means.grad.bind(), View::whole(self.dim));
-                    (means.values.bind(), grad)
-                }
-                _ => (Bind::Nothing, self.grad_features),
+            let vectors = match (k, level.means) {
+                (1.., Some(means)) => means.bind(),
+                _ => self.units.bind(),
             };
             for first in (0..self.samples).step_by(level.rows) {
-                self.contrast_window(level, first, rows, to_rows)?;
+                self.contrast_window(level, first, vectors)?;
             }
+        }
+        Ok(())
+    }
+
+    /// The scores of a window of vectors, from `first` on, with all classes.
+    fn scores(
+        &mut self,
+        level: &Level<'a>,
+        windows: &[Window<'a>],
+        plain: bool,
+        vectors: Bind<'a>,
+    ) -> Result<(), Error> {
+        for window in windows {
+            if !self.kept_at_once {
+                self.prototypes(level, window, plain)?;
+            }
+            let bindings = ProductBindings {
+                vectors,
+                prototypes: level.packed.bind(),
+                table: self.scores.bind(),
+                ..ProductBindings::default()
+            };
+            let WindowParams {
+                row_count,
+                class_count,
+                ..
+            } = window.params.window;
+            let blocks = u64::from(row_count.div_ceil(4)) * u64::from(class_count.div_ceil(4));
+            let work = (blocks, 8 * self.quads as u64);
+            self.push_blocks("scores", work, window.params, bindings)?;
         }
         Ok(())
     }
@@ -574,8 +659,7 @@ impl<'a, 'c> Call<'a, 'c> {
         &mut self,
         level: &Level<'a>,
         first: usize,
-        rows: Bind<'a>,
-        to_rows: Viewed<'a>,
+        vectors: Bind<'a>,
     ) -> Result<(), Error> {
         let count = level.rows.min(self.samples - first);
         let of_window = |params: &HcalParams| HcalParams {
@@ -584,54 +668,45 @@ impl<'a, 'c> Call<'a, 'c> {
                 row_count: count as u32,
                 ..params.window
             },
-            mode: Mode {
-                want_gradient: u32::from(self.wants.gradient()),
-                ..params.mode
-            },
             ..*params
         };
-        let softmax = of_window(&level.params);
         let mut windows = self.windows(level);
         for window in &mut windows {
             window.params = of_window(&window.params);
         }
-        let scored = HcalBindings {
-            scores: self.scores.bind(),
-            ..self.bindings()
+        self.scores(level, &windows, false, vectors)?;
+        let bindings = VectorBindings {
+            table: self.scores.bind(),
+            state: self.state.bind,
+            ..VectorBindings::default()
         };
-        for window in &windows {
-            let bindings = HcalBindings {
-                features: self.features,
-                prototypes: window.prototypes,
-                noise: window.noise,
-                rows,
-                ..scored
-            };
-            let groups = self.tiles(count, window.params.window.class_count as usize);
-            self.push("product", groups, window.params, bindings)?;
-        }
-        self.push("softmax", count as u64, softmax, scored)?;
+        let width = level.params.level.row_quads as usize;
+        let softmax = of_window(&level.params);
+        self.push_vectors("softmax", (count, width), softmax, bindings)?;
         for (i, window) in windows.iter().enumerate() {
             if self.wants.to_features {
-                self.grad_vectors(window, i > 0, to_rows)?;
+                if !self.kept_at_once && windows.len() > 1 {
+                    self.prototypes(level, window, false)?;
+                }
+                self.grad_vectors(level, window, i > 0)?;
             }
             if self.wants.to_prototypes {
                 let params = HcalParams {
                     mode: Mode {
-                        product: PRODUCT_TO_PROTOTYPES,
                         add: u32::from(first > 0),
                         ..window.params.mode
                     },
                     ..window.params
                 };
-                let bindings = HcalBindings {
-                    features: self.features,
-                    rows,
+                let bindings = ProductBindings {
+                    vectors,
+                    table: self.scores.bind(),
                     result: window.grad,
-                    ..scored
+                    ..ProductBindings::default()
                 };
-                let groups = self.tiles(params.window.class_count as usize, self.dim);
-                self.push("product", groups, params, bindings)?;
+                let blocks = u64::from(params.window.class_count.div_ceil(4)) * self.quads as u64;
+                let work = (blocks, 2 * count as u64);
+                self.push_blocks("to_prototypes", work, params, bindings)?;
             }
         }
         Ok(())
@@ -640,66 +715,75 @@ impl<'a, 'c> Call<'a, 'c> {
     /// The gradient to a window of vectors from a window of classes, added to that of the windows before.
     fn grad_vectors(
         &mut self,
+        level: &Level<'a>,
         window: &Window<'a>,
         add: bool,
-        (result, result_view): Viewed<'a>,
     ) -> Result<(), Error> {
         let WindowParams {
+            first_row,
             row_count,
             class_count,
             ..
         } = window.params.window;
-        let (count, workgroup) = (row_count as usize, self.target.variant.workgroup);
-        let split = chunks(workgroup, count, self.dim, class_count as usize);
+        let (count, quads) = (row_count as usize, self.quads as u64);
+        let split = chunks(count, self.quads, class_count as usize);
         let params = HcalParams {
             mode: Mode {
-                product: PRODUCT_TO_VECTORS,
                 chunks: split as u32,
                 add: u32::from(add),
                 ..window.params.mode
             },
-            result: result_view,
+            window: WindowParams {
+                // In the gradients of all levels.
+                first_row: first_row + level.params.level.number * self.samples as u32,
+                ..window.params.window
+            },
             ..window.params
         };
-        let groups = split * self.tiles(count, self.dim);
-        let product = HcalBindings {
-            prototypes: window.prototypes,
-            noise: window.noise,
-            scores: self.scores.bind(),
-            ..self.bindings()
+        let gradients = self.gradients.bind();
+        let given = match split {
+            1 => gradients,
+            _ => self.chunks.bind(),
         };
+        let bindings = ProductBindings {
+            prototypes: level.packed.bind(),
+            table: self.scores.bind(),
+            given,
+            ..ProductBindings::default()
+        };
+        let blocks = count.div_ceil(4) as u64 * quads * split;
+        let each = 8 * u64::from(class_count.div_ceil(4)).div_ceil(split);
+        self.push_blocks("to_vectors", (blocks, each), params, bindings)?;
         if split == 1 {
-            return self.push(
-                "product",
-                groups,
-                params,
-                HcalBindings { result, ..product },
-            );
+            return Ok(());
         }
-        let rows = self.chunks.bind();
-        self.push("product", groups, params, HcalBindings { rows, ..product })?;
-        let groups = (count as u64 * self.dim as u64).div_ceil(self.lanes());
-        let sum = HcalBindings {
-            rows,
-            result,
-            ..HcalBindings::default()
+        let bindings = ProductBindings {
+            vectors: self.chunks.bind(),
+            given: gradients,
+            ..ProductBindings::default()
         };
-        self.push("sum_chunks", groups, params, sum)
+        let work = (count as u64 * quads, split);
+        self.push_blocks("sum_chunks", work, params, bindings)
     }
 
     /// The levels' losses and their weights.
     fn balance(&mut self) -> Result<(), Error> {
         let (target, outputs, m) = (self.target, self.outputs, self.levels.len());
         let (losses, result) = target.view_all("losses", outputs.losses)?;
-        let params = HcalParams {
+        let shared = self.levels[0].params;
+        let params = |grid: Grid| HcalParams {
             result,
-            ..self.levels[0].params
+            end: grid.groups,
+            groups_x: grid.groups_x,
+            ..shared
         };
-        let bindings = HcalBindings {
+        let bindings = LossBindings {
+            state: self.state.bind,
             result: losses,
-            ..self.bindings()
         };
-        self.push("level_losses", m as u64, params, bindings)?;
+        let module = HCAL_LOSSES.module(target.variant.workgroup);
+        self.dispatches
+            .push(module, "level_losses", m as u64, params, bindings)?;
         let whole = View::whole(0);
         let bound = Bound {
             count: m,
@@ -720,114 +804,81 @@ impl<'a, 'c> Call<'a, 'c> {
 
     /// With the weights, to the caller's gradients.
     fn gradients(&mut self) -> Result<(), Error> {
-        if self.outputs.grad_features.is_some() && self.samples > 0 {
-            self.gradient_to_features()?;
+        if self.outputs.grad_features.is_some() {
+            let (grad, result) = self
+                .target
+                .view_all("grad_features", self.outputs.grad_features)?;
+            let params = HcalParams {
+                result,
+                ..self.levels[0].params
+            };
+            let bindings = VectorBindings {
+                vectors: self.units.bind(),
+                table: self.gradients.bind(),
+                state: self.state.bind,
+                result: grad,
+                ..VectorBindings::default()
+            };
+            self.push_vectors("collect", (self.samples, self.quads), params, bindings)?;
         }
         for level in self.levels.clone().iter().filter(|l| l.grad.is_some()) {
             for window in self.windows(level) {
-                let bindings = HcalBindings {
-                    prototypes: window.prototypes,
+                let bindings = VectorBindings {
+                    prototypes_in: window.prototypes,
                     noise: window.noise,
+                    state: self.state.bind,
                     result: window.grad,
-                    ..self.bindings()
+                    ..VectorBindings::default()
                 };
-                let groups = self.vector_groups(&window.params);
-                self.push("finish_prototypes", groups, window.params, bindings)?;
+                let count = window.params.window.class_count as usize;
+                self.push_vectors("finish", (count, self.quads), window.params, bindings)?;
             }
         }
         Ok(())
     }
 
-    /// What the levels give the features, from the coarsest on.
-    fn gradient_to_features(&mut self) -> Result<(), Error> {
-        let groups = self.element_groups();
-        let (grad, result) = self.grad_features;
-        let params = |level: &Level<'a>, add: bool| HcalParams {
-            result,
-            mode: Mode {
-                add: u32::from(add),
-                ..level.params.mode
-            },
-            ..level.params
-        };
-        let to_grad = HcalBindings {
-            result: grad,
-            ..self.bindings()
-        };
-        let first = params(&self.levels[0], false);
-        self.push("collect", groups, first, to_grad)?;
-        let mut above = Bind::Nothing;
-        for level in self.levels.clone().iter().rev() {
-            if let Some(means) = level.means {
-                let own = means.grad.bind();
-                let bindings = HcalBindings {
-                    rows: above,
-                    result: own,
-                    ..self.bindings()
-                };
-                self.push("scale_gradients", groups, level.params, bindings)?;
-                let bindings = HcalBindings {
-                    rows: own,
-                    ..to_grad
-                };
-                self.push("collect", groups, params(level, true), bindings)?;
-                above = own;
-            }
-        }
-        let bindings = HcalBindings {
-            features: self.features,
-            ..to_grad
-        };
-        self.push("finish_features", self.samples as u64, first, bindings)
-    }
-
     /// Predictions, without perturbation.
     fn predictions(&mut self) -> Result<(), Error> {
+        let plain_already = self.wants.losses && self.inputs.noise.is_none();
+        if !plain_already {
+            self.all_prototypes(true)?;
+        }
         for (k, level) in self.levels.clone().iter().enumerate() {
             // Where they are kept in the state, that is not bound a second time: `argmax` has no use for it.
-            let ((result, result_view), state) = match self.outputs.predictions {
-                Some(tensor) => (self.target.view_rows(tensor, k, 1), self.state.bind),
+            let (result, result_view) = match self.outputs.predictions {
+                Some(tensor) => self.target.view_rows(tensor, k, 1),
                 None => {
                     let view = View {
                         offset: (k * self.samples) as u32,
                         ..View::whole(self.samples)
                     };
-                    ((self.state.predictions.bind(), view), Bind::Nothing)
+                    (self.state.predictions.bind(), view)
                 }
             };
             for first in (0..self.samples).step_by(level.rows) {
                 let count = level.rows.min(self.samples - first);
-                let plain = |params: &HcalParams| HcalParams {
+                let of_window = |params: &HcalParams| HcalParams {
                     result: result_view,
                     window: WindowParams {
                         first_row: first as u32,
                         row_count: count as u32,
                         ..params.window
                     },
-                    mode: Mode {
-                        plain: 1,
-                        from_rows: 0,
-                        ..params.mode
-                    },
                     ..*params
                 };
-                for window in self.windows(level) {
-                    let bindings = HcalBindings {
-                        features: self.features,
-                        prototypes: window.prototypes,
-                        scores: self.scores.bind(),
-                        ..self.bindings()
-                    };
-                    let groups = self.tiles(count, window.params.window.class_count as usize);
-                    self.push("product", groups, plain(&window.params), bindings)?;
+                let mut windows = self.windows(level);
+                for window in &mut windows {
+                    window.params = of_window(&window.params);
                 }
-                let bindings = HcalBindings {
-                    scores: self.scores.bind(),
-                    state,
+                self.scores(level, &windows, true, self.units.bind())?;
+                let bindings = VectorBindings {
+                    table: self.scores.bind(),
                     result,
-                    ..HcalBindings::default()
+                    ..VectorBindings::default()
                 };
-                self.push("argmax", count as u64, plain(&level.params), bindings)?;
+                let width = level.params.level.row_quads as usize;
+                let params = of_window(&level.params);
+                self.push_vectors("argmax", (count, width), params, bindings)?;
             }
         }
         Ok(())
@@ -866,7 +917,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 state: self.state.flags.bind(),
                 counters,
             };
-            self.push_index("violations", 1, params, bindings)?;
+            self.push_index("violations", (1, samples as u64), params, bindings)?;
         }
         Ok(())
     }
@@ -886,6 +937,6 @@ impl<'a, 'c> Call<'a, 'c> {
             counters,
             ..IndexBindings::default()
         };
-        self.push_index("advance", 1, params, bindings)
+        self.push_index("advance", (1, 1), params, bindings)
     }
 }
