@@ -1,4 +1,4 @@
-// Weights of a few losses and what follows from them, by one lane: L = sum_k lambda_k l_k. By `kind`, lambda is
+// Weights of losses and what follows from them, by one workgroup: L = sum_k lambda_k l_k. By `kind`, lambda is
 // - BALANCE_ADAPTIVE: softmax(l / divisor);
 // - BALANCE_DWA: n softmax(w / divisor), w the ratio of the two losses before;
 // - BALANCE_UNCERTAINTY: e^-theta / 2, and theta / 2 is added;
@@ -9,7 +9,8 @@
 // provides: balance, BalanceParams, losses (binding 1, with counts behind them), upstream (binding 2),
 //           state (binding 3, history, log variances or seed), weights (binding 4), grad_losses (binding 5),
 //           loss (binding 6), grad_state (binding 7)
-// expects:  WG, the BALANCE_ kinds, math, View, counter_key and counter_mix of hcal/noise.wgsl
+// expects:  WG, the BALANCE_ kinds, math, best, group_best, nested, View, counter_key and counter_mix of hcal/noise.wgsl,
+//           Lane, Group, group_sum of lanes_tree.wgsl
 
 struct BalanceParams {
     losses: View,
@@ -94,47 +95,55 @@ fn weight(k: u32, largest: f32, all: f32) -> f32 {
 }
 
 @compute @workgroup_size(WG)
-fn balance(@builtin(local_invocation_index) lane: u32) {
-    if (lane != 0u) {
-        return;
-    }
-    var largest = LOWEST;
-    var present = 0.0;
-    var bad = false;
-    for (var k = 0u; k < params.count; k++) {
-        if (counts(k)) {
-            present += 1.0;
-            bad = bad || is_nan(loss_bits(k));
-            if (params.kind != BALANCE_UNCERTAINTY) {
-                largest = max(largest, score(k));
-            }
+fn balance(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let uncertainty = params.kind == BALANCE_UNCERTAINTY;
+    var best = best_none();
+    // How many count, and how many of them are NaN.
+    var here_and_bad = nested_none();
+    for (var k = lane; k < params.count; k += WG) {
+        let here = counts(k);
+        let bad = here && is_nan(loss_bits(k));
+        here_and_bad = nested_add(here_and_bad, vec4<f32>(f32(here), f32(bad), 0.0, 0.0));
+        if (here && !uncertainty) {
+            best.key = max(best.key, order_key(bitcast<u32>(score(k))));
         }
     }
-    var all = 0.0;
-    for (var k = 0u; k < params.count; k++) {
-        if (counts(k) && params.kind != BALANCE_UNCERTAINTY) {
-            all += exp_minus(score(k), largest);
+    let found = group_sum(Lane(lane), Group(group), nested_sums(here_and_bad).xy);
+    let present = found.x;
+    let bad = found.y > 0.0;
+    let key = group_best(lane, best).key;
+    // Without any there is no weight either.
+    let largest = finite(select(key_bits(key), 0u, key == 0u || key == NAN_KEY));
+    var powers = nested_none();
+    for (var k = lane; k < params.count; k += WG) {
+        if (counts(k) && !uncertainty) {
+            powers = nested_add(powers, vec4<f32>(exp_minus(score(k), largest), 0.0, 0.0, 0.0));
         }
     }
+    var all = group_sum(Lane(lane), Group(group), nested_sums(powers).xy).x;
     // Each softmax's share, or its share of the number of losses.
     all = select(1.0, present, params.kind == BALANCE_DWA) / max(all, 1e-30);
-    var sum = 0.0;
-    for (var k = 0u; k < params.count; k++) {
+    var terms = nested_none();
+    for (var k = lane; k < params.count; k += WG) {
         if (counts(k)) {
-            sum += weight(k, largest, all) * bitcast<f32>(loss_bits(k));
-            if (params.kind == BALANCE_UNCERTAINTY) {
-                sum += 0.5 * state_value(k);
-            }
+            let theta = select(0.0, 0.5 * state_value(select(0u, k, uncertainty)), uncertainty);
+            let term = weight(k, largest, all) * bitcast<f32>(loss_bits(k));
+            terms = nested_add(terms, vec4<f32>(term, theta, 0.0, 0.0));
         }
     }
-    if (params.loss.present != 0u) {
+    let both = group_sum(Lane(lane), Group(group), nested_sums(terms).xy);
+    let sum = both.x + both.y;
+    if (params.loss.present != 0u && lane == 0u) {
         loss[params.loss.offset] = select(bitcast<u32>(sum), params.nan, bad);
     }
     var above = 1.0;
     if (params.upstream.present != 0u) {
         above = upstream[params.upstream.offset];
     }
-    for (var k = 0u; k < params.count; k++) {
+    for (var k = lane; k < params.count; k += WG) {
         let here = counts(k);
         let own = weight(k, largest, all);
         let value = bitcast<f32>(loss_bits(k));
@@ -153,17 +162,15 @@ fn balance(@builtin(local_invocation_index) lane: u32) {
             let known = select(bitcast<u32>(above * (0.5 - own * value)), params.nan, bad);
             grad_state[params.grad_state.offset + k] = select(0u, known, here);
         }
-    }
-    // Only now: the scores are made of it.
-    if (params.kind == BALANCE_DWA) {
-        for (var k = 0u; k < params.count; k++) {
-            if (counts(k)) {
-                state[params.state.offset + params.count + k] = state[params.state.offset + k];
-                state[params.state.offset + k] = loss_bits(k);
-            }
+        // Only now: the weight is made of it, and of no other loss's.
+        if (params.kind == BALANCE_DWA && here) {
+            state[params.state.offset + params.count + k] = state[params.state.offset + k];
+            state[params.state.offset + k] = loss_bits(k);
         }
     }
-    if (params.kind == BALANCE_RANDOM) {
+    // All lanes have made their weights of the seed.
+    storageBarrier();
+    if (params.kind == BALANCE_RANDOM && lane == 0u) {
         let low = state[params.state.offset] + 1u;
         state[params.state.offset] = low;
         state[params.state.offset + 1u] += u32(low == 0u);

@@ -3,7 +3,7 @@
 //
 // `members`:    a lane for each sample at each level.
 // `children`:   a lane for each sample at each level but the finest, in trees.
-// `assign`:     a lane for each sample.        Grid of these: blocks of lanes `begin` to `end`, folded.
+// `assign`:     a lane for each sample, in trees. Grid of these: blocks of lanes `begin` to `end`, folded.
 // `violations`: one link from a level to the next. Grid: 1 workgroup. `advance`: 1 workgroup.
 // Mirrors: `IndexParams` in src/kernels/hcal/params.rs, which says what each field is.
 // provides: the entry points, IndexParams, params (binding 0), labels (binding 3, or predictions), levels (binding 4),
@@ -78,6 +78,9 @@ fn members(
     state[record(at, RECORD_UP, i)] = NONE;
     state[record(at, RECORD_CLASS, i)] = own;
     state[record(at, RECORD_PARENT, i)] = parent;
+    // The vectors of the finest level are the features themselves. In trees `assign` says more.
+    state[record(at, RECORD_ROW, i)] = select(first, select(NONE, i, own != NONE), level == 0u);
+    state[record(at, RECORD_SHARE, i)] = bitcast<u32>(select(1.0 / f32(max(count, 1u)), 1.0, level == 0u));
 }
 
 @compute @workgroup_size(WG)
@@ -146,10 +149,11 @@ fn assign(
                 share = 1.0 / f32(max(state[record(at, RECORD_COUNT, i)], 1u));
             }
         }
-        // The vectors of the finest level are the features themselves.
-        let itself = level == 0u && own != NONE;
-        state[record(at, RECORD_ROW, i)] = select(row, i, itself);
-        state[record(at, RECORD_SHARE, i)] = bitcast<u32>(select(share, 1.0, itself));
+        // `members` has done the finest level, which is not one of means.
+        if (level > 0u) {
+            state[record(at, RECORD_ROW, i)] = row;
+            state[record(at, RECORD_SHARE, i)] = bitcast<u32>(share);
+        }
     }
 }
 

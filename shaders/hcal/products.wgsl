@@ -1,11 +1,12 @@
 // HCAL's means and matrix products, a lane for a block of results; no lane needs another. Vectors stand in quads of four
 // components, the last filled with zeros, scores in quads of classes.
 //
-// `means`:         the mean of each class at the number of its first sample, the other rows 0.
-// `scores`:        vectors . prototypes / tau, four vectors by four classes a lane.
-// `to_vectors`:    their gradient to vectors, four vectors by four components; where there are many classes in chunks.
-// `sum_chunks`:    those chunks, added up.
-// `to_prototypes`: their gradient to prototypes, four classes by four components.
+// `means`:      the mean of each class at the number of its first sample, the other rows 0; in a tree of one level, else
+//               of all.
+// `scores`:     vectors . prototypes / tau, four vectors by four classes a lane.
+// `slopes`:     their gradient to vectors, four vectors by four components a lane, where there are many classes in
+//               chunks; then that to prototypes, four classes by four components.
+// `sum_chunks`: those chunks, added up.
 // Grid: blocks of lanes `begin` to `end`; folded.
 // provides: the entry points, vectors (binding 1), prototypes (binding 2), table (binding 3), given (binding 4),
 //           state (binding 6, records of record.wgsl too), result (binding 7)
@@ -18,7 +19,7 @@
 @group(0) @binding(6) var<storage, read_write> state: array<u32>;
 @group(0) @binding(7) var<storage, read_write> result: array<f32>;
 
-// `vectors` are the unit features, `prototypes` the means of the level below.
+// `vectors` are the unit features.
 @compute @workgroup_size(WG)
 fn means(
     @builtin(local_invocation_index) lane: u32,
@@ -28,30 +29,34 @@ fn means(
     if (element >= params.end) {
         return;
     }
-    let i = element / params.quads;
+    let row = element / params.quads;
     let q = element % params.quads;
+    let n = params.samples;
+    let i = row % n;
+    let at = params.level.at + row / n * RECORD_WORDS * n;
     var sum = nested_none();
     var share = 1.0;
-    if (state[record(params.level.at, RECORD_FIRST, i)] == i) {
-        let children = state[record(params.level.at, RECORD_CHILDREN, i)];
+    if (state[record(at, RECORD_FIRST, i)] == i) {
+        let children = state[record(at, RECORD_CHILDREN, i)];
         if (params.mode.tree != 0u && params.level.number > 0u && children > 0u) {
-            var j = state[record(params.level.at, RECORD_HEAD, i)];
-            for (var step = 0u; step < children && j < params.samples; step++) {
-                sum = nested_add(sum, prototypes[j * params.quads + q]);
-                j = state[record(params.level.at, RECORD_LINK, j)];
+            var j = state[record(at, RECORD_HEAD, i)];
+            for (var step = 0u; step < children && j < n; step++) {
+                // The means of the level below.
+                sum = nested_add(sum, given[(params.vectors_row - n + j) * params.quads + q]);
+                j = state[record(at, RECORD_LINK, j)];
             }
             share = f32(children);
         } else {
-            let count = state[record(params.level.at, RECORD_COUNT, i)];
+            let count = state[record(at, RECORD_COUNT, i)];
             var j = i;
-            for (var step = 0u; step < count && j < params.samples; step++) {
+            for (var step = 0u; step < count && j < n; step++) {
                 sum = nested_add(sum, vectors[j * params.quads + q]);
-                j = state[record(params.level.at, RECORD_NEXT, j)];
+                j = state[record(at, RECORD_NEXT, j)];
             }
             share = f32(count);
         }
     }
-    given[element] = nested_sums(sum) / share;
+    given[params.vectors_row * params.quads + element] = nested_sums(sum) / share;
 }
 
 // Four rows of a block, those beyond the last being the last again.
@@ -72,7 +77,7 @@ fn scores(
     let block = element / across;
     let four = element % across;
     let quads = params.quads;
-    let a = (params.window.first_row + rows_of(block, params.window.row_count)) * quads;
+    let a = (params.vectors_row + params.window.first_row + rows_of(block, params.window.row_count)) * quads;
     let b = rows_of(four, params.window.class_count) * quads;
     var first = vec4<f32>(0.0);
     var second = first;
@@ -113,7 +118,7 @@ fn scores(
 }
 
 @compute @workgroup_size(WG)
-fn to_vectors(
+fn slopes(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
@@ -121,6 +126,14 @@ fn to_vectors(
     if (element >= params.end) {
         return;
     }
+    if (element < params.vector_blocks) {
+        to_vectors(element);
+    } else {
+        to_prototypes(element - params.vector_blocks);
+    }
+}
+
+fn to_vectors(element: u32) {
     let quads = params.quads;
     let blocks = (params.window.row_count + 3u) / 4u;
     let q = element % quads;
@@ -135,51 +148,54 @@ fn to_vectors(
     var second = first;
     var third = first;
     var fourth = first;
-    var firsts = first;
-    var seconds = first;
-    var thirds = first;
-    var fourths = first;
     let end = min(all, (chunk + 1u) * span);
-    for (var four = chunk * span; four < end; four++) {
-        // The last quad's slopes beyond the last class are 0.
-        let c = min(4u * four + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last)) * quads + q;
-        let p0 = prototypes[c.x];
-        let p1 = prototypes[c.y];
-        let p2 = prototypes[c.z];
-        let p3 = prototypes[c.w];
-        let g0 = table[g.x + four];
-        let g1 = table[g.y + four];
-        let g2 = table[g.z + four];
-        let g3 = table[g.w + four];
-        first += g0.x * p0 + g0.y * p1 + (g0.z * p2 + g0.w * p3);
-        second += g1.x * p0 + g1.y * p1 + (g1.z * p2 + g1.w * p3);
-        third += g2.x * p0 + g2.y * p1 + (g2.z * p2 + g2.w * p3);
-        fourth += g3.x * p0 + g3.y * p1 + (g3.z * p2 + g3.w * p3);
+    for (var begin = chunk * span; begin < end; begin += 64u) {
         // No more than 64 terms in one place.
-        let full = (four & 63u) == 63u;
-        firsts += select(vec4<f32>(0.0), first, full);
-        seconds += select(vec4<f32>(0.0), second, full);
-        thirds += select(vec4<f32>(0.0), third, full);
-        fourths += select(vec4<f32>(0.0), fourth, full);
-        first = select(first, vec4<f32>(0.0), full);
-        second = select(second, vec4<f32>(0.0), full);
-        third = select(third, vec4<f32>(0.0), full);
-        fourth = select(fourth, vec4<f32>(0.0), full);
+        var a = vec4<f32>(0.0);
+        var b = a;
+        var c = a;
+        var d = a;
+        let stop = min(begin + 64u, end);
+        var four = begin;
+        loop {
+            // The last quad's slopes beyond the last class are 0.
+            let at = min(4u * four + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last)) * quads + q;
+            let p0 = prototypes[at.x];
+            let p1 = prototypes[at.y];
+            let p2 = prototypes[at.z];
+            let p3 = prototypes[at.w];
+            let g0 = table[g.x + four];
+            let g1 = table[g.y + four];
+            let g2 = table[g.z + four];
+            let g3 = table[g.w + four];
+            a += g0.x * p0 + g0.y * p1 + (g0.z * p2 + g0.w * p3);
+            b += g1.x * p0 + g1.y * p1 + (g1.z * p2 + g1.w * p3);
+            c += g2.x * p0 + g2.y * p1 + (g2.z * p2 + g2.w * p3);
+            d += g3.x * p0 + g3.y * p1 + (g3.z * p2 + g3.w * p3);
+            four++;
+            continuing {
+                break if four >= stop;
+            }
+        }
+        first += a;
+        second += b;
+        third += c;
+        fourth += d;
     }
     let left = params.window.row_count - 4u * block;
-    var place = (params.window.first_row + 4u * block) * quads + q;
+    var place = (params.level.number * params.samples + params.window.first_row + 4u * block) * quads + q;
     if (params.mode.chunks > 1u) {
         place = (chunk * params.window.row_count + 4u * block) * quads + q;
     }
-    put_vector(place, firsts + first);
+    put_vector(place, first);
     if (left > 1u) {
-        put_vector(place + quads, seconds + second);
+        put_vector(place + quads, second);
     }
     if (left > 2u) {
-        put_vector(place + 2u * quads, thirds + third);
+        put_vector(place + 2u * quads, third);
     }
     if (left > 3u) {
-        put_vector(place + 3u * quads, fourths + fourth);
+        put_vector(place + 3u * quads, fourth);
     }
 }
 
@@ -206,7 +222,7 @@ fn sum_chunks(
     for (var chunk = 0u; chunk < params.mode.chunks; chunk++) {
         sum = nested_add(sum, vectors[chunk * all + element]);
     }
-    let place = params.window.first_row * params.quads + element;
+    let place = (params.level.number * params.samples + params.window.first_row) * params.quads + element;
     var value = nested_sums(sum);
     if (params.mode.add != 0u) {
         value += given[place];
@@ -214,15 +230,7 @@ fn sum_chunks(
     given[place] = value;
 }
 
-@compute @workgroup_size(WG)
-fn to_prototypes(
-    @builtin(local_invocation_index) lane: u32,
-    @builtin(workgroup_id) group: vec3<u32>,
-) {
-    let element = params.begin + group_index(group) * WG + lane;
-    if (element >= params.end) {
-        return;
-    }
+fn to_prototypes(element: u32) {
     let quads = params.quads;
     let q = element % quads;
     let four = element / quads;
@@ -232,24 +240,36 @@ fn to_prototypes(
     var second = first;
     var third = first;
     var fourth = first;
+    let zero = vec4<f32>(0.0);
     var g = params.window.first_class / 4u + four;
-    var v = params.window.first_row * quads + q;
-    var row = 0u;
-    loop {
-        let slope = table[g];
-        let value = vectors[v];
-        // A sample without a label counts for nothing, whatever it holds.
-        let zero = vec4<f32>(0.0);
-        first = nested_add(first, select(slope.x * value, zero, vec4<bool>(slope.x == 0.0)));
-        second = nested_add(second, select(slope.y * value, zero, vec4<bool>(slope.y == 0.0)));
-        third = nested_add(third, select(slope.z * value, zero, vec4<bool>(slope.z == 0.0)));
-        fourth = nested_add(fourth, select(slope.w * value, zero, vec4<bool>(slope.w == 0.0)));
-        g += width;
-        v += quads;
-        row++;
-        continuing {
-            break if row >= rows;
+    var v = (params.vectors_row + params.window.first_row) * quads + q;
+    for (var begin = 0u; begin < rows; begin += 64u) {
+        // No more than 64 terms in one place.
+        var a = zero;
+        var b = zero;
+        var c = zero;
+        var d = zero;
+        let stop = min(begin + 64u, rows);
+        var row = begin;
+        loop {
+            let slope = table[g];
+            // A sample without a label counts for nothing, whatever it holds.
+            let value = select(vectors[v], zero, all(slope == zero));
+            a += slope.x * value;
+            b += slope.y * value;
+            c += slope.z * value;
+            d += slope.w * value;
+            g += width;
+            v += quads;
+            row++;
+            continuing {
+                break if row >= stop;
+            }
         }
+        first = nested_add(first, a);
+        second = nested_add(second, b);
+        third = nested_add(third, c);
+        fourth = nested_add(fourth, d);
     }
     let left = params.window.class_count - 4u * four;
     put(4u * four, q, nested_sums(first));
@@ -282,7 +302,7 @@ fn put(row: u32, quad: u32, value: vec4<f32>) {
 
 fn put_one(at: u32, value: f32) {
     var sum = value * params.scale;
-    if (params.mode.add != 0u) {
+    if (params.add_rows != 0u) {
         sum += result[at];
     }
     result[at] = sum;

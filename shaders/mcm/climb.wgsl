@@ -3,8 +3,8 @@
 //
 // Grid: blocks of elements `begin` to `end` of a level, the level's steps of one row after those of another; folded.
 // provides: climb, wins (binding 6), found (binding 7)
-// expects:  WG, group_index, math, best, params and logit_bits of mcm/logits.wgsl, positive, put_term
-//           and put_probability of mcm/class.wgsl
+// expects:  WG, group_index, math, best, params and logit_bits of mcm/logits.wgsl, put_term of
+//           mcm/class.wgsl, positive, put_probability
 
 @group(0) @binding(6) var<storage, read_write> wins: array<atomic<u32>>;
 // Of each step key and class of the best, and of the best positive.
@@ -88,7 +88,5 @@ fn climb(
     if (params.want_wins != 0u && winner.index < cols) {
         atomicAdd(&wins[2u * (row * cols + winner.index) + u32(!is_positive)], 1u);
     }
-    if (params.probabilities.present != 0u) {
-        put_probability(row, col, all.key);
-    }
+    put_probability(row, col, all.key);
 }

@@ -2,8 +2,8 @@
 //
 // Grid: blocks of elements `begin` to `end` of a window, row by row; folded.
 // provides: own, wins (binding 6)
-// expects:  WG, group_index, math, best, params and logit_bits of mcm/logits.wgsl, positive, put_term
-//           and put_probability of mcm/class.wgsl
+// expects:  WG, group_index, math, best, params and logit_bits of mcm/logits.wgsl, put_term of
+//           mcm/class.wgsl, positive, put_probability
 
 // Of each element, how many positive classes it has won, and how many others.
 @group(0) @binding(6) var<storage, read_write> wins: array<vec2<u32>>;
@@ -28,7 +28,7 @@ fn own(
     if (params.want_terms != 0u && leaf) {
         put_term(row, col, key, key, is_positive);
     }
-    if (params.probabilities.present != 0u && leaf) {
+    if (leaf) {
         put_probability(row, col, key);
     }
 }

@@ -113,6 +113,10 @@ static BALANCE: Program = Program {
     name: "balance",
     pieces: &[
         Piece::File(wgsl!("shared/math.wgsl")),
+        Piece::File(wgsl!("shared/lanes_tree.wgsl")),
+        Piece::File(wgsl!("shared/best.wgsl")),
+        Piece::File(wgsl!("shared/best_group.wgsl")),
+        Piece::File(wgsl!("shared/nested.wgsl")),
         Piece::File(wgsl!("shared/view.wgsl")),
         Piece::File(wgsl!("hcal/noise.wgsl")),
         Piece::File(wgsl!("balance/balance.wgsl")),

@@ -10,9 +10,7 @@
 use crate::device::caps::Reduce;
 use crate::device::context::Context;
 use crate::device::inspect::{Inspection, Shape};
-use crate::device::module::{
-    Module, NO_PART, PARTS, Part, Piece, Program, constants, uniform, wgsl,
-};
+use crate::device::module::{Module, NO_PART, PARTS, Part, Piece, Program, uniform, wgsl};
 use crate::device::plan::{
     Bind, Binds, Dispatches, Draft, Grid, Region, Scratch, Target, bindings, to_u32,
 };
@@ -77,20 +75,8 @@ impl Mcm {
 }
 
 bindings! {
-    /// What `own` reaches.
-    struct OwnBindings {
-        1: logits,
-        2: targets,
-        3: hierarchy,
-        4: probabilities,
-        5: terms,
-        6: wins,
-    }
-}
-
-bindings! {
-    /// What `climb` reaches.
-    struct ClimbBindings {
+    /// What `own` and `climb` reach.
+    struct ClassBindings {
         1: logits,
         2: targets,
         3: hierarchy,
@@ -117,7 +103,7 @@ uniform! {
     struct McmParams {
         /// The logits of this window of rows.
         logits: View,
-        /// Their targets; the kind is one of `TARGET_KINDS` too.
+        /// Their targets.
         targets: View,
         /// Their probabilities.
         probabilities: View,
@@ -162,13 +148,29 @@ uniform! {
     }
 }
 
-constants! {
-    /// Kinds of targets, beside `REAL_KINDS`.
-    TARGET_KINDS {
-        TARGET_BYTES = 3,
-        TARGET_BITS = 4,
-    }
-}
+const TARGETS: &[(usize, &str)] = &[(2, "targets")];
+
+/// Forms of the targets, the first part of `own` and `climb`.
+static NO_TARGETS: Part = Part::new("none", &[wgsl!("mcm/targets_none.wgsl")]);
+static BYTES: Part = Part {
+    bindings: TARGETS,
+    ..Part::new("u8", &[wgsl!("mcm/targets_bytes.wgsl")])
+};
+static BITS: Part = Part {
+    bindings: TARGETS,
+    ..Part::new("bits", &[wgsl!("mcm/targets_bits.wgsl")])
+};
+static REALS: Part = Part {
+    bindings: TARGETS,
+    ..Part::new("reals", &[wgsl!("mcm/targets_reals.wgsl")])
+};
+
+/// Whether probabilities are written, the second.
+static PROBABILITIES: Part = Part {
+    bindings: &[(4, "probabilities")],
+    ..Part::new("probabilities", &[wgsl!("mcm/probabilities.wgsl")])
+};
+static NO_PROBABILITIES: Part = Part::new("", &[wgsl!("mcm/no_probabilities.wgsl")]);
 
 static MCM_OWN: Program = Program {
     name: "mcm_own",
@@ -179,12 +181,14 @@ static MCM_OWN: Program = Program {
         Piece::File(wgsl!("shared/view.wgsl")),
         Piece::File(wgsl!("shared/group_index.wgsl")),
         Piece::File(wgsl!("mcm/logits.wgsl")),
+        Piece::Part(0),
+        Piece::Part(1),
         Piece::File(wgsl!("mcm/class.wgsl")),
         Piece::File(wgsl!("mcm/own.wgsl")),
     ],
     entries: &["own"],
-    constants: &[REAL_KINDS, TARGET_KINDS],
-    bindings: OwnBindings::NAMES,
+    constants: &[REAL_KINDS],
+    bindings: &[(1, "logits"), (3, "hierarchy"), (5, "terms"), (6, "wins")],
     mirrors: &[&[View::MIRROR, McmParams::MIRROR]],
 };
 
@@ -197,12 +201,20 @@ static MCM_CLIMB: Program = Program {
         Piece::File(wgsl!("shared/view.wgsl")),
         Piece::File(wgsl!("shared/group_index.wgsl")),
         Piece::File(wgsl!("mcm/logits.wgsl")),
+        Piece::Part(0),
+        Piece::Part(1),
         Piece::File(wgsl!("mcm/class.wgsl")),
         Piece::File(wgsl!("mcm/climb.wgsl")),
     ],
     entries: &["climb"],
-    constants: &[REAL_KINDS, TARGET_KINDS],
-    bindings: ClimbBindings::NAMES,
+    constants: &[REAL_KINDS],
+    bindings: &[
+        (1, "logits"),
+        (3, "hierarchy"),
+        (5, "terms"),
+        (6, "wins"),
+        (7, "found"),
+    ],
     mirrors: &[&[View::MIRROR, McmParams::MIRROR]],
 };
 
@@ -226,22 +238,54 @@ static MCM_GRADIENT: Program = Program {
 
 static GRADIENT_F32: Part = Part::new("f32", &[wgsl!("mcm/gradient_f32.wgsl")]);
 static GRADIENT_HALF: Part = Part::new("half", &[wgsl!("mcm/gradient_half.wgsl")]);
+static PARTS_OF_GRADIENTS: &[&[&Part]] = &[&[&GRADIENT_F32], &[&GRADIENT_HALF]];
 
-/// The module that writes the gradient.
-fn gradient_module(storage: &'static Part, workgroup: u32) -> Module {
+/// A module with its parts.
+fn module(program: &'static Program, first: &'static [&'static Part], workgroup: u32) -> Module {
     let mut parts = [&NO_PART; PARTS];
-    parts[0] = storage;
-    MCM_GRADIENT.with(parts, Reduce::Tree, workgroup)
+    parts
+        .iter_mut()
+        .zip(first)
+        .for_each(|(to, part)| *to = part);
+    program.with(parts, Reduce::Tree, workgroup)
+}
+
+/// The parts of `own` and `climb` that there are.
+static PARTS_OF_CLASSES: &[&[&Part]] = &[
+    &[&NO_TARGETS, &PROBABILITIES],
+    &[&BYTES, &PROBABILITIES],
+    &[&BYTES, &NO_PROBABILITIES],
+    &[&BITS, &PROBABILITIES],
+    &[&BITS, &NO_PROBABILITIES],
+    &[&REALS, &PROBABILITIES],
+    &[&REALS, &NO_PROBABILITIES],
+];
+
+/// Those of a call.
+fn parts_of_classes(
+    targets: &Option<Targets<Tensor<'_>>>,
+    probabilities: bool,
+) -> &'static [&'static Part] {
+    let form = match targets {
+        None | Some(Targets::Sparse { .. }) => 0,
+        Some(Targets::Dense(t)) if t.dtype() == DType::U8 => 1,
+        Some(Targets::Bits(_)) => 3,
+        Some(Targets::Dense(_)) => 5,
+    };
+    PARTS_OF_CLASSES[form + usize::from(form > 0 && !probabilities)]
 }
 
 /// Every module of the constraint module.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
-    vec![
-        MCM_OWN.module(workgroup),
-        MCM_CLIMB.module(workgroup),
-        gradient_module(&GRADIENT_F32, workgroup),
-        gradient_module(&GRADIENT_HALF, workgroup),
-    ]
+    let mut all = Vec::new();
+    for parts in PARTS_OF_CLASSES {
+        all.push(module(&MCM_OWN, parts, workgroup));
+        all.push(module(&MCM_CLIMB, parts, workgroup));
+    }
+    for part in PARTS_OF_GRADIENTS {
+        all.push(module(&MCM_GRADIENT, part, workgroup));
+    }
+    all
 }
 
 /// Limit on what is kept of a window of rows, in bytes, unless one row has more.
@@ -443,38 +487,28 @@ impl<'a, 'c> Call<'a, 'c> {
         let params = McmParams {
             first_row: first as u32,
             logits: logits_view,
-            targets: View {
-                kind: match self.inputs.targets {
-                    Some(Targets::Bits(_)) => TARGET_BITS,
-                    Some(Targets::Dense(t)) if t.dtype() == DType::U8 => TARGET_BYTES,
-                    Some(Targets::Dense(_) | Targets::Sparse { .. }) | None => targets_view.kind,
-                },
-                ..targets_view
-            },
+            targets: targets_view,
             grad: grad_view,
             probabilities: probabilities_view,
             ..self.plain
         };
         let workgroup = self.target.variant.workgroup;
         let (count, cols) = (count as u64, self.cols as u64);
-        let bindings = OwnBindings {
+        let bindings = ClassBindings {
             logits,
             targets,
             hierarchy: self.hierarchy,
             probabilities,
             terms: self.kept.terms.bind(),
             wins: self.kept.wins.bind(),
+            found: Bind::Nothing,
         };
-        let own = (MCM_OWN.module(workgroup), "own");
+        let parts = parts_of_classes(&self.inputs.targets, self.outputs.probabilities.is_some());
+        let own = (module(&MCM_OWN, parts, workgroup), "own");
         self.push(own, (count * cols, 4), params, bindings)?;
-        let bindings = ClimbBindings {
-            logits,
-            targets,
-            hierarchy: self.hierarchy,
-            probabilities,
-            terms: self.kept.terms.bind(),
-            wins: self.kept.wins.bind(),
+        let bindings = ClassBindings {
             found: self.kept.found.bind(),
+            ..bindings
         };
         for (first, steps, entries) in self.inputs.hierarchy.host.climb().levels() {
             let params = McmParams {
@@ -482,7 +516,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 step_count: steps as u32,
                 ..params
             };
-            let climb = (MCM_CLIMB.module(workgroup), "climb");
+            let climb = (module(&MCM_CLIMB, parts, workgroup), "climb");
             let each = 8 + 3 * entries.div_ceil(steps as u64);
             self.push(climb, (count * steps as u64, each), params, bindings)?;
         }
@@ -501,8 +535,8 @@ impl<'a, 'c> Call<'a, 'c> {
         }
         if let Some(tensor) = self.outputs.grad_logits {
             let (storage, words) = match tensor.dtype() {
-                DType::F32 => (&GRADIENT_F32, cols),
-                _ => (&GRADIENT_HALF, (cols + 2) / 2),
+                DType::F32 => (PARTS_OF_GRADIENTS[0], cols),
+                _ => (PARTS_OF_GRADIENTS[1], (cols + 2) / 2),
             };
             let bindings = GradientBindings {
                 logits,
@@ -511,7 +545,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 wins: self.kept.wins.bind(),
                 grad,
             };
-            let gradient = (gradient_module(storage, workgroup), "gradient");
+            let gradient = (module(&MCM_GRADIENT, storage, workgroup), "gradient");
             self.push(gradient, (count * words, 4), params, bindings)?;
         }
         Ok(())

@@ -25,12 +25,14 @@
 //!
 //! **On the device** nothing of size B x C is kept: scores are made for as many samples at a time as [`Hcal::scores`]
 //! numbers hold, for each window forward and backward at once, since the weights `lambda` only scale a level's
-//! gradients and are applied at the end. Perturbed prototypes are never stored, but made from the prototypes and two
-//! norms wherever they are read. Scratch: `2 B D` words for each level with means (`B D` without a gradient to the
-//! features), 9 B words for each level, 3 words for each class, and the scores.
+//! gradients and are applied at the end. Unit features and perturbed unit prototypes are kept in f32, the latter of all
+//! levels where that is at most 64 MiB, else of a window of classes at a time. Scratch beside these: `B D` words for each
+//! level with means, as many for each level with a gradient to the features, 12 B words for each level, 2 words for
+//! each class, and the scores.
 //!
 //! **Cost.** Time O(B C D) for each level, three matrix products; O(B^2) comparisons of labels at each level.
-//! Dispatches: about ten for each level and window.
+//! Dispatches: five for each level and window, two more for each window beyond the first, and about seven for all;
+//! three levels take 22.
 //!
 //! **Edges.** A NaN or an infinity in features or prototypes makes what depends on it NaN, which is the result
 //! and nearly all gradients. Labels beyond the classes of their level count as missing on the device; the

@@ -304,7 +304,7 @@ fn bad_calls_of_hcal_are_named() {
     let error = levels
         .on_device(memory.at(8, DType::U32, 1, 3))
         .unwrap_err();
-    assert_eq!(error.to_string(), "levels: expected [4], found [3]");
+    assert_eq!(error.to_string(), "levels: expected [8], found [3]");
     let seeded = HcalInputs {
         noise: Some(Noise::Seeded(Seed::advancing(memory.at(
             3,
@@ -493,4 +493,33 @@ fn hcal_on_narrow_bindings() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert_eq!(error.subject(), "level 1");
+}
+
+/// Comparing 9,000 labels with each other is more than one dispatch may do.
+#[test]
+fn long_work_of_hcal_is_split() {
+    let memory = Memory::new(Machine::plain());
+    let levels = Levels::new(&[3], &[]).unwrap();
+    let samples = 9000;
+    let inputs = HcalInputs {
+        features: memory.at(0, DType::F32, samples, 1),
+        prototypes: &[memory.at(1, DType::F32, 3, 1)],
+        labels: Some(memory.at(2, DType::U32, 1, samples)),
+        levels: levels.on_device(memory.at(3, DType::U32, 1, 2)).unwrap(),
+        noise: None,
+        balance: None,
+        grad_loss: None,
+    };
+    let outputs = HcalOutputs {
+        losses: Some(memory.at(4, DType::F32, 1, 1)),
+        ..HcalOutputs::default()
+    };
+    let call = Hcal::default().prepare(&memory.machine.cx, &inputs, &outputs);
+    let call = call.unwrap();
+    let steps = call.plan().steps.iter();
+    let members = steps.filter(|step| step.kernel.entry == "members");
+    let groups: Vec<u32> = members.map(|step| step.groups[0]).collect();
+    let lanes = memory.machine.cx.variant().workgroup;
+    assert_eq!(groups.len(), 2);
+    assert!(groups.iter().sum::<u32>() * lanes >= samples as u32);
 }

@@ -6,9 +6,10 @@ use wgloss::shader::{self, Kernel};
 use wgloss::{Caps, Context, DType, Half, Reduction, Variant};
 
 /// Entry points of what has one form: `gather` and `finish`; the differences and weights of WDL, permutations; the
-/// constraint module, HCAL's two modules, balance; the contrastive losses, packing in three element types and nine more.
+/// constraint module, by forms of targets and of the gradient; HCAL's index, vectors (alone or together), products and
+/// losses; balance, sums; the contrastive losses, packing in three element types and nine more.
 fn alone() -> usize {
-    (1 + 1) + (4 + 2 + 2) + (5 + 4 + 12 + 1) + (3 + 9)
+    (1 + 1) + (4 + 2 + 2) + (7 + 7 + 2) + (5 + 2 * 6 + 4 + 1) + (1 + 1) + (3 + 9)
 }
 
 /// How many losses of rows there are besides the stages of WDL: with labels for targets, and with other logits.

@@ -135,7 +135,7 @@ uniform! {
     pub(super) struct Mode {
         /// How many lanes share a sum over the classes.
         chunks: u32,
-        /// Whether a product is added to what is there.
+        /// Whether the gradient to vectors is added to what is there.
         add: u32,
         /// Whether prototypes are not perturbed.
         plain: u32,
@@ -173,6 +173,12 @@ uniform! {
         records: u32,
         /// Whether scores become their gradient.
         want_gradient: u32,
+        /// The row at which the level's vectors begin in their binding.
+        vectors_row: u32,
+        /// Blocks of the gradient to vectors, before those of the gradient to prototypes.
+        vector_blocks: u32,
+        /// Whether the gradient to prototypes is added to what is there.
+        add_rows: u32,
         /// Samples.
         samples: u32,
         /// Components of a vector.
@@ -313,13 +319,7 @@ pub(super) static HCAL_PRODUCTS: Program = Program {
         Piece::File(wgsl!("hcal/record.wgsl")),
         Piece::File(wgsl!("hcal/products.wgsl")),
     ],
-    entries: &[
-        "means",
-        "scores",
-        "to_vectors",
-        "sum_chunks",
-        "to_prototypes",
-    ],
+    entries: &["means", "scores", "slopes", "sum_chunks"],
     constants: &[RECORD],
     bindings: ProductBindings::NAMES,
     mirrors: &[MIRRORS],

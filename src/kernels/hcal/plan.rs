@@ -108,6 +108,8 @@ struct Call<'a, 'c> {
     kept_at_once: bool,
     /// The unit features.
     units: Region,
+    /// The means of each level that has some, one level after the other.
+    means: Region,
     scores: Region,
     /// The gradients to the vectors of each level, one level after the other.
     gradients: Region,
@@ -127,7 +129,8 @@ struct Level<'a> {
     /// Samples whose scores are kept at a time.
     rows: usize,
     params: HcalParams,
-    means: Option<Region>,
+    /// The row at which its means begin among those of all levels.
+    means: Option<u32>,
     /// The unit prototypes, of a window where not all are kept.
     packed: Region,
 }
@@ -250,6 +253,7 @@ impl<'a, 'c> Call<'a, 'c> {
             state,
             kept_at_once: false,
             units,
+            means: Region::ABSENT,
             scores: Region::ABSENT,
             gradients,
             chunks: Region::ABSENT,
@@ -263,6 +267,7 @@ impl<'a, 'c> Call<'a, 'c> {
         let elements = 4 * self.samples as u64 * self.quads as u64;
         let tree = self.config.aggregation == Aggregation::Tree;
         let (mut score_words, mut chunk_words) = (0, 0);
+        let mut with_means = 0;
         for (k, &count) in self.classes.classes().iter().enumerate() {
             let mut level = self.level(k, count, features)?;
             let rows = level.rows;
@@ -277,10 +282,12 @@ impl<'a, 'c> Call<'a, 'c> {
             }
             let has_means = k > 0 || tree && self.classes.len() > 1;
             if self.wants.losses && self.samples > 0 && has_means {
-                level.means = Some(self.scratch.take(elements)?);
+                level.means = Some(with_means * self.samples as u32);
+                with_means += 1;
             }
             self.levels.push(level);
         }
+        self.means = self.scratch.take(elements * u64::from(with_means))?;
         self.scores = self.scratch.take(score_words.max(1))?;
         self.chunks = self.scratch.take(chunk_words.max(1))?;
         let words = |count: usize| 4 * count as u64 * self.quads as u64;
@@ -587,38 +594,44 @@ impl<'a, 'c> Call<'a, 'c> {
         if self.config.aggregation == Aggregation::Tree {
             let work = (samples * (m - 1), 2 * samples);
             self.push_index("children", work, params, bindings)?;
+            if self.wants.to_features {
+                self.push_index("assign", (samples, 6 * m), params, bindings)?;
+            }
         }
-        match self.wants.to_features {
-            true => self.push_index("assign", (samples, 6 * m), params, bindings),
-            false => Ok(()),
-        }
+        Ok(())
     }
 
     /// Each level forward, and backward up to the weight of its loss.
     fn contrast(&mut self) -> Result<(), Error> {
         let levels = self.levels.clone();
-        let mut below = Bind::Nothing;
-        for level in &levels {
-            if let Some(means) = level.means {
-                let bindings = ProductBindings {
-                    vectors: self.units.bind(),
-                    prototypes: below,
-                    given: means.bind(),
-                    state: self.state.bind,
-                    ..ProductBindings::default()
-                };
-                let count = self.samples as u64 * self.quads as u64;
-                self.push_blocks("means", (count, 6), level.params, bindings)?;
-                below = means.bind();
-            }
+        let tree = self.config.aggregation == Aggregation::Tree;
+        let each = if tree { 1 } else { levels.len() };
+        for level in levels
+            .iter()
+            .filter(|level| level.means.is_some())
+            .step_by(each)
+        {
+            let bindings = ProductBindings {
+                vectors: self.units.bind(),
+                given: self.means.bind(),
+                state: self.state.bind,
+                ..ProductBindings::default()
+            };
+            let of_levels = if tree { 1 } else { levels.len() - 1 };
+            let count = of_levels as u64 * self.samples as u64 * self.quads as u64;
+            let params = HcalParams {
+                vectors_row: level.means.unwrap_or(0),
+                ..level.params
+            };
+            self.push_blocks("means", (count, 6), params, bindings)?;
         }
         for (k, level) in levels.iter().enumerate() {
-            let vectors = match (k, level.means) {
-                (1.., Some(means)) => means.bind(),
-                _ => self.units.bind(),
+            let (vectors, row) = match (k, level.means) {
+                (1.., Some(row)) => (self.means.bind(), row),
+                _ => (self.units.bind(), 0),
             };
             for first in (0..self.samples).step_by(level.rows) {
-                self.contrast_window(level, first, vectors)?;
+                self.contrast_window(level, first, (vectors, row))?;
             }
         }
         Ok(())
@@ -654,12 +667,12 @@ impl<'a, 'c> Call<'a, 'c> {
         Ok(())
     }
 
-    /// A window of a level's vectors, from `first` on.
+    /// A window of a level's vectors, from `first` on; they begin at a row of their binding.
     fn contrast_window(
         &mut self,
         level: &Level<'a>,
         first: usize,
-        vectors: Bind<'a>,
+        (vectors, vectors_row): (Bind<'a>, u32),
     ) -> Result<(), Error> {
         let count = level.rows.min(self.samples - first);
         let of_window = |params: &HcalParams| HcalParams {
@@ -668,6 +681,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 row_count: count as u32,
                 ..params.window
             },
+            vectors_row,
             ..*params
         };
         let mut windows = self.windows(level);
@@ -683,78 +697,69 @@ impl<'a, 'c> Call<'a, 'c> {
         let width = level.params.level.row_quads as usize;
         let softmax = of_window(&level.params);
         self.push_vectors("softmax", (count, width), softmax, bindings)?;
+        if !self.wants.gradient() {
+            return Ok(());
+        }
         for (i, window) in windows.iter().enumerate() {
-            if self.wants.to_features {
-                if !self.kept_at_once && windows.len() > 1 {
-                    self.prototypes(level, window, false)?;
-                }
-                self.grad_vectors(level, window, i > 0)?;
+            if !self.kept_at_once && windows.len() > 1 && self.wants.to_features {
+                self.prototypes(level, window, false)?;
             }
-            if self.wants.to_prototypes {
-                let params = HcalParams {
-                    mode: Mode {
-                        add: u32::from(first > 0),
-                        ..window.params.mode
-                    },
-                    ..window.params
-                };
-                let bindings = ProductBindings {
-                    vectors,
-                    table: self.scores.bind(),
-                    result: window.grad,
-                    ..ProductBindings::default()
-                };
-                let blocks = u64::from(params.window.class_count.div_ceil(4)) * self.quads as u64;
-                let work = (blocks, 2 * count as u64);
-                self.push_blocks("to_prototypes", work, params, bindings)?;
-            }
+            self.slopes(level, window, (i > 0, first > 0), vectors)?;
         }
         Ok(())
     }
 
-    /// The gradient to a window of vectors from a window of classes, added to that of the windows before.
-    fn grad_vectors(
+    /// The gradient to a window of vectors and to a window of classes, added to that of the windows before.
+    fn slopes(
         &mut self,
         level: &Level<'a>,
         window: &Window<'a>,
-        add: bool,
+        (add, add_rows): (bool, bool),
+        vectors: Bind<'a>,
     ) -> Result<(), Error> {
         let WindowParams {
-            first_row,
             row_count,
             class_count,
             ..
         } = window.params.window;
         let (count, quads) = (row_count as usize, self.quads as u64);
+        let fours = u64::from(class_count.div_ceil(4));
         let split = chunks(count, self.quads, class_count as usize);
+        let of_vectors = match self.wants.to_features {
+            true => count.div_ceil(4) as u64 * quads * split,
+            false => 0,
+        };
+        let of_prototypes = if self.wants.to_prototypes {
+            fours * quads
+        } else {
+            0
+        };
         let params = HcalParams {
             mode: Mode {
                 chunks: split as u32,
                 add: u32::from(add),
                 ..window.params.mode
             },
-            window: WindowParams {
-                // In the gradients of all levels.
-                first_row: first_row + level.params.level.number * self.samples as u32,
-                ..window.params.window
-            },
+            vector_blocks: to_u32(of_vectors, "features")?,
+            add_rows: u32::from(add_rows),
             ..window.params
         };
         let gradients = self.gradients.bind();
-        let given = match split {
-            1 => gradients,
-            _ => self.chunks.bind(),
-        };
         let bindings = ProductBindings {
+            vectors,
             prototypes: level.packed.bind(),
             table: self.scores.bind(),
-            given,
+            given: match split {
+                1 => gradients,
+                _ => self.chunks.bind(),
+            },
+            result: window.grad,
             ..ProductBindings::default()
         };
-        let blocks = count.div_ceil(4) as u64 * quads * split;
-        let each = 8 * u64::from(class_count.div_ceil(4)).div_ceil(split);
-        self.push_blocks("to_vectors", (blocks, each), params, bindings)?;
-        if split == 1 {
+        let each = (8 * fours.div_ceil(split)).max(2 * u64::from(row_count));
+        let work = (of_vectors + of_prototypes, each);
+        self.push_blocks("slopes", work, params, bindings)?;
+        if split == 1 || of_vectors == 0 {
             return Ok(());
         }
         let bindings = ProductBindings {
