@@ -1,6 +1,6 @@
 // For MulSupCon: how many keys have each label, and which of an anchor's labels the key has that is the anchor itself.
 //
-// `count_labels` reads the own rows' sets, `leave_out` writes the second half of the own sets from the others'.
+// `count_labels` reads the own rows' sets, `leave_out` writes words behind the own sets from the others'.
 // Grid: one workgroup a word of the sets; one workgroup an anchor; both folded.
 // Mirrors: src/kernels/contrastive/params.rs.
 // provides: the entry points, sets (binding 3), sets2 (binding 4), small (binding 5), itself_index (binding 7)
@@ -24,9 +24,10 @@ fn count_labels(
     }
     // A lane has one label of the word, and shares the rows with the other lanes of that label.
     let bit = lane & 31u;
+    let first = 4u * (params.own.sets + word * params.own.stride);
     var count = 0u;
     for (var row = lane / 32u; row < params.own.rows; row += WG / 32u) {
-        count += (sets[params.own.sets + row * params.own.stride + word] >> bit) & 1u;
+        count += (sets[first + row] >> bit) & 1u;
     }
     wg_counts[lane] = count;
     // Every lane's count is there before they are added.
@@ -54,10 +55,16 @@ fn leave_out(
         return;
     }
     let key = itself_index[params.roles.itself_at + params.own.first + row] - params.other.first;
-    if (key < params.other.rows) {
-        for (var w = lane; w < params.row.words; w += WG) {
-            let word = sets2[params.other.sets + key * params.other.stride + w];
-            sets[params.own.sets + row * params.own.stride + params.row.words + w] = word;
+    let inside = key < params.other.rows;
+    for (var w = lane; w < params.row.words; w += WG) {
+        let place = 4u * (params.own.sets + (params.row.words + 2u + w) * params.own.stride) + row;
+        var word = 0u;
+        if (inside) {
+            word = sets2[4u * (params.other.sets + w * params.other.stride) + key];
+        } else if (params.grid.add != 0u) {
+            // What another window's key has.
+            word = sets[place];
         }
+        sets[place] = word;
     }
 }

@@ -1,19 +1,26 @@
 // Brings rows into the form in which pairs are looked at: the embedding in f32, divided by its norm, with zeros up to
-// a multiple of DEPTH components; the label set as bits; its size.
+// a multiple of DEPTH components; the label set as bits, word by word; its size; which key the row is itself.
 //
 // Grid: one workgroup a row, folded. Mirrors: src/kernels/contrastive/params.rs.
 // provides: the entry points, labels (binding 2), indices (binding 3), z (binding 4), sets (binding 5),
-//           small (binding 6)
-// expects:  params, WG, NORM_FLOOR (the least norm that a row is divided by), FORM_BITS, FORM_BYTES, source_bits,
-//           finite, Lane, Group, group_sum of lanes_tree.wgsl
+//           small (binding 6), itself_index (binding 7)
+// expects:  params, WG, NORM_FLOOR (the least norm that a row is divided by), SUMMED (what one sum takes in), FORM_BITS,
+//           FORM_BYTES, FORM_LISTS, SAME_NUMBER, FROM_INDEX, source_bits, finite, Lane, Group, group_sum of
+//           lanes_tree.wgsl
 
 @group(0) @binding(2) var<storage, read_write> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> indices: array<u32>;
 @group(0) @binding(4) var<storage, read_write> z: array<u32>;
 @group(0) @binding(5) var<storage, read_write> sets: array<u32>;
 @group(0) @binding(6) var<storage, read_write> small: array<u32>;
+@group(0) @binding(7) var<storage, read_write> itself_index: array<u32>;
 
-// Word `w` of a row's label set.
+// Where word `w` of a row's set is.
+fn set_place(row: u32, w: u32) -> u32 {
+    return 4u * (params.own.sets + w * params.own.stride) + params.work.row + row;
+}
+
+// Word `w` of a row's label set, where it does not come from a list.
 fn set_bits(row: u32, w: u32) -> u32 {
     if (params.source.form == FORM_BITS) {
         return labels[params.source.labels_offset + row * params.source.labels_stride + w];
@@ -26,16 +33,29 @@ fn set_bits(row: u32, w: u32) -> u32 {
             let byte = (labels[i / 4u] >> ((i & 3u) * 8u)) & 0xffu;
             word |= select(0u, 1u << bit, byte != 0u);
         }
-        return word;
     }
+    return word;
+}
+
+// Sets the bits of a list of labels, and returns how many of its own words' a lane has set: it goes through the whole
+// list, and has every WG-th word.
+fn set_listed(row: u32, lane: u32) -> u32 {
     // Kept inside the tensor whatever the offsets say.
     let start = min(labels[params.source.labels_offset + row], params.source.indices_len);
     let end = min(labels[params.source.labels_offset + row + 1u], params.source.indices_len);
+    var size = 0u;
     for (var i = start; i < end; i++) {
         let label = indices[params.source.indices_offset + i];
-        word |= select(0u, 1u << (label & 31u), label / 32u == w && label < params.source.labels);
+        if (label < params.source.labels && label / 32u % WG == lane) {
+            let place = set_place(row, label / 32u);
+            let before = sets[place];
+            let after = before | (1u << (label & 31u));
+            sets[place] = after;
+            // A label may be there twice.
+            size += countOneBits(after ^ before);
+        }
     }
-    return word;
+    return size;
 }
 
 @compute @workgroup_size(WG)
@@ -60,9 +80,14 @@ fn pack(
     let large = odd.y > 0.0;
     let scale = select(1.0, 1e-25, large);
     var squares = 0.0;
-    for (var d = lane; d < params.row.dims; d += WG) {
-        let x = finite(source_bits(row, d)) * scale;
-        squares += x * x;
+    for (var start = lane; start < params.row.dims; start += SUMMED * WG) {
+        let stop = min(params.row.dims, start + SUMMED * WG);
+        var some = 0.0;
+        for (var d = start; d < stop; d += WG) {
+            let x = finite(source_bits(row, d)) * scale;
+            some += x * x;
+        }
+        squares += some;
     }
     let length = sqrt(group_sum(at, Group(group), vec2<f32>(squares, 0.0)).x);
     let vanishes = length <= NORM_FLOOR * scale;
@@ -88,16 +113,23 @@ fn pack(
     for (var w = lane; w < params.row.words; w += WG) {
         let word = set_bits(row, w);
         size += countOneBits(word);
-        sets[params.own.sets + row * params.own.stride + w] = word;
+        sets[set_place(row, w)] = word;
     }
-    // Where a set has a second half, of labels to leave out, it begins empty.
-    for (var w = params.row.words + lane; w < params.own.stride; w += WG) {
-        sets[params.own.sets + row * params.own.stride + w] = 0u;
+    if (params.source.form == FORM_LISTS) {
+        size = set_listed(row, lane);
     }
-    let total = group_sum(at, Group(group), vec2<f32>(f32(size), 0.0)).x;
+    let all = u32(group_sum(at, Group(group), vec2<f32>(f32(size), 0.0)).x) | select(UNSOUND, 0u, sound);
     if (lane == 0u) {
         let number = params.own.first + row;
-        small[params.own.sizes + number] = u32(total) | select(UNSOUND, 0u, sound);
+        var itself = 0xffffffffu;
+        if (params.roles.itself == SAME_NUMBER) {
+            itself = number;
+        } else if (params.roles.itself == FROM_INDEX) {
+            itself = itself_index[params.roles.itself_at + number];
+        }
+        sets[set_place(row, params.row.words)] = all;
+        sets[set_place(row, params.row.words + 1u)] = itself;
+        small[params.own.sizes + number] = all;
         small[params.own.norms + number] = bitcast<u32>(kept);
     }
 }

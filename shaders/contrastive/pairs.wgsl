@@ -1,11 +1,9 @@
-// Sweeps the keys of a chunk for a block of anchors and leaves, for each anchor, the chunk's maximum and sums.
-//
-// Grid: blocks of BLOCK_ROWS anchors x chunks of keys, folded. The chunks of an anchor are added by merge.wgsl, in
-// order. A workgroup keeps its sums in registers, a lane those of four anchors and every COL_LANES-th four keys.
+// The sums over the keys of a tile, of each of eight anchors that lanes share. Those of several tiles are put together
+// in `records`, tile after tile.
 // Mirrors: src/kernels/contrastive/params.rs, which says what the sums are.
-// provides: the entry points
-// expects:  params, WG, ROW_LANES, BLOCK_ROWS, BLOCK_COLS, LANE_SIDE, PAIRED, the numbers of sums, the names of
-//           block.wgsl, sets.wgsl, similarity.wgsl, weights.wgsl
+// provides: Acc, Sums, records (binding 5), sweep, lifted, field, fold
+// expects:  params, SUM_FIELDS and the numbers of sums, KEEPS_ITSELF (1: the key that is the anchor counts), Four,
+//           tile_four, Rows, Others, rows_at, others_at, Shared, shared_labels, shared_low, shared_high, Weights, weights
 
 // Over some keys of four anchors, relative to `largest`, the greatest logit s + bias: the sum of exponentials; the
 // weights; the weighted sums of largest - s - shift and of largest - s; the sum of exponentials times largest - s;
@@ -21,7 +19,23 @@ struct Acc {
     unsound: vec4<f32>,
 }
 
-var<workgroup> wg_lanes: array<vec4<f32>, WG>;
+// Of eight anchors.
+struct Sums {
+    low: Acc,
+    high: Acc,
+}
+
+// One key of each of four anchors.
+struct Candidate {
+    s: vec4<f32>,
+    logit: vec4<f32>,
+    weight: vec4<f32>,
+    shift: vec4<f32>,
+    unsound: vec4<f32>,
+    counts: vec4<bool>,
+}
+
+@group(0) @binding(5) var<storage, read_write> records: array<vec4<f32>>;
 
 // The same sums relative to a greater maximum.
 fn lifted(acc: Acc, largest: vec4<f32>) -> Acc {
@@ -37,134 +51,134 @@ fn lifted(acc: Acc, largest: vec4<f32>) -> Acc {
     return next;
 }
 
-// One more key of each anchor, where it counts.
-fn absorb(acc: Acc, product: vec4<f32>, pair: Weights, counts: vec4<bool>, unsound: vec4<bool>) -> Acc {
+fn candidate(
+    product: vec4<f32>,
+    meet: vec4<f32>,
+    rows: Rows,
+    size: u32,
+    number: u32,
+    inside: bool,
+) -> Candidate {
     let none = vec4<f32>(0.0);
-    let one = vec4<f32>(1.0);
     let scaled = product * params.settings.inv_temperature;
     // By bits: what is beyond 1e30 may be infinite or NaN.
     let wild = (bitcast<vec4<u32>>(scaled) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7149f2cau);
     let s = select(scaled, none, wild);
-    let logit = s + pair.bias;
-    let weight = select(none, pair.weight, counts);
-    var next = lifted(acc, select(acc.largest, max(acc.largest, logit), counts));
-    let below = next.largest - s;
-    let e = select(none, exp(clamp(logit - next.largest, vec4<f32>(-110.0), none)), counts);
+    let same = rows.itself == vec4<u32>(number);
+    let counts = vec4<bool>(inside) & (!same | vec4<bool>(KEEPS_ITSELF == 1u));
+    let sizes = vec4<f32>(rows.sizes & vec4<u32>(~UNSOUND));
+    let pair = weights(meet, sizes, vec4<f32>(f32(size & ~UNSOUND)), same);
+    let odd = ((rows.sizes | vec4<u32>(size)) & vec4<u32>(UNSOUND)) != vec4<u32>(0u);
+    return Candidate(
+        s,
+        s + pair.bias,
+        select(none, pair.weight, counts),
+        pair.shift,
+        select(none, vec4<f32>(1.0), counts & (odd | wild)),
+        counts,
+    );
+}
+
+// Adds one that is not above the maximum.
+fn absorb(acc: Acc, one: Candidate) -> Acc {
+    let none = vec4<f32>(0.0);
+    let below = acc.largest - one.s;
+    let e = select(none, exp(clamp(one.logit - acc.largest, vec4<f32>(-110.0), none)), one.counts);
+    var next = acc;
     next.sum += e;
-    next.weight += weight;
-    next.loss += weight * (below - pair.shift);
-    next.lead += weight * below;
+    next.weight += one.weight;
+    next.loss += one.weight * (below - one.shift);
+    next.lead += one.weight * below;
     next.tilt += e * below;
-    next.count += select(none, one, weight > none);
-    next.unsound += select(none, one, counts & (unsound | wild));
+    next.count += select(none, vec4<f32>(1.0), one.weight > none);
+    next.unsound += one.unsound;
     return next;
 }
 
-// One of the sums, by its place in `work`.
-fn field(acc: Acc, i: u32) -> vec4<f32> {
-    switch i {
-        case SUM_EXPONENTIALS: {
-            return acc.sum;
-        }
-        case SUM_WEIGHTS: {
-            return acc.weight;
-        }
-        case SUM_LOSS: {
-            return acc.loss;
-        }
-        case SUM_LEAD: {
-            return acc.lead;
-        }
-        case SUM_TILT: {
-            return acc.tilt;
-        }
-        case SUM_COUNT: {
-            return acc.count;
-        }
-        default: {
-            return acc.unsound;
-        }
-    }
+// Four more keys of each of four anchors, for which the maximum is raised once.
+fn absorb_four(acc: Acc, product: Four, meet: Four, rows: Rows, others: Others) -> Acc {
+    let a = candidate(product.a, meet.a, rows, others.sizes.x, others.numbers.x, others.inside.x);
+    let b = candidate(product.b, meet.b, rows, others.sizes.y, others.numbers.y, others.inside.y);
+    let c = candidate(product.c, meet.c, rows, others.sizes.z, others.numbers.z, others.inside.z);
+    let d = candidate(product.d, meet.d, rows, others.sizes.w, others.numbers.w, others.inside.w);
+    let far = vec4<f32>(FAR);
+    let first = max(select(far, a.logit, a.counts), select(far, b.logit, b.counts));
+    let second = max(select(far, c.logit, c.counts), select(far, d.logit, d.counts));
+    var next = lifted(acc, max(acc.largest, max(first, second)));
+    // Relative to a common maximum, four make one number for each sum.
+    var four = Acc();
+    four.largest = next.largest;
+    four = absorb(absorb(absorb(absorb(four, a), b), c), d);
+    next.sum += four.sum;
+    next.weight += four.weight;
+    next.loss += four.loss;
+    next.lead += four.lead;
+    next.tilt += four.tilt;
+    next.count += four.count;
+    next.unsound += four.unsound;
+    return next;
 }
 
-@compute @workgroup_size(WG)
-fn pairs(
-    @builtin(local_invocation_index) lane: u32,
-    @builtin(workgroup_id) group: vec3<u32>,
-) {
-    let number = group.y * params.grid.groups_x + group.x;
-    if (number >= params.grid.groups) {
-        return;
+// The sums over the keys that a lane has, every `lanes`-th four.
+fn sweep(row4: u32, lane: u32, lanes: u32) -> Sums {
+    let rows = rows_at(row4, lane);
+    let fours = (params.other.rows + 3u) / 4u;
+    var all = Sums();
+    all.low.largest = vec4<f32>(FAR);
+    all.high.largest = vec4<f32>(FAR);
+    for (var at = 0u; at < fours; at += lanes) {
+        let others = others_at(at + lane);
+        let col4 = min(at + lane, fours - 1u);
+        let meet = shared_labels(row4, col4, lane);
+        all.low = absorb_four(all.low, tile_four(row4, col4), shared_low(meet), rows.low, others);
+        all.high = absorb_four(all.high, tile_four(row4 + 1u, col4), shared_high(meet), rows.high, others);
     }
-    let first_row = number / params.chunks.count * BLOCK_ROWS;
-    let chunk = number % params.chunks.count;
-    let row = first_row + LANE_SIDE * (lane % ROW_LANES);
-    let four = vec4<u32>(0u, 1u, 2u, 3u);
-    let rows = min(vec4<u32>(row) + four, vec4<u32>(params.own.rows - 1u));
-    let anchors = rows + vec4<u32>(params.own.first);
-    let anchor_sizes = vec4<u32>(
-        small[params.own.sizes + anchors.x],
-        small[params.own.sizes + anchors.y],
-        small[params.own.sizes + anchors.z],
-        small[params.own.sizes + anchors.w],
-    );
-    let own = vec4<u32>(
-        itself_of(anchors.x),
-        itself_of(anchors.y),
-        itself_of(anchors.z),
-        itself_of(anchors.w),
-    );
-    let paired = vec4<bool>(params.settings.weighting == PAIRED);
-    var acc = Acc();
-    acc.largest = vec4<f32>(FAR);
-    let tiles = (params.other.rows + BLOCK_COLS - 1u) / BLOCK_COLS;
-    let end = min((chunk + 1u) * params.chunks.blocks, tiles);
-    for (var tile = chunk * params.chunks.blocks; tile < end; tile++) {
-        let block = products(lane, first_row, tile * BLOCK_COLS);
-        let col = tile * BLOCK_COLS + LANE_SIDE * (lane / ROW_LANES);
-        let cols = min(vec4<u32>(col) + four, vec4<u32>(params.other.rows - 1u));
-        let n = shared_labels(rows, cols);
-        for (var j = 0u; j < params.roles.side; j++) {
-            let key = params.other.first + min(col + j, params.other.rows - 1u);
-            let size = small[params.other.sizes + key];
-            let same = own == vec4<u32>(key);
-            let counts = vec4<bool>(col + j < params.other.rows) & (!same | paired);
-            let terms = label_terms(OWN, rows, key - params.other.first);
-            let sizes = anchor_sizes & vec4<u32>(~UNSOUND);
-            let pair = weights(shared_column(n, j), sizes, vec4<u32>(size & ~UNSOUND), same, terms);
-            let unsound = ((anchor_sizes | vec4<u32>(size)) & vec4<u32>(UNSOUND)) != vec4<u32>(0u);
-            acc = absorb(acc, block_column(block, j), pair, counts, unsound);
-        }
-    }
+    return all;
+}
 
-    // The lanes of a row agree on a maximum, then their sums add up.
-    workgroupBarrier();
-    wg_lanes[lane] = acc.largest;
-    // Every lane's maximum is there before they are compared.
-    workgroupBarrier();
-    var largest = vec4<f32>(FAR);
-    for (var i = lane % ROW_LANES; i < WG; i += ROW_LANES) {
-        largest = max(largest, wg_lanes[i]);
+// One of the sums, by its number.
+fn field(acc: Acc, i: u32) -> vec4<f32> {
+    let first = select(select(acc.lead, acc.loss, i == SUM_LOSS), acc.weight, i == SUM_WEIGHTS);
+    let second = select(select(acc.unsound, acc.count, i == SUM_COUNT), acc.tilt, i == SUM_TILT);
+    return select(select(second, first, i < SUM_TILT), acc.sum, i == SUM_EXPONENTIALS);
+}
+
+// Puts the sums over a tile's keys to those over the tiles before.
+fn fold(row4: u32, acc: Acc) {
+    let at = params.own.first / 4u + row4;
+    let stride = params.record.stride;
+    var all = acc;
+    if (params.grid.add != 0u) {
+        let before = Acc(
+            records[at + SUM_LARGEST * stride],
+            records[at + SUM_EXPONENTIALS * stride],
+            records[at + SUM_WEIGHTS * stride],
+            records[at + SUM_LOSS * stride],
+            records[at + SUM_LEAD * stride],
+            records[at + SUM_TILT * stride],
+            records[at + SUM_COUNT * stride],
+            records[at + SUM_UNSOUND * stride],
+        );
+        let top = max(before.largest, acc.largest);
+        let first = lifted(before, top);
+        let second = lifted(acc, top);
+        all = Acc(
+            top,
+            first.sum + second.sum,
+            first.weight + second.weight,
+            first.loss + second.loss,
+            first.lead + second.lead,
+            first.tilt + second.tilt,
+            first.count + second.count,
+            first.unsound + second.unsound,
+        );
     }
-    acc = lifted(acc, largest);
-    let stride = params.work.sum_stride;
-    let place = (params.chunks.first + chunk) * SUM_FIELDS * stride + row / 4u;
-    let writes = lane < ROW_LANES && row < params.own.rows;
-    if (writes) {
-        work[place] = largest;
-    }
-    for (var i = 1u; i < params.work.sum_fields; i++) {
-        // What was there has been read.
-        workgroupBarrier();
-        wg_lanes[lane] = field(acc, i);
-        // Every lane's value is there before they are added.
-        workgroupBarrier();
-        if (writes) {
-            var sum = vec4<f32>(0.0);
-            for (var at = lane; at < WG; at += ROW_LANES) {
-                sum += wg_lanes[at];
-            }
-            work[place + i * stride] = sum;
-        }
-    }
+    records[at + SUM_LARGEST * stride] = all.largest;
+    records[at + SUM_EXPONENTIALS * stride] = all.sum;
+    records[at + SUM_WEIGHTS * stride] = all.weight;
+    records[at + SUM_LOSS * stride] = all.loss;
+    records[at + SUM_LEAD * stride] = all.lead;
+    records[at + SUM_TILT * stride] = all.tilt;
+    records[at + SUM_COUNT * stride] = all.count;
+    records[at + SUM_UNSOUND * stride] = all.unsound;
 }

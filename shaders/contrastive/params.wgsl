@@ -11,34 +11,36 @@ const FAR = -1e30f;
 // Beside a set's size: the row of `z` has a value that is not finite.
 const UNSOUND = 0x80000000u;
 
-// Rows of z count vectors of four, label sets words, everything else elements.
+// Rows of z, tiles, sums, sets and records count vectors of four, everything else elements. Label sets lie word by word:
+// a vector has one word of four rows. Behind the words come the sizes, with UNSOUND, and which key each row is itself;
+// behind these, for MulSupCon with an index, the words of that key's set.
 
 // Which part of the work each workgroup does.
 struct PairGrid {
     groups: u32,            // workgroups with work; those beyond (the grid is folded) return
     groups_x: u32,          // workgroups in x
-    row_blocks: u32,        // `slopes`, `project_slopes`: blocks of own rows
+    row_blocks: u32,        // blocks of own rows, where a workgroup has a block of a known size
     add: u32,               // 1: results are added to what is there
 }
 
-// The chunks of keys that workgroups share an anchor by.
+// The chunks of other rows that workgroups share the gradient to a row by.
 struct PairChunks {
-    count: u32,             // chunks of this dispatch: workgroups that share a block of own rows
-    blocks: u32,            // blocks of other rows in each
-    first: u32,             // chunks of the dispatches before this one
-    all: u32,               // `merge`: chunks of all dispatches
+    count: u32,             // how many; `project`: 0 where nothing has been summed
+    rows: u32,              // other rows in each, a multiple of 4
+    stride: u32,            // in `sums`, from one chunk's to the next
+    at: u32,                // in `sums`, the first own row's of the first chunk
 }
 
 // Some rows of a side of the pairs, and where they are.
 struct PairSide {
     rows: u32,              // how many rows
-    first: u32,             // rows before them, among all of the side
+    first: u32,             // rows before them, among all of the side; of pairs a multiple of 8
     z: u32,                 // the first of them in `z`
-    sets: u32,              // the first of them in `sets`
-    stride: u32,            // words from one set to the next
+    sets: u32,              // the first word of the first four of them in `sets`
+    stride: u32,            // from one word of the sets to the next
     sizes: u32,             // in `small`, of all rows of the side: sizes of the sets, with UNSOUND
     norms: u32,             // in `small`, of all rows: one over the norm, 0 where there is no gradient
-    split: u32,             // 1: the rows are in `z2` and `sets2` instead; other rows only
+    lists: u32,             // in `lists`, the list of the first eight of them
 }
 
 // What rows of both sides have in common.
@@ -53,29 +55,28 @@ struct PairRow {
 struct PairRoles {
     itself: u32,            // which key an anchor is: SAME_NUMBER, FROM_INDEX or NO_KEY
     itself_at: u32,         // where its number is in `itself_index`
-    direction: u32,         // OWN_ANCHORS, OTHER_ANCHORS or both
-    side: u32,              // LANE_SIDE, which a compiler may not see either
+    both: u32,              // 1: the other row is an anchor too
+    mirror: u32,            // what becomes of a tile turned: NOT_TURNED, TURNED_APART or TURNED_IN_PLACE
 }
 
-// Places in `small`.
+// Places in `small`, and what is known of each anchor in `records`.
 struct PairRecord {
-    counts: u32,            // keys with each label
-    at: u32,                // what is known of each anchor: RECORD_FIELDS arrays
-    stride: u32,            // each of so many words
-    unsound: u32,           // whether anything is not finite
+    counts: u32,            // in `small`: keys with each label
+    unsound: u32,           // in `small`: whether anything is not finite
+    stride: u32,            // in `records`, from one field of all anchors to the next
+    lists: u32,             // from one list of words to the next
 }
 
-// Places in `work`, in vectors. The sums of the chunks begin it, or a tile of slopes.
+// The tile of pairs in `work`.
 struct PairWork {
-    sum_stride: u32,        // from one sum of a chunk to the next
-    sum_fields: u32,        // SUM_FIELDS, which a compiler may not see either
-    tile_stride: u32,       // from one other row of a tile to the next
-    rows_at: u32,           // the gradient to the tile's own rows
+    stride: u32,            // from one row of it to the next
+    row: u32,               // its row that the first own row is; without a tile, rows of the window before the own ones
+    mirror_at: u32,         // the tile turned
+    mirror_stride: u32,     // from one row of that to the next
 }
 
 // Settings of the loss.
 struct PairSettings {
-    weighting: u32,         // the rule by which pairs weigh
     divisor: u32,           // what an anchor's weights are divided by
     threshold: f32,         // least similarity of label sets that counts
     inv_temperature: f32,
@@ -83,6 +84,7 @@ struct PairSettings {
     mean_active: u32,       // 1: the scale is one over the active anchors
     mean_labels: u32,       // 1: one over the labels of all anchors
     scale: f32,             // in all other cases
+    nan: u32,               // the bit pattern, which WGSL has no constant for
 }
 
 // Rows as they were given.
@@ -106,7 +108,7 @@ struct PairEnds {
     each_at: u32,
     loss_at: u32,
     upstream_at: u32,
-    nan: u32,               // the bit pattern, which WGSL has no constant for
+    temperature_at: u32,
 }
 
 struct PairParams {

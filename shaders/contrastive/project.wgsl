@@ -1,13 +1,22 @@
 // From the gradient to unit rows to that to the rows as they were given.
 //
 // Grid: one workgroup a row, folded. Mirrors: src/kernels/contrastive/params.rs.
-// provides: the entry points, z (binding 1), small (binding 5), work (binding 6), grad (binding 7)
-// expects:  params, WG, Lane, Group, group_sum of lanes_tree.wgsl
+// provides: the entry points, z (binding 1), small (binding 5), sums (binding 6), grad (binding 7)
+// expects:  params, WG, SUMMED (what one sum takes in), Lane, Group, group_sum of lanes_tree.wgsl
 
 @group(0) @binding(1) var<storage, read_write> z: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> small: array<u32>;
-@group(0) @binding(6) var<storage, read_write> work: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> sums: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> grad: array<u32>;
+
+// Four components of the gradient to a unit row: the chunks' sums, in order.
+fn summed(row: u32, i: u32) -> vec4<f32> {
+    var sum = vec4<f32>(0.0);
+    for (var chunk = 0u; chunk < params.chunks.count; chunk++) {
+        sum += sums[params.chunks.at + chunk * params.chunks.stride + row * params.row.depth + i];
+    }
+    return sum;
+}
 
 @compute @workgroup_size(WG)
 fn project(
@@ -18,20 +27,26 @@ fn project(
     if (row >= params.grid.groups) {
         return;
     }
-    let begin = params.work.rows_at + row * params.row.depth;
     let unit = params.own.z + row * params.row.depth;
     var along = 0.0;
     if (params.settings.normalize != 0u) {
-        for (var i = lane; i < params.row.depth; i += WG) {
-            along += dot(work[begin + i], z[unit + i]);
+        for (var start = lane; start < params.row.depth; start += SUMMED * WG) {
+            let stop = min(params.row.depth, start + SUMMED * WG);
+            var some = 0.0;
+            for (var i = start; i < stop; i += WG) {
+                some += dot(summed(row, i), z[unit + i]);
+            }
+            along += some;
         }
     }
     along = group_sum(Lane(lane), Group(group), vec2<f32>(along, 0.0)).x;
     let inverse = bitcast<f32>(small[params.own.norms + params.own.first + row]);
     let unsound = small[params.record.unsound] != 0u;
-    for (var d = lane; d < params.row.dims; d += WG) {
-        let g = work[begin + d / 4u][d & 3u] - along * z[unit + d / 4u][d & 3u];
-        let value = bitcast<u32>(g * params.settings.inv_temperature * inverse);
-        grad[params.grad_at + row * params.grad_stride + d] = select(value, params.ends.nan, unsound);
+    for (var i = lane; i < params.row.depth; i += WG) {
+        let g = (summed(row, i) - along * z[unit + i]) * params.settings.inv_temperature * inverse;
+        let bits = select(bitcast<vec4<u32>>(g), vec4<u32>(params.settings.nan), unsound);
+        for (var d = 0u; d < min(4u, params.row.dims - min(4u * i, params.row.dims)); d++) {
+            grad[params.grad_at + row * params.grad_stride + 4u * i + d] = bits[d];
+        }
     }
 }

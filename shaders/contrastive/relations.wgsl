@@ -1,25 +1,12 @@
 // Counts how often each of the five relations of label sets occurs among an anchor's keys.
 //
 // Grid: one workgroup an anchor, folded. Mirrors: src/kernels/contrastive/params.rs.
-// provides: the entry points, sets (binding 3), sets2 (binding 4), small (binding 5), relation_counts (binding 6),
-//           itself_index (binding 7)
-// expects:  params, WG, SAME_NUMBER, FROM_INDEX, RELATION_KINDS
+// provides: the entry points, relation_counts (binding 6)
+// expects:  params, WG, RELATION_KINDS, own_set, other_set
 
-@group(0) @binding(3) var<storage, read_write> sets: array<u32>;
-@group(0) @binding(4) var<storage, read_write> sets2: array<u32>;
-@group(0) @binding(5) var<storage, read_write> small: array<u32>;
 @group(0) @binding(6) var<storage, read_write> relation_counts: array<u32>;
-@group(0) @binding(7) var<storage, read_write> itself_index: array<u32>;
 
 var<workgroup> wg_found: array<u32, RELATION_KINDS * WG>;
-
-fn key_word(key: u32, w: u32) -> u32 {
-    let at = params.other.sets + key * params.other.stride + w;
-    if (params.other.split != 0u) {
-        return sets2[at];
-    }
-    return sets[at];
-}
 
 @compute @workgroup_size(WG)
 fn relations(
@@ -30,14 +17,9 @@ fn relations(
     if (row >= params.grid.groups) {
         return;
     }
-    let anchor = params.own.first + row;
-    var own = 0xffffffffu;
-    if (params.roles.itself == SAME_NUMBER) {
-        own = anchor;
-    } else if (params.roles.itself == FROM_INDEX) {
-        own = itself_index[params.roles.itself_at + anchor];
-    }
-    let size = small[params.own.sizes + anchor];
+    let at = params.work.row + row;
+    let own = own_set(params.row.words + 1u, at / 4u)[at & 3u];
+    let size = own_set(params.row.words, at / 4u)[at & 3u];
     var disjoint = 0u;
     var equal = 0u;
     var inside = 0u;
@@ -49,9 +31,9 @@ fn relations(
         }
         var n = 0u;
         for (var w = 0u; w < params.row.words; w++) {
-            n += countOneBits(sets[params.own.sets + row * params.own.stride + w] & key_word(key, w));
+            n += countOneBits(own_set(w, at / 4u)[at & 3u] & other_set(w, key / 4u)[key & 3u]);
         }
-        let key_size = small[params.other.sizes + params.other.first + key];
+        let key_size = other_set(params.row.words, key / 4u)[key & 3u];
         let all_own = n == size;
         let all_key = n == key_size;
         if (n == 0u) {

@@ -1,134 +1,95 @@
-// The gradient to the products of a tile of pairs: `slopes` fills the tile, `project_slopes` multiplies it with the
-// other rows.
-//
-// Grid: `slopes` blocks of own rows x blocks of other rows, `project_slopes` blocks of own rows x blocks of dimensions;
-// both folded, own rows first. The tile lies in `work`, other row by other row, four own rows to a vector, zeros around
-// the pairs.
+// The gradient to the products of a tile of pairs, in place of them, zeros around the pairs.
 // Mirrors: src/kernels/contrastive/params.rs.
-// provides: the entry points
-// expects:  params, WG, ROW_LANES, COL_LANES, BLOCK_ROWS, BLOCK_COLS, LANE_SIDE, DEPTH, OWN_ANCHORS, OTHER_ANCHORS,
-//           PAIRED, the numbers of record fields, the names of block.wgsl, sets.wgsl, similarity.wgsl, weights.wgsl
+// provides: records (binding 5), slopes_at
+// expects:  params, KEEPS_ITSELF (1: the key that is the anchor counts), the numbers of record fields, Four, tile_four,
+//           keep_four, Rows, Others, rows_at, others_at, shared_labels, shared_low, shared_high, Weights, weights
 
-fn known(field: u32, anchors: vec4<u32>) -> vec4<f32> {
-    let at = anchors + vec4<u32>(params.record.at + field * params.record.stride);
-    return vec4<f32>(
-        bitcast<f32>(small[at.x]),
-        bitcast<f32>(small[at.y]),
-        bitcast<f32>(small[at.z]),
-        bitcast<f32>(small[at.w]),
+@group(0) @binding(5) var<storage, read_write> records: array<vec4<f32>>;
+
+// What is known of four anchors.
+struct Known {
+    largest: vec4<f32>,
+    exponential: vec4<f32>,
+    weight: vec4<f32>,
+}
+
+fn known(number4: u32) -> Known {
+    return Known(
+        records[RECORD_LARGEST * params.record.stride + number4],
+        records[RECORD_EXPONENTIAL * params.record.stride + number4],
+        records[RECORD_WEIGHT * params.record.stride + number4],
     );
 }
 
-// Four slopes dL/ds, of anchors and keys by their numbers among all.
-fn slope(anchors: vec4<u32>, s: vec4<f32>, pair: Weights) -> vec4<f32> {
-    let below = clamp(s + pair.bias - known(RECORD_LARGEST, anchors), vec4<f32>(-110.0), vec4<f32>(0.0));
-    return known(RECORD_EXPONENTIAL, anchors) * exp(below) - known(RECORD_WEIGHT, anchors) * pair.weight;
+// Four slopes dL/ds.
+fn slope(s: vec4<f32>, pair: Weights, largest: vec4<f32>, exponential: vec4<f32>, weight: vec4<f32>) -> vec4<f32> {
+    let below = clamp(s + pair.bias - largest, vec4<f32>(-110.0), vec4<f32>(0.0));
+    return exponential * exp(below) - weight * pair.weight;
 }
 
-@compute @workgroup_size(WG)
-fn slopes(
-    @builtin(local_invocation_index) lane: u32,
-    @builtin(workgroup_id) group: vec3<u32>,
-) {
-    let number = group.y * params.grid.groups_x + group.x;
-    if (number >= params.grid.groups) {
-        return;
+// The slopes of four own rows with one other row, of which `of` has what is known if it is an anchor: its greatest
+// logit, the factors of the exponential and of the weight.
+fn slopes_with(
+    product: vec4<f32>,
+    meet: vec4<f32>,
+    rows: Rows,
+    own: Known,
+    size: u32,
+    number: u32,
+    inside: vec4<bool>,
+    facts: vec3<f32>,
+) -> vec4<f32> {
+    let s = product * params.settings.inv_temperature;
+    let same = rows.itself == vec4<u32>(number);
+    let counts = inside & (!same | vec4<bool>(KEEPS_ITSELF == 1u));
+    let sizes = vec4<f32>(rows.sizes & vec4<u32>(~UNSOUND));
+    let other_size = vec4<f32>(f32(size & ~UNSOUND));
+    var sum = slope(s, weights(meet, sizes, other_size, same), own.largest, own.exponential, own.weight);
+    if (params.roles.both != 0u) {
+        let pair = weights(meet, other_size, sizes, same);
+        sum += slope(s, pair, vec4<f32>(facts.x), vec4<f32>(facts.y), vec4<f32>(facts.z));
     }
-    let first_row = number % params.grid.row_blocks * BLOCK_ROWS;
-    let first_col = number / params.grid.row_blocks * BLOCK_COLS;
-    let block = products(lane, first_row, first_col);
-    let row = first_row + LANE_SIDE * (lane % ROW_LANES);
-    let col = first_col + LANE_SIDE * (lane / ROW_LANES);
-    let four = vec4<u32>(0u, 1u, 2u, 3u);
-    let in_rows = vec4<u32>(row) + four < vec4<u32>(params.own.rows);
-    let rows = min(vec4<u32>(row) + four, vec4<u32>(params.own.rows - 1u));
-    let cols = min(vec4<u32>(col) + four, vec4<u32>(params.other.rows - 1u));
-    let own_numbers = rows + vec4<u32>(params.own.first);
-    let own_sizes = vec4<u32>(
-        small[params.own.sizes + own_numbers.x],
-        small[params.own.sizes + own_numbers.y],
-        small[params.own.sizes + own_numbers.z],
-        small[params.own.sizes + own_numbers.w],
-    ) & vec4<u32>(~UNSOUND);
-    let n = shared_labels(rows, cols);
-    let paired = vec4<bool>(params.settings.weighting == PAIRED);
-    let none = vec4<f32>(0.0);
-    for (var j = 0u; j < params.roles.side; j++) {
-        let other = min(col + j, params.other.rows - 1u);
-        let other_number = vec4<u32>(params.other.first + other);
-        let other_size = vec4<u32>(small[params.other.sizes + other_number.x] & ~UNSOUND);
-        let inside = in_rows & vec4<bool>(col + j < params.other.rows);
-        let both = shared_column(n, j);
-        let s = block_column(block, j) * params.settings.inv_temperature;
-        var sum = none;
-        if ((params.roles.direction & OWN_ANCHORS) != 0u) {
-            let own = vec4<u32>(
-                itself_of(own_numbers.x),
-                itself_of(own_numbers.y),
-                itself_of(own_numbers.z),
-                itself_of(own_numbers.w),
-            );
-            let same = own == other_number;
-            let terms = label_terms(OWN, rows, other);
-            let pair = weights(both, own_sizes, other_size, same, terms);
-            sum += select(none, slope(own_numbers, s, pair), inside & (!same | paired));
-        }
-        if ((params.roles.direction & OTHER_ANCHORS) != 0u) {
-            let same = vec4<u32>(itself_of(other_number.x)) == own_numbers;
-            let terms = label_terms(OTHER, rows, other);
-            let pair = weights(both, other_size, own_sizes, same, terms);
-            sum += select(none, slope(other_number, s, pair), inside & (!same | paired));
-        }
-        work[(col + j) * params.work.tile_stride + row / 4u] = sum;
-    }
+    return select(vec4<f32>(0.0), sum, counts);
 }
 
-@compute @workgroup_size(WG)
-fn project_slopes(
-    @builtin(local_invocation_index) lane: u32,
-    @builtin(workgroup_id) group: vec3<u32>,
-) {
-    let number = group.y * params.grid.groups_x + group.x;
-    if (number >= params.grid.groups) {
-        return;
-    }
-    let first_row4 = number % params.grid.row_blocks * ROW_LANES;
-    let first_dim4 = number / params.grid.row_blocks * COL_LANES;
-    var block = Block();
-    for (var at = 0u; at < params.other.rows; at += DEPTH) {
-        // The stage before has been read.
-        workgroupBarrier();
-        for (var q = lane; q < DEPTH * ROW_LANES; q += WG) {
-            let place = (at + q / ROW_LANES) * params.work.tile_stride + first_row4 + q % ROW_LANES;
-            wg_rows[q] = work[place];
-        }
-        for (var q = lane; q < DEPTH * COL_LANES; q += WG) {
-            // Behind the last row the tile has zeros; behind the last dimension nothing is kept.
-            let col = min(at + q / COL_LANES, params.other.rows - 1u);
-            wg_cols[q] = other_z(col, min(first_dim4 + q % COL_LANES, params.row.depth - 1u));
-        }
-        // Everything is staged before it is used.
-        workgroupBarrier();
-        block = block_step(block, lane % ROW_LANES, lane / ROW_LANES);
-    }
-    let row = LANE_SIDE * (first_row4 + lane % ROW_LANES);
-    let dim4 = first_dim4 + lane / ROW_LANES;
-    if (dim4 < params.row.depth) {
-        put(row, dim4, vec4<f32>(block.a.x, block.b.x, block.c.x, block.d.x));
-        put(row + 1u, dim4, vec4<f32>(block.a.y, block.b.y, block.c.y, block.d.y));
-        put(row + 2u, dim4, vec4<f32>(block.a.z, block.b.z, block.c.z, block.d.z));
-        put(row + 3u, dim4, vec4<f32>(block.a.w, block.b.w, block.c.w, block.d.w));
-    }
+fn slopes_four(row4: u32, col4: u32, meet: Four, rows: Rows, others: Others, facts: Known) {
+    let product = tile_four(row4, min(col4, params.work.stride - 1u));
+    let own = known(params.own.first / 4u + row4);
+    let numbers = vec4<u32>(4u * row4) + vec4<u32>(0u, 1u, 2u, 3u);
+    let inside = numbers < vec4<u32>(params.own.rows);
+    let a = vec3<f32>(facts.largest.x, facts.exponential.x, facts.weight.x);
+    let b = vec3<f32>(facts.largest.y, facts.exponential.y, facts.weight.y);
+    let c = vec3<f32>(facts.largest.z, facts.exponential.z, facts.weight.z);
+    let d = vec3<f32>(facts.largest.w, facts.exponential.w, facts.weight.w);
+    let slopes = Four(
+        slopes_with(
+            product.a, meet.a, rows, own, others.sizes.x, others.numbers.x,
+            inside & vec4<bool>(others.inside.x), a,
+        ),
+        slopes_with(
+            product.b, meet.b, rows, own, others.sizes.y, others.numbers.y,
+            inside & vec4<bool>(others.inside.y), b,
+        ),
+        slopes_with(
+            product.c, meet.c, rows, own, others.sizes.z, others.numbers.z,
+            inside & vec4<bool>(others.inside.z), c,
+        ),
+        slopes_with(
+            product.d, meet.d, rows, own, others.sizes.w, others.numbers.w,
+            inside & vec4<bool>(others.inside.w), d,
+        ),
+    );
+    keep_four(row4, col4, slopes, false);
 }
 
-// Four components of an own row's gradient, onto those of the tiles before.
-fn put(row: u32, dim4: u32, value: vec4<f32>) {
-    if (row < params.own.rows) {
-        let place = params.work.rows_at + row * params.row.depth + dim4;
-        if (params.grid.add != 0u) {
-            work[place] += value;
-        } else {
-            work[place] = value;
-        }
-    }
+// The slopes of eight own rows with four other rows. Beyond the last row of a side they are of other rows, and not kept.
+fn slopes_at(row4: u32, col4: u32, lane: u32) {
+    let held = min(row4, (params.own.rows - 1u) / 8u * 2u);
+    let held_col = min(col4, (params.other.rows - 1u) / 4u);
+    let rows = rows_at(held, lane);
+    let others = others_at(col4);
+    let meet = shared_labels(held, held_col, lane);
+    let facts = known(params.other.first / 4u + held_col);
+    slopes_four(row4, col4, shared_low(meet), rows.low, others, facts);
+    slopes_four(row4 + 1u, col4, shared_high(meet), rows.high, others, facts);
 }

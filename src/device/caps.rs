@@ -269,8 +269,8 @@ fn workgroup_bytes(variant: Variant) -> u32 {
     };
     // Rows: logits, label bits, accumulators, two sums.
     let rows = 4 * (cache_words(wg) + bit_words(wg) + entries * (ACC_WORDS + 2));
-    // Blocks of pairs: 16 steps of both sides, and a vector for each lane.
+    // Blocks of pairs: 16 steps of eight rows and eight columns a lane.
     let (row_lanes, col_lanes) = block_lanes(wg);
-    let pairs = 16 * (16 * (row_lanes + col_lanes) + wg);
+    let pairs = 16 * 16 * 2 * (row_lanes + col_lanes);
     rows.max(pairs)
 }

@@ -13,6 +13,15 @@ pub(crate) const ABSENT: u32 = u32::MAX;
 /// Regions of scratch begin at multiples of this many words: 256 bytes, which every device can bind at.
 const REGION_WORDS: u64 = 64;
 
+/// Most work of one dispatch, in multiplications of two numbers and additions of the product: drivers kill dispatches
+/// that run for seconds. A software driver with two cores takes a second for it, a small GPU some ten milliseconds.
+const DISPATCH_WORK: u64 = 1 << 33;
+
+/// Of how many equal parts, of such work each, one dispatch may consist; at least of one.
+pub(crate) fn parts_per_dispatch(work: u64) -> usize {
+    usize::try_from((DISPATCH_WORK / work.max(1)).max(1)).unwrap_or(usize::MAX)
+}
+
 /// One dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {

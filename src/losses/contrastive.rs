@@ -119,7 +119,7 @@ pub enum Weighting {
     Paired,
 }
 
-/// By what rule a pair weighs, as kernels choose it: by its number.
+/// By what rule a pair weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PairRule {
     SimDis,
@@ -130,20 +130,6 @@ pub(crate) enum PairRule {
     MulSupCon,
     Jaccard,
     Paired,
-}
-
-impl PairRule {
-    /// What the kernels call each.
-    pub(crate) const NAMES: [(&'static str, u32); 8] = [
-        ("SIM_DIS", PairRule::SimDis as u32),
-        ("NUMERATOR", PairRule::Numerator as u32),
-        ("BOTH", PairRule::Both as u32),
-        ("ANY", PairRule::Any as u32),
-        ("ALL", PairRule::All as u32),
-        ("MUL_SUP_CON", PairRule::MulSupCon as u32),
-        ("JACCARD", PairRule::Jaccard as u32),
-        ("PAIRED", PairRule::Paired as u32),
-    ];
 }
 
 /// By what an anchor's weights are divided, as kernels choose it: by its number.

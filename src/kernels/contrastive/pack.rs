@@ -2,18 +2,22 @@
 //! that bring them there.
 
 use crate::device::caps::Caps;
-use crate::device::plan::{Bind, Dispatches, Region, Scratch, Target, to_u32};
+use crate::device::plan::{Bind, Dispatches, Region, Scratch, Target, parts_per_dispatch, to_u32};
 use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, ErrorKind};
 use crate::kernels::contrastive::params::{
     DEPTH, FORM_BITS, FORM_BYTES, FORM_LISTS, FROM_INDEX, NO_KEY, PairGrid, PairParams, PairRoles,
-    PairSide, PairSource, SAME_NUMBER,
+    PairSide, PairSource, PairWork, SAME_NUMBER,
 };
-use crate::kernels::contrastive::table::{self, PackBinds, PairBinds};
+use crate::kernels::contrastive::table::{self, PackBinds};
 use crate::losses::labels::{TargetNames, Targets};
 
-/// Windows begin at multiples of this many rows: 256 bytes of any region, and whole blocks of the largest workgroups.
+/// Windows begin at multiples of this many rows: 256 bytes of any region, and whole blocks of pairs.
 const WINDOW_ROWS: u64 = 128;
+/// Rows that lanes share of a side, and whose lists of words are one: label sets have room for whole ones.
+pub(super) const TEAM_ROWS: usize = 8;
+/// Words behind those of a label set: its size, and which key the row is itself.
+const FACTS: u64 = 2;
 
 /// Some rows, by their numbers among all of a side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,8 +46,8 @@ pub(super) struct Rows<'a> {
     /// How many labels there are.
     pub(super) classes: usize,
     pub(super) sets: Targets<Tensor<'a>>,
-    /// How often a row's set has room: the second time for labels to leave out.
-    pub(super) halves: u64,
+    /// Whether a row's set is followed by that of the key which is the row itself.
+    pub(super) leaves_out: bool,
 }
 
 impl<'a> Rows<'a> {
@@ -65,6 +69,18 @@ impl<'a> Rows<'a> {
         self.classes.div_ceil(32) as u64
     }
 
+    /// How much work it is to bring a row into scratch.
+    fn work(&self, workgroup: u32) -> u64 {
+        let labels = match &self.sets {
+            Targets::Dense(t) | Targets::Bits(t) => t.cols() as u64,
+            // Every lane goes through the whole list.
+            Targets::Sparse { indices, .. } => {
+                u64::from(workgroup) * (indices.cols() / self.count.max(1)) as u64
+            }
+        };
+        8 * (self.embeddings.map_or(0, |t| t.cols()) as u64 + labels + self.words())
+    }
+
     /// How many rows one dispatch can bring into scratch.
     fn per_dispatch(&self, target: Target<'_>) -> Result<usize, Error> {
         let sets_name = self.sets.name(self.set_names());
@@ -80,7 +96,8 @@ impl<'a> Rows<'a> {
                 words.saturating_sub(2) as usize
             }
         };
-        Ok(embeddings.min(sets))
+        let work = parts_per_dispatch(self.work(target.variant.workgroup));
+        Ok(embeddings.min(sets).min(work))
     }
 
     /// What the kernel is told of some of the rows, and the bindings that reach them.
@@ -125,11 +142,14 @@ impl<'a> Rows<'a> {
 #[derive(Debug)]
 pub(super) struct Side<'a> {
     pub(super) rows: Rows<'a>,
-    /// Words of a row in `z` and in `sets`.
+    /// Words of a row in `z`, and in `sets` with what stands behind its labels.
     pub(super) z_words: u64,
     set_words: u64,
     z: Region,
     sets: Region,
+    /// The gradient to unit rows, where one is wanted, in so many chunks.
+    sums: Region,
+    pub(super) chunks: u64,
     /// In `small`.
     pub(super) sizes: u32,
     norms: u32,
@@ -144,11 +164,15 @@ impl<'a> Side<'a> {
         to_u32(count, name)?;
         let dims = rows.embeddings.map_or(0, |t| t.cols()) as u64;
         to_u32(dims, name)?;
-        let z_words = dims.next_multiple_of(u64::from(DEPTH));
-        let set_words = rows.halves * rows.words();
+        let z_words = match rows.embeddings {
+            Some(_) => dims.max(1).next_multiple_of(u64::from(DEPTH)),
+            None => 0,
+        };
+        let set_words = FACTS + rows.words() * (1 + u64::from(rows.leaves_out));
         let widest = 4 * z_words.max(set_words);
-        let fitting = caps.max_binding.min(u64::from(u32::MAX)) / widest.max(1);
-        let most = match fitting >= count {
+        let fitting = caps.max_binding.min(u64::from(u32::MAX)) / widest;
+        let padded = count.next_multiple_of(TEAM_ROWS as u64);
+        let most = match fitting >= padded {
             true => count,
             false => fitting / WINDOW_ROWS * WINDOW_ROWS,
         };
@@ -172,7 +196,9 @@ impl<'a> Side<'a> {
             z_words,
             set_words,
             z: scratch.take(count * z_words)?,
-            sets: scratch.take(count * set_words)?,
+            sets: scratch.take(padded * set_words)?,
+            sums: Region::ABSENT,
+            chunks: 1,
             sizes: 0,
             norms: 0,
             windows: all.pieces(most as usize).collect(),
@@ -188,24 +214,47 @@ impl<'a> Side<'a> {
 
     /// The binding that reaches a window of `sets`.
     pub(super) fn sets(&self, window: Window) -> Bind<'a> {
+        let rows = window.rows.next_multiple_of(TEAM_ROWS) as u64;
         let words = self.set_words;
-        self.sets
+        self.sets.part(window.first as u64 * words, rows * words)
+    }
+
+    /// Finds room for the gradient to the rows, in chunks that are added up at the end.
+    pub(super) fn sum(&mut self, chunks: u64, scratch: &mut Scratch) -> Result<(), Error> {
+        self.chunks = chunks;
+        self.sums = scratch.take(self.rows.count as u64 * self.z_words * chunks)?;
+        Ok(())
+    }
+
+    /// The binding that reaches a window of the gradient to the rows.
+    pub(super) fn sums(&self, window: Window) -> Bind<'a> {
+        let words = self.z_words * self.chunks;
+        self.sums
             .part(window.first as u64 * words, window.rows as u64 * words)
     }
 
-    /// What kernels are told of some rows of a window.
+    /// What kernels are told of some rows of a window, which begin at a multiple of 8.
     pub(super) fn params(&self, window: Window, rows: Window) -> PairSide {
+        let before = (rows.first - window.first) as u64;
+        PairSide {
+            // A binding has fewer than 2^32 bytes.
+            sets: (before / 4) as u32,
+            ..self.params_from(window, rows)
+        }
+    }
+
+    /// The same of rows that begin anywhere; `sets` is that of the window's first.
+    pub(super) fn params_from(&self, window: Window, rows: Window) -> PairSide {
         let before = (rows.first - window.first) as u64;
         PairSide {
             rows: rows.rows as u32,
             first: rows.first as u32,
-            // A binding has fewer than 2^32 bytes.
             z: (before * self.z_words / 4) as u32,
-            sets: (before * self.set_words) as u32,
-            stride: self.set_words as u32,
+            sets: 0,
+            stride: (window.rows.next_multiple_of(TEAM_ROWS) / 4) as u32,
             sizes: self.sizes,
             norms: self.norms,
-            split: 0,
+            lists: 0,
         }
     }
 
@@ -233,9 +282,6 @@ impl Places {
         Ok(at)
     }
 }
-
-/// Rows of a side: the window that is bound, and those in it that a dispatch looks at.
-pub(super) type Part<'s, 'a> = (&'s Side<'a>, Window, Window);
 
 /// Both sides of all pairs.
 #[derive(Debug)]
@@ -297,11 +343,18 @@ impl<'a> Sides<'a> {
         self.own_keys.as_ref().unwrap_or(&self.anchors)
     }
 
-    /// The rows of a gradient, and those that it sums over.
-    pub(super) fn own_and_other(&self, to_keys: bool) -> (&Side<'a>, &Side<'a>) {
-        match to_keys {
-            false => (&self.anchors, self.keys()),
-            true => (self.keys(), &self.anchors),
+    /// The anchors, or the keys.
+    pub(super) fn side(&self, keys: bool) -> &Side<'a> {
+        match keys {
+            false => &self.anchors,
+            true => self.keys(),
+        }
+    }
+
+    pub(super) fn side_mut(&mut self, keys: bool) -> &mut Side<'a> {
+        match (&mut self.own_keys, keys) {
+            (Some(side), true) => side,
+            _ => &mut self.anchors,
         }
     }
 
@@ -315,33 +368,9 @@ impl<'a> Sides<'a> {
         self.anchors.windows.len().max(1) * self.keys().windows.len().max(1)
     }
 
-    /// What kernels are told of the pairs of own and other rows, and the bindings that reach these.
-    pub(super) fn pairs(
-        &self,
-        (own, own_window, own_rows): Part<'_, 'a>,
-        (other, other_window, other_rows): Part<'_, 'a>,
-        base: PairParams,
-    ) -> (PairParams, PairBinds<'a>) {
-        // The same memory is bound once.
-        let split = !(self.are_one() && own_window == other_window);
-        let second = |bind: Bind<'a>| if split { bind } else { Bind::Nothing };
-        let params = PairParams {
-            own: own.params(own_window, own_rows),
-            other: PairSide {
-                split: u32::from(split),
-                ..other.params(other_window, other_rows)
-            },
-            ..base
-        };
-        let binds = PairBinds {
-            z: own.z(own_window),
-            z2: second(other.z(other_window)),
-            sets: own.sets(own_window),
-            sets2: second(other.sets(other_window)),
-            itself_index: self.index,
-            ..PairBinds::default()
-        };
-        (params, binds)
+    /// Whether own and other rows lie in the same memory, which is bound once.
+    pub(super) fn share(&self, own: Window, other: Window) -> bool {
+        self.are_one() && own == other
     }
 
     /// Brings the rows into scratch.
@@ -361,7 +390,15 @@ impl<'a> Sides<'a> {
                     let (source, binds) = side.rows.source(rows, target)?;
                     let params = |grid| PairParams {
                         grid: PairGrid::from(grid),
-                        own: side.params(*window, rows),
+                        own: side.params_from(*window, rows),
+                        work: PairWork {
+                            row: (rows.first - window.first) as u32,
+                            ..PairWork::default()
+                        },
+                        roles: match side.rows.keys {
+                            false => self.roles,
+                            true => PairRoles::default(),
+                        },
                         source,
                         ..base
                     };
@@ -369,6 +406,10 @@ impl<'a> Sides<'a> {
                         z: side.z(*window),
                         sets: side.sets(*window),
                         small,
+                        itself_index: match side.rows.keys {
+                            false => self.index,
+                            true => Bind::Nothing,
+                        },
                         ..binds
                     };
                     steps.push(module, "pack", rows.rows as u64, params, binds)?;

@@ -3,7 +3,7 @@
 use crate::device::caps::block_lanes;
 use crate::device::module::{Constant, Mirror, constants, uniform};
 use crate::device::plan::Grid;
-use crate::losses::contrastive::{Divisor, NORM_FLOOR, PairRule};
+use crate::losses::contrastive::{Divisor, NORM_FLOOR};
 
 /// Numbers of the settings as constants of a prelude.
 const fn of_settings<const N: usize>(
@@ -18,8 +18,6 @@ const fn of_settings<const N: usize>(
     all
 }
 
-/// `settings.weighting`.
-pub(super) const WEIGHTINGS: &[(&str, Constant)] = &of_settings(PairRule::NAMES);
 /// `settings.divisor`.
 pub(super) const DIVISORS: &[(&str, Constant)] = &of_settings(Divisor::NAMES);
 
@@ -36,10 +34,13 @@ constants! {
 }
 
 constants! {
-    /// `roles.direction`, as bits: who is the anchor of a pair.
-    DIRECTIONS {
-        OWN_ANCHORS = 1,
-        OTHER_ANCHORS = 2,
+    /// `roles.mirror`: what becomes of a tile turned.
+    MIRRORED {
+        NOT_TURNED = 0,
+        /// It is another tile.
+        TURNED_APART = 1,
+        /// It is the same tile.
+        TURNED_IN_PLACE = 2,
     }
 }
 
@@ -64,12 +65,18 @@ constants! {
 }
 
 constants! {
-    /// A lane of a block of pairs.
-    LANES {
-        /// It has so many rows and so many columns of the block.
-        LANE_SIDE = 4,
-        /// Components that both factors of a product stage at a time; rows of `z` come in multiples of it.
+    /// Steps of the inner dimension of a product.
+    STEPS {
+        /// Components that both factors stage at a time; rows of `z` come in multiples of it.
         DEPTH = 16,
+    }
+}
+
+constants! {
+    /// Long sums.
+    SUMMED_AT_ONCE {
+        /// What one sum takes in, one after the other, before it is put away: what is lost by rounding grows with it.
+        SUMMED = 256,
     }
 }
 
@@ -77,18 +84,10 @@ constants! {
 pub(super) const BLOCKS: &[(&str, Constant)] = &[
     ("ROW_LANES", Constant::Of(|wg| block_lanes(wg).0)),
     ("COL_LANES", Constant::Of(|wg| block_lanes(wg).1)),
-    ("BLOCK_ROWS", Constant::Of(|wg| block(wg).0)),
-    ("BLOCK_COLS", Constant::Of(|wg| block(wg).1)),
 ];
 
-/// Rows and columns of a workgroup's block of pairs.
-pub(super) fn block(workgroup: u32) -> (u32, u32) {
-    let (rows, cols) = block_lanes(workgroup);
-    (LANE_SIDE * rows, LANE_SIDE * cols)
-}
-
 constants! {
-    /// The numbers that a chunk of keys leaves for each anchor.
+    /// The sums over the keys of an anchor.
     SUMS {
         /// The greatest logit s + bias, which the others are relative to.
         SUM_LARGEST = 0,
@@ -112,9 +111,9 @@ constants! {
 }
 
 constants! {
-    /// What is known of an anchor once its chunks are merged, for the gradient.
+    /// What is known of an anchor once its sums are merged, for the gradient. It takes the place of the sums.
     RECORD {
-        /// The greatest logit.
+        /// The greatest logit, as among the sums.
         RECORD_LARGEST = 0,
         /// The factor of e^(logit - greatest) in a slope.
         RECORD_EXPONENTIAL = 1,
@@ -126,8 +125,6 @@ constants! {
         RECORD_ALONG = 4,
         /// 1 if it is active, 2 if it is and met something unsound.
         RECORD_STATE = 5,
-        /// How many there are.
-        RECORD_FIELDS = 6,
     }
 }
 
@@ -148,7 +145,7 @@ uniform! {
         groups: u32,
         /// Workgroups in x.
         groups_x: u32,
-        /// `slopes`, `project_slopes`: blocks of own rows.
+        /// Blocks of own rows, where a workgroup has a block of a known size.
         row_blocks: u32,
         /// 1: results are added to what is there.
         add: u32,
@@ -166,16 +163,16 @@ impl From<Grid> for PairGrid {
 }
 
 uniform! {
-    /// The chunks of keys that workgroups share an anchor by.
+    /// The chunks of other rows that workgroups share the gradient to a row by.
     pub(super) struct PairChunks {
-        /// Chunks of this dispatch: workgroups that share a block of own rows.
+        /// How many; `project`: 0 where nothing has been summed.
         count: u32,
-        /// Blocks of other rows in each.
-        blocks: u32,
-        /// Chunks of the dispatches before this one.
-        first: u32,
-        /// `merge`: chunks of all dispatches.
-        all: u32,
+        /// Other rows in each, a multiple of 4.
+        rows: u32,
+        /// In `sums`, vectors from one chunk's to the next.
+        stride: u32,
+        /// In `sums`, the first own row's of the first chunk.
+        at: u32,
     }
 }
 
@@ -184,20 +181,20 @@ uniform! {
     pub(super) struct PairSide {
         /// How many rows.
         rows: u32,
-        /// Rows before them, among all of the side.
+        /// Rows before them, among all of the side; of pairs a multiple of 8.
         first: u32,
         /// The first of them in `z`, in vectors.
         z: u32,
-        /// The first of them in `sets`, in words.
+        /// The first word of the first four of them in `sets`, in vectors.
         sets: u32,
-        /// Words from one set to the next.
+        /// Vectors from one word of the sets to the next.
         stride: u32,
         /// In `small`, of all rows of the side: sizes of the sets, with UNSOUND.
         sizes: u32,
         /// In `small`, of all rows: one over the norm, 0 where there is no gradient.
         norms: u32,
-        /// 1: the rows are in `z2` and `sets2` instead. Other rows only.
-        split: u32,
+        /// In `lists`, the list of the first eight of them.
+        lists: u32,
     }
 }
 
@@ -222,46 +219,44 @@ uniform! {
         itself: u32,
         /// Where its number is in `itself_index`.
         itself_at: u32,
-        /// `OWN_ANCHORS`, `OTHER_ANCHORS` or both.
-        direction: u32,
-        /// `LANE_SIDE`, which a compiler may not see either.
-        side: u32,
+        /// 1: the other row is an anchor too.
+        both: u32,
+        /// What becomes of a tile turned: `NOT_TURNED`, `TURNED_APART` or `TURNED_IN_PLACE`.
+        mirror: u32,
     }
 }
 
 uniform! {
-    /// Places in `small`.
+    /// Places in `small`, and what is known of each anchor in `records`.
     pub(super) struct PairRecord {
-        /// Keys with each label.
+        /// In `small`: keys with each label.
         counts: u32,
-        /// What is known of each anchor: `RECORD_FIELDS` arrays,
-        at: u32,
-        /// each of so many words.
-        stride: u32,
-        /// Whether anything is not finite.
+        /// In `small`: whether anything is not finite.
         unsound: u32,
+        /// In `records`, vectors from one field of all anchors to the next.
+        stride: u32,
+        /// Words from one list of words to the next.
+        lists: u32,
     }
 }
 
 uniform! {
-    /// Places in `work`, in vectors. The sums of the chunks begin it, or a tile of slopes.
+    /// The tile of pairs in `work`, in vectors.
     pub(super) struct PairWork {
-        /// From one sum of a chunk to the next.
-        sum_stride: u32,
-        /// `SUM_FIELDS`, which a compiler may not see either.
-        sum_fields: u32,
-        /// From one other row of a tile to the next.
-        tile_stride: u32,
-        /// The gradient to the tile's own rows.
-        rows_at: u32,
+        /// From one row of it to the next.
+        stride: u32,
+        /// Its row that the first own row is. Where nothing is done with tiles: rows of the window before the own ones.
+        row: u32,
+        /// The tile turned.
+        mirror_at: u32,
+        /// From one row of that to the next.
+        mirror_stride: u32,
     }
 }
 
 uniform! {
     /// Settings of the loss.
     pub(super) struct PairSettings {
-        /// The rule by which pairs weigh.
-        weighting: u32,
         /// What an anchor's weights are divided by.
         divisor: u32,
         /// Least similarity of label sets that counts.
@@ -276,6 +271,8 @@ uniform! {
         mean_labels: u32,
         /// The scale in all other cases.
         scale: f32,
+        /// The bit pattern of NaN, which WGSL has no constant for.
+        nan: u32,
     }
 }
 
@@ -315,8 +312,7 @@ uniform! {
         each_at: u32,
         loss_at: u32,
         upstream_at: u32,
-        /// The bit pattern of NaN, which WGSL has no constant for.
-        nan: u32,
+        temperature_at: u32,
     }
 }
 

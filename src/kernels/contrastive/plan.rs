@@ -1,32 +1,41 @@
-//! From a checked contrastive loss to its dispatches: blocks and chunks of pairs, tiles of slopes, what goes through
-//! scratch, and the parameters of every step.
+//! From a checked contrastive loss to its dispatches: tiles of pairs, what goes through scratch, and the parameters of
+//! every step.
 //!
-//! `pack` brings rows into scratch: f32, divided by their norm, padded with zeros to 16 components; label sets as bits;
-//! sizes. It is the only kernel that knows element types and label forms. `pairs` has blocks of anchors x keys, a lane
-//! 4 x 4 products in registers; it sweeps a chunk of the keys and leaves the maximum and seven sums of each anchor, all
-//! relative to the maximum; that for the temperature's gradient is among them. `merge` adds chunks in order, `total`
-//! anchors. The backward pass has windows of own rows: for each tile of others `slopes` writes G (or `G + G^T` where the
-//! anchors are the keys) and `project_slopes` multiplies it with the rows, onto the tiles before; `project` goes through
-//! the normalisation. Tile and windows follow from `tile_bytes`. Normalisers (|P|, sum K, |S|) divide an anchor's sums
-//! at the end; only the `1/|P_l(i)|` of MulSupCon is needed inside (`count_labels`, `leave_out`).
+//! `pack` brings rows into scratch: f32, divided by their norm, padded with zeros to 16 components; label sets as bits,
+//! word by word; sizes. It is the only kernel that knows element types and label forms. Pairs are looked at in tiles of
+//! anchors x keys, of `tile_bytes` at most: `products` fills one with the products of rows, `pairs` takes from it, for each
+//! anchor, the maximum and seven sums over its keys, relative to the maximum (that for the temperature's gradient is among
+//! them), onto those of the tiles before. `merge` makes of them what each anchor contributes, `total` adds anchors. The
+//! backward pass goes over the tiles again: `slopes` writes G in place of the products (`G + G^T` where the anchors are
+//! the keys), `spread` multiplies it with the rows, onto the tiles before; `project` goes through the normalisation. One
+//! tile for all pairs, and its products are there still. Where the anchors are the keys, a tile is computed on one side of
+//! the diagonal and written on both: in place, or as a second tile. Normalisers (|P|, sum K, |S|) divide an anchor's
+//! sums at the end; only the `1/|P_l(i)|` of MulSupCon is needed inside (`count_labels`, `leave_out`). `list_words` notes
+//! where eight anchors have any labels at all, so that large label spaces cost what sets have in them.
+//!
+//! `products` and `spread` are the only kernels that are products of matrices, and have all the work at large dimensions:
+//! a faster one for some device replaces them alone.
 
 use crate::device::caps::block_lanes;
 use crate::device::context::Context;
 use crate::device::inspect::Inspection;
-use crate::device::module::Program;
-use crate::device::plan::{Binds, Dispatches, Draft, Region, Scratch, Target, to_u32};
+use crate::device::module::Module;
+use crate::device::plan::{
+    Bind, Binds, Dispatches, Draft, Region, Scratch, Target, parts_per_dispatch, to_u32,
+};
 use crate::device::prepared::{self, Prepared};
 use crate::device::tensor::Tensor;
 use crate::error::Error;
 use crate::kernels::contrastive::call::{ContrastiveInputs, ContrastiveOutputs};
-use crate::kernels::contrastive::pack::{Places, Rows, Sides, Window};
+use crate::kernels::contrastive::pack::{Places, Rows, Side, Sides, TEAM_ROWS, Window};
 use crate::kernels::contrastive::params::{
-    DEPTH, FROM_INDEX, LANE_SIDE, OTHER_ANCHORS, OWN_ANCHORS, PairChunks, PairEnds, PairGrid,
-    PairParams, PairRecord, PairRoles, PairRow, PairSettings, PairWork, RECORD_FIELDS, SUM_FIELDS,
-    WANT_ONE, WANT_PER_ANCHOR, block,
+    DEPTH, FROM_INDEX, NOT_TURNED, PairChunks, PairEnds, PairGrid, PairParams, PairRecord,
+    PairRoles, PairRow, PairSettings, PairWork, SUM_FIELDS, SUMMED, TURNED_APART, TURNED_IN_PLACE,
+    WANT_ONE, WANT_PER_ANCHOR,
 };
 use crate::kernels::contrastive::table::{
-    COUNTS, CountBinds, ENDS, EndBinds, PAIRS, PairBinds, SLOPES,
+    COUNTS, CountBinds, ENDS, EndBinds, LISTS, ListBinds, PROJECT, PairBinds, ProductBinds,
+    ProjectBinds, Tiling,
 };
 use crate::losses::contrastive::{Contrastive, ContrastiveReduction, PairRule};
 
@@ -54,10 +63,15 @@ impl Contrastive {
     }
 }
 
-/// Workgroups of the forward pass to aim for by sharing the keys of an anchor.
-const PAIR_GROUPS: u64 = 1024;
-/// Most products of components in one dispatch of the forward pass: drivers kill dispatches that run for seconds.
-const DISPATCH_PRODUCTS: u64 = 1 << 36;
+/// Workgroups of a product to aim for by sharing the rows that are summed over.
+const PRODUCT_GROUPS: u64 = 256;
+/// Label sets of more words are looked at by the lists of those that are not empty.
+const WORDS_UNLISTED: u64 = 4;
+/// Rows and columns that a tile has at least, whatever is asked for.
+const TILE_SIDE: usize = 64;
+/// Work on a pair beside its product and its labels, and with each word of label sets, in multiplications and additions.
+const PAIR_WORK: u64 = 64;
+const WORD_WORK: u64 = 4;
 
 /// Plans a checked call.
 fn plan<'a>(
@@ -70,64 +84,107 @@ fn plan<'a>(
     call.sides
         .pack(&mut call.steps, call.small.bind(), call.base)?;
     call.count_labels()?;
-    call.sum_pairs()?;
-    call.total()?;
-    for gradient in call.gradients.clone() {
-        call.gradient(gradient)?;
-    }
+    call.list_words()?;
+    call.forward()?;
+    call.backward()?;
     let windows = call.sides.window_pairs();
     Ok(call.steps.draft(&call.scratch, windows))
 }
 
-/// How the forward pass goes over the pairs.
-#[derive(Debug)]
-struct Sweep {
-    /// Windows of keys and the chunks in each, the same for all anchors.
-    chunks: Vec<(Window, PairChunks)>,
-    all_chunks: u32,
-    /// The most anchors whose chunks' sums are there at a time.
-    rows: usize,
-    /// Vectors from one sum to the next.
-    stride: u64,
+/// Some rows of a window that is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    window: Window,
+    rows: Window,
 }
 
-impl Sweep {
-    fn new(sides: &Sides<'_>, (block_rows, block_cols): (usize, usize), room: u64) -> Self {
-        let (anchors, keys) = (&sides.anchors, sides.keys());
-        let row_blocks = anchors.rows.count.div_ceil(block_rows) as u64;
-        let wanted = (PAIR_GROUPS / row_blocks.max(1)).max(1);
-        let mut chunks = Vec::new();
-        let mut all_chunks = 0;
-        for window in &keys.windows {
-            let col_blocks = window.rows.div_ceil(block_cols) as u64;
-            let blocks = col_blocks.div_ceil(wanted);
-            let count = col_blocks.div_ceil(blocks.max(1)) as u32;
-            let chunk = PairChunks {
-                count,
-                blocks: blocks as u32,
-                first: all_chunks,
-                all: 0,
+/// Own and other rows of a tile.
+#[derive(Clone, Copy, Debug)]
+struct Tile {
+    own: Part,
+    other: Part,
+    /// What becomes of it turned, if it is the same turned.
+    mirror: u32,
+}
+
+/// How the pairs are cut into tiles.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    /// The most rows and columns of a tile, multiples of 8.
+    rows: usize,
+    cols: usize,
+    /// Tiles that there is room for: one, or one and that turned.
+    count: u64,
+}
+
+impl Cut {
+    /// Tiles of at most `bytes` together and `cols` columns.
+    fn new(
+        (anchors, keys): (usize, usize),
+        are_one: bool,
+        turned: bool,
+        bytes: u64,
+        most_cols: usize,
+    ) -> Self {
+        let most = usize::try_from(bytes / 4).unwrap_or(usize::MAX);
+        let up = |n: usize| n.max(1).next_multiple_of(TEAM_ROWS);
+        let down = |n: usize| (n / TILE_SIDE * TILE_SIDE).max(TILE_SIDE);
+        let (all_rows, all_cols) = (up(anchors), up(keys));
+        if are_one {
+            if all_rows.saturating_mul(all_rows) <= most && all_rows <= most_cols {
+                return Cut {
+                    rows: all_rows,
+                    cols: all_rows,
+                    count: 1,
+                };
+            }
+            let side = down((most / 2).isqrt()).min(down(most_cols)).min(all_rows);
+            return Cut {
+                rows: side,
+                cols: side,
+                count: 2,
             };
-            chunks.push((*window, chunk));
-            all_chunks += count;
         }
-        let anchor_bytes = 4 * u64::from(SUM_FIELDS) * u64::from(all_chunks.max(1));
-        let products = (keys.rows.count as u64 * anchors.z_words).max(1);
-        let rows = (room / anchor_bytes).min(DISPATCH_PRODUCTS / products);
-        let rows = usize::try_from(rows).unwrap_or(usize::MAX);
-        let rows = (rows / block_rows).max(1) * block_rows;
-        let most = anchors.windows.iter().map(|window| window.rows).max();
-        Sweep {
-            chunks,
-            all_chunks,
+        let count = 1 + usize::from(turned);
+        // As square as may be, and longer where the other side is short.
+        let rows = down((most / count).isqrt()).min(all_rows);
+        let cols = down(most / count / rows).min(down(most_cols)).min(all_cols);
+        let rows = down(most / count / cols).min(all_rows);
+        Cut {
             rows,
-            stride: most.unwrap_or(0).min(rows).div_ceil(4) as u64,
+            cols,
+            count: count as u64,
         }
     }
 
-    /// Words of the sums.
     fn words(&self) -> u64 {
-        u64::from(SUM_FIELDS) * u64::from(self.all_chunks) * 4 * self.stride
+        self.rows as u64 * self.cols as u64
+    }
+
+    /// The tiles of all pairs in order; those below the diagonal come with those above it, turned.
+    fn tiles(&self, sides: &Sides<'_>, turned: bool) -> Vec<Tile> {
+        let parts = |side: &Side<'_>, most: usize| -> Vec<Part> {
+            let pieces = |window: &Window| {
+                let window = *window;
+                window.pieces(most).map(move |rows| Part { window, rows })
+            };
+            side.windows.iter().flat_map(pieces).collect()
+        };
+        let mut all = Vec::new();
+        for own in parts(&sides.anchors, self.rows) {
+            for other in parts(sides.keys(), self.cols) {
+                let mirror = match (sides.are_one(), own == other) {
+                    (true, true) => TURNED_IN_PLACE,
+                    (true, false) => TURNED_APART,
+                    (false, _) if turned => TURNED_APART,
+                    (false, _) => NOT_TURNED,
+                };
+                if !sides.are_one() || own.rows.first <= other.rows.first {
+                    all.push(Tile { own, other, mirror });
+                }
+            }
+        }
+        all
     }
 }
 
@@ -137,74 +194,6 @@ struct Gradient<'a> {
     name: &'static str,
     tensor: Tensor<'a>,
     to_keys: bool,
-    /// Who is the anchor of its pairs.
-    direction: u32,
-    /// Own and other rows of a tile of slopes.
-    tile: (usize, usize),
-}
-
-impl<'a> Gradient<'a> {
-    /// Those that are wanted.
-    fn wanted(
-        outputs: &ContrastiveOutputs<'a>,
-        sides: &Sides<'a>,
-        (block_rows, block_cols): (usize, usize),
-        tile_bytes: u64,
-        room: u64,
-    ) -> Vec<Self> {
-        let both = if sides.are_one() { OTHER_ANCHORS } else { 0 };
-        let embeddings = outputs.grad_embeddings.map(|tensor| (false, tensor));
-        let keys = outputs.grad_keys.map(|tensor| (true, tensor));
-        let all = embeddings.into_iter().chain(keys);
-        let gradient = |(to_keys, tensor)| {
-            let (own, other) = sides.own_and_other(to_keys);
-            let (rows, cols) = tile_shape(
-                own.rows.count,
-                other.rows.count,
-                (block_rows, block_cols),
-                tile_bytes.min(room),
-            );
-            // The gradient to a tile's own rows needs room too.
-            let fitting = (room / (4 * own.z_words).max(1)) as usize;
-            let most = (fitting / block_rows).max(1) * block_rows;
-            let (name, direction) = match to_keys {
-                false => ("grad_embeddings", OWN_ANCHORS | both),
-                true => ("grad_keys", OTHER_ANCHORS),
-            };
-            Gradient {
-                name,
-                tensor,
-                to_keys,
-                direction,
-                tile: (rows.min(most), cols),
-            }
-        };
-        all.map(gradient).collect()
-    }
-
-    /// Words of a tile and of the gradient to its own rows.
-    fn words(&self, sides: &Sides<'a>) -> u64 {
-        let (own, _) = sides.own_and_other(self.to_keys);
-        let (rows, cols) = self.tile;
-        rows as u64 * cols as u64 + rows.min(own.rows.count) as u64 * own.z_words
-    }
-}
-
-/// Rows and columns of a tile of slopes of at most `bytes`, in whole blocks.
-fn tile_shape(
-    rows: usize,
-    cols: usize,
-    (block_rows, block_cols): (usize, usize),
-    bytes: u64,
-) -> (usize, usize) {
-    let most = usize::try_from(bytes / 4).unwrap_or(usize::MAX);
-    let down = |n: usize, step: usize| (n / step * step).max(step);
-    let all_rows = rows.max(1).next_multiple_of(block_rows);
-    let all_cols = cols.max(1).next_multiple_of(block_cols);
-    // As square as may be, and longer where the other side is short.
-    let square = down(most.isqrt(), block_rows).min(all_rows);
-    let wide = down(most / square, block_cols).min(all_cols);
-    (down(most / wide, block_rows).min(all_rows), wide)
 }
 
 /// A call while its dispatches are laid out.
@@ -212,13 +201,18 @@ struct Call<'a, 'c> {
     steps: Dispatches<'a, 'c>,
     scratch: Scratch,
     sides: Sides<'a>,
-    /// Rows and columns of a block of pairs.
-    block: (usize, usize),
-    sweep: Sweep,
+    rule: PairRule,
+    tiling: Tiling,
+    cut: Cut,
+    tiles: Vec<Tile>,
     gradients: Vec<Gradient<'a>>,
-    /// Sizes, norms, counts and records.
+    /// Sizes, norms, counts.
     small: Region,
-    /// Sums of chunks, and after them tiles of slopes.
+    /// What is known of the anchors.
+    records: Region,
+    /// Words in which anchors have labels; absent where all are looked at.
+    lists: Region,
+    /// A tile of pairs, and that turned.
     work: Region,
     /// What every step is told.
     base: PairParams,
@@ -237,36 +231,53 @@ impl<'a, 'c> Call<'a, 'c> {
     ) -> Result<Self, Error> {
         let words = inputs.classes.div_ceil(32) as u64;
         to_u32(words * 32, "labels")?;
-        let by_label = config.weighting.rule().0 == PairRule::MulSupCon;
+        let (rule, _) = config.weighting.rule();
+        let by_label = rule == PairRule::MulSupCon;
+        let tiling = Tiling::of(target);
         let mut scratch = Scratch::default();
         let mut sides = sides(inputs, by_label, target, &mut scratch)?;
         let n = sides.anchors.rows.count;
+        let keys = sides.keys().rows.count;
 
         let mut places = Places::default();
         sides.place(&mut places)?;
+        let stride = n.next_multiple_of(TEAM_ROWS) as u64 / 4;
+        let list = (words + 1).next_multiple_of(4);
         let record = PairRecord {
             counts: places.take(if by_label { 32 * words } else { 0 })?,
-            at: places.take(u64::from(RECORD_FIELDS) * n as u64)?,
-            stride: n as u32,
             unsound: places.take(1)?,
+            stride: to_u32(stride, "embeddings")?,
+            lists: to_u32(list, "labels")?,
         };
         let small = scratch.take(places.words)?;
+        let records = scratch.take(u64::from(SUM_FIELDS) * 4 * stride)?;
+        let listed = words > WORDS_UNLISTED && rule != PairRule::Paired && keys > 0;
+        let lists = scratch.take_if(listed, n.div_ceil(TEAM_ROWS) as u64 * list)?;
 
-        let (block_rows, block_cols) = block(target.variant.workgroup);
-        let block = (block_rows as usize, block_cols as usize);
-        // Half of a binding, since a tile shares one with the gradient to its rows.
-        let room = (target.caps.max_binding / 2).min(u64::from(u32::MAX));
-        let sweep = Sweep::new(&sides, block, room);
-        let gradients = Gradient::wanted(outputs, &sides, block, config.tile_bytes, room);
-        let words_of = gradients.iter().map(|gradient| gradient.words(&sides));
-        let work = scratch.take(words_of.fold(sweep.words(), u64::max))?;
+        let gradients = wanted(outputs);
+        let turned = gradients.iter().any(|gradient| gradient.to_keys);
+        let room = target.caps.max_binding.min(u64::from(u32::MAX));
+        // A lane adds every so many keys of a tile one after the other.
+        let lanes = tiling.near.unwrap_or(target.variant.workgroup);
+        let summed = 4 * (lanes * SUMMED) as usize;
+        let unit = (sides.anchors.z_words).max(PAIR_WORK + WORD_WORK * words);
+        let bounded = parts_per_dispatch(TEAM_ROWS as u64 * unit);
+        let cut = Cut::new(
+            (n, keys),
+            sides.are_one(),
+            turned,
+            config.tile_bytes.min(room),
+            summed.min(bounded),
+        );
+        let work = scratch.take(cut.count * cut.words())?;
+        let tiles = cut.tiles(&sides, turned);
+        for gradient in &gradients {
+            let chunks = chunks(&sides, gradient.to_keys, &tiles, tiling, target);
+            sides.side_mut(gradient.to_keys).sum(chunks, &mut scratch)?;
+        }
 
         sides.identify(inputs.self_index, target)?;
         let base = PairParams {
-            chunks: PairChunks {
-                all: sweep.all_chunks,
-                ..PairChunks::default()
-            },
             own: sides.anchors.all(),
             row: PairRow {
                 dims: inputs.embeddings.cols() as u32,
@@ -275,15 +286,10 @@ impl<'a, 'c> Call<'a, 'c> {
                 stage: DEPTH,
             },
             roles: PairRoles {
-                side: LANE_SIDE,
+                both: u32::from(sides.are_one()),
                 ..sides.roles
             },
             record,
-            work: PairWork {
-                sum_stride: to_u32(sweep.stride, "scratch")?,
-                sum_fields: SUM_FIELDS,
-                ..PairWork::default()
-            },
             settings: settings(config, n),
             ..PairParams::default()
         };
@@ -291,10 +297,14 @@ impl<'a, 'c> Call<'a, 'c> {
             steps: Dispatches::new(target),
             scratch,
             sides,
-            block,
-            sweep,
+            rule,
+            tiling,
+            cut,
+            tiles,
             gradients,
             small,
+            records,
+            lists,
             work,
             base,
             ends: EndBinds::default(),
@@ -313,13 +323,10 @@ impl<'a, 'c> Call<'a, 'c> {
     ) -> Result<(), Error> {
         let target = self.steps.target;
         let per_anchor = config.reduction == ContrastiveReduction::None;
-        let mut ends = PairEnds {
-            nan: f32::NAN.to_bits(),
-            ..PairEnds::default()
-        };
+        let mut ends = PairEnds::default();
         let mut binds = EndBinds {
+            records: self.records.bind(),
             small: self.small.bind(),
-            work: self.work.bind(),
             ..EndBinds::default()
         };
         let want = |each: bool| if each { WANT_PER_ANCHOR } else { WANT_ONE };
@@ -336,7 +343,7 @@ impl<'a, 'c> Call<'a, 'c> {
             ends.want_upstream = want(per_anchor && t.cols() > 1);
         }
         if let Some(t) = &outputs.grad_temperature {
-            (binds.grad, self.base.grad_at) = target.bind_all("grad_temperature", t)?;
+            (binds.grad, ends.temperature_at) = target.bind_all("grad_temperature", t)?;
             ends.want_temperature = WANT_ONE;
         }
         let reduced = ends.want_loss == WANT_ONE;
@@ -349,13 +356,12 @@ impl<'a, 'c> Call<'a, 'c> {
 
     fn push(
         &mut self,
-        program: &'static Program,
+        module: Module,
         entry: &'static str,
         groups: u64,
         params: PairParams,
         binds: impl Into<Binds<'a>>,
     ) -> Result<(), Error> {
-        let module = program.module(self.steps.target.variant.workgroup);
         let params = |grid| PairParams {
             grid: PairGrid {
                 row_blocks: params.grid.row_blocks,
@@ -367,32 +373,45 @@ impl<'a, 'c> Call<'a, 'c> {
         self.steps.push(module, entry, groups, params, binds)
     }
 
+    fn workgroup(&self) -> u32 {
+        self.steps.target.variant.workgroup
+    }
+
     /// What MulSupCon needs to know of the labels: keys with each, and which a key has that is the anchor.
     fn count_labels(&mut self) -> Result<(), Error> {
-        let by_label = self.base.settings.weighting == PairRule::MulSupCon as u32;
-        if !by_label || self.sides.anchors.rows.count == 0 {
+        if self.rule != PairRule::MulSupCon || self.sides.anchors.rows.count == 0 {
             return Ok(());
         }
+        let module = COUNTS.module(self.workgroup());
         let own_windows = self.sides.anchors.windows.clone();
         let other_windows = self.sides.keys().windows.clone();
+        let words = self.base.row.words as usize;
         for (i, window) in other_windows.iter().enumerate() {
-            let keys = self.sides.keys();
-            let binds = CountBinds {
-                sets: keys.sets(*window),
-                small: self.small.bind(),
-                ..CountBinds::default()
+            let most = parts_per_dispatch(32 * window.rows as u64);
+            let all = Window {
+                first: 0,
+                rows: words,
             };
-            let mut params = self.base;
-            params.own = keys.params(*window, *window);
-            params.grid.add = u32::from(i > 0);
-            let words = u64::from(params.row.words);
-            self.push(&COUNTS, "count_labels", words, params, binds)?;
+            for some in all.pieces(most) {
+                let keys = self.sides.keys();
+                let binds = CountBinds {
+                    sets: keys.sets(*window),
+                    small: self.small.bind(),
+                    ..CountBinds::default()
+                };
+                let mut params = self.base;
+                params.own = keys.params(*window, *window);
+                params.own.sets += some.first as u32 * params.own.stride;
+                params.record.counts += 32 * some.first as u32;
+                params.grid.add = u32::from(i > 0);
+                self.push(module, "count_labels", some.rows as u64, params, binds)?;
+            }
         }
         if self.base.roles.itself != FROM_INDEX {
             return Ok(());
         }
         for own in &own_windows {
-            for other in &other_windows {
+            for (i, other) in other_windows.iter().enumerate() {
                 let (anchors, keys) = (&self.sides.anchors, self.sides.keys());
                 let binds = CountBinds {
                     sets: anchors.sets(*own),
@@ -403,158 +422,411 @@ impl<'a, 'c> Call<'a, 'c> {
                 let mut params = self.base;
                 params.own = anchors.params(*own, *own);
                 params.other = keys.params(*other, *other);
-                self.push(&COUNTS, "leave_out", own.rows as u64, params, binds)?;
+                params.grid.add = u32::from(i > 0);
+                self.push(module, "leave_out", own.rows as u64, params, binds)?;
             }
         }
         Ok(())
     }
 
-    /// The bindings of pairs, with the scratch that all kernels of pairs reach.
-    fn pair_binds(&self, binds: PairBinds<'a>) -> PairBinds<'a> {
-        PairBinds {
-            small: self.small.bind(),
-            work: self.work.bind(),
-            ..binds
+    /// The lists of words in which eight anchors have labels.
+    fn list_words(&mut self) -> Result<(), Error> {
+        if self.lists == Region::ABSENT {
+            return Ok(());
         }
-    }
-
-    /// Sums over the keys of each anchor, from chunk to chunk, and makes each anchor's record of them.
-    fn sum_pairs(&mut self) -> Result<(), Error> {
-        let chunks = self.sweep.chunks.clone();
+        let module = LISTS.module(self.workgroup());
         for own in self.sides.anchors.windows.clone() {
-            for rows in own.pieces(self.sweep.rows) {
-                let blocks = rows.rows.div_ceil(self.block.0) as u64;
-                for (other, chunks) in &chunks {
-                    let own = (&self.sides.anchors, own, rows);
-                    let other = (self.sides.keys(), *other, *other);
-                    let (params, binds) = self.sides.pairs(own, other, self.base);
-                    let params = PairParams {
-                        chunks: *chunks,
-                        ..params
-                    };
-                    let groups = blocks * u64::from(chunks.count);
-                    self.push(&PAIRS, "pairs", groups, params, self.pair_binds(binds))?;
-                }
-                let params = PairParams {
-                    own: self.sides.anchors.params(own, rows),
-                    ..self.base
-                };
-                let lanes = self.steps.target.variant.workgroup as usize;
-                let groups = rows.rows.div_ceil(lanes) as u64;
-                self.push(&ENDS, "merge", groups, params, self.ends)?;
-            }
+            let binds = ListBinds {
+                sets: self.sides.anchors.sets(own),
+                lists: self.listed(own),
+            };
+            let mut params = self.base;
+            params.own = self.sides.anchors.params(own, own);
+            let groups = own.rows.div_ceil(TEAM_ROWS) as u64;
+            self.push(module, "list_words", groups, params, binds)?;
         }
         Ok(())
     }
 
-    /// From the records to the loss, the scale and the temperature's gradient.
-    fn total(&mut self) -> Result<(), Error> {
+    /// The lists of a window of anchors.
+    fn listed(&self, window: Window) -> Bind<'a> {
+        if self.lists == Region::ABSENT {
+            return Bind::Nothing;
+        }
+        let list = u64::from(self.base.record.lists);
+        let teams = |rows: usize| rows.div_ceil(TEAM_ROWS) as u64 * list;
+        self.lists.part(teams(window.first), teams(window.rows))
+    }
+
+    /// The most workgroups of eight rows a subgroup and some fours of columns a lane, over all sizes of subgroups.
+    fn near_groups(&self, rows: usize, fours: u64, smallest: u32) -> u64 {
+        let workgroup = self.workgroup();
+        let sizes = (0..).map(|i| smallest << i);
+        let groups = |size: u32| {
+            let lanes = size.min(workgroup);
+            let block = TEAM_ROWS as u64 * u64::from(workgroup / lanes);
+            (rows as u64).div_ceil(block) * fours.div_ceil(u64::from(lanes))
+        };
+        let upto = sizes.take_while(|size| *size < 2 * workgroup);
+        upto.map(groups).max().unwrap_or(0)
+    }
+
+    /// Workgroups of blocks of own rows and of columns, where a lane has eight rows and so many fours of columns, and
+    /// how many blocks of rows there are.
+    fn blocks(&self, rows: usize, fours: u64, lane_fours: u64) -> (u64, u32) {
+        if let Some(smallest) = self.tiling.near {
+            return (self.near_groups(rows, fours, smallest), 0);
+        }
+        let (row_lanes, col_lanes) = block_lanes(self.workgroup());
+        let row_blocks = rows.div_ceil(TEAM_ROWS * row_lanes as usize);
+        let col_blocks = fours.div_ceil(lane_fours * u64::from(col_lanes));
+        (row_blocks as u64 * col_blocks, row_blocks as u32)
+    }
+
+    /// Own rows of a part in pieces whose work one dispatch may have.
+    fn strips(&self, own: Part, others: usize, work: u64) -> Vec<Part> {
+        let teams = parts_per_dispatch(TEAM_ROWS as u64 * others.max(1) as u64 * work);
+        // Whole blocks of the kernels that have some.
+        let whole = teams / 16 * 16;
+        let most = TEAM_ROWS * if whole > 0 { whole } else { teams };
+        let strip = |rows| Part { rows, ..own };
+        own.rows.pieces(most).map(strip).collect()
+    }
+
+    /// What kernels are told of own and other rows of a tile.
+    fn pair_params(&self, tile: &Tile, strip: Part, mirror: u32) -> PairParams {
+        let (anchors, keys) = (&self.sides.anchors, self.sides.keys());
+        let (own, other) = (&tile.own, &tile.other);
+        let stride = other.rows.rows.next_multiple_of(TEAM_ROWS) / 4;
+        let height = own.rows.rows.next_multiple_of(TEAM_ROWS) / 4;
+        let in_place = mirror == TURNED_IN_PLACE;
+        let mut params = self.base;
+        params.own = anchors.params(own.window, strip.rows);
+        params.own.lists = (strip.rows.first - own.window.first) as u32 / TEAM_ROWS as u32
+            * self.base.record.lists;
+        params.other = keys.params(other.window, other.rows);
+        params.roles.mirror = mirror;
+        params.work = PairWork {
+            stride: stride as u32,
+            row: (strip.rows.first - own.rows.first) as u32,
+            // A binding has fewer than 2^32 bytes.
+            mirror_at: if in_place {
+                0
+            } else {
+                (self.cut.words() / 4) as u32
+            },
+            mirror_stride: if in_place { stride } else { height } as u32,
+        };
+        params
+    }
+
+    /// Fills the tile with products, and that turned where it is wanted.
+    fn products(&mut self, tile: &Tile, mirror: u32) -> Result<(), Error> {
+        let (own, other) = (tile.own, tile.other);
+        let two = !self.sides.share(own.window, other.window);
+        let module = self.tiling.products(two);
+        let depth = self.sides.anchors.z_words;
+        for strip in self.strips(own, other.rows.rows, depth) {
+            let mut params = self.pair_params(tile, strip, mirror);
+            let fours = other.rows.rows.div_ceil(4) as u64;
+            let (groups, row_blocks) = self.blocks(strip.rows.rows, fours, 2);
+            params.grid.row_blocks = row_blocks;
+            let binds = ProductBinds {
+                z: self.sides.anchors.z(own.window),
+                z2: match two {
+                    true => self.sides.keys().z(other.window),
+                    false => Bind::Nothing,
+                },
+                work: self.work.bind(),
+                ..ProductBinds::default()
+            };
+            self.push(module, "products", groups, params, binds)?;
+        }
+        Ok(())
+    }
+
+    /// What `pairs` and `slopes` read and write.
+    fn pair_binds(&self, tile: &Tile, work: Bind<'a>) -> (bool, PairBinds<'a>) {
+        let two = !self.sides.share(tile.own.window, tile.other.window);
+        let binds = PairBinds {
+            small: match self.rule {
+                PairRule::MulSupCon => self.small.bind(),
+                _ => Bind::Nothing,
+            },
+            sets: self.sides.anchors.sets(tile.own.window),
+            sets2: match two {
+                true => self.sides.keys().sets(tile.other.window),
+                false => Bind::Nothing,
+            },
+            records: self.records.bind(),
+            work,
+            lists: self.listed(tile.own.window),
+        };
+        (two, binds)
+    }
+
+    /// Work on a pair whose product is there.
+    fn label_work(&self) -> u64 {
+        PAIR_WORK + WORD_WORK * u64::from(self.base.row.words)
+    }
+
+    /// Adds the pairs of a tile to the sums of its anchors.
+    fn pairs(&mut self, tile: &Tile, work: Bind<'a>, add: bool) -> Result<(), Error> {
+        let (two, binds) = self.pair_binds(tile, work);
+        let module = self
+            .tiling
+            .pairs(self.rule, two, self.lists != Region::ABSENT);
+        for strip in self.strips(tile.own, tile.other.rows.rows, self.label_work()) {
+            let mut params = self.pair_params(tile, strip, NOT_TURNED);
+            params.grid.add = u32::from(add);
+            let groups = strip.rows.rows.div_ceil(TEAM_ROWS) as u64;
+            self.push(module, "pairs", groups, params, binds)?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the products of a tile by slopes.
+    fn slopes(&mut self, tile: &Tile) -> Result<(), Error> {
+        let (two, binds) = self.pair_binds(tile, self.work.bind());
+        let module = self
+            .tiling
+            .slopes(self.rule, two, self.lists != Region::ABSENT);
+        let others = tile.other.rows.rows;
+        for strip in self.strips(tile.own, others, self.label_work()) {
+            let mut params = self.pair_params(tile, strip, tile.mirror);
+            let (groups, row_blocks) = self.blocks(strip.rows.rows, others.div_ceil(4) as u64, 1);
+            params.grid.row_blocks = row_blocks;
+            self.push(module, "slopes", groups, params, binds)?;
+        }
+        Ok(())
+    }
+
+    /// The tile, or that turned.
+    fn tile_bind(&self, turned: bool) -> Bind<'a> {
+        let words = self.cut.words();
+        self.work.part(if turned { words } else { 0 }, words)
+    }
+
+    /// The sums of all anchors, and what comes of them.
+    fn forward(&mut self) -> Result<(), Error> {
+        let mut begun: Vec<usize> = Vec::new();
+        for tile in self.tiles.clone() {
+            let mirror = match self.sides.are_one() {
+                true => tile.mirror,
+                false => NOT_TURNED,
+            };
+            self.products(&tile, mirror)?;
+            let mut halves = vec![(tile, false)];
+            if mirror == TURNED_APART {
+                halves.push((tile.turned(), true));
+            }
+            for (tile, turned) in halves {
+                let first = tile.own.rows.first;
+                let work = self.tile_bind(turned);
+                self.pairs(&tile, work, begun.contains(&first))?;
+                if !begun.contains(&first) {
+                    begun.push(first);
+                }
+            }
+        }
+        if self.sides.keys().rows.count == 0 {
+            // Anchors that nothing is summed for.
+            for window in self.sides.anchors.windows.clone() {
+                let own = Part {
+                    window,
+                    rows: window,
+                };
+                let other = Part {
+                    window: Window::default(),
+                    rows: Window::default(),
+                };
+                let tile = Tile {
+                    own,
+                    other,
+                    mirror: NOT_TURNED,
+                };
+                let work = self.tile_bind(false);
+                self.pairs(&tile, work, false)?;
+            }
+        }
+        let module = ENDS.module(self.workgroup());
+        let anchors = self.sides.anchors.rows.count;
+        let groups = anchors.div_ceil(self.workgroup() as usize) as u64;
+        if groups > 0 {
+            self.push(module, "merge", groups, self.base, self.ends)?;
+        }
         match self.needs_total {
-            true => self.push(&ENDS, "total", 1, self.base, self.ends),
+            true => self.push(module, "total", 1, self.base, self.ends),
             false => Ok(()),
         }
     }
 
-    /// A gradient to rows, over tiles of own rows.
-    fn gradient(&mut self, gradient: Gradient<'a>) -> Result<(), Error> {
-        let (tile_rows, tile_cols) = gradient.tile;
-        let mut base = self.base;
-        base.roles.direction = gradient.direction;
-        base.work.tile_stride = (tile_rows / 4) as u32;
-        base.work.rows_at = to_u32(tile_rows as u64 / 4 * tile_cols as u64, "scratch")?;
-        let (own, other) = self.sides.own_and_other(gradient.to_keys);
-        let own_windows = own.windows.clone();
-        let mut tiles: Vec<(Window, Window)> = Vec::new();
-        for window in &other.windows {
-            tiles.extend(window.pieces(tile_cols).map(|cols| (*window, cols)));
+    /// The gradients.
+    fn backward(&mut self) -> Result<(), Error> {
+        if self.gradients.is_empty() {
+            return Ok(());
         }
-        if tiles.is_empty() {
-            // Nothing to sum over: the gradient is 0.
-            tiles.push((Window::default(), Window::default()));
+        let wants = |keys: bool| {
+            let mut all = self.gradients.iter();
+            all.any(|gradient| gradient.to_keys == keys)
+        };
+        let one = self.sides.are_one();
+        let (to_anchors, to_keys) = (wants(false), wants(true));
+        let mut begun: Vec<(bool, usize)> = Vec::new();
+        let tiles = self.tiles.clone();
+        for tile in &tiles {
+            // The products of the one tile that there is are there still.
+            if tiles.len() > 1 {
+                self.products(tile, NOT_TURNED)?;
+            }
+            self.slopes(tile)?;
+            let mut halves = Vec::new();
+            if to_anchors {
+                halves.push((false, *tile, false));
+            }
+            if tile.mirror == TURNED_APART && (one || to_keys) {
+                halves.push((!one, tile.turned(), true));
+            }
+            for (keys, tile, turned) in halves {
+                let of = (keys, tile.own.rows.first);
+                self.spread(keys, &tile, turned, begun.contains(&of))?;
+                if !begun.contains(&of) {
+                    begun.push(of);
+                }
+            }
         }
-        let per_binding = self
-            .steps
-            .target
-            .rows_per_binding(gradient.name, &gradient.tensor)?;
-        for window in own_windows {
-            for rows in window.pieces(tile_rows) {
-                for (i, tile) in tiles.iter().enumerate() {
-                    base.grid.add = u32::from(i > 0);
-                    self.slopes(&gradient, base, (window, rows), *tile)?;
+        for gradient in self.gradients.clone() {
+            self.project(&gradient, !tiles.is_empty())?;
+        }
+        Ok(())
+    }
+
+    /// Adds what a tile of slopes does to the gradient to its own rows.
+    fn spread(&mut self, keys: bool, tile: &Tile, turned: bool, add: bool) -> Result<(), Error> {
+        let module = self.tiling.products(false);
+        let vectors = self.sides.anchors.z_words / 4;
+        for strip in self.strips(tile.own, tile.other.rows.rows, 4 * vectors) {
+            let (own, other) = (self.sides.side(keys), self.sides.side(!keys));
+            let others = tile.other.rows.rows;
+            let mut params = self.base;
+            params.own = own.params_from(tile.own.window, strip.rows);
+            params.other = other.params_from(tile.other.window, tile.other.rows);
+            params.grid.add = u32::from(add);
+            params.work = PairWork {
+                stride: (others.next_multiple_of(TEAM_ROWS) / 4) as u32,
+                row: (strip.rows.first - tile.own.rows.first) as u32,
+                ..PairWork::default()
+            };
+            params.chunks = own.chunks(tile.own.window, strip.rows, others);
+            let chunks = u64::from(params.chunks.count);
+            let binds = ProductBinds {
+                z: other.z(tile.other.window),
+                work: self.tile_bind(turned),
+                sums: own.sums(tile.own.window),
+                ..ProductBinds::default()
+            };
+            let (groups, row_blocks) = self.blocks(strip.rows.rows, vectors, 2);
+            params.grid.row_blocks = row_blocks;
+            self.push(module, "spread", groups * chunks, params, binds)?;
+        }
+        Ok(())
+    }
+
+    /// The gradient to rows as they were given.
+    fn project(&mut self, gradient: &Gradient<'a>, summed: bool) -> Result<(), Error> {
+        if self.base.row.dims == 0 {
+            return Ok(());
+        }
+        let target = self.steps.target;
+        let module = PROJECT.module(self.workgroup());
+        let most = target.rows_per_binding(gradient.name, &gradient.tensor)?;
+        for window in self.sides.side(gradient.to_keys).windows.clone() {
+            for rows in window.pieces(most) {
+                let own = self.sides.side(gradient.to_keys);
+                let (grad, grad_at) = target.bind_rows(&gradient.tensor, rows.first, rows.rows);
+                let mut params = self.base;
+                params.own = own.params_from(window, rows);
+                params.grad_at = grad_at;
+                params.grad_stride = gradient.tensor.row_stride() as u32;
+                params.chunks = own.chunks(window, rows, 1);
+                if !summed {
+                    params.chunks.count = 0;
                 }
-                base.grid.add = 0;
-                for part in rows.pieces(per_binding) {
-                    self.project(&gradient, base, (window, rows), part)?;
-                }
+                let binds = ProjectBinds {
+                    z: own.z(window),
+                    small: self.small.bind(),
+                    sums: own.sums(window),
+                    grad,
+                };
+                self.push(module, "project", rows.rows as u64, params, binds)?;
             }
         }
         Ok(())
     }
+}
 
-    /// The slopes of a tile, and what they add to the gradient to its own rows.
-    fn slopes(
-        &mut self,
-        gradient: &Gradient<'a>,
-        base: PairParams,
-        (own_window, rows): (Window, Window),
-        (other_window, cols): (Window, Window),
-    ) -> Result<(), Error> {
-        let (own, other) = self.sides.own_and_other(gradient.to_keys);
-        let vectors = own.z_words / 4;
-        let (mut params, binds) =
-            self.sides
-                .pairs((own, own_window, rows), (other, other_window, cols), base);
-        let binds = self.pair_binds(binds);
-        let row_blocks = rows.rows.div_ceil(self.block.0);
-        params.grid.row_blocks = row_blocks as u32;
-        let col_blocks = cols.rows.div_ceil(self.block.1);
-        if col_blocks > 0 {
-            let groups = row_blocks as u64 * col_blocks as u64;
-            self.push(&SLOPES, "slopes", groups, params, binds)?;
+impl Tile {
+    /// With its sides exchanged.
+    fn turned(&self) -> Tile {
+        Tile {
+            own: self.other,
+            other: self.own,
+            mirror: self.mirror,
         }
-        let (_, col_lanes) = block_lanes(self.steps.target.variant.workgroup);
-        let dim_blocks = vectors.div_ceil(u64::from(col_lanes));
-        if dim_blocks > 0 {
-            let groups = row_blocks as u64 * dim_blocks;
-            self.push(&SLOPES, "project_slopes", groups, params, binds)?;
-        }
-        Ok(())
     }
+}
 
-    /// The gradient to some of a tile's rows as they were given.
-    fn project(
-        &mut self,
-        gradient: &Gradient<'a>,
-        base: PairParams,
-        (window, rows): (Window, Window),
-        part: Window,
-    ) -> Result<(), Error> {
-        if base.row.dims == 0 {
-            return Ok(());
+impl Side<'_> {
+    /// What kernels are told of the chunks of the gradient to some rows of a window, by their sums over others.
+    fn chunks(&self, window: Window, rows: Window, others: usize) -> PairChunks {
+        let vectors = self.z_words / 4;
+        // A binding has fewer than 2^32 bytes.
+        PairChunks {
+            count: self.chunks as u32,
+            rows: (others.div_ceil(self.chunks as usize).next_multiple_of(4)) as u32,
+            stride: (window.rows as u64 * vectors) as u32,
+            at: ((rows.first - window.first) as u64 * vectors) as u32,
         }
-        let target = self.steps.target;
-        let (own, _) = self.sides.own_and_other(gradient.to_keys);
-        let (grad, grad_at) = target.bind_rows(&gradient.tensor, part.first, part.rows);
-        let before = (part.first - rows.first) as u32 * base.row.depth;
-        let params = PairParams {
-            own: own.params(window, part),
-            work: PairWork {
-                rows_at: base.work.rows_at + before,
-                ..base.work
-            },
-            grad_at,
-            grad_stride: gradient.tensor.row_stride() as u32,
-            ..base
-        };
-        let binds = EndBinds {
-            z: own.z(window),
-            small: self.small.bind(),
-            work: self.work.bind(),
-            grad,
-            ..EndBinds::default()
-        };
-        self.push(&ENDS, "project", part.rows as u64, params, binds)
     }
+}
+
+/// The gradients that are wanted.
+fn wanted<'a>(outputs: &ContrastiveOutputs<'a>) -> Vec<Gradient<'a>> {
+    let gradient = |name, to_keys, tensor: Option<Tensor<'a>>| {
+        tensor.map(|tensor| Gradient {
+            name,
+            tensor,
+            to_keys,
+        })
+    };
+    let embeddings = gradient("grad_embeddings", false, outputs.grad_embeddings);
+    let keys = gradient("grad_keys", true, outputs.grad_keys);
+    embeddings.into_iter().chain(keys).collect()
+}
+
+/// In how many chunks the gradient to a side's rows is summed: few workgroups share what there is of a single tile, as
+/// far as each has a whole sum.
+fn chunks(
+    sides: &Sides<'_>,
+    to_keys: bool,
+    tiles: &[Tile],
+    tiling: Tiling,
+    target: Target<'_>,
+) -> u64 {
+    let (own, other) = (sides.side(to_keys), sides.side(!to_keys));
+    let others = other.rows.count as u64;
+    if tiling.near.is_some() || tiles.len() != 1 || others == 0 {
+        return 1;
+    }
+    let (row_lanes, col_lanes) = block_lanes(target.variant.workgroup);
+    let row_blocks = own.rows.count.div_ceil(TEAM_ROWS * row_lanes as usize) as u64;
+    let dim_blocks = (own.z_words / 4).div_ceil(2 * u64::from(col_lanes));
+    let row_bytes = 4 * own.z_words * own.rows.count as u64;
+    let fitting = target.caps.max_binding.min(u64::from(u32::MAX)) / row_bytes.max(1);
+    let most = (PRODUCT_GROUPS / (row_blocks * dim_blocks).max(1)).min(fitting);
+    let most = most.min(others.div_ceil(u64::from(SUMMED))).max(1);
+    // As many as are not empty.
+    others.div_ceil(others.div_ceil(most).next_multiple_of(4))
 }
 
 /// Finds room for the anchors and the keys of a call.
@@ -570,8 +842,7 @@ fn sides<'a>(
         embeddings: Some(inputs.embeddings),
         classes: inputs.classes,
         sets: inputs.labels,
-        // The second half: the labels of the key that is the anchor.
-        halves: 1 + u64::from(by_label && inputs.self_index.is_some()),
+        leaves_out: by_label && inputs.self_index.is_some(),
     };
     let keys = inputs.keys.map(|keys| Rows {
         keys: true,
@@ -579,16 +850,15 @@ fn sides<'a>(
         embeddings: Some(keys.embeddings),
         classes: inputs.classes,
         sets: keys.labels,
-        halves: 1,
+        leaves_out: false,
     });
     Sides::new(anchors, keys, target.caps, scratch)
 }
 
 /// The settings as the kernels have them.
 fn settings(config: &Contrastive, anchors: usize) -> PairSettings {
-    let (rule, divisor) = config.weighting.rule();
+    let (_, divisor) = config.weighting.rule();
     PairSettings {
-        weighting: rule as u32,
         divisor: divisor as u32,
         threshold: config.weighting.least(),
         inv_temperature: 1.0 / config.temperature,
@@ -599,28 +869,35 @@ fn settings(config: &Contrastive, anchors: usize) -> PairSettings {
             ContrastiveReduction::MeanAll => 1.0 / anchors.max(1) as f32,
             _ => 1.0,
         },
+        nan: f32::NAN.to_bits(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::tile_shape;
+    use super::{Cut, TILE_SIDE};
 
     #[test]
-    fn tiles_are_whole_blocks_within_their_bound() {
-        for block in [(16, 32), (64, 64), (128, 128)] {
-            for rows in [1, 63, 64, 65, 900, 40_000] {
-                for cols in [1, 64, 1000, 40_000] {
-                    for bytes in [1 << 20, 16 << 20, 64 << 20] {
-                        let (r, c) = tile_shape(rows, cols, block, bytes);
-                        assert!(r % block.0 == 0 && c % block.1 == 0);
-                        assert!(4 * (r * c) as u64 <= bytes, "{r} x {c} in {bytes}");
-                        // Room is not wasted: all pairs fit, or half of the bound is used.
-                        let all = r >= rows && c >= cols;
-                        assert!(all || 8 * (r * c) as u64 >= bytes, "{r} x {c} in {bytes}");
+    fn tiles_keep_within_their_bounds() {
+        for rows in [1, 63, 64, 65, 900, 40_000] {
+            for cols in [1, 64, 1000, 40_000, 3_000_000] {
+                for bytes in [1 << 20, 16 << 20, 64 << 20] {
+                    for (are_one, turned) in [(true, true), (false, true), (false, false)] {
+                        let keys = if are_one { rows } else { cols };
+                        let most = 8192;
+                        let cut = Cut::new((rows, keys), are_one, turned, bytes, most);
+                        let name = format!("{rows} x {keys} in {bytes}: {cut:?}");
+                        assert!(cut.rows % 8 == 0 && cut.cols % 8 == 0, "{name}");
+                        assert!(4 * cut.count * cut.words() <= bytes, "{name}");
+                        assert!(cut.cols <= most, "{name}");
+                        // Room is not wasted: all pairs fit, or a good part of the bound is used.
+                        let all = cut.rows >= rows && cut.cols >= keys.min(most);
+                        let used = 16 * cut.count * cut.words() >= bytes;
+                        assert!(all || used, "{name}");
+                        // At least a small tile, whatever is asked for.
+                        let least = Cut::new((rows, keys), are_one, turned, 0, most);
+                        assert!(least.rows <= TILE_SIDE && least.cols <= TILE_SIDE, "{name}");
                     }
-                    // At least a block, whatever is asked for.
-                    assert_eq!(tile_shape(rows, cols, block, 0), block);
                 }
             }
         }

@@ -2,16 +2,18 @@
 
 use crate::device::context::Context;
 use crate::device::inspect::{Inspection, Shape};
-use crate::device::plan::{Dispatches, Draft, Scratch, Target, to_u32};
+use crate::device::plan::{Bind, Dispatches, Draft, Scratch, Target, parts_per_dispatch, to_u32};
 use crate::device::prepared::{self, Prepared};
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::kernels::contrastive::call::{
     RelationInputs, RelationOutputs, Relations, inspect_index,
 };
-use crate::kernels::contrastive::pack::{Places, Rows, Sides, Window};
-use crate::kernels::contrastive::params::{PairGrid, PairParams, PairRow, RELATION_KINDS};
-use crate::kernels::contrastive::table::{RELATIONS, RelationBinds};
+use crate::kernels::contrastive::pack::{Places, Rows, Sides, TEAM_ROWS, Window};
+use crate::kernels::contrastive::params::{
+    PairGrid, PairParams, PairRow, PairWork, RELATION_KINDS,
+};
+use crate::kernels::contrastive::table::{self, RelationBinds};
 use crate::kernels::targets::inspect_targets;
 use crate::losses::labels::TargetNames;
 
@@ -59,7 +61,7 @@ fn plan<'a>(
         embeddings: None,
         classes: inputs.classes,
         sets,
-        halves: 1,
+        leaves_out: false,
     };
     let anchors = rows(false, inputs.rows, inputs.labels);
     let keys = inputs.keys.map(|(count, sets)| rows(true, count, sets));
@@ -80,37 +82,46 @@ fn plan<'a>(
     let mut steps = Dispatches::new(target);
     sides.pack(&mut steps, small.bind(), base)?;
 
-    let module = RELATIONS.module(target.variant.workgroup);
-    let most = target.rows_per_binding("relations", counts)?;
-    let others = match sides.keys().windows[..] {
+    // A word of two sets costs about as much as four products.
+    let at_once = parts_per_dispatch(4 * (words + 4));
+    let fitting = target.rows_per_binding("relations", counts)?;
+    let mut others: Vec<(Window, Window)> = Vec::new();
+    for window in &sides.keys().windows {
+        let pieces = window.pieces(at_once.next_multiple_of(TEAM_ROWS));
+        others.extend(pieces.map(|keys| (*window, keys)));
+    }
+    if others.is_empty() {
         // Nothing to count: the counts are 0.
-        [] => vec![Window::default()],
-        ref windows => windows.to_vec(),
-    };
+        others.push((Window::default(), Window::default()));
+    }
     for own in &sides.anchors.windows {
-        for (i, other) in others.iter().enumerate() {
-            for rows in own.pieces(most) {
-                let (params, pairs) = sides.pairs(
-                    (&sides.anchors, *own, rows),
-                    (sides.keys(), *other, *other),
-                    base,
-                );
+        for (i, (window, other)) in others.iter().enumerate() {
+            let two = !sides.share(*own, *window);
+            let module = table::relations(two, target.variant.workgroup);
+            for rows in own.pieces(fitting.min(at_once / other.rows.max(1))) {
                 let (relation_counts, grad_at) = target.bind_rows(counts, rows.first, rows.rows);
                 let params = |grid| PairParams {
                     grid: PairGrid {
                         add: u32::from(i > 0),
                         ..PairGrid::from(grid)
                     },
+                    own: sides.anchors.params_from(*own, rows),
+                    other: sides.keys().params(*window, *other),
+                    work: PairWork {
+                        row: (rows.first - own.first) as u32,
+                        ..PairWork::default()
+                    },
                     grad_at,
                     grad_stride: counts.row_stride() as u32,
-                    ..params
+                    ..base
                 };
                 let binds = RelationBinds {
-                    sets: pairs.sets,
-                    sets2: pairs.sets2,
-                    small: small.bind(),
+                    sets: sides.anchors.sets(*own),
+                    sets2: match two {
+                        true => sides.keys().sets(*window),
+                        false => Bind::Nothing,
+                    },
                     relation_counts,
-                    itself_index: pairs.itself_index,
                 };
                 steps.push(module, "relations", rows.rows as u64, params, binds)?;
             }

@@ -1,21 +1,19 @@
 //! The programs of the contrastive losses.
 
-use crate::device::caps::{Half, Reduce};
-use crate::device::module::{Module, NO_PART, PARTS, Piece, Program, wgsl};
-use crate::device::plan::bindings;
+use crate::device::caps::{Half, Reduce, Variant};
+use crate::device::module::{Constant, Module, NO_PART, PARTS, Part, Piece, Program, wgsl};
+use crate::device::plan::{Target, bindings};
 use crate::device::tensor::{DType, FLOATS};
 use crate::kernels::contrastive::params::{
-    BLOCKS, DIRECTIONS, DIVISORS, FORMS, ITSELF, LANES, MIRRORS, NORMS, RECORD, RELATION, SUMS,
-    WANTS, WEIGHTINGS,
+    BLOCKS, DIVISORS, FORMS, ITSELF, MIRRORED, MIRRORS, NORMS, RECORD, RELATION, STEPS,
+    SUMMED_AT_ONCE, SUMS, WANTS,
 };
 use crate::kernels::storage::{STORAGES, Storage};
+use crate::losses::contrastive::PairRule;
 
 const PARAMS: Piece = Piece::File(wgsl!("contrastive/params.wgsl"));
 const LANES_TREE: Piece = Piece::File(wgsl!("shared/lanes_tree.wgsl"));
-const BLOCK: Piece = Piece::File(wgsl!("contrastive/block.wgsl"));
-const SETS: Piece = Piece::File(wgsl!("contrastive/sets.wgsl"));
-const SIMILARITY: Piece = Piece::File(wgsl!("contrastive/similarity.wgsl"));
-const WEIGHTS: Piece = Piece::File(wgsl!("contrastive/weights.wgsl"));
+const FOUR: Piece = Piece::File(wgsl!("contrastive/four.wgsl"));
 
 bindings! {
     /// Rows as they were given, and as they are looked at.
@@ -26,6 +24,7 @@ bindings! {
         4: z,
         5: sets,
         6: small,
+        7: itself_index,
     }
 }
 
@@ -40,7 +39,7 @@ static PACK: Program = Program {
         Piece::Part(0),
     ],
     entries: &["pack"],
-    constants: &[FORMS, NORMS],
+    constants: &[FORMS, NORMS, ITSELF, SUMMED_AT_ONCE],
     bindings: PackBinds::NAMES,
     mirrors: &[MIRRORS],
 };
@@ -66,77 +65,326 @@ pub(super) static COUNTS: Program = Program {
 };
 
 bindings! {
-    /// Both sides of pairs; the other side only where it is not in the memory of the own one.
-    pub(super) struct PairBinds {
-        1: z,
-        2: z2,
+    /// Label sets, and the lists of words of eight of them.
+    pub(super) struct ListBinds {
         3: sets,
-        4: sets2,
-        5: small,
-        6: work,
-        7: itself_index,
+        7: lists,
     }
 }
 
-/// Sums over the keys of each anchor.
-pub(super) static PAIRS: Program = Program {
-    name: "contrastive_pairs",
+/// Words in which anchors have a label.
+pub(super) static LISTS: Program = Program {
+    name: "contrastive_lists",
     pieces: &[
         PARAMS,
-        BLOCK,
-        SETS,
-        SIMILARITY,
-        WEIGHTS,
-        Piece::File(wgsl!("contrastive/pairs.wgsl")),
+        Piece::File(wgsl!("contrastive/sets_one.wgsl")),
+        Piece::File(wgsl!("contrastive/lists.wgsl")),
     ],
-    entries: &["pairs"],
-    constants: &[BLOCKS, LANES, ITSELF, WEIGHTINGS, SUMS],
-    bindings: PairBinds::NAMES,
-    mirrors: &[MIRRORS],
-};
-
-/// The gradient to the products, and its product with the rows.
-pub(super) static SLOPES: Program = Program {
-    name: "contrastive_slopes",
-    pieces: &[
-        PARAMS,
-        BLOCK,
-        SETS,
-        SIMILARITY,
-        WEIGHTS,
-        Piece::File(wgsl!("contrastive/slopes.wgsl")),
-    ],
-    entries: &["slopes", "project_slopes"],
-    constants: &[BLOCKS, LANES, ITSELF, WEIGHTINGS, DIRECTIONS, RECORD],
-    bindings: PairBinds::NAMES,
+    entries: &["list_words"],
+    constants: &[],
+    bindings: ListBinds::NAMES,
     mirrors: &[MIRRORS],
 };
 
 bindings! {
+    /// Rows of both sides, a tile of pairs, the gradient to unit rows.
+    pub(super) struct ProductBinds {
+        1: z,
+        2: z2,
+        6: work,
+        7: sums,
+    }
+}
+
+/// The tile of products, and its product with the rows; its parts are where the rows lie, and how many of them the lanes
+/// of a subgroup load at a time.
+static PRODUCTS: Program = Program {
+    name: "contrastive_products",
+    pieces: &[
+        PARAMS,
+        FOUR,
+        Piece::Part(0),
+        Piece::File(wgsl!("contrastive/product_sums.wgsl")),
+        Piece::Lanes {
+            tree: wgsl!("contrastive/product_shared.wgsl"),
+            subgroup: wgsl!("contrastive/product_near.wgsl"),
+        },
+        Piece::Part(1),
+    ],
+    entries: &["products", "spread"],
+    constants: &[BLOCKS, STEPS, SUMMED_AT_ONCE, MIRRORED],
+    bindings: &[(6, "work"), (7, "sums")],
+    mirrors: &[MIRRORS],
+};
+
+bindings! {
+    /// Label sets of both sides, a tile of pairs, what is known of the anchors.
+    pub(super) struct PairBinds {
+        1: small,
+        3: sets,
+        4: sets2,
+        5: records,
+        6: work,
+        7: lists,
+    }
+}
+
+/// Sums over the keys of each anchor.
+static PAIRS: Program = Program {
+    name: "contrastive_pairs",
+    pieces: &[
+        PARAMS,
+        FOUR,
+        Piece::Part(0),
+        EIGHT,
+        Piece::Part(1),
+        PAIR,
+        WEIGHTS,
+        Piece::Part(2),
+        Piece::File(wgsl!("contrastive/pairs.wgsl")),
+        Piece::Lanes {
+            tree: wgsl!("contrastive/pairs_shared.wgsl"),
+            subgroup: wgsl!("contrastive/pairs_near.wgsl"),
+        },
+    ],
+    entries: &["pairs"],
+    constants: &[ITSELF, SUMS, MIRRORED],
+    bindings: PAIR_NAMES,
+    mirrors: &[MIRRORS],
+};
+
+/// The gradient to the products.
+static SLOPES: Program = Program {
+    name: "contrastive_slopes",
+    pieces: &[
+        PARAMS,
+        FOUR,
+        Piece::Part(0),
+        EIGHT,
+        Piece::Part(1),
+        PAIR,
+        WEIGHTS,
+        Piece::Part(2),
+        Piece::File(wgsl!("contrastive/slopes.wgsl")),
+        Piece::Lanes {
+            tree: wgsl!("contrastive/slopes_shared.wgsl"),
+            subgroup: wgsl!("contrastive/slopes_near.wgsl"),
+        },
+    ],
+    entries: &["slopes"],
+    constants: &[BLOCKS, ITSELF, RECORD, MIRRORED],
+    bindings: PAIR_NAMES,
+    mirrors: &[MIRRORS],
+};
+
+const PAIR_NAMES: &[(usize, &str)] = &[(5, "records"), (6, "work")];
+const PAIR: Piece = Piece::File(wgsl!("contrastive/pair.wgsl"));
+const WEIGHTS: Piece = Piece::File(wgsl!("contrastive/weights.wgsl"));
+const EIGHT: Piece = Piece::Lanes {
+    tree: wgsl!("contrastive/eight_loaded.wgsl"),
+    subgroup: wgsl!("contrastive/eight_near.wgsl"),
+};
+
+/// Rows of both sides in one binding, and in two.
+static ROWS: [Part; 2] = [
+    Part {
+        bindings: &[(1, "z")],
+        ..Part::new("one", &[wgsl!("contrastive/z_one.wgsl")])
+    },
+    Part {
+        bindings: &[(1, "z"), (2, "z2")],
+        ..Part::new("two", &[wgsl!("contrastive/z_two.wgsl")])
+    },
+];
+
+/// Label sets of both sides in one binding, and in two.
+static SETS: [Part; 2] = [
+    Part {
+        bindings: &[(3, "sets")],
+        ..Part::new("one", &[wgsl!("contrastive/sets_one.wgsl")])
+    },
+    Part {
+        bindings: &[(3, "sets"), (4, "sets2")],
+        ..Part::new("two", &[wgsl!("contrastive/sets_two.wgsl")])
+    },
+];
+
+/// Own rows that lanes load at a time, in subgroups of at least as many.
+static HELD: [Part; 2] = [
+    Part {
+        constants: &[("HELD", Constant::Is(4))],
+        ..Part::new("four", &[])
+    },
+    Part {
+        constants: &[("HELD", Constant::Is(8))],
+        ..Part::new("eight", &[])
+    },
+];
+
+/// What rows share, by all words of their sets, and by those of a list.
+const COUNT_ALL: Part = Part::new(
+    "all",
+    &[
+        wgsl!("contrastive/shared_count.wgsl"),
+        wgsl!("contrastive/words_all.wgsl"),
+    ],
+);
+const COUNT_LISTED: Part = Part {
+    bindings: &[(7, "lists")],
+    ..Part::new(
+        "listed",
+        &[
+            wgsl!("contrastive/shared_count.wgsl"),
+            wgsl!("contrastive/words_listed.wgsl"),
+        ],
+    )
+};
+static COUNTED: [Part; 2] = [COUNT_ALL, COUNT_LISTED];
+static TERMS: [Part; 2] = [
+    Part {
+        bindings: &[(1, "small")],
+        ..Part::new(
+            "all",
+            &[
+                wgsl!("contrastive/shared_terms.wgsl"),
+                wgsl!("contrastive/words_all.wgsl"),
+            ],
+        )
+    },
+    Part {
+        bindings: &[(1, "small"), (7, "lists")],
+        ..Part::new(
+            "listed",
+            &[
+                wgsl!("contrastive/shared_terms.wgsl"),
+                wgsl!("contrastive/words_listed.wgsl"),
+            ],
+        )
+    },
+];
+static WORDLESS: [Part; 1] = [Part::new("none", &[wgsl!("contrastive/words_none.wgsl")])];
+
+const LEAVES_ITSELF: &[(&str, Constant)] = &[("KEEPS_ITSELF", Constant::Is(0))];
+
+/// A rule by which pairs weigh: its files, and how what rows share is found.
+struct Rule {
+    of: PairRule,
+    weights: Part,
+    shared: &'static [Part],
+}
+
+const fn rule(of: PairRule, weights: Part) -> Rule {
+    Rule {
+        of,
+        weights: Part {
+            constants: LEAVES_ITSELF,
+            ..weights
+        },
+        shared: &COUNTED,
+    }
+}
+
+static RULES: [Rule; 8] = [
+    rule(
+        PairRule::SimDis,
+        Part::new("simdis", &[wgsl!("contrastive/rule_sim_dis.wgsl")]),
+    ),
+    rule(
+        PairRule::Numerator,
+        Part::new(
+            "numerator",
+            &[
+                wgsl!("contrastive/log_factor.wgsl"),
+                wgsl!("contrastive/rule_numerator.wgsl"),
+            ],
+        ),
+    ),
+    rule(
+        PairRule::Both,
+        Part::new(
+            "both",
+            &[
+                wgsl!("contrastive/log_factor.wgsl"),
+                wgsl!("contrastive/rule_both.wgsl"),
+            ],
+        ),
+    ),
+    rule(
+        PairRule::Any,
+        Part::new("any", &[wgsl!("contrastive/rule_any.wgsl")]),
+    ),
+    rule(
+        PairRule::All,
+        Part::new("equal", &[wgsl!("contrastive/rule_all.wgsl")]),
+    ),
+    Rule {
+        shared: &TERMS,
+        ..rule(
+            PairRule::MulSupCon,
+            Part::new("mulsupcon", &[wgsl!("contrastive/rule_mul_sup_con.wgsl")]),
+        )
+    },
+    rule(
+        PairRule::Jaccard,
+        Part::new("jaccard", &[wgsl!("contrastive/rule_jaccard.wgsl")]),
+    ),
+    Rule {
+        of: PairRule::Paired,
+        weights: Part {
+            constants: &[("KEEPS_ITSELF", Constant::Is(1))],
+            ..Part::new("paired", &[wgsl!("contrastive/rule_paired.wgsl")])
+        },
+        shared: &WORDLESS,
+    },
+];
+
+bindings! {
     /// What the call reads and writes once the pairs are summed over.
     pub(super) struct EndBinds {
-        1: z,
+        1: records,
         2: each,
         3: loss,
         4: upstream,
         5: small,
-        6: work,
         7: grad,
     }
 }
 
-/// From the sums to the loss, and the gradient to the rows as they were given.
+/// From the sums to the loss.
 pub(super) static ENDS: Program = Program {
     name: "contrastive_ends",
     pieces: &[
         PARAMS,
         LANES_TREE,
-        Piece::File(wgsl!("contrastive/project.wgsl")),
         Piece::File(wgsl!("contrastive/merge.wgsl")),
     ],
-    entries: &["project", "merge", "total"],
-    constants: &[DIVISORS, SUMS, RECORD, WANTS],
+    entries: &["merge", "total"],
+    constants: &[DIVISORS, SUMS, RECORD, WANTS, SUMMED_AT_ONCE],
     bindings: EndBinds::NAMES,
+    mirrors: &[MIRRORS],
+};
+
+bindings! {
+    /// The gradient to unit rows, and to rows as they were given.
+    pub(super) struct ProjectBinds {
+        1: z,
+        5: small,
+        6: sums,
+        7: grad,
+    }
+}
+
+/// Through the normalisation.
+pub(super) static PROJECT: Program = Program {
+    name: "contrastive_project",
+    pieces: &[
+        PARAMS,
+        LANES_TREE,
+        Piece::File(wgsl!("contrastive/project.wgsl")),
+    ],
+    entries: &["project"],
+    constants: &[SUMMED_AT_ONCE],
+    bindings: ProjectBinds::NAMES,
     mirrors: &[MIRRORS],
 };
 
@@ -145,21 +393,89 @@ bindings! {
     pub(super) struct RelationBinds {
         3: sets,
         4: sets2,
-        5: small,
         6: relation_counts,
-        7: itself_index,
     }
 }
 
-/// Counts of the relations of label sets.
-pub(super) static RELATIONS: Program = Program {
+/// Counts of the relations of label sets; its part is where they lie.
+static RELATIONS: Program = Program {
     name: "contrastive_relations",
-    pieces: &[PARAMS, Piece::File(wgsl!("contrastive/relations.wgsl"))],
+    pieces: &[
+        PARAMS,
+        Piece::Part(0),
+        Piece::File(wgsl!("contrastive/relations.wgsl")),
+    ],
     entries: &["relations"],
-    constants: &[ITSELF, RELATION],
-    bindings: RelationBinds::NAMES,
+    constants: &[RELATION],
+    bindings: &[(6, "relation_counts")],
     mirrors: &[MIRRORS],
 };
+
+/// How the kernels of pairs share rows among lanes. By subgroups where workgroups are small, as software drivers have
+/// them; through workgroup memory on a GPU.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tiling {
+    workgroup: u32,
+    /// Fewest lanes of a subgroup; none where lanes share workgroup memory.
+    pub(super) near: Option<u32>,
+}
+
+impl Tiling {
+    pub(super) fn of(target: Target<'_>) -> Self {
+        let Variant {
+            reduce, workgroup, ..
+        } = target.variant;
+        let near = reduce == Reduce::Subgroup && workgroup < 256;
+        Tiling {
+            workgroup,
+            near: near.then_some(target.caps.subgroup_size.max(4)),
+        }
+    }
+
+    fn reduce(self) -> Reduce {
+        match self.near {
+            Some(_) => Reduce::Subgroup,
+            None => Reduce::Tree,
+        }
+    }
+
+    /// The products of rows that lie in one binding or in two.
+    pub(super) fn products(self, two: bool) -> Module {
+        let mut parts = [&NO_PART; PARTS];
+        parts[0] = &ROWS[usize::from(two)];
+        if let Some(near) = self.near {
+            parts[1] = &HELD[usize::from(near >= 8)];
+        }
+        PRODUCTS.with(parts, self.reduce(), self.workgroup)
+    }
+
+    /// The sums over keys, by a rule.
+    pub(super) fn pairs(self, rule: PairRule, two: bool, listed: bool) -> Module {
+        self.by_rule(&PAIRS, rule, two, listed)
+    }
+
+    /// The slopes, by a rule.
+    pub(super) fn slopes(self, rule: PairRule, two: bool, listed: bool) -> Module {
+        self.by_rule(&SLOPES, rule, two, listed)
+    }
+
+    fn by_rule(self, program: &'static Program, rule: PairRule, two: bool, listed: bool) -> Module {
+        let rule = RULES.iter().find(|r| r.of == rule).unwrap_or(&RULES[0]);
+        let shared = rule.shared.get(usize::from(listed));
+        let mut parts = [&NO_PART; PARTS];
+        parts[0] = &SETS[usize::from(two)];
+        parts[1] = shared.unwrap_or(&rule.shared[0]);
+        parts[2] = &rule.weights;
+        program.with(parts, self.reduce(), self.workgroup)
+    }
+}
+
+/// The relations of label sets that lie in one binding or in two.
+pub(super) fn relations(two: bool, workgroup: u32) -> Module {
+    let mut parts = [&NO_PART; PARTS];
+    parts[0] = &SETS[usize::from(two)];
+    RELATIONS.with(parts, Reduce::Tree, workgroup)
+}
 
 /// The module that packs rows with embeddings of an element type.
 pub(super) fn pack(dtype: DType, workgroup: u32) -> Module {
@@ -172,9 +488,27 @@ pub(super) fn pack(dtype: DType, workgroup: u32) -> Module {
 
 /// Every module of the family.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
-    let packs = FLOATS.iter().map(|dtype| pack(*dtype, workgroup));
-    let others = [&COUNTS, &PAIRS, &SLOPES, &ENDS, &RELATIONS];
-    packs
-        .chain(others.map(|program| program.module(workgroup)))
-        .collect()
+    let near = |near| Tiling { workgroup, near };
+    let mut all: Vec<Module> = FLOATS.iter().map(|dtype| pack(*dtype, workgroup)).collect();
+    all.extend([&COUNTS, &LISTS, &ENDS, &PROJECT].map(|program| program.module(workgroup)));
+    let sizes = [None, Some(4), Some(8)];
+    let sizes = if workgroup < 256 {
+        &sizes[..]
+    } else {
+        &sizes[..1]
+    };
+    for two in [false, true] {
+        all.push(relations(two, workgroup));
+        all.extend(sizes.iter().map(|size| near(*size).products(two)));
+        // These are the same for all subgroups.
+        for tiling in sizes.iter().take(2).map(|size| near(*size)) {
+            for rule in &RULES {
+                for listed in [false, true].into_iter().take(rule.shared.len()) {
+                    all.push(tiling.pairs(rule.of, two, listed));
+                    all.push(tiling.slopes(rule.of, two, listed));
+                }
+            }
+        }
+    }
+    all
 }

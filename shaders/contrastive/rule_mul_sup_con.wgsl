@@ -1,0 +1,11 @@
+// MulSupCon, whose terms stand for the labels that are shared.
+// provides: weights
+// expects:  Weights
+
+// Four pairs, by the labels they share, the sizes of the anchors' and of the keys' sets, and whether the key is the
+// anchor itself.
+fn weights(meet: vec4<f32>, anchors: vec4<f32>, keys: vec4<f32>, same: vec4<bool>) -> Weights {
+    let none = vec4<f32>(0.0);
+    let one = vec4<f32>(1.0);
+    return Weights(meet, none, none);
+}
