@@ -1,12 +1,11 @@
 // Brings rows into the form in which pairs are looked at: the embedding in f32, divided by its norm, with zeros up to
 // a multiple of DEPTH components; the label set as bits, word by word; its size; which key the row is itself.
 //
-// Grid: one workgroup a row, folded. Mirrors: src/kernels/contrastive/params.rs.
-// provides: the entry points, labels (binding 2), indices (binding 3), z (binding 4), sets (binding 5),
+// Mirrors: src/kernels/contrastive/params.rs.
+// provides: pack_row, labels (binding 2), indices (binding 3), z (binding 4), sets (binding 5),
 //           small (binding 6), itself_index (binding 7)
-// expects:  params, WG, NORM_FLOOR (the least norm that a row is divided by), SUMMED (what one sum takes in), FORM_BITS,
-//           FORM_BYTES, FORM_LISTS, SAME_NUMBER, FROM_INDEX, source_bits, finite, Lane, Group, group_sum of
-//           lanes_tree.wgsl
+// expects:  params, NORM_FLOOR (the least norm that a row is divided by), SUMMED (what one sum takes in), FORM_BITS,
+//           FORM_BYTES, FORM_LISTS, SAME_NUMBER, FROM_INDEX, source_bits, finite, team_sum
 
 @group(0) @binding(2) var<storage, read_write> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> indices: array<u32>;
@@ -38,15 +37,15 @@ fn set_bits(row: u32, w: u32) -> u32 {
 }
 
 // Sets the bits of a list of labels, and returns how many of its own words' a lane has set: it goes through the whole
-// list, and has every WG-th word.
-fn set_listed(row: u32, lane: u32) -> u32 {
+// list, and has every `lanes`-th word.
+fn set_listed(row: u32, lane: u32, lanes: u32) -> u32 {
     // Kept inside the tensor whatever the offsets say.
     let start = min(labels[params.source.labels_offset + row], params.source.indices_len);
     let end = min(labels[params.source.labels_offset + row + 1u], params.source.indices_len);
     var size = 0u;
     for (var i = start; i < end; i++) {
         let label = indices[params.source.indices_offset + i];
-        if (label < params.source.labels && label / 32u % WG == lane) {
+        if (label < params.source.labels && label / 32u % lanes == lane) {
             let place = set_place(row, label / 32u);
             let before = sets[place];
             let after = before | (1u << (label & 31u));
@@ -58,38 +57,30 @@ fn set_listed(row: u32, lane: u32) -> u32 {
     return size;
 }
 
-@compute @workgroup_size(WG)
-fn pack(
-    @builtin(local_invocation_index) lane: u32,
-    @builtin(workgroup_id) group: vec3<u32>,
-) {
-    let row = group.y * params.grid.groups_x + group.x;
-    if (row >= params.grid.groups) {
-        return;
-    }
-    let at = Lane(lane);
+// Packs a row that some lanes share. All of them must call it, those without a row too: these write nothing.
+fn pack_row(row: u32, writes: bool, lane: u32, lanes: u32) {
     // In x: components that are not finite; in y: those whose squares would overflow.
     var odd = vec2<f32>(0.0);
-    for (var d = lane; d < params.row.dims; d += WG) {
+    for (var d = lane; d < params.row.dims; d += lanes) {
         let bits = source_bits(row, d) & 0x7fffffffu;
         odd.x += select(0.0, 1.0, bits >= 0x7f800000u);
         odd.y += select(0.0, 1.0, bits > 0x58635fa9u); // 1e15
     }
-    odd = group_sum(at, Group(group), odd);
+    odd = team_sum(odd, lane, lanes);
     let sound = odd.x == 0.0;
     let large = odd.y > 0.0;
     let scale = select(1.0, 1e-25, large);
     var squares = 0.0;
-    for (var start = lane; start < params.row.dims; start += SUMMED * WG) {
-        let stop = min(params.row.dims, start + SUMMED * WG);
+    for (var start = lane; start < params.row.dims; start += SUMMED * lanes) {
+        let stop = min(params.row.dims, start + SUMMED * lanes);
         var some = 0.0;
-        for (var d = start; d < stop; d += WG) {
+        for (var d = start; d < stop; d += lanes) {
             let x = finite(source_bits(row, d)) * scale;
             some += x * x;
         }
         squares += some;
     }
-    let length = sqrt(group_sum(at, Group(group), vec2<f32>(squares, 0.0)).x);
+    let length = sqrt(team_sum(vec2<f32>(squares, 0.0), lane, lanes).x);
     let vanishes = length <= NORM_FLOOR * scale;
     var inverse = 1.0;
     var kept = 1.0;
@@ -97,29 +88,31 @@ fn pack(
         inverse = select(1.0 / max(length, 1e-30), 1.0 / (NORM_FLOOR * scale), vanishes) * scale;
         kept = select(inverse, 0.0, vanishes);
     }
-    for (var d = lane; d < 4u * params.row.depth; d += WG) {
-        var value = 0.0;
-        if (d < params.row.dims && sound) {
-            let x = finite(source_bits(row, d));
-            value = x;
-            if (params.settings.normalize != 0u) {
-                // `inverse` itself may be too small for an f32.
-                value = select(x * inverse, x * scale / max(length, 1e-30), large);
-            }
-        }
-        z[4u * (params.own.z + row * params.row.depth) + d] = bitcast<u32>(value);
-    }
     var size = 0u;
-    for (var w = lane; w < params.row.words; w += WG) {
-        let word = set_bits(row, w);
-        size += countOneBits(word);
-        sets[set_place(row, w)] = word;
+    if (writes) {
+        for (var d = lane; d < 4u * params.row.depth; d += lanes) {
+            var value = 0.0;
+            if (d < params.row.dims && sound) {
+                let x = finite(source_bits(row, d));
+                value = x;
+                if (params.settings.normalize != 0u) {
+                    // `inverse` itself may be too small for an f32.
+                    value = select(x * inverse, x * scale / max(length, 1e-30), large);
+                }
+            }
+            z[4u * (params.own.z + row * params.row.depth) + d] = bitcast<u32>(value);
+        }
+        for (var w = lane; w < params.row.words; w += lanes) {
+            let word = set_bits(row, w);
+            size += countOneBits(word);
+            sets[set_place(row, w)] = word;
+        }
+        if (params.source.form == FORM_LISTS) {
+            size = set_listed(row, lane, lanes);
+        }
     }
-    if (params.source.form == FORM_LISTS) {
-        size = set_listed(row, lane);
-    }
-    let all = u32(group_sum(at, Group(group), vec2<f32>(f32(size), 0.0)).x) | select(UNSOUND, 0u, sound);
-    if (lane == 0u) {
+    let all = u32(team_sum(vec2<f32>(f32(size), 0.0), lane, lanes).x) | select(UNSOUND, 0u, sound);
+    if (writes && lane == 0u) {
         let number = params.own.first + row;
         var itself = 0xffffffffu;
         if (params.roles.itself == SAME_NUMBER) {

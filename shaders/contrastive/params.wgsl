@@ -40,7 +40,7 @@ struct PairSide {
     stride: u32,            // from one word of the sets to the next
     sizes: u32,             // in `small`, of all rows of the side: sizes of the sets, with UNSOUND
     norms: u32,             // in `small`, of all rows: one over the norm, 0 where there is no gradient
-    lists: u32,             // in `lists`, the list of the first eight of them
+    lists: u32,             // in `lists`, the list of the first of them
 }
 
 // What rows of both sides have in common.
@@ -64,7 +64,7 @@ struct PairRecord {
     counts: u32,            // in `small`: keys with each label
     unsound: u32,           // in `small`: whether anything is not finite
     stride: u32,            // in `records`, from one field of all anchors to the next
-    lists: u32,             // from one list of words to the next
+    lists: u32,             // in `lists`, from one list of words to the next
 }
 
 // The tile of pairs in `work`.
@@ -125,6 +125,7 @@ struct PairParams {
     ends: PairEnds,
     grad_at: u32,           // the first result in `grad` or `relation_counts`
     grad_stride: u32,       // from one row of them to the next
+    team: u32,              // 8, the own rows that lanes share; as the stage
 }
 
 @group(0) @binding(0) var<uniform> params: PairParams;

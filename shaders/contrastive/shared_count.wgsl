@@ -1,5 +1,5 @@
 // How many labels eight own rows share with four others.
-// provides: Shared, with_word, shared_low, shared_high
+// provides: Shared, with_word, row_none, row_word, with_row, shared_low, shared_high
 // expects:  Eight, Four, turned
 
 // For each own row those with the four others.
@@ -24,6 +24,29 @@ fn with_word(before: Shared, w: u32, own: Eight, other: vec4<u32>, row4: u32) ->
         before.f + countOneBits(vec4<u32>(own.high.y) & other),
         before.g + countOneBits(vec4<u32>(own.high.z) & other),
         before.h + countOneBits(vec4<u32>(own.high.w) & other),
+    );
+}
+
+// What one own row shares by no word yet, by one word more, and put to what the others do.
+fn row_none() -> vec4<u32> {
+    return vec4<u32>(0u);
+}
+
+fn row_word(before: vec4<u32>, w: u32, own: u32, other: vec4<u32>, row: u32) -> vec4<u32> {
+    return before + countOneBits(vec4<u32>(own) & other);
+}
+
+fn with_row(before: Shared, r: u32, row: vec4<u32>) -> Shared {
+    let none = row_none();
+    return Shared(
+        before.a + select(none, row, r == 0u),
+        before.b + select(none, row, r == 1u),
+        before.c + select(none, row, r == 2u),
+        before.d + select(none, row, r == 3u),
+        before.e + select(none, row, r == 4u),
+        before.f + select(none, row, r == 5u),
+        before.g + select(none, row, r == 6u),
+        before.h + select(none, row, r == 7u),
     );
 }
 

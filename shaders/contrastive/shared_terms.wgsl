@@ -1,6 +1,6 @@
 // The terms of MulSupCon of eight own rows with four others: the sum of 1 / |P_l(i)| over the labels l that both have.
 // Where the own rows are the keys of the others too, this is the same both ways.
-// provides: small (binding 1), Shared, with_word, shared_low, shared_high
+// provides: small (binding 1), Shared, with_word, row_none, row_word, with_row, shared_low, shared_high
 // expects:  params, SAME_NUMBER, FROM_INDEX, Eight, own_set, Four, turned
 
 @group(0) @binding(1) var<storage, read_write> small: array<u32>;
@@ -49,6 +49,35 @@ fn with_word(before: Shared, w: u32, own: Eight, other: vec4<u32>, row4: u32) ->
         before.f + terms(w, own.high.y, itself.high.y, other),
         before.g + terms(w, own.high.z, itself.high.z, other),
         before.h + terms(w, own.high.w, itself.high.w, other),
+    );
+}
+
+// What one own row shares by no word yet, by one word more, and put to what the others do.
+fn row_none() -> vec4<f32> {
+    return vec4<f32>(0.0);
+}
+
+fn row_word(before: vec4<f32>, w: u32, own: u32, other: vec4<u32>, row: u32) -> vec4<f32> {
+    var itself = 0u;
+    if (params.roles.itself == SAME_NUMBER) {
+        itself = own;
+    } else if (params.roles.itself == FROM_INDEX) {
+        itself = own_set(params.row.words + 2u + w, row / 4u)[row & 3u];
+    }
+    return before + terms(w, own, itself, other);
+}
+
+fn with_row(before: Shared, r: u32, row: vec4<f32>) -> Shared {
+    let none = row_none();
+    return Shared(
+        before.a + select(none, row, r == 0u),
+        before.b + select(none, row, r == 1u),
+        before.c + select(none, row, r == 2u),
+        before.d + select(none, row, r == 3u),
+        before.e + select(none, row, r == 4u),
+        before.f + select(none, row, r == 5u),
+        before.g + select(none, row, r == 6u),
+        before.h + select(none, row, r == 7u),
     );
 }
 

@@ -9,15 +9,20 @@ use crate::kernels::contrastive::params::{
     DEPTH, FORM_BITS, FORM_BYTES, FORM_LISTS, FROM_INDEX, NO_KEY, PairGrid, PairParams, PairRoles,
     PairSide, PairSource, PairWork, SAME_NUMBER,
 };
-use crate::kernels::contrastive::table::{self, PackBinds};
+use crate::kernels::contrastive::table::{PackBinds, Tiling};
 use crate::losses::labels::{TargetNames, Targets};
 
 /// Windows begin at multiples of this many rows: 256 bytes of any region, and whole blocks of pairs.
 const WINDOW_ROWS: u64 = 128;
-/// Rows that lanes share of a side, and whose lists of words are one: label sets have room for whole ones.
+/// Rows of a side that lanes share: label sets have room for whole such teams.
 pub(super) const TEAM_ROWS: usize = 8;
 /// Words behind those of a label set: its size, and which key the row is itself.
 const FACTS: u64 = 2;
+
+/// Vectors of a list of the words of a set: its length, and two words to a vector.
+pub(super) fn list_vectors(words: u64) -> u64 {
+    1 + words.div_ceil(2)
+}
 
 /// Some rows, by their numbers among all of a side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,14 +74,26 @@ impl<'a> Rows<'a> {
         self.classes.div_ceil(32) as u64
     }
 
+    /// Labels of a row, as far as the host knows: of sets that are not lists, a guess.
+    fn labels(&self) -> u64 {
+        match &self.sets {
+            Targets::Sparse { indices, .. } => (indices.cols() / self.count.max(1)) as u64,
+            Targets::Dense(_) | Targets::Bits(_) => 4,
+        }
+    }
+
+    /// Whether pairs are better looked at by lists of the words that are not empty than by all words. On a software
+    /// driver a word of a list costs four times what a word of eight rows together does for each of them.
+    pub(super) fn listed(&self) -> bool {
+        self.words() > 3 + 4 * self.labels()
+    }
+
     /// How much work it is to bring a row into scratch.
     fn work(&self, workgroup: u32) -> u64 {
         let labels = match &self.sets {
             Targets::Dense(t) | Targets::Bits(t) => t.cols() as u64,
             // Every lane goes through the whole list.
-            Targets::Sparse { indices, .. } => {
-                u64::from(workgroup) * (indices.cols() / self.count.max(1)) as u64
-            }
+            Targets::Sparse { .. } => u64::from(workgroup) * self.labels(),
         };
         8 * (self.embeddings.map_or(0, |t| t.cols()) as u64 + labels + self.words())
     }
@@ -169,7 +186,8 @@ impl<'a> Side<'a> {
             None => 0,
         };
         let set_words = FACTS + rows.words() * (1 + u64::from(rows.leaves_out));
-        let widest = 4 * z_words.max(set_words);
+        // A list of the words of a set is longer than the set.
+        let widest = 4 * z_words.max(set_words).max(4 * list_vectors(rows.words()));
         let fitting = caps.max_binding.min(u64::from(u32::MAX)) / widest;
         let padded = count.next_multiple_of(TEAM_ROWS as u64);
         let most = match fitting >= padded {
@@ -383,7 +401,7 @@ impl<'a> Sides<'a> {
         for side in std::iter::once(&self.anchors).chain(&self.own_keys) {
             let target = steps.target;
             let dtype = side.rows.embeddings.map_or(DType::F32, |t| t.dtype());
-            let module = table::pack(dtype, target.variant.workgroup);
+            let module = Tiling::of(target).pack(dtype);
             let most = side.rows.per_dispatch(target)?;
             for window in &side.windows {
                 for rows in window.pieces(most) {

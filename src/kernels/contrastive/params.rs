@@ -193,7 +193,7 @@ uniform! {
         sizes: u32,
         /// In `small`, of all rows: one over the norm, 0 where there is no gradient.
         norms: u32,
-        /// In `lists`, the list of the first eight of them.
+        /// In `lists`, the list of the first of them, in vectors.
         lists: u32,
     }
 }
@@ -235,7 +235,7 @@ uniform! {
         unsound: u32,
         /// In `records`, vectors from one field of all anchors to the next.
         stride: u32,
-        /// Words from one list of words to the next.
+        /// In `lists`, vectors from one list of words to the next.
         lists: u32,
     }
 }
@@ -336,6 +336,8 @@ uniform! {
         grad_at: u32,
         /// From one row of them to the next.
         grad_stride: u32,
+        /// `TEAM_ROWS`, which a compiler may not see either.
+        team: u32,
     }
 }
 

@@ -11,7 +11,7 @@
 //! tile for all pairs, and its products are there still. Where the anchors are the keys, a tile is computed on one side of
 //! the diagonal and written on both: in place, or as a second tile. Normalisers (|P|, sum K, |S|) divide an anchor's
 //! sums at the end; only the `1/|P_l(i)|` of MulSupCon is needed inside (`count_labels`, `leave_out`). `list_words` notes
-//! where eight anchors have any labels at all, so that large label spaces cost what sets have in them.
+//! which words of a set have any labels at all, so that large label spaces cost what sets have in them.
 //!
 //! `products` and `spread` are the only kernels that are products of matrices, and have all the work at large dimensions:
 //! a faster one for some device replaces them alone.
@@ -27,15 +27,17 @@ use crate::device::prepared::{self, Prepared};
 use crate::device::tensor::Tensor;
 use crate::error::Error;
 use crate::kernels::contrastive::call::{ContrastiveInputs, ContrastiveOutputs};
-use crate::kernels::contrastive::pack::{Places, Rows, Side, Sides, TEAM_ROWS, Window};
+use crate::kernels::contrastive::pack::{
+    Places, Rows, Side, Sides, TEAM_ROWS, Window, list_vectors,
+};
 use crate::kernels::contrastive::params::{
     DEPTH, FROM_INDEX, NOT_TURNED, PairChunks, PairEnds, PairGrid, PairParams, PairRecord,
     PairRoles, PairRow, PairSettings, PairWork, SUM_FIELDS, SUMMED, TURNED_APART, TURNED_IN_PLACE,
     WANT_ONE, WANT_PER_ANCHOR,
 };
 use crate::kernels::contrastive::table::{
-    COUNTS, CountBinds, ENDS, EndBinds, LISTS, ListBinds, PROJECT, PairBinds, ProductBinds,
-    ProjectBinds, Tiling,
+    COUNTS, CountBinds, ENDS, EndBinds, LISTS, ListBinds, PairBinds, ProductBinds, ProjectBinds,
+    Tiling,
 };
 use crate::losses::contrastive::{Contrastive, ContrastiveReduction, PairRule};
 
@@ -65,8 +67,6 @@ impl Contrastive {
 
 /// Workgroups of a product to aim for by sharing the rows that are summed over.
 const PRODUCT_GROUPS: u64 = 256;
-/// Label sets of more words are looked at by the lists of those that are not empty.
-const WORDS_UNLISTED: u64 = 4;
 /// Rows and columns that a tile has at least, whatever is asked for.
 const TILE_SIDE: usize = 64;
 /// Work on a pair beside its product and its labels, and with each word of label sets, in multiplications and additions.
@@ -242,7 +242,7 @@ impl<'a, 'c> Call<'a, 'c> {
         let mut places = Places::default();
         sides.place(&mut places)?;
         let stride = n.next_multiple_of(TEAM_ROWS) as u64 / 4;
-        let list = (words + 1).next_multiple_of(4);
+        let list = list_vectors(words);
         let record = PairRecord {
             counts: places.take(if by_label { 32 * words } else { 0 })?,
             unsound: places.take(1)?,
@@ -251,8 +251,8 @@ impl<'a, 'c> Call<'a, 'c> {
         };
         let small = scratch.take(places.words)?;
         let records = scratch.take(u64::from(SUM_FIELDS) * 4 * stride)?;
-        let listed = words > WORDS_UNLISTED && rule != PairRule::Paired && keys > 0;
-        let lists = scratch.take_if(listed, n.div_ceil(TEAM_ROWS) as u64 * list)?;
+        let listed = sides.anchors.rows.listed() && rule != PairRule::Paired && keys > 0;
+        let lists = scratch.take_if(listed, n as u64 * 4 * list)?;
 
         let gradients = wanted(outputs);
         let turned = gradients.iter().any(|gradient| gradient.to_keys);
@@ -291,6 +291,7 @@ impl<'a, 'c> Call<'a, 'c> {
             },
             record,
             settings: settings(config, n),
+            team: TEAM_ROWS as u32,
             ..PairParams::default()
         };
         let mut call = Call {
@@ -429,7 +430,7 @@ impl<'a, 'c> Call<'a, 'c> {
         Ok(())
     }
 
-    /// The lists of words in which eight anchors have labels.
+    /// The lists of words in which anchors have labels.
     fn list_words(&mut self) -> Result<(), Error> {
         if self.lists == Region::ABSENT {
             return Ok(());
@@ -442,7 +443,7 @@ impl<'a, 'c> Call<'a, 'c> {
             };
             let mut params = self.base;
             params.own = self.sides.anchors.params(own, own);
-            let groups = own.rows.div_ceil(TEAM_ROWS) as u64;
+            let groups = own.rows.div_ceil(self.workgroup() as usize) as u64;
             self.push(module, "list_words", groups, params, binds)?;
         }
         Ok(())
@@ -453,9 +454,9 @@ impl<'a, 'c> Call<'a, 'c> {
         if self.lists == Region::ABSENT {
             return Bind::Nothing;
         }
-        let list = u64::from(self.base.record.lists);
-        let teams = |rows: usize| rows.div_ceil(TEAM_ROWS) as u64 * list;
-        self.lists.part(teams(window.first), teams(window.rows))
+        let list = 4 * u64::from(self.base.record.lists);
+        let words = |rows: usize| rows as u64 * list;
+        self.lists.part(words(window.first), words(window.rows))
     }
 
     /// The most workgroups of eight rows a subgroup and some fours of columns a lane, over all sizes of subgroups.
@@ -502,8 +503,7 @@ impl<'a, 'c> Call<'a, 'c> {
         let in_place = mirror == TURNED_IN_PLACE;
         let mut params = self.base;
         params.own = anchors.params(own.window, strip.rows);
-        params.own.lists = (strip.rows.first - own.window.first) as u32 / TEAM_ROWS as u32
-            * self.base.record.lists;
+        params.own.lists = (strip.rows.first - own.window.first) as u32 * self.base.record.lists;
         params.other = keys.params(other.window, other.rows);
         params.roles.mirror = mirror;
         params.work = PairWork {
@@ -738,7 +738,7 @@ impl<'a, 'c> Call<'a, 'c> {
             return Ok(());
         }
         let target = self.steps.target;
-        let module = PROJECT.module(self.workgroup());
+        let module = self.tiling.project();
         let most = target.rows_per_binding(gradient.name, &gradient.tensor)?;
         for window in self.sides.side(gradient.to_keys).windows.clone() {
             for rows in window.pieces(most) {

@@ -34,15 +34,31 @@ static PACK: Program = Program {
     pieces: &[
         PARAMS,
         Piece::File(wgsl!("shared/math.wgsl")),
-        LANES_TREE,
+        Piece::Part(1),
         Piece::File(wgsl!("contrastive/pack.wgsl")),
         Piece::Part(0),
+        Piece::Lanes {
+            tree: wgsl!("contrastive/pack_shared.wgsl"),
+            subgroup: wgsl!("contrastive/pack_near.wgsl"),
+        },
     ],
     entries: &["pack"],
     constants: &[FORMS, NORMS, ITSELF, SUMMED_AT_ONCE],
     bindings: PackBinds::NAMES,
     mirrors: &[MIRRORS],
 };
+
+/// Sums over the lanes that share a row: of a workgroup, and of a subgroup.
+static TEAMS: [Part; 2] = [
+    Part::new(
+        "",
+        &[
+            wgsl!("shared/lanes_tree.wgsl"),
+            wgsl!("contrastive/team_shared.wgsl"),
+        ],
+    ),
+    Part::new("", &[wgsl!("contrastive/team_near.wgsl")]),
+];
 
 bindings! {
     /// Label sets, for what MulSupCon counts of them.
@@ -65,7 +81,7 @@ pub(super) static COUNTS: Program = Program {
 };
 
 bindings! {
-    /// Label sets, and the lists of words of eight of them.
+    /// Label sets, and the lists of their words.
     pub(super) struct ListBinds {
         3: sets,
         7: lists,
@@ -75,11 +91,7 @@ bindings! {
 /// Words in which anchors have a label.
 pub(super) static LISTS: Program = Program {
     name: "contrastive_lists",
-    pieces: &[
-        PARAMS,
-        Piece::File(wgsl!("contrastive/sets_one.wgsl")),
-        Piece::File(wgsl!("contrastive/lists.wgsl")),
-    ],
+    pieces: &[PARAMS, Piece::File(wgsl!("contrastive/lists.wgsl"))],
     entries: &["list_words"],
     constants: &[],
     bindings: ListBinds::NAMES,
@@ -375,12 +387,16 @@ bindings! {
 }
 
 /// Through the normalisation.
-pub(super) static PROJECT: Program = Program {
+static PROJECT: Program = Program {
     name: "contrastive_project",
     pieces: &[
         PARAMS,
-        LANES_TREE,
+        Piece::Part(1),
         Piece::File(wgsl!("contrastive/project.wgsl")),
+        Piece::Lanes {
+            tree: wgsl!("contrastive/project_shared.wgsl"),
+            subgroup: wgsl!("contrastive/project_near.wgsl"),
+        },
     ],
     entries: &["project"],
     constants: &[SUMMED_AT_ONCE],
@@ -439,6 +455,27 @@ impl Tiling {
         }
     }
 
+    fn team(self) -> &'static Part {
+        &TEAMS[usize::from(self.near.is_some())]
+    }
+
+    /// The module that packs rows with embeddings of an element type.
+    pub(super) fn pack(self, dtype: DType) -> Module {
+        // f16 is read two to a word whatever the variant.
+        let storage = Storage::of(dtype, Half::Packed).unwrap_or(&STORAGES[0]);
+        let mut parts = [&NO_PART; PARTS];
+        parts[0] = &storage.source;
+        parts[1] = self.team();
+        PACK.with(parts, self.reduce(), self.workgroup)
+    }
+
+    /// The module of the gradient to rows as they were given.
+    pub(super) fn project(self) -> Module {
+        let mut parts = [&NO_PART; PARTS];
+        parts[1] = self.team();
+        PROJECT.with(parts, self.reduce(), self.workgroup)
+    }
+
     /// The products of rows that lie in one binding or in two.
     pub(super) fn products(self, two: bool) -> Module {
         let mut parts = [&NO_PART; PARTS];
@@ -477,20 +514,11 @@ pub(super) fn relations(two: bool, workgroup: u32) -> Module {
     RELATIONS.with(parts, Reduce::Tree, workgroup)
 }
 
-/// The module that packs rows with embeddings of an element type.
-pub(super) fn pack(dtype: DType, workgroup: u32) -> Module {
-    // f16 is read two to a word whatever the variant.
-    let storage = Storage::of(dtype, Half::Packed).unwrap_or(&STORAGES[0]);
-    let mut parts = [&NO_PART; PARTS];
-    parts[0] = &storage.source;
-    PACK.with(parts, Reduce::Tree, workgroup)
-}
-
 /// Every module of the family.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
     let near = |near| Tiling { workgroup, near };
-    let mut all: Vec<Module> = FLOATS.iter().map(|dtype| pack(*dtype, workgroup)).collect();
-    all.extend([&COUNTS, &LISTS, &ENDS, &PROJECT].map(|program| program.module(workgroup)));
+    let mut all = vec![];
+    all.extend([&COUNTS, &LISTS, &ENDS].map(|program| program.module(workgroup)));
     let sizes = [None, Some(4), Some(8)];
     let sizes = if workgroup < 256 {
         &sizes[..]
@@ -502,6 +530,10 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
         all.extend(sizes.iter().map(|size| near(*size).products(two)));
         // These are the same for all subgroups.
         for tiling in sizes.iter().take(2).map(|size| near(*size)) {
+            if !two {
+                all.extend(FLOATS.iter().map(|dtype| tiling.pack(*dtype)));
+                all.push(tiling.project());
+            }
             for rule in &RULES {
                 for listed in [false, true].into_iter().take(rule.shared.len()) {
                     all.push(tiling.pairs(rule.of, two, listed));

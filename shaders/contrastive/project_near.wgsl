@@ -1,0 +1,21 @@
+// The entry point that makes gradients to rows as they were given, where a subgroup has a row.
+//
+// Grid: one subgroup a row, folded; the host has workgroups for subgroups of the largest size, which are the most.
+// provides: the entry points
+// expects:  params, WG, project_row (device feature SUBGROUP)
+
+@compute @workgroup_size(WG)
+fn project(
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(subgroup_invocation_id) index: u32,
+    @builtin(subgroup_size) near: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let lanes = min(WG, near);
+    let first = (group.y * params.grid.groups_x + group.x) * (WG / lanes);
+    if (first >= params.own.rows) {
+        return;
+    }
+    let row = first + subgroup;
+    project_row(min(row, params.own.rows - 1u), row < params.own.rows, index, lanes);
+}
