@@ -75,10 +75,12 @@
 //!
 //! # Cost
 //!
-//! `N` anchors, `M` keys (`M = N` where they are the same), `D` dimensions: `2 N M D` operations for the loss, three
-//! times that for the loss and the gradient to one side. No `N x M` buffer. Scratch: a copy of the rows in f32 (`D`
-//! rounded up to 16), the label sets as bits, 32 bytes an anchor and 32 more for each chunk of its keys; for gradients
-//! a tile of [`Contrastive::tile_bytes`] at most. The exact figure is in the call's [`Plan`](crate::Plan).
+//! `N` anchors, `M` keys (`M = N` where they are the same), `D` dimensions: `2 N M D` operations for the loss and as many
+//! for the gradient to each side; `2 N M D` more where the pairs do not fit one tile. Where the anchors are the keys,
+//! products and slopes are computed for half of the pairs. Labels cost what the sets have in them where there are many,
+//! else the words of a set, for each pair. No `N x M` buffer beyond [`Contrastive::tile_bytes`]. Scratch: a copy of the
+//! rows in f32 (`D` rounded up to 16), as much for each gradient to rows, the label sets as bits (three times where there
+//! are many labels), 48 bytes an anchor, and the tile. The exact figure is in the call's [`Plan`](crate::Plan).
 
 use crate::error::Error;
 use crate::losses::reduction::{check_setting, setters};
@@ -241,8 +243,8 @@ pub struct Contrastive {
     pub normalize: bool,
     /// How the anchors' losses become the result.
     pub reduction: ContrastiveReduction,
-    /// Most bytes of the tile of pair gradients that the gradient works through; a call for little takes less. A tile
-    /// has at least one block of pairs, up to 64 KiB, whatever is asked for.
+    /// Most bytes of the tiles of pairs that a call works through; a call for little takes less. A tile has at least
+    /// 64 x 64 pairs, whatever is asked for.
     pub tile_bytes: u64,
 }
 

@@ -1,40 +1,18 @@
 //! Every kernel builds: the noop device parses and validates it and compares it with the layout and the limits.
 
 use crate::call::{Case, Form, Layout, Machine, compares_logits, driver_losses, entries};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use wgloss::shader::{self, Kernel};
 use wgloss::{Caps, Context, DType, Half, Reduction, Variant};
 
-/// Entry points of what has one form: `gather` and `finish`; the differences and weights of WDL, permutations; the
-/// constraint module, by forms of targets and of the gradient; HCAL's index, vectors (alone or together), products and
-/// losses; balance, sums; the contrastive losses, packing in three element types and nine more.
-fn alone() -> usize {
-    (1 + 1) + (4 + 2 + 2) + (7 + 7 + 2) + (5 + 2 * 6 + 4 + 1) + (1 + 1) + (3 + 9)
-}
-
-/// How many losses of rows there are besides the stages of WDL: with labels for targets, and with other logits.
-fn row_losses() -> (usize, usize) {
-    let mut forms: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for module in shader::modules(64) {
-        if module
-            .files()
-            .iter()
-            .any(|file| file.path == "shared/rows.wgsl")
-        {
-            let mut names = module.part_names().map(str::to_owned);
-            let (loss, _logits) = (names.next(), names.next());
-            let of_loss = forms.entry(loss.unwrap_or_default()).or_default();
-            of_loss.extend(names.next());
-        }
-    }
-    forms.retain(|loss, _| !loss.starts_with("wdl_"));
-    let of_logits = |forms: &&BTreeSet<String>| forms.len() == 3;
-    let others = forms.values().filter(of_logits).count();
-    assert!(
-        forms.values().all(|of| matches!(of.len(), 3 | 6)),
-        "{forms:?}"
-    );
-    (forms.len() - others, others)
+/// The losses of rows that modules are made of, the stages of WDL among them.
+fn row_losses(kernels: &[Kernel]) -> BTreeSet<String> {
+    let of_rows = |kernel: &&Kernel| {
+        let files = kernel.module.files();
+        files.iter().any(|file| file.path == "shared/rows.wgsl")
+    };
+    let name = |kernel: &Kernel| kernel.module.part_names().next().map(str::to_owned);
+    kernels.iter().filter(of_rows).filter_map(name).collect()
 }
 
 /// The kernels of a workgroup size that a device with `caps` can run.
@@ -50,44 +28,30 @@ fn kernels(caps: &Caps, workgroup: u32) -> Vec<Kernel> {
         .collect()
 }
 
-fn warm_up(cx: &Context, workgroup: u32) -> usize {
+/// Builds them all; every loss of rows is among them, and both stages of WDL.
+fn warm_up(cx: &Context, workgroup: u32) {
     let kernels = kernels(cx.caps(), workgroup);
-    for kernel in &kernels {
-        if let Err(error) = cx.warm_up([*kernel]) {
-            panic!("{kernel}: {error}");
-        }
+    if let Err(error) = cx.warm_up(kernels.iter().copied()) {
+        panic!("{workgroup} lanes: {error}");
     }
-    kernels.len()
+    let losses = row_losses(&kernels);
+    let forms = driver_losses().len();
+    assert_eq!(losses.len(), forms + 2, "of {workgroup} lanes: {losses:?}");
 }
 
 #[test]
 fn every_kernel_builds_on_a_plain_device() {
     let machine = Machine::plain();
-    let (of_labels, of_logits) = row_losses();
     for workgroup in [32, machine.cx.variant().workgroup, 256] {
-        // Losses x forms of labels and KL forms, and WDL's last stage, x logits and gradient storage without native f16, 5 entry points each; WDL's
-        // first stage, whose gradient is f32; the entry points of what reduces by tree alone.
-        let expected = ((of_labels + 1) * 6 + of_logits) * 8 * 5 + 6 * 3 * 5 + alone();
-        assert_eq!(
-            warm_up(&machine.cx, workgroup),
-            expected,
-            "of {workgroup} lanes"
-        );
+        warm_up(&machine.cx, workgroup);
     }
 }
 
 #[test]
 fn every_kernel_builds_on_a_device_with_all_features() {
     let machine = Machine::rich();
-    let (of_labels, of_logits) = row_losses();
     for workgroup in [64, 1024] {
-        let last = (of_labels + 1) * 6 + of_logits;
-        let expected = 2 * (last * 11 * 5 + 6 * 4 * 5) + alone();
-        assert_eq!(
-            warm_up(&machine.cx, workgroup),
-            expected,
-            "of {workgroup} lanes"
-        );
+        warm_up(&machine.cx, workgroup);
     }
 }
 
@@ -103,7 +67,7 @@ fn prepare_all(machine: &Machine, cx: &Context) -> HashSet<Kernel> {
                     continue;
                 }
                 for gradient in gradients {
-                    for (rows, cols) in [(3, 40), (2, 9000)] {
+                    for (rows, cols) in [(3, 40), (2, 40_000)] {
                         let case = Case {
                             rows,
                             cols,
@@ -118,9 +82,13 @@ fn prepare_all(machine: &Machine, cx: &Context) -> HashSet<Kernel> {
                             Ok(prepared) => prepared,
                             Err(error) => panic!("{case:?}, {}: {error}", cx.variant()),
                         };
-                        let expected = match cols {
+                        let own = match cols {
                             40 => "rows",
                             _ => "partial combine gradient",
+                        };
+                        let expected = match targets {
+                            Form::Sparse => format!("clear mark {own}"),
+                            _ => own.to_owned(),
                         };
                         assert_eq!(entries(&prepared), expected, "{case:?}");
                         let submitted = machine.submit(|encoder| prepared.encode(encoder));
@@ -130,10 +98,14 @@ fn prepare_all(machine: &Machine, cx: &Context) -> HashSet<Kernel> {
                 }
             }
         }
-        // 8 storages of logits and gradient whatever the variant: f16 is native or packed, f32 logits have one f32
-        // gradient. Four entries each, and six forms of targets or one.
-        let forms = if compares_logits(&loss) { 1 } else { 6 };
-        assert_eq!(of_loss.len(), forms * 8 * 4, "{loss:?}, {}", cx.variant());
+        // 8 storages of logits and gradient: f32 logits have one f32 gradient. Three entries each over five forms of targets
+        // or one, since sparse ones become bits in two more kernels; and one between chunks.
+        let (forms, sparse) = match compares_logits(&loss) {
+            true => (1, 0),
+            false => (5, 2),
+        };
+        let expected = forms * 8 * 3 + sparse + 1;
+        assert_eq!(of_loss.len(), expected, "{loss:?}, {}", cx.variant());
         used.extend(of_loss);
     }
     used

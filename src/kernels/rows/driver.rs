@@ -341,7 +341,11 @@ pub(crate) fn modules(loss: &'static RowLoss, workgroup: u32) -> Vec<Module> {
             }
             for (merge, whole) in ways {
                 let way = Way { merge, whole };
-                all.push(module(loss, *io, way, (reduce, workgroup)));
+                let module = module(loss, *io, way, (reduce, workgroup));
+                // Both ways with f16 have the same vectors.
+                if !all.contains(&module) {
+                    all.push(module);
+                }
             }
         }
     }
