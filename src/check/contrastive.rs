@@ -2,7 +2,7 @@
 //! layout, shape and kinds of data running through all their values beside it), and how they are measured.
 
 use crate::check::case::{Case, Depth, Layout, Output};
-use crate::check::measure::{Reference, Work, Workload, check_shape};
+use crate::check::measure::{Reference, Work, Workload, check_shape, period};
 use crate::check::numbers::{Numbers, SPARSE, TargetForm, form_name, from_flags, rounded};
 use crate::check::rng::Rng;
 use crate::check::tensors::Tensors;
@@ -507,8 +507,11 @@ impl ContrastiveWorkload {
         check_shape(self.rows, self.dims)?;
         check_shape(self.rows, self.labels)?;
         let mut rng = Rng(1);
+        let fresh = period(self.rows, self.dims) * self.dims;
         let value = |_| rounded(self.dtype, rng.normal());
-        let values = (0..self.rows * self.dims).map(value).collect();
+        let values: Vec<f64> = (0..fresh).map(value).collect();
+        let all = values.iter().cycle().take(self.rows * self.dims);
+        let values = all.copied().collect();
         let mut sets = vec![false; self.rows * self.labels];
         for (row, set) in sets.chunks_mut(self.labels).enumerate() {
             for _ in 0..(1 + row % 8).min(self.labels) {
@@ -530,6 +533,17 @@ impl Workload for ContrastiveWorkload {
         n.saturating_mul(n).saturating_mul(dims) / 50
     }
 
+    fn input_bytes(&self) -> u64 {
+        self.rows as u64 * self.dims as u64 * self.dtype.size()
+    }
+
+    /// Similarities for the loss; for the gradient, slopes times keys and slopes times anchors too.
+    fn flops(&self) -> Option<u64> {
+        let (n, dims) = (self.rows as u64, self.dims as u64);
+        let product = n.saturating_mul(n).saturating_mul(2 * dims);
+        Some(product.saturating_mul(if self.gradient { 3 } else { 1 }))
+    }
+
     fn on_gpu(&self, gpu: &Gpu) -> Result<Work, Error> {
         let (values, sets) = self.data()?;
         let shape = (self.rows, self.dims);
@@ -543,8 +557,9 @@ impl Workload for ContrastiveWorkload {
         } else {
             &outputs[..1]
         };
-        Work::new(gpu, &n, outputs, |cx, tensors| {
-            prepare(&self.loss, &inputs(tensors, self.labels)?, cx, tensors)
+        let (loss, labels) = (self.loss, self.labels);
+        Work::new(gpu, &n, outputs, move |cx, tensors| {
+            prepare(&loss, &inputs(tensors, labels)?, cx, tensors)
         })
     }
 

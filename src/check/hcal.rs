@@ -577,6 +577,10 @@ impl Workload for HcalWorkload {
         (self.rows as u64 * self.cols as u64).saturating_mul(self.dim as u64)
     }
 
+    fn input_bytes(&self) -> u64 {
+        self.rows as u64 * self.dim as u64 * self.dtype.size()
+    }
+
     fn on_gpu(&self, gpu: &Gpu) -> Result<Work, Error> {
         let data = self.data()?;
         let levels = &data.levels;
@@ -599,8 +603,9 @@ impl Workload for HcalWorkload {
             }
         }
         let noise = Some(Noise::Seeded(Seed::fixed(())));
-        Work::new(gpu, &n, &outputs, |cx, tensors| {
-            prepare(&self.config, levels, true, noise, cx, tensors)
+        let (config, levels) = (self.config, data.levels);
+        Work::new(gpu, &n, &outputs, move |cx, tensors| {
+            prepare(&config, &levels, true, noise, cx, tensors)
         })
     }
 

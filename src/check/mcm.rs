@@ -382,6 +382,10 @@ impl Workload for McmWorkload {
         self.rows as u64 * self.cols as u64
     }
 
+    fn input_bytes(&self) -> u64 {
+        self.elements() * self.dtype.size()
+    }
+
     fn on_gpu(&self, gpu: &Gpu) -> Result<Work, Error> {
         let (hierarchy, logits, targets) = self.data()?;
         let shape = (self.rows, self.cols);
@@ -397,8 +401,9 @@ impl Workload for McmWorkload {
         } else {
             &outputs[..1]
         };
-        Work::new(gpu, &n, outputs, |cx, tensors| {
-            prepare(&self.config, &hierarchy, true, cx, tensors)
+        let config = self.config;
+        Work::new(gpu, &n, outputs, move |cx, tensors| {
+            prepare(&config, &hierarchy, true, cx, tensors)
         })
     }
 

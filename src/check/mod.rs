@@ -25,7 +25,9 @@ pub use contrastive::{
 };
 pub use hcal::{HcalCase, HcalMode, HcalWorkload, hcal_cases};
 pub use mcm::{Graph, McmCase, McmMode, McmWorkload, mcm_cases};
-pub use measure::{Quantiles, Reference, Timer, Work, Workload};
+pub use measure::{
+    Clock, CopyKernel, MultiplyAdd, Quantiles, Reference, Timed, Timer, Work, Workload,
+};
 pub use numbers::{SPARSE, TargetForm};
 pub use rng::Rng;
 pub use rows::{Extras, Mode, RowCase, RowWorkload, WdlCase, row_cases};

@@ -76,6 +76,41 @@ impl Tensors {
         }
     }
 
+    /// The same tensors in buffers of their own, which `copy` makes of those here.
+    pub(super) fn copied(
+        &self,
+        copy: impl Fn(&wgpu::Buffer) -> Result<wgpu::Buffer, Error>,
+    ) -> Result<Tensors, Error> {
+        let mut copies: Vec<(&wgpu::Buffer, wgpu::Buffer)> = Vec::new();
+        for (_, view) in &self.0 {
+            if !copies.iter().any(|(from, _)| **from == view.buffer) {
+                copies.push((&view.buffer, copy(&view.buffer)?));
+            }
+        }
+        let mut all = Tensors::default();
+        for (name, view) in &self.0 {
+            let copy = copies.iter().find(|(from, _)| **from == view.buffer);
+            let buffer = copy.map_or(&view.buffer, |(_, copy)| copy).clone();
+            let view = View {
+                buffer,
+                ..view.clone()
+            };
+            all.put(name.clone(), view);
+        }
+        Ok(all)
+    }
+
+    /// Bytes of all buffers.
+    pub(super) fn bytes(&self) -> u64 {
+        let mut seen: Vec<&wgpu::Buffer> = Vec::new();
+        for (_, view) in &self.0 {
+            if !seen.contains(&&view.buffer) {
+                seen.push(&view.buffer);
+            }
+        }
+        seen.iter().map(|buffer| buffer.size()).sum()
+    }
+
     /// The buffer that holds the tensor of a name.
     pub(super) fn buffer(&self, name: &str) -> Option<&wgpu::Buffer> {
         let found = self.0.iter().find(|(other, _)| other == name);

@@ -113,6 +113,19 @@ impl Gpu {
         })
     }
 
+    /// The same device and variant with a context of its own, which has compiled nothing yet. What the driver keeps of
+    /// earlier compilations, in memory or on disk, it still has.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn with_new_context(&self) -> Result<Gpu, Error> {
+        let context = Context::new(self.context.device())?;
+        Ok(Gpu {
+            context: context.with_variant(self.context.variant())?,
+            ..self.clone()
+        })
+    }
+
     /// The queue.
     pub fn queue(&self) -> &wgpu::Queue {
         &self.queue

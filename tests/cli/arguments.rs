@@ -36,8 +36,8 @@ const RUN: [&str; 6] = [
     "--help",
 ];
 #[rustfmt::skip]
-const BENCH: [&str; 11] = ["--reduction", "--shape", "--dtype", "--outputs", "--time", "--json", "--csv", "--backend",
-    "--adapter", "--variant", "--help"];
+const BENCH: [&str; 12] = ["--reduction", "--shape", "--dtype", "--outputs", "--time", "--sets", "--json", "--csv",
+    "--backend", "--adapter", "--variant", "--help"];
 
 /// Help, which goes to stdout.
 fn help(args: &[&str]) -> String {
@@ -157,7 +157,7 @@ fn wrong_arguments_are_told_in_one_line() {
     let or = list.rfind(", ").unwrap();
     list.replace_range(or..or + 2, " or ");
     #[rustfmt::skip]
-    let table: [(&[&str], &str); 30] = [
+    let table: [(&[&str], &str); 34] = [
         (&[], "command: wgloss needs one: adapters, check, run or bench"),
         (&["runs"], "runs: no such command, wgloss takes adapters, check, run or bench"),
         (&["help", "runs"], "runs: no such command, wgloss takes adapters, check, run or bench"),
@@ -181,7 +181,11 @@ fn wrong_arguments_are_told_in_one_line() {
         (&["run", "wdl", "x", "--seed", "-3"], "--seed: \"-3\" does not fit, invalid digit found in string"),
         (&["run", "wdl", "x", "--additive=yes"], "--additive: takes no value, found yes"),
         (&["run", "contrastive", "x", "--weighting", "some"], "--weighting: expected simdis, any, all, mulsupcon, mulsupcon-sum, jaccard or infonce, found some"),
-        (&["bench"], &format!("loss: wgloss bench needs one: {list}")),
+        (&["bench"], &format!("loss: wgloss bench needs one, or --suite: {list}")),
+        (&["bench", "--json"], "--suite: missing, wgloss bench needs --suite"),
+        (&["bench", "--suite", "--time", "0"], "--time: expected seconds, more than 0 and at most 3600, found 0"),
+        (&["bench", "zlpr", "--suite", "--shape", "2x2"], "--suite: zlpr does not take it (it takes --smoothing, --targets)"),
+        (&["bench", "zlpr", "--shape", "2x2", "--sets", "0"], "--sets: \"0\" does not fit, 0 is not in 1..=256"),
         (&["bench", "zlpr"], "--shape: missing, wgloss bench zlpr needs --shape <ROWSxCOLS>"),
         (&["bench", "zlpr", "--shape", "3"], "--shape: expected ROWSxCOLS, such as 512x4096, found \"3\""),
         (&["bench", "zlpr", "2x2"], "2x2: one argument too many for wgloss bench zlpr"),

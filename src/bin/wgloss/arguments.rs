@@ -164,7 +164,7 @@ fn texts(wrong: &Error, kind: ContextKind) -> Vec<String> {
 }
 
 /// `a, b or c`.
-fn choice(names: &[String]) -> String {
+pub fn choice(names: &[String]) -> String {
     match names {
         [] => String::new(),
         [name] => name.clone(),

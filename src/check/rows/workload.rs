@@ -1,6 +1,6 @@
 //! A loss of rows, to be measured.
 
-use crate::check::measure::{Fill, Reference, Work, Workload, check_shape};
+use crate::check::measure::{Reference, Work, Workload, check_shape, period, tile};
 use crate::check::numbers::{TargetForm, encode, form_type, rounded};
 use crate::check::rng::Rng;
 use crate::check::rows::case::{Mode, loss_len, plain_form, prepare, theta_shape};
@@ -13,7 +13,6 @@ use crate::losses::takes::TargetKind;
 use crate::reference;
 use crate::rowwise::{AnyLoss, Rowwise};
 use std::hint::black_box;
-use std::time::Instant;
 
 /// Most positives of a row: a sample has a handful of labels, however many there are.
 const POSITIVES: usize = 16;
@@ -46,6 +45,13 @@ struct OnHost {
     targets: Vec<f64>,
 }
 
+/// The first rows as the device has them, before they begin again.
+#[derive(Default)]
+struct Block {
+    logits: Vec<u8>,
+    targets: Vec<u8>,
+}
+
 impl RowWorkload {
     /// f32 logits, byte targets (other logits where the loss takes those), loss and gradient.
     pub fn plain(loss: AnyLoss, rows: usize, cols: usize) -> Self {
@@ -72,12 +78,13 @@ impl RowWorkload {
     }
 
     /// Passes the logits and targets of a row on, as they are after rounding to their element types. Every row has its
-    /// own stream of numbers.
+    /// own stream of numbers, until they begin again.
     fn row<E>(
         &self,
         row: usize,
         mut each: impl FnMut(usize, f64, f64) -> Result<(), E>,
     ) -> Result<(), E> {
+        let row = row % period(self.rows, self.cols);
         let mut rng = Rng(self.seed.wrapping_add((row as u64) << 32));
         let kind = self.loss.target_kind();
         let target_type = form_type(self.form);
@@ -179,52 +186,44 @@ impl RowWorkload {
     /// Brings the logits, in place of which stands `logits` where the call overwrites them, and the targets to the device.
     fn fill(&self, gpu: &Gpu, tensors: &Tensors, logits: &wgpu::Buffer) -> Result<(), Error> {
         let names = TargetNames::TARGETS;
-        let fill = |name: &str| tensors.buffer(name).map(|buffer| Fill::new(gpu, buffer));
-        let mut logits = Fill::new(gpu, logits);
-        let held = [names.dense, names.bits, names.offsets]
-            .into_iter()
-            .find_map(&fill);
-        let mut targets = held.ok_or_else(|| missing(names.dense))?;
-        let mut indices = fill(names.indices);
-        if indices.is_some() {
-            targets.put(&0_u32.to_le_bytes())?;
-        }
-        for row in 0..self.rows {
+        let mut block = Block::default();
+        for row in 0..period(self.rows, self.cols) {
             let mut word: u32 = 0;
-            self.row(row, |col, logit, target| {
-                logits.put(&encode(self.dtype, logit)[..self.dtype.size() as usize])?;
-                match (self.form, &mut indices) {
-                    (Targets::Dense(dtype), _) => {
-                        targets.put(&encode(dtype, target)[..dtype.size() as usize])
-                    }
-                    (Targets::Bits(()), _) => {
+            self.row(row, |col, logit, target| -> Result<(), Error> {
+                block.logits.extend(bytes(self.dtype, logit));
+                match self.form {
+                    Targets::Dense(dtype) => block.targets.extend(bytes(dtype, target)),
+                    Targets::Bits(()) => {
                         word |= u32::from(target > 0.5) << (col % 32);
-                        if col % 32 < 31 && col + 1 < self.cols {
-                            return Ok(());
+                        if col % 32 == 31 || col + 1 == self.cols {
+                            let word = std::mem::take(&mut word);
+                            block.targets.extend(word.to_le_bytes());
                         }
-                        targets.put(&std::mem::take(&mut word).to_le_bytes())
                     }
-                    (Targets::Sparse { .. }, Some(indices)) if target > 0.5 => {
-                        indices.put(&(col as u32).to_le_bytes())
+                    Targets::Sparse { .. } if target > 0.5 => {
+                        block.targets.extend((col as u32).to_le_bytes());
                     }
-                    (Targets::Sparse { .. }, _) => Ok(()),
+                    Targets::Sparse { .. } => {}
                 }
+                Ok(())
             })?;
-            if indices.is_some() {
-                let offset = ((row + 1) * self.positives()) as u32;
-                targets.put(&offset.to_le_bytes())?;
-            }
         }
-        logits.finish()?;
-        targets.finish()?;
-        if let Some(indices) = indices {
-            indices.finish()?;
-        }
-        if let Some(mut threshold) = fill("threshold") {
-            for value in self.thresholds() {
-                threshold.put(&encode(DType::F32, value))?;
+        let offsets = (0..=self.rows).map(|row| ((row * self.positives()) as u32).to_le_bytes());
+        let offsets: Vec<u8> = offsets.flatten().collect();
+        let thresholds = self.thresholds().into_iter();
+        let thresholds = thresholds.flat_map(|value| bytes(DType::F32, value));
+        let thresholds: Vec<u8> = thresholds.collect();
+        tile(gpu, &block.logits, logits)?;
+        for (name, block) in [
+            (names.dense, &block.targets),
+            (names.bits, &block.targets),
+            (names.indices, &block.targets),
+            (names.offsets, &offsets),
+            ("threshold", &thresholds),
+        ] {
+            if let Some(buffer) = tensors.buffer(name) {
+                tile(gpu, block, buffer)?;
             }
-            threshold.finish()?;
         }
         Ok(())
     }
@@ -243,6 +242,11 @@ impl RowWorkload {
     }
 }
 
+/// An element as the device has it.
+fn bytes(dtype: DType, value: f64) -> impl Iterator<Item = u8> {
+    encode(dtype, value).into_iter().take(dtype.size() as usize)
+}
+
 fn missing(name: &str) -> Error {
     Error::refused(name, "the call has no such tensor")
 }
@@ -256,27 +260,32 @@ impl Workload for RowWorkload {
         self.rows as u64 * self.cols as u64
     }
 
+    fn input_bytes(&self) -> u64 {
+        self.elements() * self.dtype.size()
+    }
+
     /// Prepares the call and brings the data to the device, in this order: what the device cannot do costs no data.
     fn on_gpu(&self, gpu: &Gpu) -> Result<Work, Error> {
         self.check()?;
         let tensors = self.tensors(gpu)?;
-        let (loss, cx) = (&self.loss, gpu.context());
-        let began = Instant::now();
-        let call = prepare(loss, self.threshold, self.order(), self.mode, cx, &tensors)?;
-        let took = began.elapsed();
+        let (bench, order) = (*self, self.order());
+        let mut work = Work::on(gpu, tensors, move |cx, tensors| {
+            let (loss, threshold) = (&bench.loss, bench.threshold);
+            prepare(loss, threshold, order, bench.mode, cx, tensors)
+        })?;
+        let tensors = work.tensors();
         let logits = tensors.buffer("logits").ok_or_else(|| missing("logits"))?;
-        let restore = match self.mode {
-            Mode::InPlace => Some([gpu.zeros(logits.size())?, logits.clone()]),
-            Mode::Loss | Mode::Gradient | Mode::Both | Mode::BothSame => None,
-        };
-        let source = restore.as_ref().map_or(logits, |[from, _]| from);
-        self.fill(gpu, &tensors, source)?;
-        Ok(Work {
-            call,
-            prepare: took,
-            loss: tensors.buffer("loss").cloned(),
-            restore,
-        })
+        match self.mode {
+            Mode::InPlace => {
+                let original = gpu.zeros(logits.size())?;
+                self.fill(gpu, tensors, &original)?;
+                work.overwrites(original);
+            }
+            Mode::Loss | Mode::Gradient | Mode::Both | Mode::BothSame => {
+                self.fill(gpu, tensors, logits)?;
+            }
+        }
+        Ok(work)
     }
 
     fn on_host(&self) -> Result<Reference, Error> {
