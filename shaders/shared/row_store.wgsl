@@ -3,14 +3,13 @@
 // expects:  params, scratch, RowResult, coef_store
 
 fn row_store(row: u32, r: RowResult) {
-    let at = params.window.first_row + row;
     if (params.places.loss_at != ABSENT) {
-        scratch[params.places.loss_at + at] = bitcast<u32>(r.loss);
+        scratch[params.places.loss_at + row] = bitcast<u32>(r.loss);
     }
     if (params.places.threshold_at != ABSENT) {
-        scratch[params.places.threshold_at + at] = bitcast<u32>(r.threshold);
+        scratch[params.places.threshold_at + row] = bitcast<u32>(r.threshold);
     }
     if (params.places.coef_at != ABSENT) {
-        coef_store(params.places.coef_at + at * COEF_WORDS, r.coef);
+        coef_store(params.places.coef_at + row * COEF_WORDS, r.coef);
     }
 }

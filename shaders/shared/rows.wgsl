@@ -51,7 +51,7 @@ fn run_gradient(at: Lane, group: Group) {
     row_begin(number);
     let row = row_at(number, unit.live, phase_of(number));
     let start = (unit.number % params.grid.chunks) * params.grid.steps;
-    let coef = coef_load(params.places.coef_at + (params.window.first_row + number) * COEF_WORDS);
+    let coef = coef_load(params.places.coef_at + number * COEF_WORDS);
     sweep_gradient(row, unit.own, start, min(start + params.grid.steps, row_end(row)), coef);
 }
 
@@ -60,7 +60,7 @@ fn run_gradient(at: Lane, group: Group) {
 fn column_terms(number: u32, q: u32) -> vec4<f32> {
     row_begin(number);
     let row = row_at(number, true, 0u);
-    let coef = coef_load(params.places.coef_at + (params.window.first_row + number) * COEF_WORDS);
+    let coef = coef_load(params.places.coef_at + number * COEF_WORDS);
     let e = labels_at(row, q, load(row.logits, q));
     let to_threshold = select(-label_grads(e, coef).logit, vec4<f32>(bitcast<f32>(params.general.nan)), vec4<bool>(coef.bad));
     return select(vec4<f32>(0.0), to_threshold, e.counts);

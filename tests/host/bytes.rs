@@ -53,10 +53,16 @@ fn bytes_follow_the_sweeps_of_the_plan() -> Result<(), Error> {
             },
             4000 + 4 * 171 + 4000,
         ),
-        // 1536 of 3072 labels are kept: one and a half sweeps.
-        (long(3072), (30_720 + 15_360) * 5 + 4 * 30_720 + 4),
-        // Nothing is kept of rows that are split.
-        (long(8192), 2 * 81_920 * 5 + 4 * 81_920 + 4),
+        // What the second sweep of a row reads is in its lanes' caches,
+        (long(8192), 81_920 * 5 + 4 * 81_920 + 4),
+        // but rows that are split are read in two dispatches.
+        (
+            RowWorkload {
+                rows: 1,
+                ..long(70_000)
+            },
+            2 * 70_000 * 5 + 4 * 70_000 + 4,
+        ),
         // Once more for the columns.
         (
             RowWorkload {

@@ -40,6 +40,7 @@ fn caps_are_the_devices_own() {
     let rich = Machine::rich();
     let expected = caps(|caps| {
         (caps.f16, caps.subgroup, caps.cpu) = (true, true, true);
+        caps.subgroup_size = 4;
         caps.max_workgroup = 1024;
         caps.max_workgroup_bytes = 1 << 16;
     });
@@ -231,7 +232,7 @@ fn a_variant_beyond_the_device_is_refused() {
             let entry = "finish";
             let mut all = shader::modules(variant.workgroup).into_iter();
             let module = all
-                .find(|module| module.entries() == [entry])
+                .find(|module| module.entries().contains(&entry))
                 .expect("a module for the last sums");
             assert_eq!(cx.warm_up([Kernel { module, entry }]), Ok(()), "{variant}");
         }

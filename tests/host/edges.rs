@@ -15,8 +15,7 @@ fn sizes_beyond_the_device_are_refused() {
     let (f32s, f16s) = (DType::F32, DType::F16);
     let u8s = Form::Dense(DType::U8);
     let (wide, half) = (Form::Dense(f32s), Form::Dense(f16s));
-    let row = "rows of at most 65276 bytes (one storage binding of this device), found 80000 bytes";
-    let copies = "expected at most 65536 bytes, found 82944 bytes";
+    let row = "rows of at most 65264 bytes (one storage binding of this device), found 80000 bytes";
     let sides = "loss sample_weight class_weight";
     let per_row = "loss sample_weight row_threshold grad_threshold";
     let per_label = "label_threshold grad_threshold";
@@ -86,8 +85,8 @@ fn sizes_beyond_the_device_are_refused() {
             "threshold",
             row,
         ),
-        // Several side tensors are copied together; then the copy is too large.
-        (many, 1, f16s, u8s, soft, sides, "scratch", copies),
+        // Several side tensors are copied together.
+        (many, 1, f16s, u8s, soft, sides, "sample_weight", row),
         (many, 1, f16s, u8s, soft, per_row, "grad_threshold", row),
         // 4,000 rows of 20 bytes of coefficients.
         (
@@ -278,20 +277,15 @@ fn empty_matrices_may_have_any_other_side() {
         "found [0]",
         "offsets of more rows than can be counted",
     );
-    // Coefficients of four thousand million empty rows.
+    // Four thousand million empty rows have a sum, and nothing need be kept of them.
     let case = Case {
         rows: 4_000_000_000,
         with: "loss label_threshold grad_threshold",
         ..case
     };
     let memory = case.memory(&machine, Layout::Apart);
-    expect(
-        memory.call().prepare(&machine.cx),
-        ErrorKind::Unsupported,
-        "scratch",
-        "fewer than 2^32 elements",
-        "scratch that cannot be counted",
-    );
+    let prepared = memory.call().prepare(&machine.cx).expect("a good call");
+    assert!(prepared.plan().scratch_bytes < 1 << 10);
 }
 
 #[test]

@@ -118,7 +118,9 @@ fn prepare_chooses_kernels_of_its_variant_alone() {
         let variant: Variant = name.parse().expect("a variant");
         let cx = machine.cx.with_variant(variant).expect("the device has it");
         let used = prepare_all(&machine, &cx);
-        for kernel in used {
+        // What knows no element type has one form.
+        let formed = |kernel: &&Kernel| matches!(kernel.entry, "rows" | "partial" | "gradient");
+        for kernel in used.iter().filter(formed) {
             let module = kernel.module;
             assert_eq!(
                 (module.reduce, module.workgroup),

@@ -23,7 +23,7 @@ use crate::kernels::rows::params::{
     RowViews, RowWindow,
 };
 use crate::kernels::rows::phase::{Phases, reaches_vectors};
-use crate::kernels::rows::shape::{COLUMN_ROWS_PER_LANE, Merge, Shape};
+use crate::kernels::rows::shape::{COLUMN_ROWS_PER_LANE, LONG, Merge, Shape};
 use crate::kernels::rows::sides::{MAX_COPY_GROUPS, SIDE_FORMS, SideForm, Sides};
 use crate::kernels::rows::sparse::Bits;
 use crate::kernels::storage::{
@@ -356,6 +356,7 @@ pub(crate) fn modules(loss: &'static RowLoss, workgroup: u32) -> Vec<Module> {
 }
 
 /// Windows: as many rows as one binding reaches in every tensor that has rows.
+#[derive(Clone, Copy)]
 pub(crate) struct Windows {
     /// Rows of every window but perhaps the last.
     pub(crate) most: usize,
@@ -384,17 +385,31 @@ impl Windows {
         by_rows.extend(gradient(inputs, outputs).map(|t| ("grad_logits", t)));
         by_rows.extend(outputs.grad_targets.map(|t| ("grad_targets", t)));
         by_rows.extend(others);
-        let rows = inputs.logits.rows();
+        // Rows without labels have no loss; where all that is wanted of them is a sum, they need not be met.
+        let summed = row.reduction != Reduction::None;
+        let rows = match (inputs.logits.cols(), inputs.logits.rows()) {
+            (0, SLICE..) if summed => 0,
+            (_, rows) => rows,
+        };
         let mut most = most.min(rows.max(1));
         for (name, tensor) in &by_rows {
             most = most.min(target.rows_per_binding(name, tensor)?);
         }
+        // A row leaves its loss, a threshold's gradient and its coefficients in scratch.
+        let columns = matches!(inputs.threshold, Some(Threshold::Label(_)));
+        let coefs = match columns || inputs.logits.cols() > LONG {
+            true => u64::from(row.loss.accumulator.coef_words),
+            false => 0,
+        };
+        let kept = 4 * (1 + u64::from(outputs.grad_threshold.is_some()) + coefs);
+        let room = target.caps.max_binding / 8 * 7 / kept;
+        most = most.min(usize::try_from(room).unwrap_or(usize::MAX).max(1));
         if sparse {
             let caps = target.caps;
             let words = caps.max_binding.saturating_sub(caps.storage_align) / 4;
             most = most.min(words.saturating_sub(2).max(1) as usize);
         }
-        to_u32(rows as u64, "logits")?;
+        to_u32(inputs.logits.rows() as u64, "logits")?;
         to_u32(inputs.logits.cols() as u64, "logits")?;
         Ok(Windows { most, rows })
     }
@@ -410,6 +425,11 @@ impl Windows {
     /// Rows of the first, which has the most.
     pub(crate) fn first(&self) -> usize {
         self.most.min(self.rows)
+    }
+
+    /// Slices of rows in all windows, the last of each perhaps smaller.
+    fn slices(&self) -> usize {
+        self.iter().map(|(_, rows)| rows.div_ceil(SLICE)).sum()
     }
 
     /// How many, 1 at least.
@@ -561,6 +581,7 @@ pub(crate) struct Driver<'a, 'c> {
     storage: &'static Storage,
     phases: Phases,
     pub(crate) sweep: Sweep,
+    windows: Windows,
     /// Parts of the sums down the columns.
     pub(crate) parts: u32,
     /// Where the rows' losses go without a detour.
@@ -577,12 +598,13 @@ struct Places {
     coef: Region,
     column: Region,
     chunk: Region,
-    /// Sums of slices of rows, for each job of `finish`.
+    /// Where losses and threshold gradients of a window are summed slice by slice: sums of the slices of all windows.
     folds: [Region; JOBS],
 }
 
-/// Rows whose losses one workgroup sums up at the end; of more, slices of so many are summed before.
-const SLICE: u32 = 1 << 14;
+/// Rows whose losses one workgroup sums up at the end; of more rows, or in several windows, slices of so many are summed
+/// before.
+const SLICE: usize = 1 << 14;
 
 impl<'a, 'c> Driver<'a, 'c> {
     /// Chooses modules and shape, and finds room in scratch.
@@ -595,7 +617,7 @@ impl<'a, 'c> Driver<'a, 'c> {
         scratch: &mut Scratch,
     ) -> Result<Self, Error> {
         let logits = inputs.logits;
-        let (rows, cols) = (logits.rows(), logits.cols());
+        let (rows, cols) = (windows.rows, logits.cols());
         let variant = target.variant;
         let storage = Storage::of(logits.dtype(), variant.half).ok_or_else(|| {
             Error::new(
@@ -655,21 +677,24 @@ impl<'a, 'c> Driver<'a, 'c> {
         let parts = (windows.first() as u32).div_ceil(column_rows(variant.workgroup));
         let chunk_words = shape.chunk_words(row.loss.accumulator.acc_words, windows.first());
         let coef_words = u64::from(row.loss.accumulator.coef_words);
-        let all = rows as u64;
+        // What is summed at the end: losses, and gradients to one threshold.
+        let per_row = matches!(inputs.threshold, Some(Threshold::Row(_)));
+        let sums = [through && reduced, want_threshold && !per_label && !per_row];
+        let folds = windows.slices() > 1;
+        let kept = |summed: bool| match summed && folds {
+            true => windows.first() as u64,
+            false => rows as u64,
+        };
+        let first = windows.first() as u64;
+        let mut fold = |summed: bool| scratch.take_if(summed && folds, windows.slices() as u64);
+        let folds = [fold(sums[0])?, fold(sums[1])?];
         let places = Places {
-            loss: scratch.take_if(through, all)?,
-            threshold: scratch.take_if(want_threshold && !per_label, all)?,
-            coef: scratch.take_if(coefs, all * coef_words)?,
+            loss: scratch.take_if(through, kept(sums[0]))?,
+            threshold: scratch.take_if(want_threshold && !per_label, kept(sums[1]))?,
+            coef: scratch.take_if(coefs, first * coef_words)?,
             column: scratch.take_if(columns, u64::from(parts) * cols as u64)?,
             chunk: scratch.take_if(split, chunk_words)?,
-            folds: {
-                let many = all > u64::from(SLICE);
-                let slices = all.div_ceil(u64::from(SLICE));
-                [
-                    scratch.take_if(many && reduced, slices)?,
-                    scratch.take_if(many && want_threshold && !per_label, slices)?,
-                ]
-            },
+            folds,
         };
         // How many labels of a row count is not known beforehand where a mask may take some out.
         let counted = row.row_mean && (inputs.mask.is_some() || inputs.class_mask.is_some());
@@ -690,6 +715,7 @@ impl<'a, 'c> Driver<'a, 'c> {
                 gradient_last,
                 columns,
             },
+            windows: *windows,
             parts,
             direct,
             places,
@@ -794,9 +820,19 @@ impl<'a, 'c> Driver<'a, 'c> {
         let (mask_bind, mask_offset, mask_stride) = part(inputs.mask);
         let (grad_bind, grad_offset, grad_stride) = part(gradient(inputs, outputs));
         let in_place = matches!(outputs.grad_logits, Some(Gradient::InPlace));
+        // Where a window's numbers lie among those of all rows, unless they are folded window by window.
+        let place = |region: Region, fold: Region| match (region.at(), fold.at()) {
+            (ABSENT, _) => ABSENT,
+            (at, ABSENT) => at + first as u32,
+            (at, _) => at,
+        };
+        let [loss_fold, threshold_fold] = self.places.folds;
         let (scratch, loss_at) = match &self.direct {
-            Some(loss) => target.bind_all("loss", loss)?,
-            None => (scratch, self.places.loss.at()),
+            Some(loss) => {
+                let (bind, at) = target.bind_all("loss", loss)?;
+                (bind, at + first as u32)
+            }
+            None => (scratch, place(self.places.loss, loss_fold)),
         };
         let params = RowParams {
             window: RowWindow {
@@ -825,7 +861,7 @@ impl<'a, 'c> Driver<'a, 'c> {
             sides: sides.params(),
             places: RowPlaces {
                 loss_at,
-                threshold_at: self.places.threshold.at(),
+                threshold_at: place(self.places.threshold, threshold_fold),
                 coef_at: self.places.coef.at(),
                 chunk_at: self.places.chunk.at(),
                 column_at: self.places.column.at(),
@@ -864,6 +900,44 @@ impl<'a, 'c> Driver<'a, 'c> {
         self.row.reduction.scale(self.inputs.logits.rows()) as f32
     }
 
+    /// Adds what follows a window's own dispatches: sums of its slices.
+    pub(crate) fn after(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        params: &RowParams,
+        scratch: Bind<'a>,
+    ) {
+        let RowWindow {
+            rows, first_row, ..
+        } = params.window;
+        let before = first_row as usize / self.windows.most * self.windows.most.div_ceil(SLICE);
+        let slices = rows.div_ceil(SLICE as u32);
+        let sources = [params.places.loss_at, params.places.threshold_at];
+        let mut jobs = [FinishJob::default(); JOBS];
+        for ((job, fold), source) in jobs.iter_mut().zip(self.places.folds).zip(sources) {
+            if fold.at() != ABSENT {
+                *job = FinishJob {
+                    source,
+                    stride: 1,
+                    count: rows,
+                    len: 1,
+                    destination: fold.at() + before as u32,
+                    scale: 1.0,
+                    groups: slices,
+                    slice: SLICE as u32,
+                };
+            }
+        }
+        if jobs.iter().any(|job| job.groups > 0) {
+            let module = FINISH.module(self.sweep.variant.workgroup);
+            let bindings = FinishBindings {
+                scratch,
+                ..FinishBindings::default()
+            };
+            steps.push_grid(module, "fold", [slices, JOBS as u32, 1], jobs, bindings);
+        }
+    }
+
     /// Adds the sums and copies to the caller's tensors.
     pub(crate) fn finish(
         &self,
@@ -871,7 +945,7 @@ impl<'a, 'c> Driver<'a, 'c> {
         scratch: Bind<'a>,
     ) -> Result<(), Error> {
         let workgroup = self.sweep.variant.workgroup;
-        let (rows, cols) = (self.inputs.logits.rows(), self.inputs.logits.cols());
+        let (rows, cols) = (self.windows.rows, self.inputs.logits.cols());
         let copy_groups = |len: u32| match len {
             1 => 1,
             len => len.div_ceil(workgroup).min(MAX_COPY_GROUPS),
@@ -918,24 +992,10 @@ impl<'a, 'c> Driver<'a, 'c> {
                 slice: 0,
             };
         }
-        let mut folded = jobs;
-        for ((job, folded), region) in jobs.iter_mut().zip(&mut folded).zip(self.places.folds) {
-            let many = job.len == 1 && job.stride == 1 && region.at() != ABSENT;
-            folded.groups = if many { job.count.div_ceil(SLICE) } else { 0 };
-            if many {
-                (folded.slice, folded.destination) = (SLICE, region.at());
-                (job.source, job.count) = (region.at(), folded.groups);
+        for (job, fold) in jobs.iter_mut().zip(self.places.folds) {
+            if fold.at() != ABSENT {
+                (job.source, job.count) = (fold.at(), self.windows.slices() as u32);
             }
-        }
-        let slices = folded[0].groups.max(folded[1].groups);
-        if slices > 0 {
-            let module = FINISH.module(workgroup);
-            let reached = FinishBindings {
-                scratch,
-                ..FinishBindings::default()
-            };
-            let grid = [slices, JOBS as u32, 1];
-            steps.push_grid(module, "fold", grid, folded, reached);
         }
         let widest = jobs[0].groups.max(jobs[1].groups);
         if widest > 0 {

@@ -31,6 +31,7 @@ pub(crate) fn plan<'a>(
         }
         driver.before(&mut steps, &params)?;
         driver.sweep.record(&mut steps, params, bindings)?;
+        driver.after(&mut steps, &params, own);
     }
     driver.finish(&mut steps, own)?;
     Ok(steps

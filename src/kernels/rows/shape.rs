@@ -39,6 +39,8 @@ const GPU: Regime = Regime {
     chunk: 4_096,
 };
 
+/// No shorter row is cut.
+pub(crate) const LONG: usize = GPU.long;
 /// Rows longer than this are cut, whatever their number: no lane's loop becomes very long.
 const MOST_COLS: usize = 1 << 19;
 /// Vectors that one accumulator adds up before it is merged with the others.

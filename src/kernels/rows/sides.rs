@@ -316,7 +316,10 @@ impl<'a> Sides<'a> {
     pub(crate) fn gather(&self, steps: &mut Dispatches<'a, '_>) {
         if let Some(copies) = &self.copies {
             let widest = copies.pieces.iter().map(|piece| piece.groups).max();
-            let grid = [widest.unwrap_or(0), PIECES as u32, 1];
+            let Some(widest @ 1..) = widest else {
+                return;
+            };
+            let grid = [widest, PIECES as u32, 1];
             let module = GATHER.module(steps.target.variant.workgroup);
             let bindings = copies.bindings;
             steps.push_grid(module, "gather", grid, copies.pieces, bindings);

@@ -256,6 +256,7 @@ fn plan<'a>(
         stages.distributions(&mut steps, &first, params, bindings, first_scratch)?;
         stages.differences(&mut steps, params, bindings)?;
         driver.sweep.record(&mut steps, params, bindings)?;
+        driver.after(&mut steps, &params, own);
     }
     driver.finish(&mut steps, own)?;
     stages.finish(&mut steps, own, driver.parts)?;
@@ -449,8 +450,6 @@ impl<'a, 'c> Stages<'a, 'c> {
         bindings: RowBindings<'a>,
         scratch: Bind<'a>,
     ) -> Result<(), Error> {
-        // The coefficients are the window's own, and nothing else of this stage asks for a row's number.
-        params.window.first_row = 0;
         params.views.grad_offset = plane_start(&params);
         params.views.grad_stride = self.cols as u32;
         let places = &mut params.places;
