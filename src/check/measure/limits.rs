@@ -79,7 +79,8 @@ impl CopyKernel {
         let reach = caps.max_binding / unit * unit;
         context::scoped(gpu.context().device(), || {
             let text = include_str!("../../../shaders/measure/copy.wgsl");
-            let pipeline = pipeline(gpu, "copy", text);
+            let entry = if caps.cpu { "copy_narrow" } else { "copy" };
+            let pipeline = pipeline(gpu, entry, text);
             let round = |i: u64| {
                 let pieces = (0..bytes).step_by(reach as usize);
                 let piece = |at: u64| {
