@@ -1,10 +1,9 @@
 // Last stage of WDL: the loss, and the gradients to logits and targets. With g = dL/dp = 2 lambda e + scale h:
 // to s: p (g - <p,g>), times sigma(-s) for the normalised sigmoid; to y: (<q,g> - g) / (sum y + n epsilon).
-// The differences come from differences.wgsl: h = dD/de for each label, c = dD/dw for each weight, and D itself is
-// sum w c / degree, since it is homogeneous in the weights.
+// D and its derivatives h = dD/de come from one of the files slopes_*.wgsl.
 // provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, Grads, label_grads,
 //           RowResult, row_result, row_begin
-// expects:  math, Labels, scratch, label, spread, planes
+// expects:  math, Labels, scratch, label, spread, slopes_begin, slopes, difference
 
 // What the first stage found of the row, and what its differences are multiplied by.
 var<private> row_spread: Spread;
@@ -13,28 +12,27 @@ var<private> row_scale: f32;
 fn row_begin(row: u32) {
     row_spread = spread_load(params.own.spread_at + row * SPREAD_WORDS);
     row_scale = difference_scale(row_spread);
+    slopes_begin(row);
 }
 
 struct Acc {
-    pg: f32,             // <p,g>
-    qg: f32,             // <q,g>
-    ratio: f32,          // sum of e^2
-    difference: f32,     // sum of w c
+    pg: f32,       // <p,g>
+    qg: f32,       // <q,g>
+    ratio: f32,    // sum of e^2
 }
 
 fn acc_start() -> Acc {
-    return Acc(0.0, 0.0, 0.0, 0.0);
+    return Acc(0.0, 0.0, 0.0);
 }
 
 fn acc_merge(a: Acc, b: Acc) -> Acc {
-    return Acc(a.pg + b.pg, a.qg + b.qg, a.ratio + b.ratio, a.difference + b.difference);
+    return Acc(a.pg + b.pg, a.qg + b.qg, a.ratio + b.ratio);
 }
 
 fn acc_store(at: u32, a: Acc) {
     scratch[at] = bitcast<u32>(a.pg);
     scratch[at + 1u] = bitcast<u32>(a.qg);
     scratch[at + 2u] = bitcast<u32>(a.ratio);
-    scratch[at + 3u] = bitcast<u32>(a.difference);
 }
 
 fn acc_load(at: u32) -> Acc {
@@ -42,27 +40,16 @@ fn acc_load(at: u32) -> Acc {
         bitcast<f32>(scratch[at]),
         bitcast<f32>(scratch[at + 1u]),
         bitcast<f32>(scratch[at + 2u]),
-        bitcast<f32>(scratch[at + 3u]),
     );
 }
 
-// dL/dp of four labels. Only the gradients need h.
+// dL/dp of four labels.
 fn to_p(l: Labels, e: vec4<f32>) -> vec4<f32> {
-    var g = 2.0 * params.own.lambda_ratio * e;
-    if (params.own.h_at != ABSENT) {
-        g += row_scale * h_four(l.row, l.col);
-    }
-    return g;
+    return 2.0 * params.own.lambda_ratio * e + row_scale * slopes(l, e);
 }
 
 fn acc_add(acc: ptr<function, Acc>, e: Labels) {
     let none = vec4<f32>(0.0);
-    // Each column also stands for the weights of its number, whether its label counts or not.
-    for (var k = 0u; k < params.own.sets; k++) {
-        let col = vec4<u32>(e.col) + IOTA;
-        let terms = weight_four(k, e.col) * c_four(e.row, k, e.col);
-        (*acc).difference += sum_of(select(none, terms, e.inside & (col < vec4<u32>(params.own.weights))));
-    }
     let sound = e.counts & vec4<bool>(!row_spread.bad);
     let p = predicted(e.logit, row_spread);
     let q = proportion(e.label, row_spread);
@@ -80,12 +67,13 @@ struct Coef {
 }
 
 fn coef_store(at: u32, c: Coef) {
-    acc_store(at, Acc(c.pg, c.qg, c.k, f32(c.bad)));
+    acc_store(at, Acc(c.pg, c.qg, c.k));
+    scratch[at + 3u] = u32(c.bad);
 }
 
 fn coef_load(at: u32) -> Coef {
     let a = acc_load(at);
-    return Coef(a.pg, a.qg, a.ratio, a.difference != 0.0);
+    return Coef(a.pg, a.qg, a.ratio, scratch[at + 3u] != 0u);
 }
 
 struct Grads {
@@ -119,7 +107,7 @@ struct RowResult {
 fn row_result(row: u32, a: Acc) -> RowResult {
     let s = row_spread;
     let k = row_coefficient(row);
-    let difference = row_scale * a.difference / params.own.degree;
+    let difference = row_scale * difference(row, a.ratio);
     var loss = s.presence;
     var to_theta0 = 0.0;
     if (s.total > 0.0) {

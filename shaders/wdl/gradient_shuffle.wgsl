@@ -7,6 +7,5 @@ fn acc_shuffle(a: Acc, d: u32) -> Acc {
         subgroupShuffleXor(a.pg, d),
         subgroupShuffleXor(a.qg, d),
         subgroupShuffleXor(a.ratio, d),
-        subgroupShuffleXor(a.difference, d),
     );
 }

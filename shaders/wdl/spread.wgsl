@@ -8,9 +8,7 @@ struct Settings {
     lambda_ratio: f32,
     lambda_difference: f32,
     prediction: u32,       // SIGMOID or SOFTMAX
-    phi: u32,              // SQUARE, ABS or HUBER
     huber_delta: f32,
-    additive: u32,         // 1 where the weights of a pair are added
     sets: u32,             // rows of theta
     weights: u32,          // weights in each
     per_pair: f32,         // of the sum of differences, over n (n - 1)
@@ -18,10 +16,12 @@ struct Settings {
     spread_at: u32,        // places in `scratch`
     e_at: u32,
     h_at: u32,             // or ABSENT
-    c_at: u32,
+    c_at: u32,             // or ABSENT
     weights_at: u32,       // or ABSENT: all weights are 1
     order_offset: u32,     // of the permutation
     order_stride: u32,     // 0 where one serves all rows
+    found_at: u32,         // what is found of the differences of each row and set
+    unit: u32,             // first of a dispatch of `sweep`
 }
 
 struct Spread {

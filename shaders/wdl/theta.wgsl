@@ -29,6 +29,9 @@ struct ThetaParams {
 @group(0) @binding(6) var<storage, read_write> scratch: array<u32>;
 @group(0) @binding(7) var<storage, read_write> grad: array<u32>;
 
+// Weights whose sum is taken by itself: no lane adds more than a few hundred numbers in a row.
+const BLOCK = 256u * WG;
+
 // A theta below -80 counts as -80, so that no weight is 0.
 fn theta_at(k: u32, i: u32) -> f32 {
     let bits = theta_in[params.theta_offset + k * params.theta_stride + i];
@@ -36,11 +39,16 @@ fn theta_at(k: u32, i: u32) -> f32 {
 }
 
 fn soft_mean(at: Lane, group: Group, k: u32) -> f32 {
-    var sum = vec2<f32>(0.0);
-    for (var i = at.index; i < params.len; i += WG) {
-        sum.x += softplus(theta_at(k, i));
+    var all = 0.0;
+    for (var start = 0u; start < params.len; start += BLOCK) {
+        let end = min(start + BLOCK, params.len);
+        var sum = 0.0;
+        for (var i = start + at.index; i < end; i += WG) {
+            sum += softplus(theta_at(k, i));
+        }
+        all += sum;
     }
-    return group_sum(at, group, sum).x / f32(params.len);
+    return group_sum(at, group, vec2<f32>(all, 0.0)).x / f32(params.len);
 }
 
 @compute @workgroup_size(WG)
@@ -78,11 +86,16 @@ fn theta(
     let at = Lane(lane);
     let group = Group(id);
     let mean = soft_mean(at, group, k);
-    var sum = vec2<f32>(0.0);
-    for (var i = lane; i < params.len; i += WG) {
-        sum.x += summed(k, i) * softplus(theta_at(k, i)) / mean;
+    var all = 0.0;
+    for (var start = 0u; start < params.len; start += BLOCK) {
+        let end = min(start + BLOCK, params.len);
+        var sum = 0.0;
+        for (var i = start + lane; i < end; i += WG) {
+            sum += summed(k, i) * softplus(theta_at(k, i)) / mean;
+        }
+        all += sum;
     }
-    let centre = group_sum(at, group, sum).x / f32(params.len);
+    let centre = group_sum(at, group, vec2<f32>(all, 0.0)).x / f32(params.len);
     for (var i = lane; i < params.len; i += WG) {
         let slope = sigmoid(theta_at(k, i)) / mean * (summed(k, i) - centre);
         grad[params.grad_offset + k * params.grad_stride + i] = bitcast<u32>(params.sign * slope);

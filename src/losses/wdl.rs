@@ -67,13 +67,15 @@
 //! O(L) for a row, but for the absolute and Huber differences of all pairs, which are swept in O(L^2), tile by tile;
 //! there is no sort and no atomic. For each window of rows: the two sweeps of any row loss twice (first the
 //! distributions, then loss and gradients) with the differences between them; before all windows one dispatch that
-//! makes weights of `theta`, behind them one that makes its gradient. A seeded permutation adds one.
+//! makes weights of `theta`, behind them one that makes its gradient. A seeded permutation adds one. Squares of all pairs
+//! without `theta` need no differences between, as they follow from the row's sum of `e^2`.
 //!
-//! Scratch, in f32: for each element of a window `e` and, with a gradient, its derivative; for each row of it one value
-//! per weight and seven more; of seeded permutations a word per label (and row, if each has its own). A window has as
-//! many rows as make the planes 64 MiB, or half of a binding where that is less, and one at least. To that come the
-//! weights, their gradient's sums (one for every 1,024 to 8,192 rows of a window) and, without a reduction, the rows'
-//! losses.
+//! Scratch, in f32: for each element of a window `e`, but for squares of all pairs without `theta`; for each row of it
+//! seven values and six per set of weights; but for squares of all pairs also for each element, with a gradient, its
+//! derivative, and for each row one value per weight (along a permutation: with a gradient to `theta`); of seeded
+//! permutations a word per label (and row, if each has its own). A window has as many rows as make the planes 64 MiB, or
+//! half of a binding where that is less, and one at least. To that come the weights, their gradient's sums (one for every
+//! 1,024 to 8,192 rows of a window) and, without a reduction, the rows' losses.
 
 use crate::error::Error;
 use crate::losses::reduction::{Reduction, check_reduction, check_setting, setters};

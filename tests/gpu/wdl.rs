@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     ("wdl/windows_of_rows", windows),
     ("wdl/split_rows", split_rows),
     ("wdl/labels_that_are_none", no_labels),
+    ("wdl/long_sums", long_sums),
 ];
 
 const GOLDEN: &str = include_str!("../fixtures/golden.json");
@@ -309,6 +310,90 @@ fn no_labels(gpu: &Gpu) -> Result<(), Failed> {
     let found = words(gpu, &loss, 1)?;
     if found != [0] {
         return Err(format!("a loss of {}", f32::from_bits(found[0])).into());
+    }
+    Ok(())
+}
+
+/// Sums over many labels to 2e-6 of the f64 value, and gradients to 2e-6 of their largest.
+fn long_sums(gpu: &Gpu) -> Result<(), Failed> {
+    let engine = Engine::on(gpu.clone());
+    let seeded = Some(Order::Seeded {
+        seed: 11,
+        scope: Scope::Batch,
+    });
+    let abs = |loss: Wdl| Wdl {
+        phi: Phi::Abs,
+        ..loss
+    };
+    for (loss, cols, permutation, with_theta) in [
+        (Wdl::pairs(PairWeights::Rank(1)), 4_000_000, None, true),
+        (Wdl::pairs(PairWeights::Rank(2)), 1_000_003, None, true),
+        (Wdl::pairs(PairWeights::Additive), 4_000_000, None, true),
+        (Wdl::pairs(PairWeights::Rank(1)), 4_000_000, None, false),
+        (Wdl::adjacent(), 4_000_000, seeded, true),
+        (abs(Wdl::adjacent()), 1_000_003, seeded, false),
+        (abs(Wdl::pairs(PairWeights::Rank(1))), 9_001, None, true),
+        (abs(Wdl::pairs(PairWeights::Additive)), 9_001, None, true),
+    ] {
+        // The difference alone, and large enough to be seen beside nothing.
+        let loss = Wdl {
+            lambda_presence: 0.0,
+            lambda_ratio: 0.0,
+            lambda_difference: 1e6,
+            ..loss
+        };
+        let wave = |i: usize, step: f64| (i as f64 * step).sin() as f32;
+        let s: Vec<f32> = (0..cols).map(|i| 3.0 * wave(i, 0.7)).collect();
+        let y: Vec<f32> = (0..cols).map(|i| 0.5 + 0.5 * wave(i, 1.3)).collect();
+        let (sets, len) = loss.theta_shape(cols);
+        let theta: Vec<f32> = (0..sets * len).map(|i| wave(i, 0.37)).collect();
+        let theta = with_theta.then_some(&theta[..]);
+        let rows = Rows {
+            permutation,
+            theta,
+            ..Rows::new(
+                1,
+                cols,
+                Values::F32(&s),
+                Targets::Dense(Dense::Values(Values::F32(&y))),
+            )
+        };
+        let found = engine.rows(&loss, &rows, Wanted::Gradients)?;
+        let wide = |of: &[f32]| of.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+        let (s, y, theta) = (wide(&s), wide(&y), theta.map(wide));
+        let expected = reference::wdl(
+            &loss,
+            &reference::RowInputs {
+                rows: 1,
+                cols,
+                logits: &s,
+                targets: &y,
+                permutation,
+                theta: theta.as_deref(),
+                ..reference::RowInputs::default()
+            },
+        )?;
+        let mut parts = vec![
+            ("loss", &found.loss, &expected.loss),
+            ("gradient", &found.grad_logits, &expected.grad_logits),
+            ("to targets", &found.grad_targets, &expected.grad_targets),
+        ];
+        if with_theta {
+            parts.push(("to theta", &found.grad_theta, &expected.grad_theta));
+        }
+        for (part, found, expected) in parts {
+            let most = expected.iter().fold(0.0_f64, |most, v| most.max(v.abs()));
+            let errors = found.iter().zip(expected);
+            let error = errors.fold(0.0_f64, |error, (f, e)| {
+                error.max((f64::from(*f) - e).abs())
+            });
+            if found.len() != expected.len() || most == 0.0 || error.is_nan() || error > 2e-6 * most
+            {
+                return Err(
+                    format!("{loss:?}, {cols} labels, {part}: {error:e} of {most:e}").into(),
+                );
+            }
+        }
     }
     Ok(())
 }

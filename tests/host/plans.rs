@@ -464,7 +464,7 @@ fn windows_cover_what_one_binding_cannot() {
         (40_000, 1, f16s, u8s, zlpr, "loss", 3, "rows"),
         (40_000, 1, f16s, bits, zlpr, "loss", 3, "rows"),
         (
-            32_639,
+            28_673,
             1,
             f16s,
             sparse,
@@ -474,7 +474,7 @@ fn windows_cover_what_one_binding_cannot() {
             sparse_rows,
         ),
         (
-            32_636,
+            28_672,
             1,
             f16s,
             sparse,

@@ -42,7 +42,7 @@ const TARGETS: usize = 3;
 const SECOND: usize = 4;
 pub(crate) const MASK: usize = 5;
 pub(crate) const SIDES: usize = 6;
-const MERGE: usize = 7;
+pub(crate) const MERGE: usize = 7;
 const ACCUMULATOR: usize = 8;
 const STATISTICS: usize = 9;
 const WHOLE: usize = 10;
@@ -226,6 +226,16 @@ fn begin(loss: &'static RowLoss) -> &'static Part {
     }
 }
 
+/// The part by which lanes of a row come together.
+pub(crate) fn merge_part(merge: Merge) -> &'static Part {
+    match merge {
+        Merge::Alone => &MERGE_ALONE,
+        Merge::Near => &MERGE_NEAR,
+        Merge::Wide => &MERGE_WIDE,
+        Merge::Tree => &MERGE_TREE,
+    }
+}
+
 /// The module of a row loss.
 fn module(loss: &'static RowLoss, io: Io, way: Way, (reduce, workgroup): (Reduce, u32)) -> Module {
     let mut parts = [&NO_PART; PARTS];
@@ -236,12 +246,7 @@ fn module(loss: &'static RowLoss, io: Io, way: Way, (reduce, workgroup): (Reduce
     parts[SECOND] = io.second;
     parts[MASK] = io.mask;
     parts[SIDES] = io.sides.part();
-    parts[MERGE] = match way.merge {
-        Merge::Alone => &MERGE_ALONE,
-        Merge::Near => &MERGE_NEAR,
-        Merge::Wide => &MERGE_WIDE,
-        Merge::Tree => &MERGE_TREE,
-    };
+    parts[MERGE] = merge_part(way.merge);
     parts[ACCUMULATOR] = &loss.accumulator.part;
     // Short cuts pay where there is no barrier and no register to spare.
     let quick = matches!(way.merge, Merge::Near | Merge::Alone) && !std::ptr::eq(way.whole, &SHORT);

@@ -1,27 +1,32 @@
 //! WDL, a user of the rows' driver: twice the driver, and what stands between.
 //!
 //! The first stage is the driver with the row's two distributions as statistics and `e = p - q` where another loss has
-//! its gradient. Then `differences`, which knows nothing of element types or target forms, makes of `e` a value per label
-//! (`h = dD/de`) and one per weight (`c = dD/dw`). The last stage is the driver again, with the gradient proper. What the
-//! stages hand on lies in scratch, for one window of rows at a time: the planes e, h and c. Before all windows come the
-//! weights, from theta; behind them its gradient.
+//! its gradient. Then comes what knows nothing of element types or target forms, and finds of `e` the weighted difference D
+//! of each row, a value per label (`h = dD/de`) and one per weight (`c = dD/dw`). The last stage is the driver again, with
+//! the gradient proper. What the stages hand on lies in scratch, for one window of rows at a time. Before all windows come
+//! the weights, from theta; behind them its gradient.
+//!
+//! All pairs' squares have closed forms in sums over the row, so that neither h nor c is ever stored; and without theta D
+//! follows from the sum of `e^2` that the last stage has anyway, so that there is no stage between.
 
-use crate::device::caps::Reduce;
+use crate::device::caps::{Half, Reduce, Variant};
 use crate::device::context::Context;
-use crate::device::module::{Module, Piece, Program, constants, uniform, wgsl};
+use crate::device::module::{Module, NO_PART, Part, Piece, Program, constants, uniform, wgsl};
 use crate::device::plan::{
-    ABSENT, Bind, Dispatches, Draft, Grid, Region, Scratch, Target, bindings,
+    ABSENT, Bind, Dispatches, Draft, Grid, Region, Scratch, Target, bindings, to_u32,
 };
 use crate::device::prepared::{self, Prepared};
 use crate::device::tensor::Tensor;
 use crate::error::Error;
 use crate::kernels::rows::call::{RowInputs, RowOutputs, check};
 use crate::kernels::rows::driver::{
-    Driver, MASK, RowBindings, SIDES, Sweep, Windows, column_sums, modules as row_modules, reach,
+    Driver, MASK, MERGE, RowBindings, SIDES, Sweep, Windows, column_sums, merge_part,
+    modules as row_modules, reach,
 };
 use crate::kernels::rows::loss::{Accumulator, Row, RowLoss, Stage, accumulator};
 use crate::kernels::rows::params::{ROW_MIRRORS, RowParams, Settings};
 use crate::kernels::rows::permutation;
+use crate::kernels::rows::shape::{Merge, Shape};
 use crate::kernels::rows::sides::{SideForm, Sides};
 use crate::losses::labels::{AfterCall, Order, Scope, Seed, Threshold};
 use crate::losses::takes::TargetKind;
@@ -32,11 +37,10 @@ constants! {
     CHOICES {
         SIGMOID = 0,
         SOFTMAX = 1,
-        SQUARE = 0,
-        ABS = 1,
-        HUBER = 2,
         /// Words of a row's distributions.
         SPREAD_WORDS = 7,
+        /// Words of what is found of a row's differences.
+        FOUND_WORDS = 6,
     }
 }
 
@@ -48,9 +52,7 @@ uniform! {
         lambda_ratio: f32,
         lambda_difference: f32,
         prediction: u32,
-        phi: u32,
         huber_delta: f32,
-        additive: u32,
         sets: u32,
         weights: u32,
         per_pair: f32,
@@ -62,6 +64,8 @@ uniform! {
         weights_at: u32,
         order_offset: u32,
         order_stride: u32,
+        found_at: u32,
+        unit: u32,
     }
 }
 
@@ -87,6 +91,7 @@ bindings! {
     /// What the kernels of the differences reach.
     struct DifferenceBindings {
         1: order,
+        2: plane,
         4: mask,
         5: sides,
         6: scratch,
@@ -103,7 +108,7 @@ bindings! {
 }
 
 static DISTRIBUTIONS: Accumulator = accumulator!(6, 7, "wdl/distribution_shuffle.wgsl", &[]);
-static DIFFERENCES_OF_ROW: Accumulator = accumulator!(4, 4, "wdl/gradient_shuffle.wgsl", &[]);
+static GRADIENTS: Accumulator = accumulator!(3, 4, "wdl/gradient_shuffle.wgsl", &[]);
 
 /// The first stage.
 static FIRST: RowLoss = RowLoss {
@@ -122,45 +127,130 @@ static FIRST: RowLoss = RowLoss {
     )
     .with_constants(CHOICES)
 };
-/// The last stage.
-static LAST: RowLoss = RowLoss {
-    stage: Some(Stage::Last),
-    ..RowLoss::new(
-        "wdl_gradient",
-        TargetKind::Proportions,
-        &DIFFERENCES_OF_ROW,
-        &[
-            wgsl!("per_label/label.wgsl"),
-            wgsl!("wdl/presence.wgsl"),
-            wgsl!("wdl/spread.wgsl"),
-            wgsl!("wdl/planes.wgsl"),
-            wgsl!("wdl/gradient.wgsl"),
-        ],
-        &[WdlSettings::MIRROR],
-    )
-    .with_constants(CHOICES)
-};
-static DIFFERENCES: Program = Program {
-    name: "wdl_differences",
-    pieces: &[
-        Piece::File(wgsl!("shared/math.wgsl")),
-        Piece::File(wgsl!("shared/params.wgsl")),
-        Piece::File(wgsl!("shared/scratch.wgsl")),
-        Piece::File(wgsl!("shared/row_sides.wgsl")),
-        Piece::Part(SIDES),
-        Piece::File(wgsl!("shared/bytes.wgsl")),
-        Piece::Part(MASK),
-        Piece::File(wgsl!("shared/lanes_tree.wgsl")),
-        Piece::File(wgsl!("wdl/spread.wgsl")),
-        Piece::File(wgsl!("wdl/planes.wgsl")),
-        Piece::File(wgsl!("shared/columns.wgsl")),
-        Piece::File(wgsl!("wdl/differences.wgsl")),
-    ],
-    entries: &["adjacent", "squares", "sweep", "columns"],
-    constants: &[CHOICES],
-    bindings: &[(1, "order"), (6, "scratch")],
-    mirrors: &[ROW_MIRRORS, &[WdlSettings::MIRROR]],
-};
+
+/// The last stage, with the files from which it has the differences.
+macro_rules! last {
+    ($name:literal, $($file:literal),*) => {
+        RowLoss {
+            stage: Some(Stage::Last),
+            ..RowLoss::new(
+                $name,
+                TargetKind::Proportions,
+                &GRADIENTS,
+                &[
+                    wgsl!("per_label/label.wgsl"),
+                    wgsl!("wdl/presence.wgsl"),
+                    wgsl!("wdl/spread.wgsl"),
+                    $(wgsl!($file),)*
+                    wgsl!("wdl/gradient.wgsl"),
+                ],
+                &[WdlSettings::MIRROR],
+            )
+            .with_constants(CHOICES)
+        }
+    };
+}
+
+static LAST_EVEN: RowLoss = last!("wdl_gradient", "wdl/slopes_even.wgsl");
+static LAST_PLANE: RowLoss = last!(
+    "wdl_gradient_plane",
+    "wdl/found.wgsl",
+    "wdl/planes.wgsl",
+    "wdl/slopes_plane.wgsl"
+);
+static LAST_PRODUCTS: RowLoss = last!(
+    "wdl_gradient_products",
+    "wdl/found.wgsl",
+    "wdl/weights_theta.wgsl",
+    "wdl/squares_products.wgsl",
+    "wdl/slopes_squares.wgsl"
+);
+static LAST_SUMS: RowLoss = last!(
+    "wdl_gradient_sums",
+    "wdl/found.wgsl",
+    "wdl/weights_theta.wgsl",
+    "wdl/squares_sums.wgsl",
+    "wdl/slopes_squares.wgsl"
+);
+
+/// Parts of a stage between, by number.
+const WEIGHTS: usize = 0;
+const FORM: usize = 1;
+const PHI: usize = 2;
+
+static EVEN: Part = Part::new("", &[wgsl!("wdl/weights_even.wgsl")]);
+static BY_THETA: Part = Part::new("theta", &[wgsl!("wdl/weights_theta.wgsl")]);
+static SQUARES_PRODUCTS: Part = Part::new("products", &[wgsl!("wdl/squares_products.wgsl")]);
+static SQUARES_SUMS: Part = Part::new("sums", &[wgsl!("wdl/squares_sums.wgsl")]);
+static SWEEP_PRODUCTS: Part = Part::new("products", &[wgsl!("wdl/sweep_products.wgsl")]);
+static SWEEP_SUMS: Part = Part::new("sums", &[wgsl!("wdl/sweep_sums.wgsl")]);
+static PHI_SQUARE: Part = Part::new("square", &[wgsl!("wdl/phi_square.wgsl")]);
+static PHI_ABS: Part = Part::new("abs", &[wgsl!("wdl/phi_abs.wgsl")]);
+static PHI_HUBER: Part = Part::new("huber", &[wgsl!("wdl/phi_huber.wgsl")]);
+
+/// A stage between: its own bindings and files.
+macro_rules! between {
+    ($name:literal, $entries:expr, $bindings:expr, $($piece:expr),*) => {
+        Program {
+            name: $name,
+            pieces: &[
+                Piece::File(wgsl!("shared/math.wgsl")),
+                Piece::File(wgsl!("shared/params.wgsl")),
+                Piece::File(wgsl!("shared/scratch.wgsl")),
+                Piece::File(wgsl!("shared/row_sides.wgsl")),
+                Piece::Part(SIDES),
+                Piece::File(wgsl!("shared/bytes.wgsl")),
+                Piece::Part(MASK),
+                Piece::Lanes {
+                    tree: wgsl!("shared/lanes_tree.wgsl"),
+                    subgroup: wgsl!("shared/lanes_subgroup.wgsl"),
+                },
+                Piece::Part(MERGE),
+                Piece::File(wgsl!("wdl/spread.wgsl")),
+                Piece::File(wgsl!("wdl/lines.wgsl")),
+                Piece::File(wgsl!("wdl/found.wgsl")),
+                Piece::Part(WEIGHTS),
+                $($piece,)*
+                Piece::File(wgsl!("shared/columns.wgsl")),
+                Piece::Lanes {
+                    tree: wgsl!("wdl/find_tree.wgsl"),
+                    subgroup: wgsl!("wdl/find_subgroup.wgsl"),
+                },
+            ],
+            entries: $entries,
+            constants: &[CHOICES],
+            bindings: $bindings,
+            mirrors: &[ROW_MIRRORS, &[WdlSettings::MIRROR]],
+        }
+    };
+}
+
+static SQUARES: Program = between!(
+    "wdl_squares",
+    &["find", "columns"],
+    &[(2, "plane"), (6, "scratch")],
+    Piece::File(wgsl!("wdl/plane_vectors.wgsl")),
+    Piece::Part(FORM),
+    Piece::File(wgsl!("wdl/squares.wgsl"))
+);
+static ADJACENT: Program = between!(
+    "wdl_adjacent",
+    &["find", "columns"],
+    &[(1, "order"), (6, "scratch")],
+    Piece::File(wgsl!("wdl/planes.wgsl")),
+    Piece::Part(PHI),
+    Piece::File(wgsl!("wdl/adjacent.wgsl"))
+);
+static SWEEP: Program = between!(
+    "wdl_sweep",
+    &["sweep", "find", "columns"],
+    &[(2, "plane"), (6, "scratch")],
+    Piece::File(wgsl!("wdl/plane_vectors.wgsl")),
+    Piece::File(wgsl!("wdl/planes.wgsl")),
+    Piece::Part(PHI),
+    Piece::Part(FORM),
+    Piece::File(wgsl!("wdl/sweep.wgsl"))
+);
 static THETA: Program = Program {
     name: "wdl_theta",
     pieces: &[
@@ -174,18 +264,77 @@ static THETA: Program = Program {
     mirrors: &[&[ThetaParams::MIRROR]],
 };
 
+/// The module of a stage between.
+fn between(
+    (program, form, phi): (&'static Program, &'static Part, &'static Part),
+    weights: &'static Part,
+    merge: Merge,
+    (masked, sides): (bool, SideForm),
+    variant: Variant,
+) -> Module {
+    let mut parts = reach(masked, sides);
+    parts[MERGE] = merge_part(merge);
+    parts[WEIGHTS] = weights;
+    parts[FORM] = form;
+    parts[PHI] = phi;
+    program.with(parts, variant.reduce, variant.workgroup)
+}
+
 /// Every module of WDL.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
     let mut all = vec![THETA.module(workgroup)];
-    for sides in [SideForm::Rows, SideForm::Weights, SideForm::WeightsAny] {
-        for masked in [false, true] {
-            all.push(DIFFERENCES.with(reach(masked, sides), Reduce::Tree, workgroup));
+    for (reduce, merges) in [
+        (Reduce::Tree, [Merge::Alone, Merge::Tree]),
+        (Reduce::Subgroup, [Merge::Near, Merge::Wide]),
+    ] {
+        let variant = Variant {
+            reduce,
+            workgroup,
+            half: Half::Packed,
+        };
+        for merge in merges {
+            let bare = (false, SideForm::Rows);
+            let mut add = |what, weights, reached| {
+                all.push(between(what, weights, merge, reached, variant));
+            };
+            for form in [&SQUARES_PRODUCTS, &SQUARES_SUMS] {
+                add((&SQUARES, form, &NO_PART), &BY_THETA, bare);
+            }
+            for phi in [&PHI_SQUARE, &PHI_ABS, &PHI_HUBER] {
+                add((&ADJACENT, &NO_PART, phi), &EVEN, bare);
+                add((&ADJACENT, &NO_PART, phi), &BY_THETA, bare);
+            }
+            for phi in [&PHI_ABS, &PHI_HUBER] {
+                add((&SWEEP, &SWEEP_PRODUCTS, phi), &EVEN, bare);
+                add((&SWEEP, &SWEEP_PRODUCTS, phi), &BY_THETA, bare);
+                add((&SWEEP, &SWEEP_SUMS, phi), &BY_THETA, bare);
+            }
+            for what in [
+                (&SQUARES, &SQUARES_PRODUCTS, &NO_PART),
+                (&ADJACENT, &NO_PART, &PHI_SQUARE),
+                (&SWEEP, &SWEEP_PRODUCTS, &PHI_ABS),
+            ] {
+                for reached in [
+                    (true, SideForm::Rows),
+                    (false, SideForm::Weights),
+                    (true, SideForm::Weights),
+                    (false, SideForm::WeightsAny),
+                ] {
+                    add(what, &BY_THETA, reached);
+                }
+            }
         }
     }
-    all.extend(row_modules(&FIRST, workgroup));
-    all.extend(row_modules(&LAST, workgroup));
+    for loss in [&FIRST, &LAST_EVEN, &LAST_PLANE, &LAST_PRODUCTS, &LAST_SUMS] {
+        all.extend(row_modules(loss, workgroup));
+    }
     all
 }
+
+/// Most pairs of labels that a dispatch of the sweep meets: some milliseconds of a GPU.
+const DISPATCH_PAIRS: u64 = 1 << 32;
+/// Vectors that one lane adds up in one accumulator.
+const BLOCK: u32 = 64;
 
 /// Most words that the planes of a window take, and at most half of what a binding reaches; a window has a row at least.
 const PLANE_WORDS: u64 = 1 << 24;
@@ -225,7 +374,7 @@ fn plan<'a>(
         ..*outputs
     };
     let mut stages = Stages::new(target, config, &inputs, &outputs);
-    let row = Row::new(&LAST, (), config.reduction);
+    let row = Row::new(stages.last(), (), config.reduction);
     let by_rows: Vec<_> = stages.by_rows().collect();
     let most = stages.most_rows();
     let windows = Windows::of(target, &row, &inputs, &outputs, most, &by_rows)?;
@@ -270,6 +419,19 @@ fn plane_start(params: &RowParams) -> u32 {
     params.views.logits_offset % 4
 }
 
+/// How the weighted differences are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// All pairs' squares without theta: by the last stage alone.
+    Even,
+    /// All pairs' squares: by sums over the row.
+    Squares,
+    /// Along a permutation.
+    Adjacent,
+    /// Pair by pair.
+    Sweep,
+}
+
 /// A call of WDL: its settings, its own tensors, its regions of scratch.
 struct Stages<'a, 'c> {
     target: Target<'c>,
@@ -284,8 +446,11 @@ struct Stages<'a, 'c> {
     gradient: bool,
     masked: bool,
     sides: SideForm,
+    way: Way,
     /// The distributions of a window's rows.
     spread: Region,
+    /// What is found of their differences.
+    found: Region,
     weights: Region,
     /// The first stage's accumulators of split rows.
     chunk: Region,
@@ -308,6 +473,13 @@ impl<'a, 'c> Stages<'a, 'c> {
         let cols = inputs.logits.cols();
         let (sets, len) = config.theta_shape(cols);
         let adjacent = config.form == Form::Adjacent;
+        let theta = inputs.theta.filter(|_| len > 0);
+        let way = match (config.form, config.phi) {
+            (Form::Adjacent, _) => Way::Adjacent,
+            (_, Phi::Abs | Phi::Huber { .. }) => Way::Sweep,
+            _ if theta.is_none() => Way::Even,
+            _ => Way::Squares,
+        };
         Stages {
             target,
             config: *config,
@@ -315,12 +487,14 @@ impl<'a, 'c> Stages<'a, 'c> {
             sets,
             len,
             order: inputs.permutation.filter(|_| adjacent),
-            theta: inputs.theta.filter(|_| len > 0),
+            theta,
             grad_theta: outputs.grad_theta.filter(|_| len > 0),
             gradient: outputs.grad_logits.is_some(),
             masked: inputs.mask.is_some(),
             sides: SideForm::of(target, inputs),
+            way,
             spread: Region::ABSENT,
+            found: Region::ABSENT,
             weights: Region::ABSENT,
             chunk: Region::ABSENT,
             column: Region::ABSENT,
@@ -335,6 +509,37 @@ impl<'a, 'c> Stages<'a, 'c> {
         program.module(self.target.variant.workgroup)
     }
 
+    fn additive(&self) -> bool {
+        matches!(
+            self.config.form,
+            Form::Pairs {
+                weights: PairWeights::Additive,
+            }
+        )
+    }
+
+    /// The last stage.
+    fn last(&self) -> &'static RowLoss {
+        match self.way {
+            Way::Even => &LAST_EVEN,
+            Way::Squares if self.additive() => &LAST_SUMS,
+            Way::Squares => &LAST_PRODUCTS,
+            Way::Adjacent | Way::Sweep => &LAST_PLANE,
+        }
+    }
+
+    /// Whether there are the planes e, h and c.
+    fn planes(&self) -> [usize; 3] {
+        let stored = matches!(self.way, Way::Adjacent | Way::Sweep);
+        let summed = self.grad_theta.is_some() || self.way == Way::Sweep;
+        [
+            self.way != Way::Even,
+            stored && self.gradient,
+            stored && summed,
+        ]
+        .map(usize::from)
+    }
+
     /// The most rows of a window.
     fn most_rows(&self) -> usize {
         // Each row may have a seeded permutation of its own.
@@ -346,8 +551,8 @@ impl<'a, 'c> Stages<'a, 'c> {
             })
         );
         let budget = PLANE_WORDS.min(self.target.caps.max_binding / 8);
-        let planes = 1 + usize::from(self.gradient) + usize::from(seeded);
-        let words = (planes * self.cols + self.sets * self.len) as u64;
+        let [e, h, c] = self.planes();
+        let words = ((e + h + usize::from(seeded)) * self.cols + c * self.sets * self.len) as u64;
         (budget / words.max(1)).max(1) as usize
     }
 
@@ -372,6 +577,8 @@ impl<'a, 'c> Stages<'a, 'c> {
         self.chunk = scratch.take_if(first.shape.chunks > 1, chunks)?;
         let weights = (self.sets * self.len) as u64;
         self.spread = scratch.take(rows as u64 * u64::from(SPREAD_WORDS))?;
+        let found = rows as u64 * self.sets as u64 * u64::from(FOUND_WORDS);
+        self.found = scratch.take_if(self.way != Way::Even, found)?;
         self.weights = scratch.take_if(self.theta.is_some(), weights)?;
         let sums = u64::from(parts) * weights;
         self.column = scratch.take_if(self.grad_theta.is_some(), sums)?;
@@ -380,10 +587,12 @@ impl<'a, 'c> Stages<'a, 'c> {
 
     /// Takes the planes of a window of `rows` rows.
     fn take_planes(&mut self, scratch: &mut Scratch, rows: usize) -> Result<(), Error> {
+        let [e, h, c] = self.planes().map(|there| there > 0);
         let words = (rows * self.cols) as u64;
-        self.e = scratch.take(words + 4)?;
-        self.h = scratch.take_if(self.gradient, words)?;
-        self.c = scratch.take((rows * self.sets * self.len) as u64)?;
+        // Whole vectors, wherever in one it begins.
+        self.e = scratch.take_if(e, (words + 3).next_multiple_of(4))?;
+        self.h = scratch.take_if(h, words)?;
+        self.c = scratch.take_if(c, (rows * self.sets * self.len) as u64)?;
         Ok(())
     }
 
@@ -398,20 +607,32 @@ impl<'a, 'c> Stages<'a, 'c> {
 
     /// The parameters of every stage; the order of the labels begins at an offset and has a stride from row to row.
     fn params(&self, params: RowParams, (order_offset, order_stride): (u32, u32)) -> RowParams {
-        let config = &self.config;
-        let (phi, huber_delta) = match config.phi {
-            Phi::Square => (SQUARE, 0.0),
-            Phi::Abs => (ABS, 0.0),
-            Phi::Huber { delta } => (HUBER, delta),
+        let own = WdlSettings {
+            order_offset,
+            order_stride,
+            ..self.settings(&params)
         };
-        let (additive, per_pair, degree) = match config.form {
-            Form::Adjacent => (false, self.cols as f32, 1.0),
+        RowParams {
+            own: Settings::of(own),
+            ..params
+        }
+    }
+
+    /// The settings of a window.
+    fn settings(&self, params: &RowParams) -> WdlSettings {
+        let config = &self.config;
+        let huber_delta = match config.phi {
+            Phi::Huber { delta } => delta,
+            Phi::Square | Phi::Abs => 0.0,
+        };
+        let (per_pair, degree) = match config.form {
+            Form::Adjacent => (self.cols as f32, 1.0),
             Form::Pairs {
                 weights: PairWeights::Additive,
-            } => (true, 2.0, 1.0),
-            Form::Pairs { .. } => (false, 2.0 / self.sets as f32, 2.0),
+            } => (2.0, 1.0),
+            Form::Pairs { .. } => (2.0 / self.sets as f32, 2.0),
         };
-        let settings = WdlSettings {
+        WdlSettings {
             epsilon: config.epsilon,
             lambda_presence: config.lambda_presence,
             lambda_ratio: config.lambda_ratio,
@@ -420,24 +641,20 @@ impl<'a, 'c> Stages<'a, 'c> {
                 Prediction::Sigmoid => SIGMOID,
                 Prediction::Softmax => SOFTMAX,
             },
-            phi,
             huber_delta,
-            additive: u32::from(additive),
             sets: self.sets as u32,
             weights: self.len as u32,
             per_pair,
             degree,
             spread_at: self.spread.at(),
-            e_at: self.e.at() + plane_start(&params),
+            e_at: self.e.at().wrapping_add(plane_start(params)),
             h_at: self.h.at(),
             c_at: self.c.at(),
             weights_at: self.weights.at(),
-            order_offset,
-            order_stride,
-        };
-        RowParams {
-            own: Settings::of(settings),
-            ..params
+            order_offset: 0,
+            order_stride: 0,
+            found_at: self.found.at(),
+            unit: 0,
         }
     }
 
@@ -453,7 +670,7 @@ impl<'a, 'c> Stages<'a, 'c> {
         params.views.grad_offset = plane_start(&params);
         params.views.grad_stride = self.cols as u32;
         let places = &mut params.places;
-        places.want_grad = 1;
+        places.want_grad = u32::from(self.way != Way::Even);
         places.want_grad2 = 0;
         places.loss_at = ABSENT;
         places.threshold_at = ABSENT;
@@ -461,7 +678,10 @@ impl<'a, 'c> Stages<'a, 'c> {
         places.coef_at = self.spread.at();
         let bindings = RowBindings {
             scratch,
-            grad: self.e.bind(),
+            grad: match self.way {
+                Way::Even => Bind::Nothing,
+                _ => self.e.bind(),
+            },
             ..bindings
         };
         sweep.record(steps, params, bindings)
@@ -474,32 +694,97 @@ impl<'a, 'c> Stages<'a, 'c> {
         params: RowParams,
         bindings: RowBindings<'a>,
     ) -> Result<(), Error> {
-        if self.cols == 0 {
+        if self.cols == 0 || self.way == Way::Even {
             return Ok(());
         }
         let (order, offset, stride) = self.order(steps, &params)?;
-        let parts = reach(self.masked, self.sides);
-        let module = DIFFERENCES.with(parts, Reduce::Tree, self.target.variant.workgroup);
-        let tiles = (self.cols as u32).div_ceil(module.workgroup);
-        let (entry, chunks) = match (self.config.form, self.config.phi) {
-            (Form::Adjacent, _) => ("adjacent", tiles),
-            (Form::Pairs { .. }, Phi::Square) => ("squares", 1),
-            (Form::Pairs { .. }, Phi::Abs | Phi::Huber { .. }) => ("sweep", tiles),
-        };
+        let variant = self.target.variant;
+        let rows = params.window.rows;
         let mut params = self.params(params, (offset, stride));
-        params.grid.chunks = chunks;
+        params.views.grad_offset = plane_start(&params);
+        params.views.grad_stride = self.cols as u32;
+        // Adjacent positions begin with a row's first.
+        let phase = if self.way == Way::Adjacent { 0 } else { 3 };
+        let at = (self.cols, phase);
+        let subgroup = self.target.caps.subgroup_size;
+        let shape = Shape::of(rows as usize, at, 4, variant, subgroup);
+        params.grid.width = shape.width;
+        params.grid.shift = shape.width.ilog2();
+        params.grid.block = shape.width * BLOCK;
         params.grid.columns = (self.sets * self.len) as u32;
         params.places.column_at = self.column.at();
         let bindings = DifferenceBindings {
             order,
+            plane: match self.way {
+                Way::Adjacent => Bind::Nothing,
+                _ => self.e.bind(),
+            },
             mask: bindings.mask,
             sides: bindings.sides,
             scratch: bindings.scratch,
         };
-        let groups = u64::from(params.window.rows) * u64::from(chunks);
-        steps.push(module, entry, groups, |grid| params.on(grid), bindings)?;
+        let module = self.between(shape.merge);
+        if self.way == Way::Sweep {
+            self.sweep(steps, module, params, bindings)?;
+        }
+        let groups = u64::from(rows).div_ceil(u64::from(variant.workgroup / shape.width));
+        steps.push(module, "find", groups, |grid| params.on(grid), bindings)?;
         if self.grad_theta.is_some() {
             column_sums(steps, module, params, bindings)?;
+        }
+        Ok(())
+    }
+
+    /// The module of the stage between.
+    fn between(&self, merge: Merge) -> Module {
+        let phi = match self.config.phi {
+            Phi::Square => &PHI_SQUARE,
+            Phi::Abs => &PHI_ABS,
+            Phi::Huber { .. } => &PHI_HUBER,
+        };
+        // Weights that are all the same add to what they multiply to.
+        let additive = self.additive() && self.theta.is_some();
+        let what = match (self.way, additive) {
+            (Way::Adjacent, _) => (&ADJACENT, &NO_PART, phi),
+            (Way::Sweep, false) => (&SWEEP, &SWEEP_PRODUCTS, phi),
+            (Way::Sweep, true) => (&SWEEP, &SWEEP_SUMS, phi),
+            (_, false) => (&SQUARES, &SQUARES_PRODUCTS, &NO_PART),
+            (_, true) => (&SQUARES, &SQUARES_SUMS, &NO_PART),
+        };
+        let weights = if self.theta.is_some() {
+            &BY_THETA
+        } else {
+            &EVEN
+        };
+        let reached = (self.masked, self.sides);
+        between(what, weights, merge, reached, self.target.variant)
+    }
+
+    /// Adds the sweep over all pairs of labels, in dispatches of bounded work.
+    fn sweep(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        module: Module,
+        mut params: RowParams,
+        bindings: DifferenceBindings<'a>,
+    ) -> Result<(), Error> {
+        let owned = 4 * module.workgroup;
+        let chunks = (self.cols as u32 + 3).div_ceil(owned);
+        params.grid.chunks = chunks;
+        let units = u64::from(params.window.rows) * u64::from(chunks);
+        let cols = self.cols as u64;
+        let pairs = cols.min(u64::from(owned)) * cols * self.sets as u64;
+        let most = (DISPATCH_PAIRS / pairs).max(1);
+        let mut unit = 0;
+        while unit < units {
+            let count = most.min(units - unit);
+            let own = WdlSettings {
+                unit: to_u32(unit, "workgroups")?,
+                ..self.settings(&params)
+            };
+            params.own = Settings::of(own);
+            steps.push(module, "sweep", count, |grid| params.on(grid), bindings)?;
+            unit += count;
         }
         Ok(())
     }
@@ -605,12 +890,14 @@ impl<'a, 'c> Stages<'a, 'c> {
         }
     }
 
-    /// Bytes that the planes of `rows` rows move: e is written and read, c too and for the gradient to theta once more,
-    /// h written and read twice.
+    /// Bytes that the planes of `rows` rows move: each is written and read, and those that the gradient to theta needs
+    /// once more.
     fn bytes(&self, rows: usize) -> u64 {
+        let [e, h, c] = self.planes().map(|there| there as u64);
         let all = (rows * self.cols) as u64;
         let weights = (rows * self.sets * self.len) as u64;
-        let gradient = u64::from(self.gradient);
-        4 * (all * (2 + 3 * gradient) + weights * (2 + gradient))
+        let again = u64::from(self.grad_theta.is_some());
+        let summed = u64::from(self.way == Way::Squares) * again;
+        4 * (all * (e * (2 + summed) + 2 * h) + weights * c * (2 + again))
     }
 }
