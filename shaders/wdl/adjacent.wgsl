@@ -1,6 +1,6 @@
 // D = sum_k w_k phi(e_pi(k+1) - e_pi(k)): lanes of a row take four positions at a time, gather their labels' e and their
 // neighbours', scatter h along pi.
-// Grid: `find` rows units of `width` lanes, WG / width a group, folded over x and y; `columns` as shared/columns.wgsl.
+// Grid: `find` rows units of `width` lanes, WG / width a group, folded over x and y; `columns` as wdl/weight_sums.wgsl.
 // Invariants: a label that does not count is in no difference; a value of pi that is no label counts for none.
 // Mirrors: src/kernels/rows/wdl.rs (sizes, grid), src/reference/wdl.rs (what is computed).
 // provides: order (binding 1), run_find, column_terms

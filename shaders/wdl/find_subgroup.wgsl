@@ -1,5 +1,5 @@
 // The entry points between the stages, for lanes counted by subgroup.
-// provides: the entry points find, columns; acc_shuffle
+// provides: acc_shuffle, the entry points
 // expects:  WG, Lane, Group of lanes_subgroup.wgsl, Acc of lines.wgsl, run_find, run_columns (device feature SUBGROUP)
 
 // The accumulator of the lane at distance `d`.

@@ -1,5 +1,5 @@
 // The entry points between the stages, for lanes counted by their index.
-// provides: the entry points find, columns
+// provides: the entry points
 // expects:  WG, Lane, Group of lanes_tree.wgsl, run_find, run_columns
 
 @compute @workgroup_size(WG)

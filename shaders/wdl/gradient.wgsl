@@ -2,7 +2,7 @@
 // to s: p (g - <p,g>), times sigma(-s) for the normalised sigmoid; to y: (<q,g> - g) / (sum y + n epsilon).
 // D and its derivatives h = dD/de come from one of the files slopes_*.wgsl.
 // provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, Grads, label_grads,
-//           RowResult, row_result, row_begin
+//           RowResult, row_result, row_begin, row_spread
 // expects:  math, Labels, scratch, label, spread, slopes_begin, slopes, difference
 
 // What the first stage found of the row, and what its differences are multiplied by.

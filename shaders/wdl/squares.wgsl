@@ -1,5 +1,5 @@
 // All pairs' squares, from e, for weights: sums over each row, from which the last stage makes the slopes.
-// Grid: `find` rows units of `width` lanes, WG / width a group, folded over x and y; `columns` as shared/columns.wgsl.
+// Grid: `find` rows units of `width` lanes, WG / width a group, folded over x and y; `columns` as wdl/weight_sums.wgsl.
 // Mirrors: src/kernels/rows/wdl.rs (sizes, grid), src/reference/wdl.rs (what is computed).
 // provides: run_find, column_terms
 // expects:  lines, plane_vectors, spread, found, weight_four, square_terms, square_about, square_found, row_merge

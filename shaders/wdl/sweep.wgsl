@@ -1,7 +1,7 @@
 // All pairs' phi, O(L^2): a lane has four labels and meets all labels of the row, which all lanes read together. Then the
 // sums of each row.
 // Grid: `sweep` rows x ceil(vectors/WG) groups from number `unit` on, folded over x and y; `find` rows units of `width`
-//       lanes, WG / width a group, folded over x and y; `columns` as shared/columns.wgsl.
+//       lanes, WG / width a group, folded over x and y; `columns` as wdl/weight_sums.wgsl.
 // Invariants: a label that does not count is in no difference, and its h and c are 0.
 // Mirrors: src/kernels/rows/wdl.rs (sizes, grid), src/reference/wdl.rs (what is computed).
 // provides: sweep, run_find, column_terms
@@ -35,7 +35,11 @@ fn sweep(
     let row = number / params.grid.chunks;
     let line = line_of(row);
     let end = line_end(line);
-    let own = four_at(line, (number % params.grid.chunks) * WG + lane);
+    let q = (number % params.grid.chunks) * WG + lane;
+    if (q >= end) {
+        return;
+    }
+    let own = four_at(line, q);
     let none = vec4<f32>(0.0);
     let one = vec4<f32>(1.0);
     for (var k = 0u; k < params.own.sets; k++) {
@@ -43,8 +47,8 @@ fn sweep(
         for (var start = 0u; start < end; start += BLOCK) {
             let to = min(start + BLOCK, end);
             var met = met_start();
-            for (var q = start; q < to; q++) {
-                let other = four_at(line, q);
+            for (var i = start; i < to; i++) {
+                let other = four_at(line, i);
                 let z = select(none, one, other.counts);
                 let a = z * select(none, weight_four(k, other.col), other.counts);
                 met_add(&met, penalty(own.e - other.e.x), a.x, z.x);

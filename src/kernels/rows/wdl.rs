@@ -20,8 +20,8 @@ use crate::device::tensor::Tensor;
 use crate::error::Error;
 use crate::kernels::rows::call::{RowInputs, RowOutputs, check};
 use crate::kernels::rows::driver::{
-    Driver, MASK, MERGE, RowBindings, SIDES, Sweep, Windows, column_sums, merge_part,
-    modules as row_modules, reach,
+    Driver, MASK, MERGE, RowBindings, SIDES, Sweep, Windows, merge_part, modules as row_modules,
+    reach,
 };
 use crate::kernels::rows::loss::{Accumulator, Row, RowLoss, Stage, accumulator};
 use crate::kernels::rows::params::{ROW_MIRRORS, RowParams, Settings};
@@ -211,7 +211,7 @@ macro_rules! between {
                 Piece::File(wgsl!("wdl/found.wgsl")),
                 Piece::Part(WEIGHTS),
                 $($piece,)*
-                Piece::File(wgsl!("shared/columns.wgsl")),
+                Piece::File(wgsl!("wdl/weight_sums.wgsl")),
                 Piece::Lanes {
                     tree: wgsl!("wdl/find_tree.wgsl"),
                     subgroup: wgsl!("wdl/find_subgroup.wgsl"),
@@ -333,6 +333,9 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
 
 /// Most pairs of labels that a dispatch of the sweep meets: some milliseconds of a GPU.
 const DISPATCH_PAIRS: u64 = 1 << 32;
+/// Rows of a part of the sums over rows, at least, and most parts: one lane adds them up in the end.
+const PART_ROWS: u32 = 64;
+const MOST_PARTS: u32 = 256;
 /// Vectors that one lane adds up in one accumulator.
 const BLOCK: u32 = 64;
 
@@ -382,7 +385,7 @@ fn plan<'a>(
     let mut scratch = Scratch::default();
     let mut driver = Driver::new(target, &row, &inputs, &outputs, &windows, &mut scratch)?;
     let first = driver.stage(&FIRST, windows.first());
-    stages.take_sums(&mut scratch, windows.first(), driver.parts, &first)?;
+    stages.take_sums(&mut scratch, windows.first(), &first)?;
     let first_scratch = scratch.bind();
     stages.take_planes(&mut scratch, windows.first())?;
     let own = scratch.bind();
@@ -408,7 +411,7 @@ fn plan<'a>(
         driver.after(&mut steps, &params, own);
     }
     driver.finish(&mut steps, own)?;
-    stages.finish(&mut steps, own, driver.parts)?;
+    stages.finish(&mut steps, own)?;
     Ok(steps
         .draft(&scratch, windows.count())
         .moving(driver.bytes(2) + stages.bytes(inputs.logits.rows())))
@@ -454,8 +457,10 @@ struct Stages<'a, 'c> {
     weights: Region,
     /// The first stage's accumulators of split rows.
     chunk: Region,
-    /// Parts of the sums of c over the rows.
+    /// Parts of the sums of c over the rows: where, how many, of how many rows.
     column: Region,
+    parts: u32,
+    part_rows: u32,
     e: Region,
     h: Region,
     c: Region,
@@ -498,6 +503,8 @@ impl<'a, 'c> Stages<'a, 'c> {
             weights: Region::ABSENT,
             chunk: Region::ABSENT,
             column: Region::ABSENT,
+            parts: 0,
+            part_rows: 0,
             e: Region::ABSENT,
             h: Region::ABSENT,
             c: Region::ABSENT,
@@ -570,7 +577,6 @@ impl<'a, 'c> Stages<'a, 'c> {
         &mut self,
         scratch: &mut Scratch,
         rows: usize,
-        parts: u32,
         first: &Sweep,
     ) -> Result<(), Error> {
         let chunks = first.shape.chunk_words(FIRST.accumulator.acc_words, rows);
@@ -580,7 +586,10 @@ impl<'a, 'c> Stages<'a, 'c> {
         let found = rows as u64 * self.sets as u64 * u64::from(FOUND_WORDS);
         self.found = scratch.take_if(self.way != Way::Even, found)?;
         self.weights = scratch.take_if(self.theta.is_some(), weights)?;
-        let sums = u64::from(parts) * weights;
+        // The first window has the most rows, and the others add to its parts.
+        self.part_rows = (rows as u32).div_ceil(MOST_PARTS).max(PART_ROWS);
+        self.parts = (rows as u32).div_ceil(self.part_rows);
+        let sums = u64::from(self.parts) * weights;
         self.column = scratch.take_if(self.grad_theta.is_some(), sums)?;
         Ok(())
     }
@@ -730,7 +739,7 @@ impl<'a, 'c> Stages<'a, 'c> {
         let groups = u64::from(rows).div_ceil(u64::from(variant.workgroup / shape.width));
         steps.push(module, "find", groups, |grid| params.on(grid), bindings)?;
         if self.grad_theta.is_some() {
-            column_sums(steps, module, params, bindings)?;
+            self.weight_sums(steps, module, params, bindings)?;
         }
         Ok(())
     }
@@ -758,6 +767,21 @@ impl<'a, 'c> Stages<'a, 'c> {
         };
         let reached = (self.masked, self.sides);
         between(what, weights, merge, reached, self.target.variant)
+    }
+
+    /// Adds the sums of c over a window's rows.
+    fn weight_sums(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        module: Module,
+        mut params: RowParams,
+        bindings: DifferenceBindings<'a>,
+    ) -> Result<(), Error> {
+        params.grid.column_rows = self.part_rows;
+        let groups = u64::from(params.grid.columns.div_ceil(4 * module.workgroup));
+        let parts = params.window.rows.div_ceil(self.part_rows);
+        let on = |grid| params.on(grid);
+        steps.push_layers(module, "columns", (groups, parts), on, bindings)
     }
 
     /// Adds the sweep over all pairs of labels, in dispatches of bounded work.
@@ -826,7 +850,6 @@ impl<'a, 'c> Stages<'a, 'c> {
         entry: &'static str,
         theta: Tensor<'a>,
         scratch: Bind<'a>,
-        parts: u32,
     ) -> Result<(), Error> {
         let (theta_in, theta_offset) = self.target.bind_all("theta", &theta)?;
         let (grad, grad_offset, grad_stride) = match self.grad_theta {
@@ -851,7 +874,7 @@ impl<'a, 'c> Stages<'a, 'c> {
             grad_stride,
             weights_at: self.weights.at(),
             column_at: self.column.at(),
-            parts,
+            parts: self.parts,
             sign: if self.config.ascent { -1.0 } else { 1.0 },
             pad: 0,
         };
@@ -867,20 +890,15 @@ impl<'a, 'c> Stages<'a, 'c> {
     /// Before the first window: the weights, from theta.
     fn weights(&self, steps: &mut Dispatches<'a, '_>, scratch: Bind<'a>) -> Result<(), Error> {
         match self.theta {
-            Some(theta) => self.theta_kernel(steps, "weights", theta, scratch, 0),
+            Some(theta) => self.theta_kernel(steps, "weights", theta, scratch),
             None => Ok(()),
         }
     }
 
     /// Behind the last window: the gradient to theta, and the next seed.
-    fn finish(
-        &self,
-        steps: &mut Dispatches<'a, '_>,
-        scratch: Bind<'a>,
-        parts: u32,
-    ) -> Result<(), Error> {
+    fn finish(&self, steps: &mut Dispatches<'a, '_>, scratch: Bind<'a>) -> Result<(), Error> {
         if let Some(theta) = self.theta.filter(|_| self.grad_theta.is_some()) {
-            self.theta_kernel(steps, "theta", theta, scratch, parts)?;
+            self.theta_kernel(steps, "theta", theta, scratch)?;
         }
         match self.order {
             Some(Order::Seeded { seed, .. }) if seed.after == AfterCall::Advance => {
