@@ -326,38 +326,38 @@ fn the_steps_are_those_of_the_form() {
             Wdl::adjacent(),
             inputs,
             outputs,
-            "weights rows adjacent columns rows finish theta",
+            "weights rows find columns rows finish theta",
         ),
-        (Wdl::adjacent(), bare, loss, "rows adjacent rows finish"),
+        (Wdl::adjacent(), bare, loss, "rows find rows finish"),
         (
             Wdl::adjacent(),
             seeded(Scope::Batch),
             loss,
-            "weights rows permutation adjacent rows finish",
+            "weights rows permutation find rows finish",
         ),
         (
             Wdl::adjacent(),
             seeded(Scope::Row),
             loss,
-            "weights rows permutation adjacent rows finish advance",
+            "weights rows permutation find rows finish advance",
         ),
         (
             Wdl::default(),
             pairs,
             to_pairs,
-            "weights rows squares columns rows finish theta",
+            "weights rows find columns rows finish theta",
         ),
         (
             rank,
             two,
             to_two,
-            "weights rows squares columns rows finish theta",
+            "weights rows find columns rows finish theta",
         ),
         (
             sweep,
             pairs,
             to_pairs,
-            "weights rows sweep columns rows finish theta",
+            "weights rows sweep find columns rows finish theta",
         ),
         (
             sweep,
@@ -366,7 +366,7 @@ fn the_steps_are_those_of_the_form() {
                 ..pairs
             },
             loss,
-            "rows sweep rows finish",
+            "rows sweep find rows finish",
         ),
     ] {
         let prepared = m.prepare(&config, &(inputs, outputs)).expect(expected);
@@ -394,9 +394,12 @@ fn scratch_does_not_grow_with_the_rows() {
         grad_logits: Some(Gradient::To(Tensor::matrix(&grad, DType::F32, rows, cols))),
         ..RowOutputs::default()
     };
-    let prepared = Wdl::default()
-        .prepare(&machine.cx, &inputs, &outputs)
-        .expect("large calls are done in windows");
+    let prepared = Wdl {
+        phi: Phi::Abs,
+        ..Wdl::default()
+    }
+    .prepare(&machine.cx, &inputs, &outputs)
+    .expect("large calls are done in windows");
     let plan = prepared.plan();
     assert_eq!(plan.windows, 5, "{plan:?}");
     assert!(

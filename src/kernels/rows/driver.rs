@@ -270,9 +270,9 @@ fn combine(loss: &'static RowLoss, sides: SideForm, workgroup: u32) -> Module {
     COMBINE.with(parts, Reduce::Tree, workgroup)
 }
 
-/// Every module of a loss that a device with all features could be asked for. Parts that have nothing to do with each other
-/// meet in some modules, not in all.
-pub(crate) fn modules(loss: &'static RowLoss, workgroup: u32) -> Vec<Module> {
+/// Modules of a loss that a device with all features could be asked for. Parts that have nothing to do with each other
+/// meet in some modules, not in all; and most ways to reach tensors only where `thorough`.
+pub(crate) fn modules(loss: &'static RowLoss, thorough: bool, workgroup: u32) -> Vec<Module> {
     let inner = loss.stage == Some(Stage::First);
     let second = match loss.targets.has_gradient() {
         true => [&SECOND_VECTORS, &SECOND_ANY],
@@ -334,7 +334,15 @@ pub(crate) fn modules(loss: &'static RowLoss, workgroup: u32) -> Vec<Module> {
             .flatten()
             .map(std::ptr::from_ref)
             .collect();
-        for io in &ios {
+        // How lanes come together has nothing to do with how tensors are reached.
+        let reached = match thorough && reduce == Reduce::Subgroup {
+            true => ios.len(),
+            false => 0,
+        };
+        for (i, io) in ios.iter().enumerate() {
+            if i >= reached && !plain.contains(&std::ptr::from_ref(io)) {
+                continue;
+            }
             let mut ways = vec![(merges[0], &TWICE)];
             // A way over rows meets what it touches of a storage: vectors of four and of eight.
             if plain.contains(&std::ptr::from_ref(io)) {

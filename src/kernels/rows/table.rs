@@ -238,6 +238,10 @@ pub(crate) static LOSSES: &[&RowLoss] = &[
     &BP_MLL,
 ];
 
+/// One of each kind of targets: what reaches tensors has nothing to do with the formula, and is compiled with these in every
+/// way.
+static THOROUGH: &[&RowLoss] = &[&ZLPR_HARD, &BCE, &KL_EXCESS];
+
 impl Zlpr {
     fn row(&self) -> Row {
         match self.form {
@@ -370,7 +374,8 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
     let programs = [&FINISH, &GATHER, &SPARSE, &PERMUTATION];
     let mut all: Vec<Module> = programs.map(|program| program.module(workgroup)).into();
     for loss in LOSSES {
-        all.extend(driver::modules(loss, workgroup));
+        let thorough = THOROUGH.iter().any(|one| std::ptr::eq(*one, *loss));
+        all.extend(driver::modules(loss, thorough, workgroup));
     }
     all.extend(wdl::modules(workgroup));
     all

@@ -326,7 +326,7 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
         }
     }
     for loss in [&FIRST, &LAST_EVEN, &LAST_PLANE, &LAST_PRODUCTS, &LAST_SUMS] {
-        all.extend(row_modules(loss, workgroup));
+        all.extend(row_modules(loss, false, workgroup));
     }
     all
 }

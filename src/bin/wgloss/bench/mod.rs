@@ -39,10 +39,8 @@ clock runs for --time seconds, after a warm-up:
   reference  the CPU reference in f64 (loss and all gradients), up to 2097152 elements
 `clock` says which gave the speeds: timestamps, else submit-and-wait, else reference.
 
-Bytes that a call moves: logits and targets once for each sweep of the plan, the gradient and the loss written.
-One sweep gives the loss; the gradient is a second one, without what a workgroup has kept of its rows (all of
-rows of up to 1536 labels; nothing of rows that are split over workgroups). rows/s and GB/s (1e9 bytes) are those
-of the median.
+Bytes that a call moves: every tensor once; of rows that are cut into chunks, whose gradient is a dispatch of its
+own, logits and targets twice. rows/s and GB/s (1e9 bytes) are those of the median.
 
 The limit is measured in the same run by the same clock. copy: a kernel copies as many bytes as the logits have (of
 HCAL the features), read and written, in buffers that take turns too; copy_share is the call's GB/s by the copy's,
