@@ -1,6 +1,7 @@
 // The entry point of the sums over keys where a subgroup has eight anchors.
 //
-// Grid: one subgroup for eight anchors, folded; the host has one workgroup for eight, which is the most there can be.
+// Grid: one subgroup of the smallest size for eight anchors, folded; where subgroups are larger, each has several eights
+// in turn.
 // provides: the entry points
 // expects:  params, WG, Acc, sweep, lifted, fold (device feature SUBGROUP)
 
@@ -30,17 +31,20 @@ fn pairs(
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
     let lanes = min(WG, near);
-    let first4 = (group.y * params.grid.groups_x + group.x) * (WG / lanes) * 2u;
-    if (4u * first4 >= params.own.rows) {
+    let number = group.y * params.grid.groups_x + group.x;
+    if (number >= params.grid.groups) {
         return;
     }
-    let row4 = first4 + 2u * subgroup;
-    let held = min(row4, (params.own.rows - 1u) / 8u * 2u);
-    let sums = sweep(held, index, lanes);
-    let low = gathered(sums.low, lanes);
-    let high = gathered(sums.high, lanes);
-    if (index == 0u && row4 == held) {
-        fold(row4, low);
-        fold(row4 + 1u, high);
+    let teams4 = 2u * (WG / lanes);
+    for (var first4 = number * teams4; 4u * first4 < params.own.rows; first4 += params.grid.groups * teams4) {
+        let row4 = first4 + 2u * subgroup;
+        let held = min(row4, (params.own.rows - 1u) / 8u * 2u);
+        let sums = sweep(held, index, lanes);
+        let low = gathered(sums.low, lanes);
+        let high = gathered(sums.high, lanes);
+        if (index == 0u && row4 == held) {
+            fold(row4, low);
+            fold(row4 + 1u, high);
+        }
     }
 }

@@ -33,16 +33,15 @@ fn project_row(row: u32, writes: bool, lane: u32, lanes: u32) {
         }
     }
     along = team_sum(vec2<f32>(along, 0.0), lane, lanes).x;
-    if (!writes) {
-        return;
-    }
-    let inverse = bitcast<f32>(small[params.own.norms + params.own.first + row]);
-    let unsound = small[params.record.unsound] != 0u;
-    for (var i = lane; i < params.row.depth; i += lanes) {
-        let g = (summed(row, i) - along * z[unit + i]) * params.settings.inv_temperature * inverse;
-        let bits = select(bitcast<vec4<u32>>(g), vec4<u32>(params.settings.nan), unsound);
-        for (var d = 0u; d < min(4u, params.row.dims - min(4u * i, params.row.dims)); d++) {
-            grad[params.grad_at + row * params.grad_stride + 4u * i + d] = bits[d];
+    if (writes) {
+        let inverse = bitcast<f32>(small[params.own.norms + params.own.first + row]);
+        let unsound = small[params.record.unsound] != 0u;
+        for (var i = lane; i < params.row.depth; i += lanes) {
+            let g = (summed(row, i) - along * z[unit + i]) * params.settings.inv_temperature * inverse;
+            let bits = select(bitcast<vec4<u32>>(g), vec4<u32>(params.settings.nan), unsound);
+            for (var d = 0u; d < min(4u, params.row.dims - min(4u * i, params.row.dims)); d++) {
+                grad[params.grad_at + row * params.grad_stride + 4u * i + d] = bits[d];
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 // The entry point that makes gradients to rows as they were given, where a subgroup has a row.
 //
-// Grid: one subgroup a row, folded; the host has workgroups for subgroups of the largest size, which are the most.
+// Grid: one subgroup of the smallest size a row, folded; where subgroups are larger, each has several rows in turn.
 // provides: the entry points
 // expects:  params, WG, project_row (device feature SUBGROUP)
 
@@ -12,10 +12,13 @@ fn project(
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
     let lanes = min(WG, near);
-    let first = (group.y * params.grid.groups_x + group.x) * (WG / lanes);
-    if (first >= params.own.rows) {
+    let number = group.y * params.grid.groups_x + group.x;
+    if (number >= params.grid.groups) {
         return;
     }
-    let row = first + subgroup;
-    project_row(min(row, params.own.rows - 1u), row < params.own.rows, index, lanes);
+    let teams = WG / lanes;
+    for (var first = number * teams; first < params.own.rows; first += params.grid.groups * teams) {
+        let row = first + subgroup;
+        project_row(min(row, params.own.rows - 1u), row < params.own.rows, index, lanes);
+    }
 }

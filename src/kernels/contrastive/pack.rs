@@ -401,7 +401,8 @@ impl<'a> Sides<'a> {
         for side in std::iter::once(&self.anchors).chain(&self.own_keys) {
             let target = steps.target;
             let dtype = side.rows.embeddings.map_or(DType::F32, |t| t.dtype());
-            let module = Tiling::of(target).pack(dtype);
+            let tiling = Tiling::of(target);
+            let module = tiling.pack(dtype);
             let most = side.rows.per_dispatch(target)?;
             for window in &side.windows {
                 for rows in window.pieces(most) {
@@ -430,7 +431,7 @@ impl<'a> Sides<'a> {
                         },
                         ..binds
                     };
-                    steps.push(module, "pack", rows.rows as u64, params, binds)?;
+                    steps.push(module, "pack", tiling.teams(rows.rows), params, binds)?;
                 }
             }
         }

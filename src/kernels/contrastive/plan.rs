@@ -462,7 +462,7 @@ impl<'a, 'c> Call<'a, 'c> {
     /// The most workgroups of eight rows a subgroup and some fours of columns a lane, over all sizes of subgroups.
     fn near_groups(&self, rows: usize, fours: u64, smallest: u32) -> u64 {
         let workgroup = self.workgroup();
-        let sizes = (0..).map(|i| smallest << i);
+        let sizes = (0..).map(|i| smallest.min(workgroup) << i);
         let groups = |size: u32| {
             let lanes = size.min(workgroup);
             let block = TEAM_ROWS as u64 * u64::from(workgroup / lanes);
@@ -579,7 +579,7 @@ impl<'a, 'c> Call<'a, 'c> {
         for strip in self.strips(tile.own, tile.other.rows.rows, self.label_work()) {
             let mut params = self.pair_params(tile, strip, NOT_TURNED);
             params.grid.add = u32::from(add);
-            let groups = strip.rows.rows.div_ceil(TEAM_ROWS) as u64;
+            let groups = self.tiling.teams(strip.rows.rows.div_ceil(TEAM_ROWS));
             self.push(module, "pairs", groups, params, binds)?;
         }
         Ok(())
@@ -758,7 +758,8 @@ impl<'a, 'c> Call<'a, 'c> {
                     sums: own.sums(window),
                     grad,
                 };
-                self.push(module, "project", rows.rows as u64, params, binds)?;
+                let groups = self.tiling.teams(rows.rows);
+                self.push(module, "project", groups, params, binds)?;
             }
         }
         Ok(())

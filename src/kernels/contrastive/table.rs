@@ -455,6 +455,16 @@ impl Tiling {
         }
     }
 
+    /// Workgroups for so many rows, or eights of rows, that lanes share each. Where subgroups are larger than the
+    /// smallest, the kernels go on to more rows.
+    pub(super) fn teams(self, count: usize) -> u64 {
+        let each = match self.near {
+            None => 1,
+            Some(near) => self.workgroup / near.min(self.workgroup),
+        };
+        count.div_ceil(each as usize) as u64
+    }
+
     fn team(self) -> &'static Part {
         &TEAMS[usize::from(self.near.is_some())]
     }
