@@ -1,6 +1,6 @@
 // Sums of e^(exponent - base), in four accumulators for each side. The first sweep takes a base of 0, which is good enough
 // where no side's largest exponent is beyond SURE; else a second takes the largest.
-// provides: SURE, Tally, tally_start, tally_end, tally_sides, lane_merge, acc_base, acc_unsure, acc_sure
+// provides: SURE, Tally, tally_start, tally_end, lane_merge, acc_base, acc_unsure, acc_sure
 // expects:  math, Acc, BAD, FLOOR
 
 // Beyond it e^x has lost more digits than e^(x - maximum) would have.
