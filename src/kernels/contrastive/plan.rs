@@ -888,7 +888,8 @@ mod tests {
                         let most = 8192;
                         let cut = Cut::new((rows, keys), are_one, turned, bytes, most);
                         let name = format!("{rows} x {keys} in {bytes}: {cut:?}");
-                        assert!(cut.rows % 8 == 0 && cut.cols % 8 == 0, "{name}");
+                        let whole = cut.rows.is_multiple_of(8) && cut.cols.is_multiple_of(8);
+                        assert!(whole, "{name}");
                         assert!(4 * cut.count * cut.words() <= bytes, "{name}");
                         assert!(cut.cols <= most, "{name}");
                         // Room is not wasted: all pairs fit, or a good part of the bound is used.
