@@ -1,8 +1,8 @@
 // Last stage of WDL: the loss, and the gradients to logits and targets. With g = dL/dp = 2 lambda e + scale h:
 // to s: p (g - <p,g>), times sigma(-s) for the normalised sigmoid; to y: (<q,g> - g) / (sum y + n epsilon).
-// D and its derivatives h = dD/de come from one of the files slopes_*.wgsl.
+// D and g, of the derivatives h = dD/de, come from one of the files slopes_*.wgsl.
 // provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, Grads, label_grads,
-//           RowResult, row_result, row_begin, row_spread
+//           RowResult, row_result, row_begin, row_spread, row_scale
 // expects:  math, Labels, scratch, label, spread, slopes_begin, slopes, difference
 
 // What the first stage found of the row, and what its differences are multiplied by.
@@ -43,17 +43,12 @@ fn acc_load(at: u32) -> Acc {
     );
 }
 
-// dL/dp of four labels.
-fn to_p(l: Labels, e: vec4<f32>) -> vec4<f32> {
-    return 2.0 * params.own.lambda_ratio * e + row_scale * slopes(l, e);
-}
-
 fn acc_add(acc: ptr<function, Acc>, e: Labels) {
     let none = vec4<f32>(0.0);
     let sound = e.counts & vec4<bool>(!row_spread.bad);
     let p = predicted(e.logit, row_spread);
     let q = proportion(e.label, row_spread);
-    let g = to_p(e, p - q);
+    let g = slopes(e, p - q);
     (*acc).pg += sum_of(select(none, p * g, sound));
     (*acc).qg += sum_of(select(none, q * g, sound));
     (*acc).ratio += sum_of(select(none, (p - q) * (p - q), sound));
@@ -85,15 +80,16 @@ fn label_grads(e: Labels, c: Coef) -> Grads {
     let none = vec4<f32>(0.0);
     let s = row_spread;
     let weight = params.own.lambda_presence * e.weight / f32(max(s.count, 1u));
-    let slopes = label_slopes(e);
+    let presence = label_slopes(e);
     let weighs = weight > none;
-    let to_logit = select(none, weight * slopes.logit, weighs);
-    let to_label = select(none, weight * slopes.label, weighs);
+    let to_logit = select(none, weight * presence.logit, weighs);
+    let to_label = select(none, weight * presence.label, weighs);
     if (s.total <= 0.0) {
         return Grads(c.k * to_logit, c.k * to_label);
     }
     let p = predicted(e.logit, s);
-    let g = to_p(e, p - proportion(e.label, s));
+    // A label that has all of p has <p,g> itself, however either of the two is rounded.
+    let g = select(slopes(e, p - proportion(e.label, s)), vec4<f32>(c.pg), p == vec4<f32>(1.0));
     let slope = select(sigmoid4(-e.logit), vec4<f32>(1.0), vec4<bool>(params.own.prediction == SOFTMAX));
     return Grads(c.k * (to_logit + slope * p * (g - c.pg)), c.k * (to_label + (c.qg - g) / s.total));
 }

@@ -1,6 +1,6 @@
-// D of a row and h = dD/de, of all pairs' squares with weights.
+// D of a row and g, of all pairs' squares with weights.
 // provides: slopes_begin, slopes, difference
-// expects:  Labels, found, weight_four, row_spread, square_slopes
+// expects:  Labels, found, weight_four, row_spread, row_scale, params, square_slopes
 
 // The first set, which often is the only one.
 var<private> row_found: Found;
@@ -15,7 +15,7 @@ fn slopes(l: Labels, e: vec4<f32>) -> vec4<f32> {
     for (var k = 1u; k < params.own.sets; k++) {
         h += square_slopes(found_load(l.row, k), n, weight_four(k, l.col), e);
     }
-    return h;
+    return 2.0 * params.own.lambda_ratio * e + row_scale * h;
 }
 
 fn difference(row: u32, squares: f32) -> f32 {
