@@ -411,6 +411,29 @@ fn scratch_does_not_grow_with_the_rows() {
     assert_eq!(submitted, Ok(()));
 }
 
+/// No rows, of more labels than can be counted: refused as of every row loss.
+#[test]
+fn more_labels_than_can_be_counted_are_refused() {
+    let m = Memory::new();
+    let empty = |buffer, dtype| m.matrix(buffer, dtype, 0, usize::MAX);
+    let inputs = RowInputs {
+        permutation: Some(m.seed(Scope::Row)),
+        ..RowInputs::new(empty(0, DType::F32), Targets::Dense(empty(1, DType::F32)))
+    };
+    let outputs = RowOutputs {
+        loss: Some(m.vector(6, DType::F32, 1)),
+        grad_logits: Some(Gradient::To(empty(5, DType::F32))),
+        ..RowOutputs::default()
+    };
+    expect(
+        m.prepare(&Wdl::adjacent(), &(inputs, outputs)),
+        ErrorKind::Unsupported,
+        "logits",
+        "fewer than 2^32 elements",
+        "labels that cannot be counted",
+    );
+}
+
 #[test]
 fn permutations_are_checked_too() {
     let m = Memory::new();

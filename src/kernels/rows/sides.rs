@@ -114,8 +114,8 @@ pub(crate) const SIDE_FORMS: [SideForm; 5] = [
 impl SideForm {
     pub(crate) fn of(target: Target<'_>, inputs: &RowInputs<'_>) -> SideForm {
         let logits = inputs.logits;
-        let words = 2 * logits.rows() as u64 + 2 * 4 * logits.cols() as u64;
-        let any = 4 * words + (1 << 10) > target.caps.max_binding;
+        let words = logits.rows() as u128 * 2 + logits.cols() as u128 * 2 * 4;
+        let any = 4 * words + (1 << 10) > u128::from(target.caps.max_binding);
         let classes = inputs.class_mask.is_some() || inputs.class_weight.is_some();
         match (inputs.threshold, any) {
             (Some(Threshold::Label(_)), false) => SideForm::Thresholds,

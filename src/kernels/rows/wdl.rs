@@ -559,7 +559,9 @@ impl<'a, 'c> Stages<'a, 'c> {
         );
         let budget = PLANE_WORDS.min(self.target.caps.max_binding / 8);
         let [e, h, c] = self.planes();
-        let words = ((e + h + usize::from(seeded)) * self.cols + c * self.sets * self.len) as u64;
+        let planes = (e + h + usize::from(seeded)).saturating_mul(self.cols);
+        let weights = (c * self.sets).saturating_mul(self.len);
+        let words = planes.saturating_add(weights) as u64;
         (budget / words.max(1)).max(1) as usize
     }
 
