@@ -1,7 +1,7 @@
 // BP-MLL of a row: the mean over all pairs of a positive and a negative of w_p w_n e^(s_n - s_p), as e^(a + b) over
 // their number, a and b being the log-sum-exps of the two sides. 0 where a side is empty, infinite where it overflows.
 // provides: FLOOR, SMALLEST, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load,
-//           Grads, label_grads, RowResult, row_result
+//           label_grads, RowResult, row_result
 // expects:  side, Labels, scratch
 
 const FLOOR = LOWEST;
@@ -112,11 +112,6 @@ fn power(x: vec4<f32>) -> vec4<f32> {
 }
 
 // The gradient to the logits; there is none to hard labels.
-struct Grads {
-    logit: vec4<f32>,
-    label: vec4<f32>,
-}
-
 fn label_grads(e: Labels, c: Coef) -> Grads {
     let none = vec4<f32>(0.0);
     let positive = e.label > vec4<f32>(0.5);

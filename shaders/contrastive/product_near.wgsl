@@ -11,6 +11,36 @@
 // expects:  params, WG, HELD (own rows that lanes load at a time, 4 or 8, at most the lanes of a subgroup), SUMMED (what
 //           one sum takes in before it is put away), own_z, other_z, Four, work, skipped, keep_four, put
 
+// One component of the first four own rows, each of which one lane has loaded.
+fn low_rows(component: f32) -> vec4<f32> {
+    return vec4<f32>(
+        subgroupBroadcast(component, 0u),
+        subgroupBroadcast(component, 1u),
+        subgroupBroadcast(component, 2u),
+        subgroupBroadcast(component, 3u),
+    );
+}
+
+// The same of the other four.
+fn high_rows(component: f32) -> vec4<f32> {
+    return vec4<f32>(
+        subgroupBroadcast(component, HELD - 4u),
+        subgroupBroadcast(component, HELD - 3u),
+        subgroupBroadcast(component, HELD - 2u),
+        subgroupBroadcast(component, HELD - 1u),
+    );
+}
+
+// Products of four own rows with four other rows, and one component more.
+fn grown(s: Four, rows: vec4<f32>, cols: vec4<f32>) -> Four {
+    return Four(s.a + rows * cols.x, s.b + rows * cols.y, s.c + rows * cols.z, s.d + rows * cols.w);
+}
+
+// What is added to the gradient to an own row, from its four slopes to the other rows.
+fn pulled(slopes: vec4<f32>, rows: Four) -> vec4<f32> {
+    return slopes.x * rows.a + slopes.y * rows.b + slopes.z * rows.c + slopes.w * rows.d;
+}
+
 @compute @workgroup_size(WG)
 fn products(
     @builtin(subgroup_id) subgroup: u32,
@@ -48,78 +78,14 @@ fn products(
             let q = other_z(cols.y, i);
             let u = other_z(cols.z, i);
             let v = other_z(cols.w, i);
-            {
-                let r = vec4<f32>(
-                    subgroupBroadcast(a.x, 0u),
-                    subgroupBroadcast(a.x, 1u),
-                    subgroupBroadcast(a.x, 2u),
-                    subgroupBroadcast(a.x, 3u),
-                );
-                s = Four(s.a + r * p.x, s.b + r * q.x, s.c + r * u.x, s.d + r * v.x);
-            }
-            {
-                let r = vec4<f32>(
-                    subgroupBroadcast(b.x, HELD - 4u + 0u),
-                    subgroupBroadcast(b.x, HELD - 4u + 1u),
-                    subgroupBroadcast(b.x, HELD - 4u + 2u),
-                    subgroupBroadcast(b.x, HELD - 4u + 3u),
-                );
-                t = Four(t.a + r * p.x, t.b + r * q.x, t.c + r * u.x, t.d + r * v.x);
-            }
-            {
-                let r = vec4<f32>(
-                    subgroupBroadcast(a.y, 0u),
-                    subgroupBroadcast(a.y, 1u),
-                    subgroupBroadcast(a.y, 2u),
-                    subgroupBroadcast(a.y, 3u),
-                );
-                s = Four(s.a + r * p.y, s.b + r * q.y, s.c + r * u.y, s.d + r * v.y);
-            }
-            {
-                let r = vec4<f32>(
-                    subgroupBroadcast(b.y, HELD - 4u + 0u),
-                    subgroupBroadcast(b.y, HELD - 4u + 1u),
-                    subgroupBroadcast(b.y, HELD - 4u + 2u),
-                    subgroupBroadcast(b.y, HELD - 4u + 3u),
-                );
-                t = Four(t.a + r * p.y, t.b + r * q.y, t.c + r * u.y, t.d + r * v.y);
-            }
-            {
-                let r = vec4<f32>(
-                    subgroupBroadcast(a.z, 0u),
-                    subgroupBroadcast(a.z, 1u),
-                    subgroupBroadcast(a.z, 2u),
-                    subgroupBroadcast(a.z, 3u),
-                );
-                s = Four(s.a + r * p.z, s.b + r * q.z, s.c + r * u.z, s.d + r * v.z);
-            }
-            {
-                let r = vec4<f32>(
-                    subgroupBroadcast(b.z, HELD - 4u + 0u),
-                    subgroupBroadcast(b.z, HELD - 4u + 1u),
-                    subgroupBroadcast(b.z, HELD - 4u + 2u),
-                    subgroupBroadcast(b.z, HELD - 4u + 3u),
-                );
-                t = Four(t.a + r * p.z, t.b + r * q.z, t.c + r * u.z, t.d + r * v.z);
-            }
-            {
-                let r = vec4<f32>(
-                    subgroupBroadcast(a.w, 0u),
-                    subgroupBroadcast(a.w, 1u),
-                    subgroupBroadcast(a.w, 2u),
-                    subgroupBroadcast(a.w, 3u),
-                );
-                s = Four(s.a + r * p.w, s.b + r * q.w, s.c + r * u.w, s.d + r * v.w);
-            }
-            {
-                let r = vec4<f32>(
-                    subgroupBroadcast(b.w, HELD - 4u + 0u),
-                    subgroupBroadcast(b.w, HELD - 4u + 1u),
-                    subgroupBroadcast(b.w, HELD - 4u + 2u),
-                    subgroupBroadcast(b.w, HELD - 4u + 3u),
-                );
-                t = Four(t.a + r * p.w, t.b + r * q.w, t.c + r * u.w, t.d + r * v.w);
-            }
+            s = grown(s, low_rows(a.x), vec4<f32>(p.x, q.x, u.x, v.x));
+            t = grown(t, high_rows(b.x), vec4<f32>(p.x, q.x, u.x, v.x));
+            s = grown(s, low_rows(a.y), vec4<f32>(p.y, q.y, u.y, v.y));
+            t = grown(t, high_rows(b.y), vec4<f32>(p.y, q.y, u.y, v.y));
+            s = grown(s, low_rows(a.z), vec4<f32>(p.z, q.z, u.z, v.z));
+            t = grown(t, high_rows(b.z), vec4<f32>(p.z, q.z, u.z, v.z));
+            s = grown(s, low_rows(a.w), vec4<f32>(p.w, q.w, u.w, v.w));
+            t = grown(t, high_rows(b.w), vec4<f32>(p.w, q.w, u.w, v.w));
             i++;
             continuing {
                 break if i >= stop;
@@ -172,38 +138,15 @@ fn spread(
             let q = other_z(cols.y, held);
             let u = other_z(cols.z, held);
             let v = other_z(cols.w, held);
-            s.a += subgroupBroadcast(a.x, 0u) * p
-                + subgroupBroadcast(a.y, 0u) * q
-                + subgroupBroadcast(a.z, 0u) * u
-                + subgroupBroadcast(a.w, 0u) * v;
-            s.b += subgroupBroadcast(a.x, 1u) * p
-                + subgroupBroadcast(a.y, 1u) * q
-                + subgroupBroadcast(a.z, 1u) * u
-                + subgroupBroadcast(a.w, 1u) * v;
-            s.c += subgroupBroadcast(a.x, 2u) * p
-                + subgroupBroadcast(a.y, 2u) * q
-                + subgroupBroadcast(a.z, 2u) * u
-                + subgroupBroadcast(a.w, 2u) * v;
-            s.d += subgroupBroadcast(a.x, 3u) * p
-                + subgroupBroadcast(a.y, 3u) * q
-                + subgroupBroadcast(a.z, 3u) * u
-                + subgroupBroadcast(a.w, 3u) * v;
-            t.a += subgroupBroadcast(b.x, HELD - 4u + 0u) * p
-                + subgroupBroadcast(b.y, HELD - 4u + 0u) * q
-                + subgroupBroadcast(b.z, HELD - 4u + 0u) * u
-                + subgroupBroadcast(b.w, HELD - 4u + 0u) * v;
-            t.b += subgroupBroadcast(b.x, HELD - 4u + 1u) * p
-                + subgroupBroadcast(b.y, HELD - 4u + 1u) * q
-                + subgroupBroadcast(b.z, HELD - 4u + 1u) * u
-                + subgroupBroadcast(b.w, HELD - 4u + 1u) * v;
-            t.c += subgroupBroadcast(b.x, HELD - 4u + 2u) * p
-                + subgroupBroadcast(b.y, HELD - 4u + 2u) * q
-                + subgroupBroadcast(b.z, HELD - 4u + 2u) * u
-                + subgroupBroadcast(b.w, HELD - 4u + 2u) * v;
-            t.d += subgroupBroadcast(b.x, HELD - 4u + 3u) * p
-                + subgroupBroadcast(b.y, HELD - 4u + 3u) * q
-                + subgroupBroadcast(b.z, HELD - 4u + 3u) * u
-                + subgroupBroadcast(b.w, HELD - 4u + 3u) * v;
+            let rows = Four(p, q, u, v);
+            s.a += pulled(subgroupBroadcast(a, 0u), rows);
+            s.b += pulled(subgroupBroadcast(a, 1u), rows);
+            s.c += pulled(subgroupBroadcast(a, 2u), rows);
+            s.d += pulled(subgroupBroadcast(a, 3u), rows);
+            t.a += pulled(subgroupBroadcast(b, HELD - 4u), rows);
+            t.b += pulled(subgroupBroadcast(b, HELD - 3u), rows);
+            t.c += pulled(subgroupBroadcast(b, HELD - 2u), rows);
+            t.d += pulled(subgroupBroadcast(b, HELD - 1u), rows);
             j += 4u;
             continuing {
                 break if j >= stop;

@@ -1,5 +1,5 @@
 // Soft dice of a row: 1 - N / M, N = 2 sum w p y + smooth, M = sum w (p + y) + smooth, or sum w (p^2 + y^2) + smooth.
-// provides: Settings, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, Grads,
+// provides: Settings, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load,
 //           label_grads, RowResult, row_result
 // expects:  math, Labels, scratch
 
@@ -59,11 +59,6 @@ fn coef_load(at: u32) -> Coef {
 }
 
 // The gradients to the logits and to the targets: p and y stand in the loss alike.
-struct Grads {
-    logit: vec4<f32>,
-    label: vec4<f32>,
-}
-
 fn label_grads(e: Labels, c: Coef) -> Grads {
     let p = sigmoid4(e.logit);
     let squared = vec4<bool>(params.own.squared != 0.0);

@@ -2,7 +2,7 @@
 // Grid: ceil(columns/128) groups, folded over x and y, x chunks of `column_rows` rows; each chunk leaves its sums in
 // scratch, one after the other, and adds them to those of the windows before.
 // provides: run_columns
-// expects:  WG, params, scratch, lane_index, and column_terms(row, vector) -> vec4<f32>
+// expects:  WG, params, lane_index, put_columns, and column_terms(row, vector) -> vec4<f32>
 
 var<workgroup> wg_column: array<vec4<f32>, WG>;
 
@@ -24,20 +24,6 @@ fn run_columns(at: Lane, group: Group) {
         for (var i = lane + 32u; i < WG; i += 32u) {
             sum += wg_column[i];
         }
-        let place = params.places.column_at + group.id.z * params.grid.columns;
-        put_column(place, 4u * q, sum.x);
-        put_column(place, 4u * q + 1u, sum.y);
-        put_column(place, 4u * q + 2u, sum.z);
-        put_column(place, 4u * q + 3u, sum.w);
-    }
-}
-
-fn put_column(place: u32, col: u32, value: f32) {
-    if (col < params.grid.columns) {
-        var sum = value;
-        if (params.window.first_row > 0u) {
-            sum += bitcast<f32>(scratch[place + col]);
-        }
-        scratch[place + col] = bitcast<u32>(sum);
+        put_columns(group.id.z, q, sum);
     }
 }

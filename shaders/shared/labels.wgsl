@@ -1,5 +1,5 @@
 // Four neighbouring labels of a row with everything that belongs to them: targets, masks, weights, thresholds.
-// provides: IOTA, Row, Labels, Shares, shares
+// provides: IOTA, Row, Labels, Grads, Shares, shares
 // expects:  params
 
 const IOTA = vec4<u32>(0u, 1u, 2u, 3u);
@@ -29,6 +29,12 @@ struct Labels {
     inside: vec4<bool>,       // false: not in this row
     counts: vec4<bool>,       // false: masked out too, takes part in nothing
     bad: vec4<bool>,          // a NaN makes the row's loss and gradient NaN
+}
+
+// Gradients to four logits, and to the four targets or other logits.
+struct Grads {
+    logit: vec4<f32>,
+    label: vec4<f32>,
 }
 
 // How much soft labels count as positives and as negatives, after smoothing.

@@ -66,8 +66,8 @@ struct RowPlaces {
     chunk_at: u32,
     column_at: u32,
     want_grad: u32,
-    want_grad2: u32,
-    _pad: u32,
+    _pad0: u32,
+    _pad1: u32,
 }
 
 // What settings the losses share, and bit patterns.

@@ -11,22 +11,9 @@
 //       dispatch writes; nothing outside the rows is written.
 // Mirrors: src/kernels/rows/driver.rs (sizes, grid), src/reference/rows.rs (what is computed).
 //
-// provides: run_partial, run_gradient, column_terms, Unit, unit_of, row_end
-// expects:  WG, STEP, params, scratch, Row, labels_at, load, lanes, statistics, sweep_gradient, and from the loss:
+// provides: run_partial, run_gradient, column_terms, row_end
+// expects:  STEP, params, Unit, unit_of, scratch, Row, labels_at, load, lanes, statistics, sweep_gradient, and from the loss:
 //           row_begin (called before anything else is asked of a row), Acc, acc_store, Coef, coef_load, label_grads
-
-// What a lane works on.
-struct Unit {
-    number: u32,      // of the row or chunk
-    own: u32,         // which of its lanes
-    live: bool,       // there is such a row
-}
-
-fn unit_of(lane: u32, group: Group, units: u32) -> Unit {
-    let groups = group.id.x + group.id.y * params.grid.groups_x;
-    let number = groups * (WG >> params.grid.shift) + (lane >> params.grid.shift);
-    return Unit(min(number, units - 1u), lane & (params.grid.width - 1u), number < units);
-}
 
 // Behind the last step of a row.
 fn row_end(row: Row) -> u32 {

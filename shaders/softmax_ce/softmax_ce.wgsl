@@ -1,6 +1,6 @@
 // Softmax cross-entropy of a row: -sum w q log p, q = t / sum t, p = e^(s - lse) over the labels that count. All sums are
 // relative to the largest logit, so that neither large logits nor confident rows cancel.
-// provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, Grads,
+// provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load,
 //           label_grads, RowResult, row_result
 // expects:  math, Labels, scratch
 
@@ -105,11 +105,6 @@ fn coef_load(at: u32) -> Coef {
 }
 
 // The gradients to the logits and to the targets; where the loss is infinite or constant there is none to targets.
-struct Grads {
-    logit: vec4<f32>,
-    label: vec4<f32>,
-}
-
 fn label_grads(e: Labels, c: Coef) -> Grads {
     let p = exp_minus4(e.logit, vec4<f32>(c.shift)) / (1.0 + c.rest);
     let cost = clamp(c.shift - e.logit, vec4<f32>(0.0), vec4<f32>(HUGE)) + log1p(c.rest);

@@ -41,7 +41,7 @@ fn c_store(row: u32, position: u32, value: f32) {
 
 // The four positions from `first` on; gives what they add to D.
 fn adjacent(unit: Unit, first: u32) -> f32 {
-    let row = unit.row;
+    let row = unit.number;
     let none = params.window.cols;
     let before = label_at(row, first - 1u);
     let l = vec4<u32>(label_at(row, first), label_at(row, first + 1u), label_at(row, first + 2u), label_at(row, first + 3u));
@@ -73,7 +73,7 @@ fn adjacent(unit: Unit, first: u32) -> f32 {
 }
 
 fn run_find(at: Lane, group: Group) {
-    let unit = unit_of(lane_index(at, group), group);
+    let unit = unit_of(lane_index(at, group), group, params.window.rows);
     let end = (params.window.cols + 3u) / 4u;
     var all = 0.0;
     for (var start = 0u; start < end; start += params.grid.block) {
@@ -86,8 +86,8 @@ fn run_find(at: Lane, group: Group) {
     }
     let total = row_merge(at, group, Acc(vec4<f32>(all, 0.0, 0.0, 0.0))).sums.x;
     if (unit.live && unit.own == 0u) {
-        let s = spread_load(params.own.spread_at + unit.row * SPREAD_WORDS);
-        found_store(unit.row, 0u, Found(total, 0.0, 0.0, dl_scale(unit.row, s), 0.0, 0.0));
+        let s = spread_load(params.own.spread_at + unit.number * SPREAD_WORDS);
+        found_store(unit.number, 0u, Found(total, 0.0, 0.0, dl_scale(unit.number, s), 0.0, 0.0));
     }
 }
 

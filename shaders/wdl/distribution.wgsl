@@ -1,6 +1,6 @@
 // First stage of WDL: the two distributions of a row and its presence term. What the driver takes for the gradient is
 // e = p - q.
-// provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, Grads, label_grads,
+// provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, label_grads,
 //           RowResult, row_result
 // expects:  math, Labels, scratch, label, spread
 
@@ -76,11 +76,6 @@ fn coef_store(at: u32, c: Coef) {
 
 fn coef_load(at: u32) -> Coef {
     return spread_load(at);
-}
-
-struct Grads {
-    logit: vec4<f32>,
-    label: vec4<f32>,
 }
 
 fn label_grads(e: Labels, c: Coef) -> Grads {

@@ -1,7 +1,7 @@
 // Last stage of WDL: the loss, and the gradients to logits and targets. With g = dL/dp = 2 lambda e + scale h:
 // to s: p (g - <p,g>), times sigma(-s) for the normalised sigmoid; to y: (<q,g> - g) / (sum y + n epsilon).
 // D and g, of the derivatives h = dD/de, come from one of the files slopes_*.wgsl.
-// provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, Grads, label_grads,
+// provides: Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load, label_grads,
 //           RowResult, row_result, row_begin, row_spread, row_scale
 // expects:  math, Labels, scratch, label, spread, slopes_begin, slopes, difference
 
@@ -69,11 +69,6 @@ fn coef_store(at: u32, c: Coef) {
 fn coef_load(at: u32) -> Coef {
     let a = acc_load(at);
     return Coef(a.pg, a.qg, a.ratio, scratch[at + 3u] != 0u);
-}
-
-struct Grads {
-    logit: vec4<f32>,
-    label: vec4<f32>,
 }
 
 fn label_grads(e: Labels, c: Coef) -> Grads {

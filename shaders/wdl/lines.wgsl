@@ -1,6 +1,6 @@
-// What stands between the stages of WDL: rows of e, their lanes, and what the rows' results are multiplied by.
-// provides: e_at, counts_at, Unit, unit_of, Acc, lane_merge, dl_scale
-// expects:  WG, params, spread, scratch, Lane, Group, lane_index, Sides, mask4, sides4
+// What stands between the stages of WDL: rows of e, what their lanes add up, and what the rows' results are multiplied by.
+// provides: e_at, counts_at, Acc, lane_merge, dl_scale
+// expects:  params, spread, scratch, Sides, mask4, sides4
 
 // e of a label.
 fn e_at(row: u32, col: u32) -> f32 {
@@ -12,19 +12,6 @@ fn counts_at(row: u32, col: u32) -> bool {
     let q = col / 4u;
     let counts = sides4(sides_base(0u), q).counts & mask4(mask_base(row, 0u), q);
     return counts[col & 3u];
-}
-
-// What a lane works on.
-struct Unit {
-    row: u32,
-    own: u32,         // which of its lanes
-    live: bool,       // there is such a row
-}
-
-fn unit_of(lane: u32, group: Group) -> Unit {
-    let groups = group.id.x + group.id.y * params.grid.groups_x;
-    let row = groups * (WG >> params.grid.shift) + (lane >> params.grid.shift);
-    return Unit(min(row, params.window.rows - 1u), lane & (params.grid.width - 1u), row < params.window.rows);
 }
 
 struct Acc {

@@ -21,10 +21,10 @@ fn sweep_sums(line: Line, k: u32, own: u32, mu: f32) -> Acc {
 }
 
 fn run_find(at: Lane, group: Group) {
-    let unit = unit_of(lane_index(at, group), group);
-    let line = line_of(unit.row);
-    let s = spread_load(params.own.spread_at + unit.row * SPREAD_WORDS);
-    let scale = dl_scale(unit.row, s);
+    let unit = unit_of(lane_index(at, group), group, params.window.rows);
+    let line = line_of(unit.number);
+    let s = spread_load(params.own.spread_at + unit.number * SPREAD_WORDS);
+    let scale = dl_scale(unit.number, s);
     for (var k = 0u; k < params.own.sets; k++) {
         var mu = 0.0;
         var sums = row_merge(at, group, sweep_sums(line, k, unit.own, mu)).sums;
@@ -33,7 +33,7 @@ fn run_find(at: Lane, group: Group) {
             sums = row_merge(at, group, sweep_sums(line, k, unit.own, mu)).sums;
         }
         if (unit.live && unit.own == 0u) {
-            found_store(unit.row, k, square_found(sums, mu, f32(s.count), scale));
+            found_store(unit.number, k, square_found(sums, mu, f32(s.count), scale));
         }
     }
 }

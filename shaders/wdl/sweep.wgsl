@@ -69,7 +69,7 @@ fn sweep(
 
 // D is sum w c / degree, since it is homogeneous in the weights.
 fn run_find(at: Lane, group: Group) {
-    let unit = unit_of(lane_index(at, group), group);
+    let unit = unit_of(lane_index(at, group), group, params.window.rows);
     let end = (params.window.cols + 3u) / 4u;
     var all = 0.0;
     for (var k = 0u; k < params.own.sets; k++) {
@@ -78,7 +78,7 @@ fn run_find(at: Lane, group: Group) {
             var sum = 0.0;
             for (var q = start + unit.own; q < to; q += params.grid.width) {
                 let inside = vec4<u32>(4u * q) + IOTA < vec4<u32>(params.window.cols);
-                let terms = weight_four(k, 4u * q) * c_four(unit.row, k, 4u * q);
+                let terms = weight_four(k, 4u * q) * c_four(unit.number, k, 4u * q);
                 sum += sum_of(select(vec4<f32>(0.0), terms, inside));
             }
             all += sum;
@@ -86,8 +86,8 @@ fn run_find(at: Lane, group: Group) {
     }
     let total = row_merge(at, group, Acc(vec4<f32>(all, 0.0, 0.0, 0.0))).sums.x / params.own.degree;
     if (unit.live && unit.own == 0u) {
-        let s = spread_load(params.own.spread_at + unit.row * SPREAD_WORDS);
-        found_store(unit.row, 0u, Found(total, 0.0, 0.0, dl_scale(unit.row, s), 0.0, 0.0));
+        let s = spread_load(params.own.spread_at + unit.number * SPREAD_WORDS);
+        found_store(unit.number, 0u, Found(total, 0.0, 0.0, dl_scale(unit.number, s), 0.0, 0.0));
     }
 }
 

@@ -3,7 +3,7 @@
 // Grid: ceil(columns / (4 WG)) groups, folded over x and y, x parts of `column_rows` rows; each part leaves its sums in
 //       scratch, one after the other, and adds them to those of the windows before.
 // provides: run_columns
-// expects:  WG, params, scratch, lane_index, and column_terms(row, vector) -> vec4<f32>
+// expects:  WG, params, lane_index, put_columns, and column_terms(row, vector) -> vec4<f32>
 
 // Rows whose sum is taken by itself.
 const BLOCK_ROWS = 256u;
@@ -24,19 +24,5 @@ fn run_columns(at: Lane, group: Group) {
         }
         all += sums;
     }
-    let place = params.places.column_at + group.id.z * params.grid.columns;
-    put_column(place, 4u * q, all.x);
-    put_column(place, 4u * q + 1u, all.y);
-    put_column(place, 4u * q + 2u, all.z);
-    put_column(place, 4u * q + 3u, all.w);
-}
-
-fn put_column(place: u32, col: u32, value: f32) {
-    if (col < params.grid.columns) {
-        var sum = value;
-        if (params.window.first_row > 0u) {
-            sum += bitcast<f32>(scratch[place + col]);
-        }
-        scratch[place + col] = bitcast<u32>(sum);
-    }
+    put_columns(group.id.z, q, all);
 }

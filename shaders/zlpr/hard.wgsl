@@ -1,5 +1,5 @@
 // Hard labels: each label is in one of the two sums.
-// provides: Grads, acc_add, label_grads
+// provides: acc_add, label_grads
 // expects:  side, two_sided, Labels, signed_exponents
 
 fn acc_add(acc: ptr<function, Acc>, e: Labels) {
@@ -16,11 +16,6 @@ fn acc_add(acc: ptr<function, Acc>, e: Labels) {
 }
 
 // The gradient to the logits; there is none to hard labels.
-struct Grads {
-    logit: vec4<f32>,
-    label: vec4<f32>,
-}
-
 fn label_grads(e: Labels, c: Coef) -> Grads {
     let positive = e.label > vec4<f32>(0.5);
     let x = signed_exponents(e, positive);

@@ -1,7 +1,7 @@
 // Excess risk D(s|u) = soft(t = sigma(2u), s) - 2 log(1 + Q), Q = sum w/(2 cosh u); zero where s = u.
 // The targets are the other logits u, and the second gradient goes to them.
 // provides: FLOOR, Acc, acc_start, acc_merge, acc_add, acc_store, acc_load, Coef, coef_store, coef_load,
-//           Grads, label_grads, RowResult, row_result
+//           label_grads, RowResult, row_result
 // expects:  math, side, Labels, scratch
 
 const FLOOR = 0.0;
@@ -98,11 +98,6 @@ fn acc_add(acc: ptr<function, Acc>, e: Labels) {
 }
 
 // The gradients to the logits s and to the other logits u.
-struct Grads {
-    logit: vec4<f32>,
-    label: vec4<f32>,
-}
-
 fn label_grads(e: Labels, c: Coef) -> Grads {
     let none = vec4<f32>(0.0);
     let t = sigmoid4(2.0 * e.label);

@@ -1,5 +1,5 @@
 // Soft labels: every label is in both sums, with weights t and 1 - t, where t is the target after smoothing.
-// provides: Grads, acc_add, label_grads
+// provides: acc_add, label_grads
 // expects:  side, two_sided, Labels
 
 fn acc_add(acc: ptr<function, Acc>, e: Labels) {
@@ -18,11 +18,6 @@ fn acc_add(acc: ptr<function, Acc>, e: Labels) {
 
 // The gradients to the logits and to the targets. A target of 0 (or 1) is in one sum only, and the other side's slope may
 // be larger than any f32; it is infinite then.
-struct Grads {
-    logit: vec4<f32>,
-    label: vec4<f32>,
-}
-
 fn label_grads(e: Labels, c: Coef) -> Grads {
     let none = vec4<f32>(0.0);
     let t = shares(e);

@@ -24,11 +24,12 @@ use crate::kernels::sums;
 use crate::kernels::sums::{Between, Rows, To};
 use crate::kernels::targets::inspect_targets;
 use crate::kernels::view::View;
-use crate::kernels::work::portions;
+use crate::kernels::work::push_portions;
 use crate::losses::hierarchy::Hierarchy;
 use crate::losses::labels::{TargetNames, Targets};
 use crate::losses::mcm::Mcm;
 use crate::losses::reduction::Reduction;
+use std::ops::Range;
 
 /// What the constraint module reads. Everything lies on the device; no value of it is read back.
 #[derive(Clone, Copy, Debug)]
@@ -172,51 +173,38 @@ static PROBABILITIES: Part = Part {
 };
 static NO_PROBABILITIES: Part = Part::new("", &[wgsl!("mcm/no_probabilities.wgsl")]);
 
-static MCM_OWN: Program = Program {
-    name: "mcm_own",
-    pieces: &[
-        Piece::File(wgsl!("shared/math.wgsl")),
-        Piece::File(wgsl!("shared/best.wgsl")),
-        Piece::File(wgsl!("shared/reals.wgsl")),
-        Piece::File(wgsl!("shared/view.wgsl")),
-        Piece::File(wgsl!("shared/group_index.wgsl")),
-        Piece::File(wgsl!("mcm/logits.wgsl")),
-        Piece::Part(0),
-        Piece::Part(1),
-        Piece::File(wgsl!("mcm/class.wgsl")),
-        Piece::File(wgsl!("mcm/own.wgsl")),
-    ],
-    entries: &["own"],
-    constants: &[REAL_KINDS],
-    bindings: &[(1, "logits"), (3, "hierarchy"), (5, "terms"), (6, "wins")],
-    mirrors: &[&[View::MIRROR, McmParams::MIRROR]],
-};
-
-static MCM_CLIMB: Program = Program {
-    name: "mcm_climb",
-    pieces: &[
-        Piece::File(wgsl!("shared/math.wgsl")),
-        Piece::File(wgsl!("shared/best.wgsl")),
-        Piece::File(wgsl!("shared/reals.wgsl")),
-        Piece::File(wgsl!("shared/view.wgsl")),
-        Piece::File(wgsl!("shared/group_index.wgsl")),
-        Piece::File(wgsl!("mcm/logits.wgsl")),
-        Piece::Part(0),
-        Piece::Part(1),
-        Piece::File(wgsl!("mcm/class.wgsl")),
-        Piece::File(wgsl!("mcm/climb.wgsl")),
-    ],
-    entries: &["climb"],
-    constants: &[REAL_KINDS],
-    bindings: &[
-        (1, "logits"),
-        (3, "hierarchy"),
-        (5, "terms"),
-        (6, "wins"),
-        (7, "found"),
-    ],
-    mirrors: &[&[View::MIRROR, McmParams::MIRROR]],
-};
+/// A program whose parts are the targets and whether probabilities are written: bindings beside the shared ones.
+macro_rules! of_classes {
+    ($name:literal, $entry:literal, $file:literal, $($binding:expr)?) => {
+        Program {
+            name: $name,
+            pieces: &[
+                Piece::File(wgsl!("shared/math.wgsl")),
+                Piece::File(wgsl!("shared/best.wgsl")),
+                Piece::File(wgsl!("shared/reals.wgsl")),
+                Piece::File(wgsl!("shared/view.wgsl")),
+                Piece::File(wgsl!("shared/group_index.wgsl")),
+                Piece::File(wgsl!("mcm/logits.wgsl")),
+                Piece::Part(0),
+                Piece::Part(1),
+                Piece::File(wgsl!("mcm/class.wgsl")),
+                Piece::File(wgsl!($file)),
+            ],
+            entries: &[$entry],
+            constants: &[REAL_KINDS],
+            bindings: &[
+                (1, "logits"),
+                (3, "hierarchy"),
+                (5, "terms"),
+                (6, "wins"),
+                $($binding)?
+            ],
+            mirrors: &[&[View::MIRROR, McmParams::MIRROR]],
+        }
+    };
+}
+static MCM_OWN: Program = of_classes!("mcm_own", "own", "mcm/own.wgsl",);
+static MCM_CLIMB: Program = of_classes!("mcm_climb", "climb", "mcm/climb.wgsl", (7, "found"));
 
 /// Its part is how the gradient is stored.
 static MCM_GRADIENT: Program = Program {
@@ -461,19 +449,21 @@ impl<'a, 'c> Call<'a, 'c> {
         bindings: impl Into<Binds<'a>>,
     ) -> Result<(), Error> {
         let lanes = u64::from(self.target.variant.workgroup);
-        let bindings = bindings.into();
-        for portion in portions(count, each) {
-            let params = |grid: Grid| McmParams {
-                begin: portion.start as u32,
-                end: portion.end as u32,
-                groups_x: grid.groups_x,
-                ..params
-            };
-            let groups = (portion.end - portion.start).div_ceil(lanes);
-            self.dispatches
-                .push(module, entry, groups, params, bindings)?;
-        }
-        Ok(())
+        let params = |portion: Range<u64>, grid: Grid| McmParams {
+            begin: portion.start as u32,
+            end: portion.end as u32,
+            groups_x: grid.groups_x,
+            ..params
+        };
+        let steps = &mut self.dispatches;
+        push_portions(
+            steps,
+            (module, entry),
+            (count, each),
+            lanes,
+            params,
+            bindings,
+        )
     }
 
     /// A window of rows, from `first` on: winners, losses, gradient.

@@ -4,7 +4,8 @@
 use crate::device::module::{Module, Piece, Program, constants, uniform, wgsl};
 use crate::device::plan::{Bind, Dispatches, Grid, Region, Scratch, bindings, to_u32};
 use crate::error::Error;
-use crate::kernels::work::portions;
+use crate::kernels::work::push_portions;
+use std::ops::Range;
 
 bindings! {
     /// What the kernel reaches.
@@ -133,24 +134,19 @@ pub(crate) fn push<'a>(
         };
         let module = SUMS.module(dispatches.target.variant.workgroup);
         let lanes = u64::from(dispatches.target.variant.workgroup);
-        for portion in portions(rows * count, len.div_ceil(count)) {
-            let (begin, end) = (
-                to_u32(portion.start, "scratch")?,
-                to_u32(portion.end, "scratch")?,
-            );
-            let params = |grid: Grid| SumsParams {
-                begin,
-                end,
-                groups_x: grid.groups_x,
-                ..params
-            };
-            let bindings = SumsBindings {
-                addends: addends.bind(),
-                results: to.results,
-            };
-            let groups = (portion.end - portion.start).div_ceil(lanes);
-            dispatches.push(module, "sums", groups, params, bindings)?;
-        }
+        to_u32(rows * count, "scratch")?;
+        let params = |portion: Range<u64>, grid: Grid| SumsParams {
+            begin: portion.start as u32,
+            end: portion.end as u32,
+            groups_x: grid.groups_x,
+            ..params
+        };
+        let bindings = SumsBindings {
+            addends: addends.bind(),
+            results: to.results,
+        };
+        let work = (rows * count, len.div_ceil(count));
+        push_portions(dispatches, (module, "sums"), work, lanes, params, bindings)?;
         match region {
             Some(region) => (addends, len) = (*region, count),
             None => return Ok(()),

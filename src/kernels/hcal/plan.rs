@@ -20,10 +20,11 @@ use crate::kernels::hcal::params::{
     RECORD_WORDS, VectorBindings, WindowParams, vectors,
 };
 use crate::kernels::view::{View, Viewed};
-use crate::kernels::work::portions;
+use crate::kernels::work::push_portions;
 use crate::losses::hcal::{Aggregation, Hcal};
 use crate::losses::hierarchy::Levels;
 use crate::losses::labels::{AfterCall, Noise};
+use std::ops::Range;
 
 /// From so many vectors on, of at most [`SHORT`] numbers, a lane has one to itself, as always on a CPU.
 const MANY: u64 = 4096;
@@ -412,18 +413,21 @@ impl<'a, 'c> Call<'a, 'c> {
         let alone = self.target.caps.cpu || count >= MANY && len <= SHORT;
         let module = vectors(alone, self.target.variant.workgroup);
         let lanes = if alone { self.lanes() } else { 1 };
-        for portion in portions(count, 3 * len) {
-            let params = |grid: Grid| HcalParams {
-                begin: portion.start as u32,
-                end: portion.end as u32,
-                groups_x: grid.groups_x,
-                ..params
-            };
-            let groups = (portion.end - portion.start).div_ceil(lanes);
-            self.dispatches
-                .push(module, entry, groups, params, bindings)?;
-        }
-        Ok(())
+        let params = |portion: Range<u64>, grid: Grid| HcalParams {
+            begin: portion.start as u32,
+            end: portion.end as u32,
+            groups_x: grid.groups_x,
+            ..params
+        };
+        let steps = &mut self.dispatches;
+        push_portions(
+            steps,
+            (module, entry),
+            (count, 3 * len),
+            lanes,
+            params,
+            bindings,
+        )
     }
 
     /// Adds the dispatches for `count` blocks of so many loads each.
@@ -435,18 +439,22 @@ impl<'a, 'c> Call<'a, 'c> {
         bindings: ProductBindings<'a>,
     ) -> Result<(), Error> {
         let module = HCAL_PRODUCTS.module(self.target.variant.workgroup);
-        for portion in portions(count, each) {
-            let params = |grid: Grid| HcalParams {
-                begin: portion.start as u32,
-                end: portion.end as u32,
-                groups_x: grid.groups_x,
-                ..params
-            };
-            let groups = (portion.end - portion.start).div_ceil(self.lanes());
-            self.dispatches
-                .push(module, entry, groups, params, bindings)?;
-        }
-        Ok(())
+        let lanes = self.lanes();
+        let params = |portion: Range<u64>, grid: Grid| HcalParams {
+            begin: portion.start as u32,
+            end: portion.end as u32,
+            groups_x: grid.groups_x,
+            ..params
+        };
+        let steps = &mut self.dispatches;
+        push_portions(
+            steps,
+            (module, entry),
+            (count, each),
+            lanes,
+            params,
+            bindings,
+        )
     }
 
     /// Adds the dispatches of the index module for `count` lanes of so many loads each.
@@ -458,18 +466,22 @@ impl<'a, 'c> Call<'a, 'c> {
         bindings: IndexBindings<'a>,
     ) -> Result<(), Error> {
         let module = HCAL_INDEX.module(self.target.variant.workgroup);
-        for portion in portions(count, each) {
-            let params = |grid: Grid| IndexParams {
-                begin: portion.start as u32,
-                end: portion.end as u32,
-                groups_x: grid.groups_x,
-                ..params
-            };
-            let groups = (portion.end - portion.start).div_ceil(self.lanes());
-            self.dispatches
-                .push(module, entry, groups, params, bindings)?;
-        }
-        Ok(())
+        let lanes = self.lanes();
+        let params = |portion: Range<u64>, grid: Grid| IndexParams {
+            begin: portion.start as u32,
+            end: portion.end as u32,
+            groups_x: grid.groups_x,
+            ..params
+        };
+        let steps = &mut self.dispatches;
+        push_portions(
+            steps,
+            (module, entry),
+            (count, each),
+            lanes,
+            params,
+            bindings,
+        )
     }
 
     fn lanes(&self) -> u64 {

@@ -71,6 +71,7 @@ pub(crate) static ROWS: Program = Program {
             tree: wgsl!("shared/lanes_tree.wgsl"),
             subgroup: wgsl!("shared/lanes_subgroup.wgsl"),
         },
+        Piece::File(wgsl!("shared/units.wgsl")),
         Piece::Part(MERGE),
         Piece::Part(ACCUMULATOR),
         Piece::Part(LOSS),
@@ -79,6 +80,7 @@ pub(crate) static ROWS: Program = Program {
         Piece::Part(STATISTICS),
         Piece::File(wgsl!("shared/row_store.wgsl")),
         Piece::Part(WHOLE),
+        Piece::File(wgsl!("shared/put_columns.wgsl")),
         Piece::File(wgsl!("shared/columns.wgsl")),
         Piece::File(wgsl!("shared/rows.wgsl")),
         Piece::Lanes {
@@ -103,6 +105,7 @@ pub(crate) static COMBINE: Program = Program {
         Piece::Part(SIDES),
         Piece::File(wgsl!("shared/labels.wgsl")),
         Piece::File(wgsl!("shared/lanes_tree.wgsl")),
+        Piece::File(wgsl!("shared/units.wgsl")),
         Piece::File(wgsl!("shared/merge_tree.wgsl")),
         Piece::Part(ACCUMULATOR),
         Piece::Part(LOSS),
@@ -440,9 +443,14 @@ impl Windows {
         self.most.min(self.rows)
     }
 
-    /// Slices of rows in all windows, the last of each perhaps smaller.
+    /// Slices of rows in the windows before row `first`, the last of each window perhaps smaller.
+    fn slices_before(&self, first: usize) -> usize {
+        first / self.most * self.most.div_ceil(SLICE) + (first % self.most).div_ceil(SLICE)
+    }
+
+    /// The same in all windows.
     fn slices(&self) -> usize {
-        self.iter().map(|(_, rows)| rows.div_ceil(SLICE)).sum()
+        self.slices_before(self.rows)
     }
 
     /// How many, 1 at least.
@@ -651,17 +659,12 @@ impl<'a, 'c> Driver<'a, 'c> {
             Some(t) if phases.vectors(&t) => &SECOND_VECTORS,
             Some(_) => &SECOND_ANY,
         };
-        let mask = match inputs.mask {
-            None => &MASK_NONE,
-            Some(t) if phases.begin_alike(&t) => &MASK_WORDS,
-            Some(_) => &MASK_ANY,
-        };
         let io = Io {
             access,
             destination,
             targets: targets_part(&inputs.targets, variant, Some(&phases)),
             second,
-            mask,
+            mask: mask_part(inputs, &phases),
             sides: SideForm::of(target, inputs),
         };
         let at = (cols, phases.most());
@@ -743,11 +746,8 @@ impl<'a, 'c> Driver<'a, 'c> {
         let phases = Phases::of(&inputs.logits, self.storage.vectors.step);
         let vectors = reaches_vectors(&inputs.logits)
             && phases.congruent((u64::from(phases.at(0)), plane), 4);
-        let step = u64::from(self.storage.vectors.step);
-        let whole = phases.most() == 0 && plane.is_multiple_of(step);
         let (access, phases) = match vectors {
-            true if whole => (self.storage.whole, phases),
-            true => (self.storage.vectors, phases),
+            true => (in_vectors(self.storage, inputs, &phases), phases),
             false => (self.storage.any, Phases::NONE),
         };
         let at = (inputs.logits.cols(), phases.most());
@@ -760,11 +760,7 @@ impl<'a, 'c> Driver<'a, 'c> {
                 destination: Destination::F32,
                 targets: targets_part(&inputs.targets, self.sweep.variant, Some(&phases)),
                 second: &SECOND_NONE,
-                mask: match inputs.mask {
-                    None => &MASK_NONE,
-                    Some(t) if phases.begin_alike(&t) => &MASK_WORDS,
-                    Some(_) => &MASK_ANY,
-                },
+                mask: mask_part(inputs, &phases),
                 sides: self.sweep.io.sides,
             },
             shape,
@@ -879,8 +875,7 @@ impl<'a, 'c> Driver<'a, 'c> {
                 chunk_at: self.places.chunk.at(),
                 column_at: self.places.column.at(),
                 want_grad: u32::from(outputs.grad_logits.is_some()),
-                want_grad2: u32::from(outputs.grad_targets.is_some()),
-                pad: 0,
+                ..RowPlaces::default()
             },
             general: RowGeneral {
                 scale: self.scale(),
@@ -923,7 +918,7 @@ impl<'a, 'c> Driver<'a, 'c> {
         let RowWindow {
             rows, first_row, ..
         } = params.window;
-        let before = first_row as usize / self.windows.most * self.windows.most.div_ceil(SLICE);
+        let before = self.windows.slices_before(first_row as usize);
         let slices = rows.div_ceil(SLICE as u32);
         let sources = [params.places.loss_at, params.places.threshold_at];
         let mut jobs = [FinishJob::default(); JOBS];
@@ -1062,17 +1057,7 @@ fn access<'a>(
                 }
         });
     if fits {
-        // No vector has labels of two rows, nor of a row and what is beside it.
-        let step = u64::from(storage.vectors.step);
-        let whole = phases.most() == 0 && (logits.cols() as u64).is_multiple_of(step);
-        return (
-            if whole {
-                storage.whole
-            } else {
-                storage.vectors
-            },
-            phases,
-        );
+        return (in_vectors(storage, inputs, &phases), phases);
     }
     let phases = match (grad, destination) {
         (Some(grad), Destination::Same | Destination::InPlace) if storage.any.shares_words => {
@@ -1081,6 +1066,29 @@ fn access<'a>(
         _ => Phases::NONE,
     };
     (storage.any, phases)
+}
+
+/// How they are reached in vectors, of which none has labels of two rows, or of a row and what is beside it, if rows are
+/// whole vectors.
+fn in_vectors(
+    storage: &'static Storage,
+    inputs: &RowInputs<'_>,
+    phases: &Phases,
+) -> &'static Access {
+    let cols = inputs.logits.cols() as u64;
+    match phases.most() == 0 && cols.is_multiple_of(u64::from(storage.vectors.step)) {
+        true => storage.whole,
+        false => storage.vectors,
+    }
+}
+
+/// The part that reads the mask of rows that begin at these phases.
+fn mask_part(inputs: &RowInputs<'_>, phases: &Phases) -> &'static Part {
+    match inputs.mask {
+        None => &MASK_NONE,
+        Some(mask) if phases.begin_alike(&mask) => &MASK_WORDS,
+        Some(_) => &MASK_ANY,
+    }
 }
 
 /// The part that reads the targets of rows that begin at these phases; of rows that begin anywhere without.

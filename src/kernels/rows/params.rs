@@ -95,8 +95,8 @@ uniform! {
         chunk_at: u32,
         column_at: u32,
         want_grad: u32,
-        want_grad2: u32,
-        pad: u32,
+        pad0: u32,
+        pad1: u32,
     }
 }
 

@@ -205,12 +205,14 @@ macro_rules! between {
                     tree: wgsl!("shared/lanes_tree.wgsl"),
                     subgroup: wgsl!("shared/lanes_subgroup.wgsl"),
                 },
+                Piece::File(wgsl!("shared/units.wgsl")),
                 Piece::Part(MERGE),
                 Piece::File(wgsl!("wdl/spread.wgsl")),
                 Piece::File(wgsl!("wdl/lines.wgsl")),
                 Piece::File(wgsl!("wdl/found.wgsl")),
                 Piece::Part(WEIGHTS),
                 $($piece,)*
+                Piece::File(wgsl!("shared/put_columns.wgsl")),
                 Piece::File(wgsl!("wdl/weight_sums.wgsl")),
                 Piece::Lanes {
                     tree: wgsl!("wdl/find_tree.wgsl"),
@@ -682,7 +684,6 @@ impl<'a, 'c> Stages<'a, 'c> {
         params.views.grad_stride = self.cols as u32;
         let places = &mut params.places;
         places.want_grad = u32::from(self.way != Way::Even);
-        places.want_grad2 = 0;
         places.loss_at = ABSENT;
         places.threshold_at = ABSENT;
         places.chunk_at = self.chunk.at();
