@@ -30,9 +30,53 @@ pub(super) fn softplus<T: Real>(x: T) -> T {
 
 /// The sum in pairs of pairs, as [`Pairwise`] makes it; +0 of nothing (that of the standard library is -0).
 pub(super) fn sum<T: Real>(values: impl Iterator<Item = T>) -> T {
-    let mut all = Pairwise::new();
+    let mut all = Sum::new();
     values.for_each(|value| all.add(value));
-    T::zero() + all.total().unwrap_or(T::zero())
+    all.total()
+}
+
+/// Numbers that [`sum`] takes at once.
+const EIGHT: usize = 8;
+
+/// A [`sum`] in the making. To the bit what [`Pairwise`] finds, whose pairs of pairs begin at every eighth number, but
+/// several times as fast.
+pub(super) struct Sum<T> {
+    eights: Pairwise<T>,
+    next: [T; EIGHT],
+    filled: usize,
+}
+
+impl<T: Real> Sum<T> {
+    /// Of nothing yet.
+    pub(super) fn new() -> Self {
+        Sum {
+            eights: Pairwise::new(),
+            next: [T::zero(); EIGHT],
+            filled: 0,
+        }
+    }
+
+    /// One more.
+    pub(super) fn add(&mut self, value: T) {
+        self.next[self.filled] = value;
+        self.filled += 1;
+        if self.filled == EIGHT {
+            let [a, b, c, d, e, f, g, h] = self.next;
+            self.eights.add(((a + b) + (c + d)) + ((e + f) + (g + h)));
+            self.filled = 0;
+        }
+    }
+
+    /// The sum of all; +0 of nothing.
+    pub(super) fn total(self) -> T {
+        let mut rest = Pairwise::new();
+        for value in &self.next[..self.filled] {
+            rest.add(*value);
+        }
+        let mut all = self.eights;
+        all.parts.extend(rest.parts);
+        T::zero() + all.total().unwrap_or(T::zero())
+    }
 }
 
 /// Numbers or vectors added up in pairs, the sums of pairs again in pairs, and so on: the error grows with the logarithm
@@ -103,5 +147,15 @@ mod tests {
             assert!(off <= 3e-7 * exact, "{n}: off by {off}");
         }
         assert!(sum([-0.0_f32].into_iter()).is_sign_positive());
+    }
+
+    #[test]
+    fn numbers_in_eights_have_the_sum_of_numbers_in_pairs() {
+        for n in 0..300 {
+            let values = || (0..n).map(|i| 1.0 / (1 + i) as f32);
+            let mut pairs = Pairwise::new();
+            values().for_each(|value| pairs.add(value));
+            assert_eq!(sum(values()), pairs.total().unwrap_or(0.0), "{n}");
+        }
     }
 }

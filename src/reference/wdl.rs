@@ -7,7 +7,7 @@ use crate::losses::labels::{Order, Scope};
 use crate::losses::wdl::{Form, PairWeights, Phi, Prediction, Wdl};
 use crate::reference::per_label::{bce_sides, mixed};
 use crate::reference::permutation::permutation;
-use crate::reference::real::{Pairwise, Real, sigmoid, softplus, sum};
+use crate::reference::real::{Pairwise, Real, Sum, sigmoid, softplus, sum};
 use crate::reference::rows::{Label, RowInputs, RowLoss, RowOutputs, over_rows_with};
 
 /// The weighted difference loss and its gradient. Per row, over the `n` labels that count, with `e = p - q`:
@@ -232,16 +232,29 @@ fn sweep<T: Real>(phi: Phi, additive: bool, a: &[T], e: &[T], out: &mut Differen
         true => (half * (a[i] + a[j]), half),
         false => (a[i] * a[j], a[j]),
     };
-    let others = |i: usize| (0..n).filter(move |j| *j != i);
-    let value = |i: usize, j: usize| apply(phi, e[i] - e[j]).0;
-    let slope = |i: usize, j: usize| apply(phi, e[i] - e[j]).1;
-    let of_row = |i: usize| sum((i + 1..n).map(|j| weight(i, j).0 * value(i, j)));
-    out.value = out.value + sum((0..n).map(of_row));
+    let mut all = Sum::new();
+    let mut da = Vec::with_capacity(n);
     for i in 0..n {
-        out.de[i] = out.de[i] + sum(others(i).map(|j| weight(i, j).0 * slope(i, j)));
+        // Each pair is looked at once for all that is made of it: on long rows this loop is what the reference takes.
+        let (mut above, mut to_e, mut to_a) = (Sum::new(), Sum::new(), Sum::new());
+        for j in 0..n {
+            if j == i {
+                continue;
+            }
+            let (value, slope) = apply(phi, e[i] - e[j]);
+            let (by, to) = weight(i, j);
+            if j > i {
+                above.add(by * value);
+            }
+            to_e.add(by * slope);
+            to_a.add(to * value);
+        }
+        all.add(above.total());
+        out.de[i] = out.de[i] + to_e.total();
+        da.push(to_a.total());
     }
-    let to_a = |i: usize| sum(others(i).map(|j| weight(i, j).1 * value(i, j)));
-    (0..n).map(to_a).collect()
+    out.value = out.value + all.total();
+    da
 }
 
 /// As [`sweep`], for `W_ij = a_i a_j` and squares: `A sum a (e-mu)^2`, `A = sum a`, `mu = sum a e / A`.
