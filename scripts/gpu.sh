@@ -138,14 +138,14 @@ run() {
     export -f machine say
     export pack
     part "machine and adapters" "$(share 4)" machine.txt bash -c machine
-    part "check --quick" "$(share 14)" check.txt "$pack/wgloss" check --quick
+    part "check --quick" "$(share 8)" check.txt "$pack/wgloss" check --quick
     # The variant that users get is the fastest; then where its kernels change over.
     variant=$(timeout 10 "$pack/gpu-tests" --list 2>&1 | sed -n 's/.*default variant //p' || true)
-    part "tests of ${variant:-no variant}" "$(share 12)" tests.txt "$pack/gpu-tests" "${variant:-none}/"
-    part "tests of regimes" "$(share 5)" tests.txt "$pack/gpu-tests" regimes/
-    part "suite" "$(share 33)" suite.txt "$pack/wgloss" bench --suite --time "$(share 27)" --csv "$report/suite.csv"
-    part "peers" "$(share 30)" peers.txt "$python" "$pack/compare/compare.py" --wgloss "$pack/wgloss" \
-        --rounds 3 --time 0.2 --budget "$(share 20)" --json "$report/peers.json"
+    part "tests of ${variant:-no variant}" "$(share 14)" tests.txt "$pack/gpu-tests" "${variant:-none}/"
+    part "tests of regimes" "$(share 16)" tests.txt "$pack/gpu-tests" regimes/
+    part "suite" "$(share 30)" suite.txt "$pack/wgloss" bench --suite --time "$(share 24)" --csv "$report/suite.csv"
+    part "peers" "$(share 28)" peers.txt "$python" "$pack/compare/compare.py" --wgloss "$pack/wgloss" \
+        --rounds 2 --time 0.1 --budget "$(share 20)" --json "$report/peers.json"
     rm -f "$report"/.*.json
     {
         printf '%s\n' "${results[@]}"

@@ -1,5 +1,5 @@
-// The gradients of four labels as they are stored: 0 where a label does not count, NaN where the row holds one.
-// provides: Stored, stored
+// The gradients of four labels as they are stored.
+// provides: Stored, stored, masked
 // expects:  Labels, Grads, label_grads, Coef
 
 struct Stored {
@@ -7,12 +7,21 @@ struct Stored {
     label: vec4<u32>,
 }
 
+// 0 where a label does not count, NaN where the row holds one.
 fn stored(e: Labels, coef: Coef) -> Stored {
-    let both = label_grads(e, coef);
+    let plain = masked(e, label_grads(e, coef));
     let nan = e.counts & vec4<bool>(coef.bad);
+    return Stored(
+        select(plain.logit, vec4<u32>(0x7fc00000u), nan),
+        select(plain.label, vec4<u32>(0x7fc00000u), nan),
+    );
+}
+
+// 0 where a label does not count.
+fn masked(e: Labels, both: Grads) -> Stored {
     let none = vec4<u32>(0u);
     return Stored(
-        select(select(none, bitcast<vec4<u32>>(both.logit), e.counts), vec4<u32>(0x7fc00000u), nan),
-        select(select(none, bitcast<vec4<u32>>(both.label), e.counts), vec4<u32>(0x7fc00000u), nan),
+        select(none, bitcast<vec4<u32>>(both.logit), e.counts),
+        select(none, bitcast<vec4<u32>>(both.label), e.counts),
     );
 }

@@ -1,6 +1,6 @@
 // Rows and their labels as they lie in the tensors.
-// provides: row_at, labels_at
-// expects:  params, math, Row, Labels, logits, targets, mask, sides, grad, second
+// provides: row_at, labels_at, labels_plain
+// expects:  params, math, Row, Labels, logits, targets, mask, sides, grad, second, inside4
 
 fn row_at(row: u32, live: bool, phase: u32) -> Row {
     let threshold = row_threshold(row);
@@ -21,21 +21,36 @@ fn row_at(row: u32, live: bool, phase: u32) -> Row {
 
 // Vector `q` of a row: the labels from 4 q - phase on.
 fn labels_at(row: Row, q: u32, bits: vec4<u32>) -> Labels {
+    let plain = plain_at(row, q, bits);
+    let nan = is_nan4(bits) | plain.bad;
+    var e = plain;
+    e.logit = finite4(bits);
+    e.bad = e.counts & nan;
+    return e;
+}
+
+// The same with logits as they are; `bad` says where something beside them is a NaN, counted or not.
+fn plain_at(row: Row, q: u32, bits: vec4<u32>) -> Labels {
     let col = 4u * q - row.phase;
-    let inside = vec4<u32>(col) + IOTA < vec4<u32>(row.cols);
+    let inside = inside4(col, row.cols);
     let aim = target4(row.targets, row.phase, q);
     let side = sides4(row.sides, q);
-    let counts = inside & mask4(row.mask, q) & side.counts;
-    let nan = is_nan4(bits) | aim.bad | side.bad | vec4<bool>(row.bad);
     return Labels(
         row.row,
         col,
-        finite4(bits),
+        bitcast<vec4<f32>>(bits),
         aim.label,
         side.weight,
         side.threshold + row.threshold,
         inside,
-        counts,
-        counts & nan,
+        inside & mask4(row.mask, q) & side.counts,
+        aim.bad | side.bad | vec4<bool>(row.bad),
     );
+}
+
+// The same for sums that a NaN is to be seen in, wherever it is.
+fn labels_plain(row: Row, q: u32, bits: vec4<u32>) -> Labels {
+    var e = plain_at(row, q, bits);
+    e.logit = bitcast<vec4<f32>>(select(bitcast<vec4<u32>>(e.logit), vec4<u32>(0x7fc00000u), e.bad));
+    return e;
 }

@@ -12,7 +12,7 @@
 // Mirrors: src/kernels/rows/driver.rs (sizes, grid), src/reference/rows.rs (what is computed).
 //
 // provides: run_partial, run_gradient, column_terms, row_end
-// expects:  STEP, params, Unit, unit_of, scratch, Row, labels_at, load, lanes, statistics, sweep_gradient, and from the loss:
+// expects:  STEP, params, Unit, unit_of, scratch, Row, labels_at, load, lanes, statistics, gradients, and from the loss:
 //           row_begin (called before anything else is asked of a row), Acc, acc_store, Coef, coef_load, label_grads
 
 // Behind the last step of a row.
@@ -39,7 +39,7 @@ fn run_gradient(at: Lane, group: Group) {
     let row = row_at(number, unit.live, phase_of(number));
     let start = (unit.number % params.grid.chunks) * params.grid.steps;
     let coef = coef_load(params.places.coef_at + number * COEF_WORDS);
-    sweep_gradient(row, unit.own, start, min(start + params.grid.steps, row_end(row)), coef);
+    gradients(row, unit.own, start, min(start + params.grid.steps, row_end(row)), coef);
 }
 
 // The gradient to a threshold per label, which is subtracted from every logit: of vector `q` of a row that begins with

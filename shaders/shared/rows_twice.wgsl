@@ -1,6 +1,6 @@
 // Whole rows in two sweeps: first the statistics, then the gradient.
 // provides: run_rows
-// expects:  params, Unit, unit_of, row_at, row_end, statistics, sweep_gradient, row_begin, row_result, row_store
+// expects:  params, Unit, unit_of, row_at, row_end, statistics, gradients, row_begin, row_result, row_store
 
 fn run_rows(at: Lane, group: Group) {
     let unit = unit_of(lane_index(at, group), group, params.window.rows);
@@ -12,6 +12,6 @@ fn run_rows(at: Lane, group: Group) {
         row_store(unit.number, result);
     }
     if (params.places.want_grad != 0u) {
-        sweep_gradient(row, unit.own, 0u, end, result.coef);
+        gradients(row, unit.own, 0u, end, result.coef);
     }
 }

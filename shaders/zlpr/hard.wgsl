@@ -21,7 +21,7 @@ fn label_grads(e: Labels, c: Coef) -> Grads {
     let x = signed_exponents(e, positive);
     let most = select(vec4<f32>(c.max_neg), vec4<f32>(c.max_pos), positive);
     let k = select(vec4<f32>(c.neg), vec4<f32>(-c.pos), positive);
-    // Sums without a maximum have one of 0. An x that a weight of 0 has kept out of it may be anything.
+    // An x that a weight of 0 has kept out of the maximum may be anything.
     let all = e.weight * exp(clamp(x - most, vec4<f32>(-110.0), vec4<f32>(80.0))) * k;
     return Grads(select(all, vec4<f32>(0.0), x <= vec4<f32>(LOWEST)), vec4<f32>(0.0));
 }

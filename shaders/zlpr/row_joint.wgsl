@@ -15,7 +15,7 @@ fn row_result(row: u32, a: Acc) -> RowResult {
     let empty = a.sum_pos <= 0.0 || a.sum_neg <= 0.0;
     let bad = (a.flags & BAD) != 0u;
     if (empty && !bad) {
-        return RowResult(0.0, 0.0, Coef(0.0, 0.0, 0.0, 0.0, false));
+        return RowResult(0.0, 0.0, coef_none());
     }
     // Each side divided before the sum: it may be huge where the temperature is small.
     let pos = clamp((a.max_pos + log(a.sum_pos)) / params.own.inv_t_pos, LOWEST, HUGE);
@@ -33,5 +33,7 @@ fn row_result(row: u32, a: Acc) -> RowResult {
         loss = bitcast<f32>(params.general.nan);
         threshold = loss;
     }
-    return RowResult(loss * row_weight(row), threshold, Coef(a.max_pos, q / a.sum_pos, a.max_neg, q / a.sum_neg, bad));
+    let exact = (a.flags & EXACT) != 0u;
+    let coef = Coef(a.max_pos, q / a.sum_pos, a.max_neg, q / a.sum_neg, bad, exact);
+    return RowResult(loss * row_weight(row), threshold, coef);
 }

@@ -18,6 +18,7 @@ fn row_result(row: u32, a: Acc) -> RowResult {
         a.max_neg,
         k / (exp_minus(0.0, a.max_neg) + a.sum_neg),
         (a.flags & BAD) != 0u,
+        (a.flags & EXACT) != 0u,
     );
     var loss = side_lse0(a.max_pos, a.sum_pos) + side_lse0(a.max_neg, a.sum_neg);
     var threshold = a.sum_pos * c.pos - a.sum_neg * c.neg;

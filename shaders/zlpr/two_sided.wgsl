@@ -1,5 +1,6 @@
 // The two-sided log-sum-exp of a row: online (maximum, sum) pairs of the positive and the negative side.
-// provides: Acc, BAD, acc_start, acc_merge, acc_store, acc_load, Coef, coef_store, coef_load
+// provides: Acc, BAD, EXACT, acc_start, acc_merge, acc_store, acc_load, Coef, coef_none, coef_quick,
+//           coef_store, coef_load
 // expects:  math, scratch, FLOOR (where the maxima start: 0 for log(1 + sum), LOWEST without the 1)
 
 struct Acc {
@@ -11,6 +12,8 @@ struct Acc {
 }
 // The row holds a NaN.
 const BAD = 1u;
+// Some of its sums are relative to maxima.
+const EXACT = 2u;
 
 fn acc_start() -> Acc {
     return Acc(FLOOR, 0.0, FLOOR, 0.0, 0u);
@@ -53,13 +56,25 @@ struct Coef {
     max_neg: f32,
     neg: f32,
     bad: bool,
+    exact: bool,
+}
+
+// Of a row of which nothing has a gradient.
+fn coef_none() -> Coef {
+    return Coef(0.0, 0.0, 0.0, 0.0, false, true);
+}
+
+// Whether quick sums were good enough for the row.
+fn coef_quick(c: Coef) -> bool {
+    return !c.exact;
 }
 
 fn coef_store(at: u32, c: Coef) {
     acc_store(at, Acc(c.max_pos, c.pos, c.max_neg, c.neg, u32(c.bad)));
+    scratch[at + 5u] = u32(c.exact);
 }
 
 fn coef_load(at: u32) -> Coef {
     let a = acc_load(at);
-    return Coef(a.max_pos, a.sum_pos, a.max_neg, a.sum_neg, a.flags != 0u);
+    return Coef(a.max_pos, a.sum_pos, a.max_neg, a.sum_neg, a.flags != 0u, scratch[at + 5u] != 0u);
 }

@@ -74,11 +74,13 @@ const F32_TO_F32: &[File] = &[
     wgsl!("shared/step_4.wgsl"),
     wgsl!("shared/vectors.wgsl"),
     wgsl!("shared/logits_vectors.wgsl"),
+    wgsl!("shared/inside_ragged.wgsl"),
     wgsl!("shared/put_f32.wgsl"),
 ];
 const F32_TO_F32_ANY: &[File] = &[
     wgsl!("shared/step_4.wgsl"),
     wgsl!("shared/logits_f32_any.wgsl"),
+    wgsl!("shared/inside_ragged.wgsl"),
     wgsl!("shared/put_any.wgsl"),
     wgsl!("shared/grad_f32_any.wgsl"),
 ];
@@ -94,6 +96,7 @@ static F32: Access = Access {
             wgsl!("shared/step_4.wgsl"),
             wgsl!("shared/vectors.wgsl"),
             wgsl!("shared/in_place_vectors.wgsl"),
+            wgsl!("shared/inside_ragged.wgsl"),
             wgsl!("shared/put_f32.wgsl"),
         ],
     ),
@@ -102,6 +105,7 @@ const F32_WHOLE_FILES: &[File] = &[
     wgsl!("shared/step_4.wgsl"),
     wgsl!("shared/vectors.wgsl"),
     wgsl!("shared/logits_vectors.wgsl"),
+    wgsl!("shared/inside_whole.wgsl"),
     wgsl!("shared/put_f32_whole.wgsl"),
 ];
 static F32_WHOLE: Access = Access {
@@ -116,6 +120,7 @@ static F32_WHOLE: Access = Access {
             wgsl!("shared/step_4.wgsl"),
             wgsl!("shared/vectors.wgsl"),
             wgsl!("shared/in_place_vectors.wgsl"),
+            wgsl!("shared/inside_whole.wgsl"),
             wgsl!("shared/put_f32_whole.wgsl"),
         ],
     ),
@@ -131,6 +136,7 @@ static F32_ANY: Access = Access {
         &[
             wgsl!("shared/step_4.wgsl"),
             wgsl!("shared/logits_f32_any.wgsl"),
+            wgsl!("shared/inside_ragged.wgsl"),
             wgsl!("shared/put_any.wgsl"),
             wgsl!("shared/in_place_f32_any.wgsl"),
         ],
@@ -149,6 +155,7 @@ const fn halves(logits: Part) -> Access {
                 wgsl!("shared/step_8.wgsl"),
                 wgsl!("shared/vectors.wgsl"),
                 wgsl!("shared/logits_vectors.wgsl"),
+                wgsl!("shared/inside_ragged.wgsl"),
                 wgsl!("shared/put_f32.wgsl"),
                 wgsl!("shared/put_both.wgsl"),
             ],
@@ -159,6 +166,7 @@ const fn halves(logits: Part) -> Access {
                 wgsl!("shared/step_8.wgsl"),
                 wgsl!("shared/vectors.wgsl"),
                 wgsl!("shared/logits_vectors.wgsl"),
+                wgsl!("shared/inside_ragged.wgsl"),
                 wgsl!("shared/put_half.wgsl"),
             ],
         ),
@@ -168,6 +176,7 @@ const fn halves(logits: Part) -> Access {
                 wgsl!("shared/step_8.wgsl"),
                 wgsl!("shared/vectors.wgsl"),
                 wgsl!("shared/in_place_vectors.wgsl"),
+                wgsl!("shared/inside_ragged.wgsl"),
                 wgsl!("shared/put_half.wgsl"),
             ],
         ),
@@ -186,6 +195,7 @@ const fn halves_whole(logits: Part) -> Access {
                 wgsl!("shared/step_8.wgsl"),
                 wgsl!("shared/vectors.wgsl"),
                 wgsl!("shared/logits_vectors.wgsl"),
+                wgsl!("shared/inside_whole.wgsl"),
                 wgsl!("shared/put_f32_whole.wgsl"),
                 wgsl!("shared/put_both.wgsl"),
             ],
@@ -196,6 +206,7 @@ const fn halves_whole(logits: Part) -> Access {
                 wgsl!("shared/step_8.wgsl"),
                 wgsl!("shared/vectors.wgsl"),
                 wgsl!("shared/logits_vectors.wgsl"),
+                wgsl!("shared/inside_whole.wgsl"),
                 wgsl!("shared/put_half_whole.wgsl"),
             ],
         ),
@@ -205,6 +216,7 @@ const fn halves_whole(logits: Part) -> Access {
                 wgsl!("shared/step_8.wgsl"),
                 wgsl!("shared/vectors.wgsl"),
                 wgsl!("shared/in_place_vectors.wgsl"),
+                wgsl!("shared/inside_whole.wgsl"),
                 wgsl!("shared/put_half_whole.wgsl"),
             ],
         ),
@@ -222,6 +234,7 @@ const fn halves_any(logits: Part) -> Access {
             &[
                 wgsl!("shared/step_4.wgsl"),
                 wgsl!("shared/logits_half_any.wgsl"),
+                wgsl!("shared/inside_ragged.wgsl"),
                 wgsl!("shared/put_any.wgsl"),
                 wgsl!("shared/grad_f32_any.wgsl"),
             ],
@@ -231,6 +244,7 @@ const fn halves_any(logits: Part) -> Access {
             &[
                 wgsl!("shared/step_4.wgsl"),
                 wgsl!("shared/logits_half_any.wgsl"),
+                wgsl!("shared/inside_ragged.wgsl"),
                 wgsl!("shared/put_words.wgsl"),
                 wgsl!("shared/grad_words_any.wgsl"),
             ],
@@ -240,6 +254,7 @@ const fn halves_any(logits: Part) -> Access {
             &[
                 wgsl!("shared/step_4.wgsl"),
                 wgsl!("shared/in_place_words_any.wgsl"),
+                wgsl!("shared/inside_ragged.wgsl"),
                 wgsl!("shared/put_words.wgsl"),
             ],
         ),
@@ -269,6 +284,7 @@ static F16_NATIVE_ANY: Access = Access {
         &[
             wgsl!("shared/step_4.wgsl"),
             wgsl!("shared/logits_f16_any.wgsl"),
+            wgsl!("shared/inside_ragged.wgsl"),
             wgsl!("shared/put_any.wgsl"),
             wgsl!("shared/grad_f32_any.wgsl"),
         ],
@@ -278,6 +294,7 @@ static F16_NATIVE_ANY: Access = Access {
         &[
             wgsl!("shared/step_4.wgsl"),
             wgsl!("shared/logits_f16_any.wgsl"),
+            wgsl!("shared/inside_ragged.wgsl"),
             wgsl!("shared/put_any.wgsl"),
             wgsl!("shared/grad_f16_any.wgsl"),
         ],
@@ -287,6 +304,7 @@ static F16_NATIVE_ANY: Access = Access {
         &[
             wgsl!("shared/step_4.wgsl"),
             wgsl!("shared/logits_f16_any.wgsl"),
+            wgsl!("shared/inside_ragged.wgsl"),
             wgsl!("shared/put_any.wgsl"),
             wgsl!("shared/in_place_f16_any.wgsl"),
         ],

@@ -5,8 +5,10 @@ use libtest_mimic::Failed;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use wgloss::check::{self, Data, Extras, Layout, Mode, Outcome, RowCase, SPARSE};
-use wgloss::host::{self, Gpu};
-use wgloss::{AnyLoss, DType, Reduction, Targets, Zlpr, wgpu};
+use wgloss::host::{self, Dense, Engine, Gpu, Rows, Values, Wanted};
+use wgloss::{
+    AnyLoss, CATALOG, DType, Reduction, Rowwise, TargetKind, Targets, Zlpr, reference, wgpu,
+};
 
 pub const TESTS: &[Test] = &[
     ("regimes/every_length_over_one_workgroup", every_length),
@@ -15,7 +17,8 @@ pub const TESTS: &[Test] = &[
     ("regimes/windows_of_rows", windows),
     ("regimes/beyond_one_binding", beyond_one_binding),
     ("regimes/shared_words_of_16_bits", shared_words),
-    ("regimes/four_million_labels", four_million),
+    ("regimes/sums_of_four_million", four_million),
+    ("regimes/borders_of_a_gpu", gpu_borders),
     ("regimes/random_shapes", random_shapes),
 ];
 
@@ -44,16 +47,16 @@ fn every_length(gpu: &Gpu) -> Result<(), Failed> {
 
 fn split_rows(gpu: &Gpu) -> Result<(), Failed> {
     let mut cases = Vec::new();
-    for cols in [8191, 8192, 8193, 12_288, 12_289, 65_536, 65_537] {
+    for cols in [32_767, 32_768, 32_769, 40_960, 40_961, 65_536, 65_537] {
         for rows in [1, 2, 3] {
             cases.push(zlpr(rows, cols));
         }
     }
     // The last row count that is split, and the first that is not.
-    for rows in [1023, 1024] {
+    for rows in [7, 8] {
         cases.push(RowCase {
             mode: Mode::Both,
-            ..summed(zlpr(rows, 8192), Reduction::Sum)
+            ..summed(zlpr(rows, 32_769), Reduction::Sum)
         });
     }
     table::run(gpu, &cases)
@@ -147,12 +150,94 @@ fn shared_words(gpu: &Gpu) -> Result<(), Failed> {
     table::run(&gpu.with_variant(packed)?, &cases)
 }
 
+/// Every loss over four million labels, and over four million rows, to 2e-6 of the f64 value. WDL has a test of its own.
 fn four_million(gpu: &Gpu) -> Result<(), Failed> {
-    let case = RowCase {
-        form: SPARSE,
-        ..zlpr(1, 4_000_000)
-    };
-    table::run(gpu, &[case])
+    let many: usize = 4_000_000;
+    let engine = Engine::on(gpu.clone());
+    let mut failures = Vec::new();
+    for entry in CATALOG.iter().filter(|entry| entry.name != "wdl") {
+        let loss = entry.loss();
+        for (rows, cols) in [(1, many), (many, 2)] {
+            let wave = |i: usize, step: usize| (i * step % 127) as f32 - 63.0;
+            let target = |i: usize| match loss.target_kind() {
+                TargetKind::Hard => f32::from(u8::from(i * 7919 % 61 % 7 == 1)),
+                TargetKind::Logits => 0.03 * wave(i, 53),
+                _ => 0.5 + wave(i, 53) / 126.0,
+            };
+            // Rows repeat themselves, so that the mean of a few is that of all.
+            let few = cols * rows.min(1000);
+            let y: Vec<f32> = (0..few).map(target).collect();
+            let y = y.repeat(rows * cols / few);
+            // What a head of zeros gives: nothing is harder to add up than equal numbers.
+            let s = vec![0.0; rows * cols];
+            let targets = Targets::Dense(Dense::Values(Values::F32(&y)));
+            let call = Rows::new(rows, cols, Values::F32(&s), targets);
+            let found = f64::from(engine.rows(&loss, &call, Wanted::Loss)?.loss[0]);
+            let inputs = reference::RowInputs {
+                rows: few / cols,
+                cols,
+                logits: &vec![0.0; few],
+                targets: &y[..few].iter().map(|v| f64::from(*v)).collect::<Vec<f64>>(),
+                ..reference::RowInputs::default()
+            };
+            let truth = loss.reference(&inputs)?.loss[0];
+            let off = (found - truth).abs() / truth.abs();
+            if off.is_nan() || off > 2e-6 {
+                failures.push(format!(
+                    "{} {rows}x{cols}: {found}, expected {truth}, off by {off:e}",
+                    entry.name
+                ));
+            }
+        }
+    }
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(failures.join("\n").into()),
+    }
+}
+
+/// The borders between ways in which a GPU differs from the software driver, on workgroups of a GPU's size.
+fn gpu_borders(gpu: &Gpu) -> Result<(), Failed> {
+    let subgroup = gpu.context().caps().subgroup_size as usize;
+    for variant in ["subgroup-256-packed", "tree-256-packed"] {
+        let mut cases = Vec::new();
+        // Kept in registers, within a subgroup, in a workgroup, in chunks.
+        for border in [16, 8 * subgroup, 1024, 8192] {
+            for cols in [border - 1, border, border + 1] {
+                cases.push(zlpr(3, cols));
+            }
+            cases.push(RowCase {
+                dtype: DType::Bf16,
+                mode: Mode::BothSame,
+                ..zlpr(2, border)
+            });
+        }
+        // The last row count that is cut, and the first that is not.
+        for rows in [511, 512] {
+            cases.push(RowCase {
+                mode: Mode::Loss,
+                ..summed(zlpr(rows, 8193), Reduction::Sum)
+            });
+        }
+        let soft = AnyLoss::Zlpr(Zlpr::soft());
+        // Exponents that quick sums are not good enough for.
+        for data in [Data::Large, Data::Edges] {
+            for cols in [15, 900, 1100, 9000] {
+                cases.push(RowCase {
+                    data,
+                    ..zlpr(5, cols)
+                });
+                cases.push(RowCase {
+                    data,
+                    ..RowCase::plain("zlpr-soft", soft, 5, cols)
+                });
+            }
+        }
+        if let Ok(gpu) = gpu.with_variant(variant.parse()?) {
+            table::run(&gpu, &cases)?;
+        }
+    }
+    Ok(())
 }
 
 /// Random shapes, target forms and data, made smaller on failure.

@@ -251,9 +251,7 @@ fn module(loss: &'static RowLoss, io: Io, way: Way, (reduce, workgroup): (Reduce
     parts[SIDES] = io.sides.part();
     parts[MERGE] = merge_part(way.merge);
     parts[ACCUMULATOR] = &loss.accumulator.part;
-    // Short cuts pay where there is no barrier and no register to spare.
-    let quick = matches!(way.merge, Merge::Near | Merge::Alone) && !std::ptr::eq(way.whole, &SHORT);
-    parts[STATISTICS] = loss.statistics(quick);
+    parts[STATISTICS] = loss.statistics(io.access.step);
     parts[WHOLE] = way.whole;
     parts[BEGIN] = begin(loss);
     ROWS.with(parts, reduce, workgroup)

@@ -15,7 +15,7 @@ pub(crate) struct RowLoss {
     /// What the targets mean.
     pub(crate) targets: TargetKind,
     /// How lanes gather statistics by short cuts, where there is such a way.
-    pub(crate) quick: Option<&'static Part>,
+    pub(crate) quick: Option<&'static Quick>,
     /// Whether it is a stage of WDL, which leaves or finds something in scratch.
     pub(crate) stage: Option<Stage>,
 }
@@ -74,6 +74,34 @@ macro_rules! accumulator {
 }
 pub(crate) use accumulator;
 
+/// Statistics by short cuts that are checked.
+#[derive(Debug)]
+pub(crate) struct Quick {
+    /// In steps of four labels,
+    pub(crate) four: Part,
+    /// and of eight.
+    pub(crate) eight: Part,
+}
+
+/// A [`Quick`] of files that say what is summed.
+macro_rules! quick {
+    ($($file:literal),*) => {
+        $crate::kernels::rows::loss::Quick {
+            four: $crate::device::module::Part::new("", &[
+                $($crate::device::module::wgsl!($file),)*
+                $crate::device::module::wgsl!("shared/quick_4.wgsl"),
+                $crate::device::module::wgsl!("shared/statistics_checked.wgsl"),
+            ]),
+            eight: $crate::device::module::Part::new("", &[
+                $($crate::device::module::wgsl!($file),)*
+                $crate::device::module::wgsl!("shared/quick_8.wgsl"),
+                $crate::device::module::wgsl!("shared/statistics_checked.wgsl"),
+            ]),
+        }
+    };
+}
+pub(crate) use quick;
+
 impl RowLoss {
     pub(crate) const fn new(
         name: &'static str,
@@ -95,17 +123,18 @@ impl RowLoss {
     }
 
     /// With a quick way to gather statistics.
-    pub(crate) const fn with_quick(mut self, quick: &'static Part) -> RowLoss {
+    pub(crate) const fn with_quick(mut self, quick: &'static Quick) -> RowLoss {
         self.quick = Some(quick);
         self
     }
 
-    /// The part by which lanes gather statistics; by short cuts if that is wanted and there are any.
-    pub(crate) fn statistics(&self, quick: bool) -> &'static Part {
+    /// The part by which lanes gather statistics from vectors of `step` labels.
+    pub(crate) fn statistics(&self, step: u32) -> &'static Part {
         match self.quick {
-            Some(part) if quick => part,
-            _ if self.accumulator.tally => &ONCE,
-            _ => &EXACT,
+            Some(quick) if step == 8 => &quick.eight,
+            Some(quick) => &quick.four,
+            None if self.accumulator.tally => &ONCE,
+            None => &EXACT,
         }
     }
 

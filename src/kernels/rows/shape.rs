@@ -2,7 +2,7 @@
 //!
 //! A lane takes vectors of four labels (of eight where they have 16 bits), and `width` lanes share a row, a power of two.
 //!
-//! - **Short rows**: two vectors a lane, kept in registers; read once.
+//! - **Short rows**: two vectors of four labels a lane, kept in registers; read once, within a subgroup.
 //! - **Near rows**: the lanes of a row lie in one subgroup, and no kernel has a barrier. Two sweeps, the second out of
 //!   caches.
 //! - **Wide rows**: a workgroup's lanes, which meet at a barrier.
@@ -12,6 +12,8 @@ use crate::device::caps::{Reduce, Variant};
 
 /// Where one regime ends and the next begins.
 struct Regime {
+    /// Lanes of the longest row that is kept in registers.
+    short: u32,
     /// Labels of the longest row within a subgroup.
     near: usize,
     /// Rows are cut into chunks where they are fewer than this,
@@ -20,33 +22,40 @@ struct Regime {
     long: usize,
     /// Labels of a chunk, at least.
     chunk: usize,
+    /// Rows longer than this are cut, whatever their number.
+    most: usize,
 }
 
 /// For processors: workgroups of up to 128 lanes. A barrier makes any kernel three times slower there, and eight rows keep
 /// two cores busy: on llvmpipe, [1024, 8192] takes 14 ms near and 43 ms wide, [8, 131072] is no faster in chunks.
 const CPU: Regime = Regime {
+    short: 2,
     near: usize::MAX,
     few: 8,
     long: 32_768,
     chunk: 8_192,
+    // No lane's loop becomes very long.
+    most: 1 << 19,
 };
 /// For GPUs: a subgroup has 32 lanes or more, each with a few vectors; above, a row needs more loads in flight than one
-/// subgroup has, and the rows alone do not fill the card. By reasoning, not by measurement.
+/// subgroup has. On an H100, [8192, 80] takes 15 us with rows in registers and 18 with a vector a lane; [1024, 983] 18 near
+/// and 22 wide; [512, 8921] 33 whole and 48 in two chunks; [1024, 8192] 50 whole and 76 in chunks; [64, 65536] 40 in chunks
+/// of 8,192 and 47 in chunks of 32,768. Rows too long for the caches are read twice from memory anyway.
 const GPU: Regime = Regime {
-    near: 512,
-    few: 1024,
+    short: u32::MAX,
+    near: 1024,
+    few: 512,
     long: 8_192,
-    chunk: 4_096,
+    chunk: 8_192,
+    most: 65_536,
 };
 
 /// No shorter row is cut.
 pub(crate) const LONG: usize = GPU.long;
-/// Rows longer than this are cut, whatever their number: no lane's loop becomes very long.
-const MOST_COLS: usize = 1 << 19;
 /// Vectors that one accumulator adds up before it is merged with the others.
 const BLOCK: u32 = 256;
-/// Lanes of a short row, and vectors of four labels that each keeps.
-const SHORT: (u32, usize) = (2, 2);
+/// Lanes of a short row, at least, and labels that each keeps.
+const SHORT: (u32, usize) = (2, 8);
 /// Without subgroups a row up to this length has one lane.
 const ALONE: usize = 16;
 /// Rows that one lane of the column sums adds up.
@@ -95,8 +104,13 @@ impl Shape {
         let subgroups = variant.reduce == Reduce::Subgroup;
         let labels = cols + phase as usize;
         let all = labels.div_ceil(step as usize).max(1);
-        let lanes = if subgroups { SHORT.0 } else { 1 };
-        if labels <= lanes as usize * SHORT.1 * 4 {
+        let (fewest, most) = match subgroups {
+            true => (SHORT.0, regime.short.min(subgroup).min(workgroup)),
+            false => (1, 1),
+        };
+        let lanes = labels.div_ceil(SHORT.1).next_power_of_two() as u32;
+        let lanes = lanes.max(fewest);
+        if lanes <= most {
             return Shape {
                 width: lanes,
                 merge: if subgroups { Merge::Near } else { Merge::Alone },
@@ -123,7 +137,7 @@ impl Shape {
             true => (regime.few.div_ceil(rows.max(1))).min(cols.div_ceil(regime.chunk)),
             false => 1,
         };
-        let wanted = wanted.max(cols.div_ceil(MOST_COLS));
+        let wanted = wanted.max(cols.div_ceil(regime.most));
         let steps = all.div_ceil(wanted).next_multiple_of(width as usize);
         Shape {
             width,

@@ -1,12 +1,12 @@
 //! The kernel table of the row losses: which kernel each runs, with which settings.
 
 use crate::device::context::Context;
-use crate::device::module::{Module, Part, uniform, wgsl};
+use crate::device::module::{Module, uniform, wgsl};
 use crate::device::prepared::{self, Prepared};
 use crate::error::Error;
 use crate::kernels::rows::call::{RowInputs, RowOutputs, check};
 use crate::kernels::rows::driver::{self, FINISH};
-use crate::kernels::rows::loss::{Accumulator, Row, RowLoss, accumulator};
+use crate::kernels::rows::loss::{Accumulator, Quick, Row, RowLoss, accumulator, quick};
 use crate::kernels::rows::permutation::PERMUTATION;
 use crate::kernels::rows::plan::plan;
 use crate::kernels::rows::sides::GATHER;
@@ -22,7 +22,7 @@ use crate::losses::zlpr::{Form, Zlpr};
 /// Two log-sum-exps.
 static TWO_SIDED: Accumulator = accumulator!(
     5,
-    5,
+    6,
     "zlpr/two_sided_shuffle.wgsl",
     &[wgsl!("zlpr/side.wgsl"), wgsl!("zlpr/two_sided.wgsl")]
 );
@@ -50,23 +50,9 @@ static PROPORTIONS: Accumulator = accumulator!(6, 6, "softmax_ce/softmax_ce_shuf
 static OVERLAP: Accumulator = accumulator!(3, 3, "per_label/dice_shuffle.wgsl", &[]);
 
 /// Sums of exponentials without their maximum, of hard labels.
-static HARD_QUICK: Part = Part::new(
-    "",
-    &[
-        wgsl!("zlpr/quick.wgsl"),
-        wgsl!("zlpr/hard_quick.wgsl"),
-        wgsl!("shared/statistics_checked.wgsl"),
-    ],
-);
+static HARD_QUICK: Quick = quick!("zlpr/quick.wgsl", "zlpr/hard_quick.wgsl");
 /// The same of soft labels.
-static SOFT_QUICK: Part = Part::new(
-    "",
-    &[
-        wgsl!("zlpr/quick.wgsl"),
-        wgsl!("zlpr/soft_quick.wgsl"),
-        wgsl!("shared/statistics_checked.wgsl"),
-    ],
-);
+static SOFT_QUICK: Quick = quick!("zlpr/quick.wgsl", "zlpr/soft_quick.wgsl");
 
 uniform! {
     struct TwoSidedSettings as Settings {
