@@ -4,11 +4,15 @@ use crate::Devices;
 use libtest_mimic::{Failed, Trial};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use wgloss::check::{self, Case, Depth, Outcome};
+use wgloss::check::{self, Case, Depth, Outcome, RowCase};
 use wgloss::host::Gpu;
 use wgloss::{Half, Reduce, Variant};
 
-/// The variant that users get sees every kernel; of the others, each sees every second loss of rows once, with the losses,
+/// Losses of rows that meet every element type with every form of targets.
+const THOROUGH: &[&str] = &["zlpr", "zlpr-soft", "bce", "softmax-ce", "wdl-pairs"];
+
+/// The variant that users get sees every loss with every element type and every form of targets, a few with all pairs of
+/// these, which have nothing to do with a loss; of the others, each sees every second loss of rows once, with the losses,
 /// element types and target forms taking turns (a software driver needs a second to compile a kernel; `wgloss check`
 /// runs them all).
 pub fn trials(gpu: &Gpu, devices: &Arc<Devices>) -> Vec<Trial> {
@@ -20,12 +24,12 @@ pub fn trials(gpu: &Gpu, devices: &Arc<Devices>) -> Vec<Trial> {
         } else {
             Depth::Sample
         };
-        let rows = check::boxed(check::row_cases(depth)).into_iter();
-        let (skip, step) = match depth {
-            Depth::Sample => (i % 6, 6),
-            Depth::Every | Depth::Full => (0, 1),
+        let all = check::row_cases(depth);
+        let rows: Vec<RowCase> = match depth {
+            Depth::Sample => all.into_iter().skip(i % 6).step_by(6).collect(),
+            Depth::Every | Depth::Full => pairs_in_turn(all),
         };
-        let cases = rows.skip(skip).step_by(step);
+        let cases = check::boxed(rows).into_iter();
         let mut by_loss: BTreeMap<&str, Vec<Box<dyn Case>>> = BTreeMap::new();
         for case in cases.chain(check::other_cases(depth, variant, default)) {
             by_loss.entry(case.name()).or_default().push(case);
@@ -39,6 +43,23 @@ pub fn trials(gpu: &Gpu, devices: &Arc<Devices>) -> Vec<Trial> {
         }
     }
     trials
+}
+
+/// Of a loss's cases, which go through its element types and for each through the forms of targets, one for each form, the
+/// element types taking turns.
+fn pairs_in_turn(cases: Vec<RowCase>) -> Vec<RowCase> {
+    let mut kept = Vec::new();
+    let losses = cases.chunk_by(|a, b| a.name == b.name);
+    for (i, of_loss) in losses.enumerate() {
+        let forms = of_loss.chunk_by(|a, b| a.dtype == b.dtype);
+        for (d, of_dtype) in forms.enumerate() {
+            let all = of_dtype.len() == 1 || THOROUGH.contains(&of_dtype[0].name);
+            let turn = |f: usize| all || (i + d + f).is_multiple_of(3);
+            let mine = of_dtype.iter().enumerate().filter(|(f, _)| turn(*f));
+            kept.extend(mine.map(|(_, case)| *case));
+        }
+    }
+    kept
 }
 
 /// Runs all cases and names every one that fails.
