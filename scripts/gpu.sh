@@ -114,7 +114,7 @@ machine() {
 }
 
 run() {
-    local seconds=400 python=${PYTHON:-python3} variant
+    local seconds=400 python=${PYTHON:-python3} variant clocks=
     report=gpu-report
     while [ $# -gt 0 ]; do
         case $1 in
@@ -143,9 +143,16 @@ run() {
     variant=$(timeout 10 "$pack/gpu-tests" --list 2>&1 | sed -n 's/.*default variant //p' || true)
     part "tests of ${variant:-no variant}" "$(share 14)" tests.txt "$pack/gpu-tests" "${variant:-none}/"
     part "tests of regimes" "$(share 16)" tests.txt "$pack/gpu-tests" regimes/
+    # A card that ran slowly for a while is else taken for a slow kernel.
+    if command -v nvidia-smi >/dev/null; then
+        nvidia-smi --query-gpu=timestamp,clocks.sm,clocks.mem,power.draw,temperature.gpu --format=csv -lms 500 \
+            >"$report/clocks.csv" 2>&1 </dev/null &
+        clocks=$!
+    fi
     part "suite" "$(share 30)" suite.txt "$pack/wgloss" bench --suite --time "$(share 24)" --csv "$report/suite.csv"
     part "peers" "$(share 28)" peers.txt "$python" "$pack/compare/compare.py" --wgloss "$pack/wgloss" \
         --rounds 2 --time 0.1 --budget "$(share 20)" --json "$report/peers.json"
+    [ -z "$clocks" ] || kill "$clocks" 2>/dev/null || true
     rm -f "$report"/.*.json
     {
         printf '%s\n' "${results[@]}"

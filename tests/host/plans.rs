@@ -45,7 +45,7 @@ const ROWS: &[Row] = &[
         tables: false,
         folds: true,
         one_row: 4,
-        split_row: 4 + 20,
+        split_row: 4 + 24,
     },
     Row {
         with: "loss in_place",
@@ -56,7 +56,7 @@ const ROWS: &[Row] = &[
         tables: false,
         folds: true,
         one_row: 4,
-        split_row: 4 + 20,
+        split_row: 4 + 24,
     },
     Row {
         with: "same_grad",
@@ -67,7 +67,7 @@ const ROWS: &[Row] = &[
         tables: false,
         folds: false,
         one_row: 0,
-        split_row: 20,
+        split_row: 24,
     },
     Row {
         with: "loss",
@@ -89,7 +89,7 @@ const ROWS: &[Row] = &[
         tables: false,
         folds: false,
         one_row: 0,
-        split_row: 4 + 20,
+        split_row: 4 + 24,
     },
     Row {
         with: "loss batch_threshold",
@@ -111,7 +111,7 @@ const ROWS: &[Row] = &[
         tables: false,
         folds: true,
         one_row: 8,
-        split_row: 4 + 4 + 20,
+        split_row: 4 + 4 + 24,
     },
     Row {
         with: "loss batch_threshold grad_threshold",
@@ -133,7 +133,7 @@ const ROWS: &[Row] = &[
         tables: false,
         folds: false,
         one_row: 4,
-        split_row: 4 + 20,
+        split_row: 4 + 24,
     },
     Row {
         with: "loss label_threshold",
@@ -154,8 +154,8 @@ const ROWS: &[Row] = &[
         split: "partial combine columns gradient finish",
         tables: true,
         folds: true,
-        one_row: 24,
-        split_row: 4 + 20,
+        one_row: 28,
+        split_row: 4 + 24,
     },
     // The sums over columns read the logits, so they come before what is written over them.
     Row {
@@ -166,8 +166,8 @@ const ROWS: &[Row] = &[
         split: "partial combine columns gradient finish",
         tables: true,
         folds: false,
-        one_row: 24,
-        split_row: 4 + 20,
+        one_row: 28,
+        split_row: 4 + 24,
     },
 ];
 
