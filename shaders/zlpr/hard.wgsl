@@ -1,19 +1,6 @@
 // Hard labels: each label is in one of the two sums.
-// provides: acc_add, label_grads
-// expects:  side, two_sided, Labels, signed_exponents
-
-fn acc_add(acc: ptr<function, Acc>, e: Labels) {
-    let positive = e.label > vec4<f32>(0.5);
-    let x = signed_exponents(e, positive);
-    let sound = e.counts & !e.bad;
-    let pos = side_add(vec2<f32>((*acc).max_pos, (*acc).sum_pos), x, e.weight, sound & positive);
-    let neg = side_add(vec2<f32>((*acc).max_neg, (*acc).sum_neg), x, e.weight, sound & !positive);
-    (*acc).max_pos = pos.x;
-    (*acc).sum_pos = pos.y;
-    (*acc).max_neg = neg.x;
-    (*acc).sum_neg = neg.y;
-    (*acc).flags |= select(0u, BAD, any(e.bad));
-}
+// provides: label_grads
+// expects:  math, two_sided, Labels, Grads, signed_exponents
 
 // The gradient to the logits; there is none to hard labels.
 fn label_grads(e: Labels, c: Coef) -> Grads {

@@ -1,20 +1,6 @@
 // Soft labels: every label is in both sums, with weights t and 1 - t, where t is the target after smoothing.
-// provides: acc_add, label_grads
-// expects:  side, two_sided, Labels
-
-fn acc_add(acc: ptr<function, Acc>, e: Labels) {
-    let t = shares(e);
-    let sound = e.counts & !e.bad;
-    let down = exponent4(e, vec4<f32>(-1.0));
-    let up = exponent4(e, vec4<f32>(1.0));
-    let pos = side_add(vec2<f32>((*acc).max_pos, (*acc).sum_pos), down, e.weight * t.pos, sound);
-    let neg = side_add(vec2<f32>((*acc).max_neg, (*acc).sum_neg), up, e.weight * t.neg, sound);
-    (*acc).max_pos = pos.x;
-    (*acc).sum_pos = pos.y;
-    (*acc).max_neg = neg.x;
-    (*acc).sum_neg = neg.y;
-    (*acc).flags |= select(0u, BAD, any(e.bad));
-}
+// provides: label_grads
+// expects:  side, two_sided, Labels, Grads, shares
 
 // The gradients to the logits and to the targets. A target of 0 (or 1) is in one sum only, and the other side's slope may
 // be larger than any f32; it is infinite then.
