@@ -121,7 +121,8 @@ def graphs(call, sets):
         recorded.append(torch.cuda.CUDAGraph())
         with torch.cuda.graph(recorded[i], pool=pool):
             call(i)
-    return lambda i: recorded[i].replay()
+    # Graphs hold addresses, not tensors: with `call` the tensors stay too.
+    return lambda i, kept=call: recorded[i].replay()
 
 
 class Torch:

@@ -13,11 +13,13 @@ const THOROUGH: &[&str] = &["zlpr", "zlpr-soft", "bce", "softmax-ce", "wdl-pairs
 
 /// The variant that users get sees every loss with every element type and every form of targets, a few with all pairs of
 /// these, which have nothing to do with a loss; of the others, each sees every second loss of rows once, with the losses,
-/// element types and target forms taking turns (a software driver needs a second to compile a kernel; `wgloss check`
-/// runs them all).
+/// element types and target forms taking turns, and of the cases beside these the sizes of workgroups share one set (a
+/// software driver needs a second to compile a kernel; `wgloss check` runs them all).
 pub fn trials(gpu: &Gpu, devices: &Arc<Devices>) -> Vec<Trial> {
     let default = gpu.context().variant();
     let mut trials = Vec::new();
+    // Sizes of workgroups so far that have the cases beside the losses of rows.
+    let mut sizes = 0;
     for (i, variant) in gpu.context().caps().variants().into_iter().enumerate() {
         let depth = if variant == default {
             Depth::Every
@@ -29,9 +31,18 @@ pub fn trials(gpu: &Gpu, devices: &Arc<Devices>) -> Vec<Trial> {
             Depth::Sample => all.into_iter().skip(i % 6).step_by(6).collect(),
             Depth::Every | Depth::Full => pairs_in_turn(all),
         };
+        let others = check::other_cases(depth, variant, default).into_iter();
+        let others: Vec<Box<dyn Case>> = match others.len() {
+            0 => Vec::new(),
+            _ if depth == Depth::Sample => {
+                sizes += 1;
+                others.skip(sizes % 3).step_by(3).collect()
+            }
+            _ => others.collect(),
+        };
         let cases = check::boxed(rows).into_iter();
         let mut by_loss: BTreeMap<&str, Vec<Box<dyn Case>>> = BTreeMap::new();
-        for case in cases.chain(check::other_cases(depth, variant, default)) {
+        for case in cases.chain(others) {
             by_loss.entry(case.name()).or_default().push(case);
         }
         for (loss, cases) in by_loss {
