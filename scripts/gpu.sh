@@ -44,8 +44,7 @@ pack() {
     rm -rf "$pack"
     mkdir -p "$pack/lib" "$pack/compare"
     cargo build --release --locked --features cli --bin wgloss
-    # As the other tests have it built; what runs fast in it, the shaders, has no profile.
-    tests=$(cargo test --locked --all-features --test gpu --no-run --message-format=json |
+    tests=$(cargo test --release --locked --all-features --test gpu --no-run --message-format=json |
         sed -n 's|.*"executable":"\([^"]*/gpu-[^"]*\)".*|\1|p' | tail -n 1)
     [ -n "$tests" ] || die "cargo named no binary of the GPU tests"
     cp "${CARGO_TARGET_DIR:-target}/release/wgloss" "$pack/wgloss"

@@ -52,7 +52,8 @@ summary() {
     say "    everything passed"
 }
 
-stage "build" cargo build --release --locked --features cli --bin wgloss || summary
+# One optimised build has the command and all tests: building takes longer than most of them, and they run faster too.
+stage "build" cargo test --release --locked --all-features --no-run || summary
 
 # No adapter at all and only adapters that compute wrongly (Debian 12's own Mesa) are the same to us.
 if ! "$wgloss" adapters </dev/null >/dev/null 2>&1; then
@@ -78,10 +79,10 @@ stage "lint" cargo clippy --locked --all-targets --all-features -- -D warnings |
 stage "lint of the bare core" cargo clippy --locked --lib --no-default-features -- -D warnings || true
 # With the examples, dependencies have the features that the lint has checked them with.
 stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features --lib --examples || true
-stage "tests" "${lean[@]}" cargo test --locked --all-features --no-fail-fast || true
-stage "command on the GPU" cargo test --locked --all-features --test cli -- --ignored || true
-# As a test, in the profile that is built already: what counts is that they run.
+stage "tests" "${lean[@]}" cargo test --release --locked --all-features --no-fail-fast || true
+stage "command on the GPU" cargo test --release --locked --all-features --test cli -- --ignored || true
+# As a test: what counts is that they run.
 stage "benchmarks, one round" "${lean[@]}" WGLOSS_BENCH_SMOKE=1 \
-    cargo test --locked --all-features --bench losses || true
+    cargo test --release --locked --all-features --bench losses || true
 stage "command's own check" "${lean[@]}" "$wgloss" check --quick || true
 summary

@@ -21,7 +21,7 @@
 //! | [`Zlpr::kl_excess`] | the soft form at `t = sigma(2u)`, less its minimum | derived from the soft form |
 //! | [`BpMll`] | the mean over P x N of `e^(s_n - s_p)` | Zhang and Zhou, TKDE 2006 |
 //! | [`Bce`] | `sum w y softplus(-s) + (1-y) softplus(s)`, `w` the positive weight | |
-//! | [`Focal`], [`Asl`], [`Hill`] | the same sum with other terms: [`losses::per_label`] | arXiv 1708.02002, 2009.14119, 2112.07368 |
+//! | [`Focal`], [`Asl`], [`Hill`], [`Splc`] | the same sum with other terms: [`losses::per_label`] | arXiv 1708.02002, 2009.14119, 2112.07368 |
 //! | [`Dice`] | `1 - (2 sum p y + 1) / (sum p + sum y + 1)`, `p = sigma(s)` | arXiv 1606.04797 |
 //! | [`SoftmaxCe`] | `-sum q log p`, `q = t / sum t`, `p` the softmax of the logits | arXiv 1805.00932 |
 //! | [`Wdl`] | presence, proportions and weighted differences of label distributions, without a sort: [`losses::wdl`] | a formulation of the idea of Sci Rep 15:25052 |
@@ -205,7 +205,7 @@ pub use losses::hcal::Hcal;
 pub use losses::hierarchy::{Hierarchy, Levels};
 pub use losses::labels::{AfterCall, Noise, Order, Scope, Seed, Targets, Threshold};
 pub use losses::mcm::Mcm;
-pub use losses::per_label::{Asl, Dice, Focal, Hill};
+pub use losses::per_label::{Asl, Dice, Focal, Hill, Splc};
 pub use losses::reduction::Reduction;
 pub use losses::softmax_ce::SoftmaxCe;
 pub use losses::takes::{Takes, TargetKind, ThetaShape};

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
 use crate::losses::bce::Bce;
 use crate::losses::bp_mll::BpMll;
-use crate::losses::per_label::{Asl, Dice, Focal, Hill};
+use crate::losses::per_label::{Asl, Dice, Focal, Hill, Splc};
 use crate::losses::reduction::Reduction;
 use crate::losses::softmax_ce::SoftmaxCe;
 use crate::losses::takes::{Takes, TargetKind};
@@ -164,6 +164,7 @@ any_loss! {
     Focal: "Focal loss.", reference::focal;
     Asl: "Asymmetric loss.", reference::asl;
     Hill: "Hill loss.", reference::hill;
+    Splc: "SPLC.", reference::splc;
     Dice: "Soft dice.", reference::dice;
     SoftmaxCe: "Softmax cross-entropy of several labels.", reference::softmax_ce;
     Wdl: "Weighted difference.", reference::wdl;
@@ -217,6 +218,7 @@ pub const CATALOG: &[Entry] = &[
     entry("focal", "Focal loss", || Focal::default().into()),
     entry("asl", "Asymmetric loss", || Asl::default().into()),
     entry("hill", "Hill loss", || Hill::default().into()),
+    entry("splc", "SPLC: Hill's positives, negatives that look like positives corrected", || Splc::default().into()),
     entry("dice", "Soft dice over the labels of a row", || Dice::default().into()),
     entry("softmax-ce", "Softmax cross-entropy of several labels", || SoftmaxCe::default().into()),
     entry("wdl", "Weighted difference", || Wdl::default().into()),

@@ -6,11 +6,13 @@
 struct Settings {
     gamma_pos: f32,
     gamma_neg: f32,
+    slope_pos: f32,        // the exponents, or 0 where the powers are constants to the gradient
+    slope_neg: f32,
     margin: f32,
 }
 
 fn label_sides(e: Labels) -> LabelSides {
-    let pos = focal_side(params.own.gamma_pos, e.logit);
+    let pos = focal_side(params.own.gamma_pos, params.own.slope_pos, e.logit);
     let p = sigmoid4(e.logit);
     let q = sigmoid4(-e.logit);
     let margin = params.own.margin;
@@ -28,6 +30,6 @@ fn label_sides(e: Labels) -> LabelSides {
         pos.loss,
         pos.slope,
         select(none, power * cost, costs),
-        select(none, power * p * (share + params.own.gamma_neg * q * cost / pm), costs),
+        select(none, power * p * (share + params.own.slope_neg * q * cost / pm), costs),
     );
 }

@@ -1,16 +1,19 @@
-// Focal loss, label by label: alpha sigma(-s)^gamma softplus(-s) of a positive, (1 - alpha) sigma(s)^gamma softplus(s) of
+// Focal loss, label by label: alpha_pos sigma(-s)^gamma softplus(-s) of a positive, alpha_neg sigma(s)^gamma softplus(s) of
 // a negative.
 // provides: Settings, label_sides
 // expects:  math, Labels, label
 
 struct Settings {
     gamma: f32,
-    alpha: f32,
+    slope_gamma: f32,      // gamma, or 0 where the powers are constants to the gradient
+    alpha_pos: f32,
+    alpha_neg: f32,
 }
 
 fn label_sides(e: Labels) -> LabelSides {
-    let alpha = params.own.alpha;
-    let pos = focal_side(params.own.gamma, e.logit);
-    let neg = focal_side(params.own.gamma, -e.logit);
-    return LabelSides(alpha * pos.loss, alpha * pos.slope, (1.0 - alpha) * neg.loss, (alpha - 1.0) * neg.slope);
+    let pos = focal_side(params.own.gamma, params.own.slope_gamma, e.logit);
+    let neg = focal_side(params.own.gamma, params.own.slope_gamma, -e.logit);
+    let a_pos = params.own.alpha_pos;
+    let a_neg = params.own.alpha_neg;
+    return LabelSides(a_pos * pos.loss, a_pos * pos.slope, a_neg * neg.loss, -a_neg * neg.slope);
 }

@@ -9,7 +9,7 @@ struct Settings {
 }
 
 fn label_sides(e: Labels) -> LabelSides {
-    let pos = focal_side(params.own.gamma, e.logit - params.own.margin);
+    let pos = margin_side(params.own.gamma, params.own.margin, e.logit);
     let p = sigmoid4(e.logit);
     let lambda = params.own.lambda;
     return LabelSides(pos.loss, pos.slope, (lambda - p) * p * p, p * sigmoid4(-e.logit) * p * (2.0 * lambda - 3.0 * p));

@@ -1,5 +1,5 @@
 // Losses that mix a positive and a negative term by the target: y positive + (1 - y) negative, y after smoothing.
-// provides: LabelSides, label_loss, label_slopes, FocalSide, focal_side, bce_sides
+// provides: LabelSides, label_loss, label_slopes, FocalSide, focal_side, margin_side, bce_sides
 // expects:  math, Labels, Grads, and from the loss: label_sides(Labels) -> LabelSides
 
 struct LabelSides {
@@ -26,16 +26,21 @@ fn label_slopes(e: Labels) -> Grads {
 }
 
 // sigma(-z)^gamma softplus(-z) and its slope over z. The power is taken in log space, log sigma(-z) = -softplus(z), so
-// that neither end gives a NaN.
+// that neither end gives a NaN. `slope_gamma` is what the exponent is to the slope: 0 where the power is held constant.
 struct FocalSide {
     loss: vec4<f32>,
     slope: vec4<f32>,
 }
 
-fn focal_side(gamma: f32, z: vec4<f32>) -> FocalSide {
+fn focal_side(gamma: f32, slope_gamma: f32, z: vec4<f32>) -> FocalSide {
     let power = exp(max(-gamma * softplus4(z), vec4<f32>(-110.0)));
     let cost = softplus4(-z);
-    return FocalSide(power * cost, power * (-gamma * sigmoid4(z) * cost - sigmoid4(-z)));
+    return FocalSide(power * cost, power * (-slope_gamma * sigmoid4(z) * cost - sigmoid4(-z)));
+}
+
+// The focal side at s - margin, which stays finite: an infinity would meet a 0.
+fn margin_side(gamma: f32, margin: f32, s: vec4<f32>) -> FocalSide {
+    return focal_side(gamma, gamma, max(s - margin, vec4<f32>(LOWEST)));
 }
 
 // The binary cross-entropy with logits: w softplus(-s) of a positive, softplus(s) of a negative.

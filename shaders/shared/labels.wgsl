@@ -17,6 +17,7 @@ struct Row {
     second: u32,
     threshold: f32,
     bad: bool,        // its threshold is a NaN
+    counts: bool,     // its weight is not 0
 }
 
 struct Labels {

@@ -1,6 +1,6 @@
 // Rows and their labels as they lie in the tensors.
 // provides: row_at, labels_at, labels_plain
-// expects:  params, math, Row, Labels, logits, targets, mask, sides, grad, second, inside4
+// expects:  params, math, Row, Labels, logits, targets, mask, sides, grad, second, inside4, left_out4
 
 fn row_at(row: u32, live: bool, phase: u32) -> Row {
     let threshold = row_threshold(row);
@@ -16,6 +16,7 @@ fn row_at(row: u32, live: bool, phase: u32) -> Row {
         second_base(row, phase),
         finite(threshold),
         is_nan(threshold),
+        row_weight(row) != 0.0,
     );
 }
 
@@ -43,7 +44,7 @@ fn plain_at(row: Row, q: u32, bits: vec4<u32>) -> Labels {
         side.weight,
         side.threshold + row.threshold,
         inside,
-        inside & mask4(row.mask, q) & side.counts,
+        inside & mask4(row.mask, q) & side.counts & vec4<bool>(row.counts) & !left_out4(bits),
         aim.bad | side.bad | vec4<bool>(row.bad),
     );
 }

@@ -32,10 +32,10 @@ struct ThetaParams {
 // Weights whose sum is taken by itself: no lane adds more than a few hundred numbers in a row.
 const BLOCK = 256u * WG;
 
-// A theta below -80 counts as -80, so that no weight is 0.
+// A theta below -80 counts as -80, so that no weight is 0. A NaN stays one, and makes its set's mean and so all weights NaN.
 fn theta_at(k: u32, i: u32) -> f32 {
     let bits = theta_in[params.theta_offset + k * params.theta_stride + i];
-    return select(max(finite(bits), -80.0), -80.0, is_nan(bits));
+    return bitcast<f32>(select(bitcast<u32>(max(finite(bits), -80.0)), bits, is_nan(bits)));
 }
 
 fn soft_mean(at: Lane, group: Group, k: u32) -> f32 {

@@ -17,4 +17,4 @@ pub use hcal::{HcalBatch, HcalResult};
 pub use mcm::{McmResult, McmRows};
 pub use rows::{Rows, RowsResult};
 pub use self_test::self_test;
-pub use values::{Dense, Values, Wanted};
+pub use values::{Counted, Dense, Values, Wanted};

@@ -5,7 +5,8 @@ use crate::error::{Error, ErrorKind, check_len};
 use crate::host::engine::Engine;
 use crate::host::gpu::Gpu;
 use crate::host::values::{
-    Dense, Values, Wanted, check_each, check_upstream, narrow, seed_words, wide,
+    Counted, Dense, Values, Wanted, check_counted, check_each, check_upstream, narrow, seed_words,
+    wide,
 };
 use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
 use crate::losses::labels::{Order, Seed, Targets, Threshold};
@@ -87,8 +88,18 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Checks lengths, and the values that lie here on the host: that soft targets are in `[0, 1]`, indices in range,
-    /// offsets rising, weights finite, permutations permutations.
+    /// Which elements count.
+    fn counted(&self) -> Counted<'_> {
+        Counted {
+            cols: self.cols,
+            class_mask: self.class_mask,
+            mask: self.mask,
+            sample_weight: self.sample_weight,
+        }
+    }
+
+    /// Checks lengths, and the values that lie here on the host: that soft targets that count are in `[0, 1]`, indices in
+    /// range, offsets rising, weights finite, permutations permutations.
     fn check(&self, takes: &Takes, reduction: Reduction) -> Result<(), Error> {
         let (rows, cols) = (self.rows, self.cols);
         let Some(all) = rows
@@ -109,7 +120,6 @@ impl<'a> Rows<'a> {
             theta: self.theta.is_some(),
             theta0: self.theta0.is_some(),
         })?;
-        self.check_targets(takes.targets)?;
         let lens = [
             ("class_mask", cols, self.class_mask.map(<[_]>::len)),
             ("mask", all, self.mask.map(<[_]>::len)),
@@ -119,6 +129,7 @@ impl<'a> Rows<'a> {
         for (name, expected, found) in lens {
             check_len(name, expected, found.unwrap_or(expected))?;
         }
+        self.check_targets(takes)?;
         if let Some(weight) = self.sample_weight {
             let good = |w: &f32| w.is_finite();
             check_each("sample_weight", weight, rows, "finite weights", good)?;
@@ -150,7 +161,9 @@ impl<'a> Rows<'a> {
     }
 
     /// Checks the targets.
-    fn check_targets(&self, kind: TargetKind) -> Result<(), Error> {
+    fn check_targets(&self, takes: &Takes) -> Result<(), Error> {
+        let kind = takes.targets;
+        let counted = self.counted();
         let (rows, cols, names) = (self.rows, self.cols, kind.names());
         let name = names.dense;
         let values = match self.targets {
@@ -162,7 +175,7 @@ impl<'a> Rows<'a> {
             }
             Targets::Dense(Dense::Flags(flags)) if kind != TargetKind::Logits => {
                 check_len(name, rows * cols, flags.len())?;
-                return check_each(name, flags, cols, "0 or 1", |y| *y <= 1);
+                return check_counted(name, flags, &counted, "0 or 1", |y| *y <= 1);
             }
             Targets::Dense(Dense::Flags(_)) => {
                 let (expected, found) = (self.logits.dtype(), DType::U8);
@@ -176,6 +189,10 @@ impl<'a> Rows<'a> {
                 *t == 0.0 || *t == 1.0
             }),
             TargetKind::Soft => ("values in [0, 1]", |t| (0.0..=1.0).contains(t)),
+            TargetKind::Proportions if !takes.counts => (
+                "values in [0, 1] (counts make the presence term unbounded: they need lambda_presence 0)",
+                |t| (0.0..=1.0).contains(t),
+            ),
             TargetKind::Proportions => ("finite values, not negative", |t| {
                 t.is_finite() && *t >= 0.0
             }),
@@ -185,7 +202,7 @@ impl<'a> Rows<'a> {
                 return Err(Error::new(ErrorKind::DType, name, expected, found));
             }
         };
-        check_each(name, &values.to_f64(), cols, expected, good)
+        check_counted(name, &values.to_f64(), &counted, expected, good)
     }
 
     fn on_gpu<L: Rowwise>(&self, gpu: &Gpu, loss: &L, wanted: Wanted) -> Result<RowsResult, Error> {

@@ -84,11 +84,54 @@ pub(super) fn check_each<T: std::fmt::Display>(
     expected: &str,
     good: impl Fn(&T) -> bool,
 ) -> Result<(), Error> {
-    match values.iter().position(|value| !good(value)) {
+    let all = Counted {
+        cols,
+        ..Counted::default()
+    };
+    check_counted(name, values, &all, expected, good)
+}
+
+/// Which elements of `rows x cols` count: a value that a mask or a weight of 0 takes out is not looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted<'a> {
+    /// Columns.
+    pub cols: usize,
+    /// A flag for each column.
+    pub class_mask: Option<&'a [u8]>,
+    /// A flag for each element.
+    pub mask: Option<&'a [u8]>,
+    /// A weight for each row.
+    pub sample_weight: Option<&'a [f32]>,
+}
+
+impl Counted<'_> {
+    /// Whether the element at this place, row after row, counts. So does one that a mask is too short for.
+    pub fn has(&self, place: usize) -> bool {
+        let (row, col) = (place / self.cols.max(1), place % self.cols.max(1));
+        let flag = |flags: Option<&[u8]>, i: usize| {
+            flags
+                .and_then(|flags| flags.get(i))
+                .is_none_or(|flag| *flag != 0)
+        };
+        let weight = self.sample_weight.and_then(|weights| weights.get(row));
+        flag(self.class_mask, col) && flag(self.mask, place) && weight.is_none_or(|w| *w != 0.0)
+    }
+}
+
+/// Checks each value that counts, as [`check_each`].
+pub(super) fn check_counted<T: std::fmt::Display>(
+    name: &str,
+    values: &[T],
+    counted: &Counted<'_>,
+    expected: &str,
+    good: impl Fn(&T) -> bool,
+) -> Result<(), Error> {
+    let mut places = values.iter().enumerate();
+    match places.find(|(i, value)| counted.has(*i) && !good(value)) {
         None => Ok(()),
-        Some(i) => {
-            let (row, col) = (i / cols.max(1), i % cols.max(1));
-            let found = format!("{} at [{row}, {col}]", values[i]);
+        Some((i, value)) => {
+            let (row, col) = (i / counted.cols.max(1), i % counted.cols.max(1));
+            let found = format!("{value} at [{row}, {col}]");
             Err(Error::value(name, expected, found))
         }
     }

@@ -335,9 +335,9 @@ impl Contrastive {
         }
     }
 
-    /// The Jaccard similarity from 0.5 on; temperature 0.1.
+    /// The Jaccard similarity from 0.3 on; temperature 0.07, both as in the authors' code.
     pub const fn jaccard() -> Self {
-        Contrastive::new(Weighting::Jaccard { threshold: 0.5 }, 0.1)
+        Contrastive::new(Weighting::Jaccard { threshold: 0.3 }, 0.07)
     }
 
     /// InfoNCE; temperature 0.07.

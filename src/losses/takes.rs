@@ -74,6 +74,10 @@ pub struct Takes {
     pub threshold: bool,
     /// Whether it needs an order of the labels.
     pub permutation: bool,
+    /// Whether targets that are proportions may be above 1.
+    pub counts: bool,
+    /// Whether a logit of -inf leaves its label out, as a mask does.
+    pub masked_logits: bool,
     /// The shape of `theta`, where it takes that and `theta0`.
     pub theta: Option<ThetaShape>,
 }
@@ -94,6 +98,8 @@ impl Takes {
             targets,
             threshold: false,
             permutation: false,
+            counts: false,
+            masked_logits: false,
             theta: None,
         }
     }

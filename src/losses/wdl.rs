@@ -38,7 +38,7 @@
 //!
 //! **Learnable weights.** Each row of `theta` gives weights `softplus(theta) / mean softplus(theta)`, over all its
 //! entries whatever is masked: positive, of mean 1, and all 1 at `theta = 0`. (The mean is fixed because `D >= 0`: free
-//! weights would shrink to 0.) A `theta` below -80 counts as -80. Descent moves weight to the labels that are already
+//! weights would shrink to 0.) A `theta` below -80 counts as -80; a NaN makes all weights of its set NaN. Descent moves weight to the labels that are already
 //! fitted, ascent to those that are fitted badly, which is what rare labels need: [`Wdl::ascent`].
 //!
 //! **Bounded form.** With a scalar `theta0` as input the row's `D` becomes `e^-theta0 D / 2 + theta0 / 2`, the
@@ -49,8 +49,9 @@
 //! **Gradients** go to the logits, to the targets (through `q` and through the presence term), to `theta` and `theta0`
 //! (both summed over the batch).
 //!
-//! **Targets** are not negative: proportions, counts, or 0 and 1. The presence term `softplus(s) - y s` takes them as
-//! they are, and has a minimum in `s` only for `y` in `[0, 1)`; with counts, set `lambda_presence` to 0 or scale them.
+//! **Targets** are not negative: proportions, 0 and 1, or counts. The presence term `softplus(s) - y s` takes them as they
+//! are, and has no lower bound in `s` for a `y` above 1: counts need a `lambda_presence` of 0. The host layer and the command
+//! refuse others; on the device no value is looked at, and the loss is unbounded below.
 //!
 //! **Masks and weights.** A masked label is in no sum. Sample weights multiply the row's loss, class weights the labels'
 //! terms of the presence term, and nothing else: `p` and `q` are distributions over all labels that count.
@@ -139,7 +140,7 @@ pub struct Wdl {
     pub phi: Phi,
     /// Added to each target before normalising; not negative.
     pub epsilon: f32,
-    /// Coefficient of the mean binary cross-entropy; not negative.
+    /// Coefficient of the mean binary cross-entropy; not negative. 0 where the targets are counts.
     pub lambda_presence: f32,
     /// Coefficient of `sum e^2`; not negative.
     pub lambda_ratio: f32,
@@ -213,6 +214,7 @@ impl Wdl {
     pub(crate) fn takes(&self) -> Takes {
         Takes {
             permutation: self.form == Form::Adjacent,
+            counts: self.lambda_presence == 0.0,
             theta: Some(self.theta()),
             ..Takes::targets(TargetKind::Proportions)
         }

@@ -13,10 +13,11 @@
 //! | [`Zlpr::kl_symmetric`] | `sum beta (sigma(beta s) - sigma(beta u)) (s - u)` | kexue.fm 9039 (beta = 1) |
 //! | [`Zlpr::kl_excess`] | `soft(t = sigma(2u), s) - 2 log(1 + sum 1/(2 cosh u))` | derived from the soft form |
 //!
-//! **Edges.** No positives: the positive term is 0; no negatives: the negative term is 0. A logit of -inf on a negative
-//! (+inf on a positive) contributes nothing and has gradient 0: that is how one masks through logits. A logit of -inf
-//! on a positive (+inf on a negative) makes the row's loss +inf. A NaN makes its row's loss and gradient NaN, and no
-//! other row's. In the KL forms infinite logits make the row NaN. Gradients to logits of hard labels lie in (-1, 1)
+//! **Edges.** No positives: the positive term is 0; no negatives: the negative term is 0. A logit of -inf leaves its label
+//! out of everything, whatever its target and whatever the smoothing, with gradient 0: that is how one masks through
+//! logits, and what the author's own code does. A logit of +inf on a positive contributes nothing and has gradient 0; on a
+//! negative it makes the row's loss +inf. A NaN makes its row's loss and gradient NaN, and no other row's. In the KL forms
+//! +inf, and any infinity of the other logits, makes the row NaN. Gradients to logits of hard labels lie in (-1, 1)
 //! times weight and upstream gradient.
 //!
 //! **Cost.** Each logit is read once where a row fits a workgroup's memory (about 1,500 labels), twice otherwise; two
@@ -114,6 +115,7 @@ impl Zlpr {
         };
         Takes {
             threshold,
+            masked_logits: true,
             ..Takes::targets(targets)
         }
     }

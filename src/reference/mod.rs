@@ -46,7 +46,7 @@ pub use contrastive::{
 pub use hcal::{HcalInputs, HcalOutputs, hcal};
 pub use mcm::{McmInputs, McmOutputs, mcm};
 pub use noise::perturbation;
-pub use per_label::{asl, bce, dice, focal, hill};
+pub use per_label::{asl, bce, dice, focal, hill, splc};
 pub use permutation::permutation;
 pub use real::Real;
 pub use rows::{RowInputs, RowOutputs};

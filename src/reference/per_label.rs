@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 use crate::losses::bce::Bce;
-use crate::losses::per_label::{Asl, Dice, Focal, Hill};
+use crate::losses::per_label::{Asl, Dice, Focal, Hill, Splc};
 use crate::losses::reduction::Reduction;
 use crate::losses::takes::{Takes, TargetKind};
 use crate::reference::real::{Real, sigmoid, softplus, sum};
@@ -37,13 +37,15 @@ pub fn bce<T: Real>(config: &Bce, inputs: &RowInputs<'_, T>) -> Result<RowOutput
 
 /// Focal loss and its gradient: [`bce`] with
 /// `f+ = alpha (1-p)^gamma sp(-s)`, `f+' = -alpha (1-p)^gamma (gamma p sp(-s) + 1-p)`, `p = sigma(s)`;
-/// `f-` is its mirror image, with `1 - alpha`. A positive at -inf: +inf with gradient `-w alpha t`.
+/// `f-` is its mirror image, with `1 - alpha`; without `alpha` both have weight 1. A positive at -inf: +inf with gradient
+/// `-w alpha t`. With the focus held constant there is no `gamma` in the derivatives but in the power itself.
 pub fn focal<T: Real>(config: &Focal, inputs: &RowInputs<'_, T>) -> Result<RowOutputs<T>, Error> {
-    let (gamma, alpha) = (number(config.gamma), number::<T>(config.alpha));
+    let focus = Focus::new(config.gamma, config.detach_focus);
+    let (alpha, beta) = config.alphas();
+    let (alpha, beta) = (T::from_f64(alpha), T::from_f64(beta));
     let shape = (config.smoothing, config.row_mean, config.reduction);
     elementwise(inputs, shape, |s| {
-        let (positive, negative) = (focal_side(gamma, s), focal_side(gamma, -s));
-        let beta = T::one() - alpha;
+        let (positive, negative) = (focal_side(focus, s), focal_side(focus, -s));
         Sides {
             positive: (term(alpha, positive.0), alpha * positive.1),
             negative: (term(beta, negative.0), -beta * negative.1),
@@ -56,12 +58,13 @@ pub fn focal<T: Real>(config: &Focal, inputs: &RowInputs<'_, T>) -> Result<RowOu
 /// `f-' = p (1-p) (pm^gamma_neg / (1-pm) - gamma_neg pm^(gamma_neg-1) log(1-pm))`, both 0 where `p <= margin`.
 /// A negative at +inf: `-(1-margin)^gamma_neg log(margin)` with gradient 0; without margin +inf with `w (1-t)`.
 pub fn asl<T: Real>(config: &Asl, inputs: &RowInputs<'_, T>) -> Result<RowOutputs<T>, Error> {
-    let (gamma_pos, gamma_neg) = (number(config.gamma_pos), number(config.gamma_neg));
+    let positive = Focus::new(config.gamma_pos, config.detach_focus);
+    let negative = Focus::new(config.gamma_neg, config.detach_focus);
     let margin = number(config.margin);
     let shape = (config.smoothing, config.row_mean, config.reduction);
     elementwise(inputs, shape, |s| Sides {
-        positive: focal_side(gamma_pos, s),
-        negative: asl_negative(gamma_neg, margin, s),
+        positive: focal_side(positive, s),
+        negative: asl_negative(negative, margin, s),
     })
 }
 
@@ -71,14 +74,32 @@ pub fn asl<T: Real>(config: &Asl, inputs: &RowInputs<'_, T>) -> Result<RowOutput
 pub fn hill<T: Real>(config: &Hill, inputs: &RowInputs<'_, T>) -> Result<RowOutputs<T>, Error> {
     let (two, three) = (T::from_f64(2.0), T::from_f64(3.0));
     let (lambda, margin) = (number::<T>(config.lambda), number::<T>(config.margin));
-    let gamma = number(config.gamma);
+    let focus = Focus::new(config.gamma, false);
     let shape = (config.smoothing, config.row_mean, config.reduction);
     elementwise(inputs, shape, |s| {
         let (p, q) = (sigmoid(s), sigmoid(-s));
         Sides {
-            positive: focal_side(gamma, s - margin),
+            positive: focal_side(focus, s - margin),
             negative: ((lambda - p) * p * p, p * q * p * (two * lambda - three * p)),
         }
+    })
+}
+
+/// SPLC and its gradient: [`bce`] with `f+` as in [`hill`]; `f-` is the mirror image of `f+` as in [`focal`] with weight 1, or
+/// that `f+` itself where `sigma(s) > threshold`.
+pub fn splc<T: Real>(config: &Splc, inputs: &RowInputs<'_, T>) -> Result<RowOutputs<T>, Error> {
+    let (margin, focus) = (number::<T>(config.margin), Focus::new(config.gamma, false));
+    let threshold = T::from_f64(config.threshold_logit());
+    let shape = (config.smoothing, config.row_mean, config.reduction);
+    elementwise(inputs, shape, |s| Sides {
+        positive: focal_side(focus, s - margin),
+        negative: match s > threshold {
+            true => focal_side(focus, s),
+            false => {
+                let (loss, slope) = focal_side(focus, -s);
+                (loss, -slope)
+            }
+        },
     })
 }
 
@@ -154,16 +175,32 @@ pub(super) fn bce_sides<T: Real>(pos_weight: T, s: T) -> Sides<T> {
     }
 }
 
-/// `q^gamma sp(-s)`, `q = sigma(-s)`, and its derivative `-q^gamma (gamma (1-q) sp(-s) + q)`.
-fn focal_side<T: Real>(gamma: T, s: T) -> (T, T) {
-    let q = sigmoid(-s);
-    let focus = q.powf(gamma);
-    // at -inf the limit: (1-q) sp(-s) -> 0
-    let pull = term(sigmoid(s), softplus(-s));
-    (focus * softplus(-s), -focus * (gamma * pull + q))
+/// The exponent of a power, and what it is to the derivative: 0 where the power is a constant to that.
+#[derive(Clone, Copy)]
+struct Focus<T> {
+    gamma: T,
+    slope: T,
 }
 
-fn asl_negative<T: Real>(gamma: T, margin: T, s: T) -> (T, T) {
+impl<T: Real> Focus<T> {
+    fn new(gamma: f32, detached: bool) -> Self {
+        Focus {
+            gamma: number(gamma),
+            slope: if detached { T::zero() } else { number(gamma) },
+        }
+    }
+}
+
+/// `q^gamma sp(-s)`, `q = sigma(-s)`, and its derivative `-q^gamma (gamma (1-q) sp(-s) + q)`.
+fn focal_side<T: Real>(by: Focus<T>, s: T) -> (T, T) {
+    let q = sigmoid(-s);
+    let focus = q.powf(by.gamma);
+    // at -inf the limit: (1-q) sp(-s) -> 0
+    let pull = term(sigmoid(s), softplus(-s));
+    (focus * softplus(-s), -focus * (by.slope * pull + q))
+}
+
+fn asl_negative<T: Real>(by: Focus<T>, margin: T, s: T) -> (T, T) {
     let (p, q) = (sigmoid(s), sigmoid(-s));
     if p <= margin {
         return (T::zero(), T::zero());
@@ -183,8 +220,8 @@ fn asl_negative<T: Real>(gamma: T, margin: T, s: T) -> (T, T) {
     } else {
         q / rest
     };
-    let focus = pm.powf(gamma);
-    let slope = p * (share + gamma * term(q, cost) / pm);
+    let focus = pm.powf(by.gamma);
+    let slope = p * (share + by.slope * term(q, cost) / pm);
     (focus * cost, focus * slope)
 }
 

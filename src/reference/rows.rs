@@ -26,7 +26,7 @@ pub struct RowInputs<'a, T> {
     /// `rows * cols` values; an element with `false` does not count. What does not count is not
     /// looked at (it may be NaN) and has gradient exactly 0.
     pub mask: Option<&'a [bool]>,
-    /// `rows` factors of the rows' losses.
+    /// `rows` factors of the rows' losses. A row of weight 0 counts for nothing, whatever it holds.
     pub sample_weight: Option<&'a [T]>,
     /// `cols` weights, at least 0: inside the sums (`w e^...`) where the loss has log-sum-exps, else
     /// the factor of the label's term.
@@ -127,7 +127,11 @@ pub(super) fn over_rows_with<T: Real>(
     let mut to_threshold = vec![Pairwise::new(); threshold.map_or(0, |t| t.values().len())];
     let mut shared = vec![Pairwise::new(); parameters];
     for row in 0..rows {
-        let counted: Vec<usize> = (0..cols).filter(|&col| inputs.counts(row, col)).collect();
+        let counts = |&col: &usize| {
+            inputs.counts(row, col)
+                && !(takes.masked_logits && inputs.logits[row * cols + col] == T::neg_infinity())
+        };
+        let counted: Vec<usize> = (0..cols).filter(counts).collect();
         let label = |&col: &usize| {
             let s0 = threshold.map(|t| t.values()[t.index_of(row, col)]);
             Label {
@@ -179,10 +183,11 @@ pub(super) fn over_rows_with<T: Real>(
     Ok((out, totals(shared)))
 }
 
-impl<T> RowInputs<'_, T> {
-    /// Whether this element counts.
+impl<T: Real> RowInputs<'_, T> {
+    /// Whether this element counts: neither a mask nor a weight of 0 takes it out.
     fn counts(&self, row: usize, col: usize) -> bool {
-        self.class_mask.is_none_or(|mask| mask[col])
+        self.sample_weight.is_none_or(|w| w[row] != T::zero())
+            && self.class_mask.is_none_or(|mask| mask[col])
             && self.mask.is_none_or(|mask| mask[row * self.cols + col])
     }
 

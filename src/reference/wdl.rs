@@ -38,7 +38,7 @@ pub fn wdl<T: Real>(config: &Wdl, inputs: &RowInputs<'_, T>) -> Result<RowOutput
     let (sets, len) = config.theta_shape(inputs.cols);
     let thetas = sets.saturating_mul(len);
     let theta: Vec<T> = match inputs.theta {
-        Some(theta) => theta.iter().map(|t| t.max(T::from_f64(-80.0))).collect(),
+        Some(theta) => theta.iter().map(|&t| at_least(t, -80.0)).collect(),
         None => vec![T::zero(); thetas],
     };
     let mean = |of: &[T]| sum(of.iter().copied()) / count(of.len());
@@ -61,6 +61,12 @@ pub fn wdl<T: Real>(config: &Wdl, inputs: &RowInputs<'_, T>) -> Result<RowOutput
             .extend(c.iter().enumerate().map(slope).map(|g| sign * g));
     }
     Ok(out)
+}
+
+/// The larger of the two; a NaN stays one.
+fn at_least<T: Real>(value: T, least: f64) -> T {
+    let least = T::from_f64(least);
+    if value < least { least } else { value }
 }
 
 /// Loss of one row, and its derivatives to the weights and, last, to `theta0`.

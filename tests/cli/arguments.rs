@@ -4,7 +4,7 @@ use crate::support::*;
 
 /// Every loss with the options that it has to itself, and those that `bench` adds.
 #[rustfmt::skip]
-const LOSSES: [(&str, &[&str], &[&str]); 17] = [
+const LOSSES: [(&str, &[&str], &[&str]); 18] = [
     ("zlpr", &["--smoothing"], &["--targets"]),
     ("zlpr-soft", &["--smoothing"], &["--targets"]),
     ("zlpr-kl", &["--kl", "--beta"], &[]),
@@ -13,9 +13,10 @@ const LOSSES: [(&str, &[&str], &[&str]); 17] = [
     ("two-way", &["--t-pos", "--t-neg"], &["--targets"]),
     ("bp-mll", &[], &["--targets"]),
     ("bce", &["--pos-weight", "--smoothing", "--row"], &["--targets"]),
-    ("focal", &["--gamma", "--alpha", "--smoothing", "--row"], &["--targets"]),
-    ("asl", &["--gamma-pos", "--gamma-neg", "--margin", "--smoothing", "--row"], &["--targets"]),
+    ("focal", &["--gamma", "--alpha", "--detach-focus", "--smoothing", "--row"], &["--targets"]),
+    ("asl", &["--gamma-pos", "--gamma-neg", "--margin", "--detach-focus", "--smoothing", "--row"], &["--targets"]),
     ("hill", &["--gamma", "--margin", "--smoothing", "--row"], &["--targets"]),
+    ("splc", &["--margin", "--gamma", "--threshold", "--smoothing", "--row"], &["--targets"]),
     ("dice", &["--squared"], &["--targets"]),
     ("softmax-ce", &[], &["--targets"]),
     ("wdl", &["--form", "--prediction", "--phi", "--huber-delta", "--epsilon", "--lambda-presence", "--lambda-ratio",

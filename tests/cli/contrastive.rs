@@ -16,7 +16,7 @@ const FAMILY: [(&str, &str); 9] = [
     ("--weighting all", "all/count"),
     ("--weighting mulsupcon", "mulsupcon/count"),
     ("--weighting mulsupcon-sum", "mulsupcon_sum/count"),
-    ("--weighting jaccard", "jaccard/count"),
+    ("--weighting jaccard --threshold 0.5", "jaccard/count"),
 ];
 
 fn simdissim() -> Value {

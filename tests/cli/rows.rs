@@ -221,14 +221,75 @@ fn losses_that_json_has_no_number_for_have_names() {
     let folder = Folder::new("names");
     for (logit, weight, name) in [
         (f64::NAN, 1.0, "NaN"),
-        (f64::NEG_INFINITY, 1.0, "Infinity"),
-        (f64::NEG_INFINITY, -1.0, "-Infinity"),
+        (f64::INFINITY, 1.0, "Infinity"),
+        (f64::INFINITY, -1.0, "-Infinity"),
     ] {
         let tensors = good()
-            .f32("logits", &[2, 3], &[logit, -2.0, 0.5, 0.0, 3.0, -1.0])
+            .f32("logits", &[2, 3], &[1.0, logit, 0.5, 0.0, 3.0, -1.0])
             .f32("sample_weight", &[2], &[weight, 1.0]);
         let (json, _) = run(&folder, &tensors, "zlpr", &["--backend", "cpu"]);
         assert_eq!(json["loss"], name);
+    }
+}
+
+/// Counts are for WDL without its presence term.
+#[test]
+fn counts_are_targets_where_nothing_is_unbounded() {
+    let folder = Folder::new("counts");
+    let counts = good().f32("targets", &[2, 3], &[3.0, 0.0, 17.0, 1.0, 0.0, 0.0]);
+    let (json, _) = run(
+        &folder,
+        &counts,
+        "wdl",
+        &["--backend", "cpu", "--lambda-presence", "0"],
+    );
+    assert!(json["loss"].as_f64().unwrap().is_finite());
+}
+
+/// What a mask or a weight of 0 leaves out may be anything: it is how people mark missing labels.
+#[test]
+fn what_is_left_out_is_not_looked_at() {
+    let folder = Folder::new("left-out");
+    let nan = f64::NAN;
+    let clean = [1.0, 0.0, 0.0, 0.0, 1.0, 1.0];
+    let float = |targets: &[f64]| good().f32("targets", &[2, 3], targets);
+    let mask = |tensors: Tensors| tensors.u8("mask", &[2, 3], &[1, 0, 1, 1, 1, 1]);
+    let class_mask = |tensors: Tensors| tensors.u8("class_mask", &[3], &[1, 0, 1]);
+    let weight = |tensors: Tensors| tensors.f32("sample_weight", &[2], &[0.0, 1.0]);
+    for loss in [
+        "zlpr",
+        "zlpr-soft",
+        "bce",
+        "focal",
+        "asl",
+        "hill",
+        "splc",
+        "dice",
+        "softmax-ce",
+        "wdl",
+    ] {
+        let args: &[&str] = &["--backend", "cpu"];
+        for marker in [nan, -1.0, -100.0, f64::INFINITY] {
+            let mut marked = clean;
+            marked[1] = marker;
+            let loss_of = |tensors: &Tensors| run(&folder, tensors, loss, args).0["loss"].clone();
+            assert_eq!(
+                loss_of(&mask(float(&marked))),
+                loss_of(&mask(float(&clean))),
+                "{loss}"
+            );
+            let row = [marker, marker, marker, 0.0, 1.0, 1.0];
+            let logits = [marker, nan, 0.5, 0.0, 3.0, -1.0];
+            let absent = weight(float(&row)).f32("logits", &[2, 3], &logits);
+            assert_eq!(loss_of(&absent), loss_of(&weight(float(&clean))), "{loss}");
+            marked[4] = marker;
+            let masked = loss_of(&class_mask(float(&marked)));
+            assert_eq!(masked, loss_of(&class_mask(float(&clean))), "{loss}");
+        }
+        let flags = |second: u8| good().u8("targets", &[2, 3], &[1, second, 0, 0, 1, 1]);
+        let (marked, _) = run(&folder, &mask(flags(255)), loss, args);
+        let (clean, _) = run(&folder, &mask(flags(0)), loss, args);
+        assert_eq!(marked["loss"], clean["loss"], "{loss}");
     }
 }
 

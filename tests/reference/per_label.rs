@@ -42,7 +42,18 @@ fn textbook_formulas() {
         let pm = (p(s) - f64::from(0.05f32)).max(0.0);
         -pm.powi(4) * (1.0 - pm).ln()
     };
-    let table: [(Loss, Side, Side); 4] = [
+    let splc = |threshold: f32| {
+        Loss(AnyLoss::Splc(Splc {
+            threshold,
+            reduction: Reduction::Sum,
+            ..Splc::default()
+        }))
+    };
+    let missed = |s: f64| match p(s) > f64::from(0.6f32) {
+        true => -(1.0 - p(s)).powi(2) * p(s).ln(),
+        false => -p(s).powi(2) * (1.0 - p(s)).ln(),
+    };
+    let table: [(Loss, Side, Side); 6] = [
         (Loss::bce(2.5, 0.0, false), &|s| -2.5 * p(s).ln(), &|s| {
             -(1.0 - p(s)).ln()
         }),
@@ -54,6 +65,16 @@ fn textbook_formulas() {
             HILL,
             &|s| -(1.0 - p(s - 1.0)).powi(2) * p(s - 1.0).ln(),
             &|s| (1.5 - p(s)) * p(s).powi(2),
+        ),
+        (
+            splc(0.6),
+            &|s| -(1.0 - p(s - 1.0)).powi(2) * p(s - 1.0).ln(),
+            &missed,
+        ),
+        (
+            splc(1.0),
+            &|s| -(1.0 - p(s - 1.0)).powi(2) * p(s - 1.0).ln(),
+            &|s| -p(s).powi(2) * (1.0 - p(s)).ln(),
         ),
     ];
     for (loss, positive, negative) in table {
@@ -209,7 +230,7 @@ fn confident_labels_keep_relative_precision() {
 fn settings_are_checked() {
     let focal = |gamma, alpha| Focal {
         gamma,
-        alpha,
+        alpha: Some(alpha),
         ..Focal::default()
     };
     let asl = |gamma_pos, margin| Asl {
@@ -222,6 +243,11 @@ fn settings_are_checked() {
         margin,
         ..Hill::default()
     };
+    let splc = |margin, threshold| Splc {
+        margin,
+        threshold,
+        ..Splc::default()
+    };
     let dice = |smooth| Dice {
         smooth,
         ..Dice::default()
@@ -233,6 +259,9 @@ fn settings_are_checked() {
         (focal(f32::NAN, 0.5).check(), "gamma"),
         (focal(2.0, 1.5).check(), "alpha"),
         (over.check(), "reduction"),
+        (splc(0.0, 1.0).check(), ""),
+        (splc(-1.0, 0.5).check(), "margin"),
+        (splc(1.0, 1.5).check(), "threshold"),
         (asl(0.0, 1.0).check(), ""),
         (asl(f32::INFINITY, 0.0).check(), "gamma_pos"),
         (asl(0.0, -0.1).check(), "margin"),
@@ -245,5 +274,48 @@ fn settings_are_checked() {
     for (result, subject) in table {
         let found = result.as_ref().map_or_else(Error::subject, |()| "");
         assert_eq!(found, subject, "{result:?}");
+    }
+}
+
+/// With the focus held constant the loss is the same, and the powers have no derivative.
+#[test]
+fn detached_focus_is_a_constant_of_the_gradient() {
+    let p = |s: f64| 1.0 / (1.0 + (-s).exp());
+    let margin = f64::from(0.05f32);
+    let (focal, asl) = (Focal::default(), Asl::default());
+    type Slopes<'a> = [&'a dyn Fn(f64) -> f64; 2];
+    let table: [(AnyLoss, AnyLoss, Slopes); 3] = [
+        (
+            focal.into(),
+            focal.with_detached_focus().into(),
+            [&|s| -0.25 * (1.0 - p(s)).powi(3), &|s| 0.75 * p(s).powi(3)],
+        ),
+        (
+            focal.without_alpha().into(),
+            focal.without_alpha().with_detached_focus().into(),
+            [&|s| -(1.0 - p(s)).powi(3), &|s| p(s).powi(3)],
+        ),
+        (
+            asl.into(),
+            asl.with_detached_focus().into(),
+            [&|s| -(1.0 - p(s)).powi(2), &|s| {
+                let pm = (p(s) - margin).max(0.0);
+                pm.powi(4) * p(s) * (1.0 - p(s)) / (1.0 - pm)
+            }],
+        ),
+    ];
+    for (full, detached, [positive, negative]) in table {
+        let what = format!("{detached:?}");
+        let logits: Vec<f64> = (-12..13).map(|i| f64::from(i) / 2.0).collect();
+        for (y, slope) in [(1.0, positive), (0.0, negative)] {
+            let row = Problem::new(1, &logits, &vec![y; logits.len()]);
+            let full = row.run(Loss(full).by(Reduction::Sum));
+            let found = row.run(Loss(detached).by(Reduction::Sum));
+            assert_eq!(full.loss, found.loss, "{what}");
+            assert_eq!(full.grad_targets, found.grad_targets, "{what}");
+            assert_ne!(full.grad_logits, found.grad_logits, "{what}");
+            let want: Vec<f64> = logits.iter().map(|s| slope(*s)).collect();
+            close(&what, &found.grad_logits, &want, 1e-14);
+        }
     }
 }

@@ -10,7 +10,7 @@ use wgloss::losses::hcal::Aggregation;
 use wgloss::losses::wdl::{Form, PairWeights, Phi, Prediction};
 use wgloss::{
     AnyLoss, Asl, Balance, Bce, CATALOG, Contrastive, ContrastiveReduction, Dice, Entry, Error,
-    Focal, Hcal, Hill, Mcm, Order, Reduction, Rowwise, Scope, TargetKind, Wdl, Zlpr,
+    Focal, Hcal, Hill, Mcm, Order, Reduction, Rowwise, Scope, Splc, TargetKind, Wdl, Zlpr,
 };
 
 // ---- the losses
@@ -25,6 +25,7 @@ fn own(name: &str) -> Own {
         "focal" => Own::of::<FocalOptions>(),
         "asl" => Own::of::<AslOptions>(),
         "hill" => Own::of::<HillOptions>(),
+        "splc" => Own::of::<SplcOptions>(),
         "dice" => Own::of::<DiceOptions>(),
         "wdl" => Own::of::<WdlOptions>(),
         _ => Own::of::<NoOptions>(),
@@ -362,14 +363,31 @@ impl Configure for BceOptions {
     }
 }
 
+/// A number, or `none`.
+#[derive(Clone, Copy, Debug)]
+struct NumberOrNone(Option<f32>);
+
+fn number_or_none(text: &str) -> Result<NumberOrNone, String> {
+    match text {
+        "none" => Ok(NumberOrNone(None)),
+        number => match number.parse() {
+            Ok(number) => Ok(NumberOrNone(Some(number))),
+            Err(_) => Err("expected a number or none".to_owned()),
+        },
+    }
+}
+
 #[derive(Args)]
 struct FocalOptions {
     /// Exponent of the focus
     #[arg(long, value_name = "X", default_value_t = Focal::default().gamma)]
     gamma: f32,
-    /// Weight of the positives, the negatives having 1 - X
-    #[arg(long, value_name = "X", default_value_t = Focal::default().alpha)]
-    alpha: f32,
+    /// Weight of the positives, the negatives having 1 - X; none: both have 1
+    #[arg(long, value_name = "X|none", default_value = "0.25", value_parser = number_or_none)]
+    alpha: NumberOrNone,
+    /// Takes the powers for constants in the gradient
+    #[arg(long)]
+    detach_focus: bool,
     #[command(flatten)]
     sum: SumOptions,
 }
@@ -378,7 +396,8 @@ impl Configure for FocalOptions {
     fn configure(&self, _: AnyLoss, _: Given) -> Result<AnyLoss, Error> {
         Ok(AnyLoss::Focal(Focal {
             gamma: self.gamma,
-            alpha: self.alpha,
+            alpha: self.alpha.0,
+            detach_focus: self.detach_focus,
             smoothing: self.sum.smoothing(),
             row_mean: self.sum.row_mean(),
             ..Focal::default()
@@ -397,6 +416,9 @@ struct AslOptions {
     /// Probability margin of the negatives
     #[arg(long, value_name = "X", default_value_t = Asl::default().margin)]
     margin: f32,
+    /// Takes the powers for constants in the gradient, as the authors' training does
+    #[arg(long)]
+    detach_focus: bool,
     #[command(flatten)]
     sum: SumOptions,
 }
@@ -407,6 +429,7 @@ impl Configure for AslOptions {
             gamma_pos: self.gamma_pos,
             gamma_neg: self.gamma_neg,
             margin: self.margin,
+            detach_focus: self.detach_focus,
             smoothing: self.sum.smoothing(),
             row_mean: self.sum.row_mean(),
             ..Asl::default()
@@ -434,6 +457,34 @@ impl Configure for HillOptions {
             smoothing: self.sum.smoothing(),
             row_mean: self.sum.row_mean(),
             ..Hill::default()
+        }))
+    }
+}
+
+#[derive(Args)]
+struct SplcOptions {
+    /// What is taken from a positive's logit
+    #[arg(long, value_name = "X", default_value_t = Splc::default().margin)]
+    margin: f32,
+    /// Exponent of the focus
+    #[arg(long, value_name = "X", default_value_t = Splc::default().gamma)]
+    gamma: f32,
+    /// Probability above which a negative counts as a positive; 1: none does
+    #[arg(long, value_name = "X", default_value_t = Splc::default().threshold)]
+    threshold: f32,
+    #[command(flatten)]
+    sum: SumOptions,
+}
+
+impl Configure for SplcOptions {
+    fn configure(&self, _: AnyLoss, _: Given) -> Result<AnyLoss, Error> {
+        Ok(AnyLoss::Splc(Splc {
+            margin: self.margin,
+            gamma: self.gamma,
+            threshold: self.threshold,
+            smoothing: self.sum.smoothing(),
+            row_mean: self.sum.row_mean(),
+            ..Splc::default()
         }))
     }
 }
@@ -728,10 +779,10 @@ pub struct ContrastiveOptions {
     /// Simdis: what the factors are divided by [default: count]
     #[arg(long, value_enum)]
     normalizer: Option<Normalizer>,
-    /// Jaccard: least similarity [default: 0.5]
+    /// Jaccard: least similarity [default: 0.3]
     #[arg(long, value_name = "X")]
     threshold: Option<f32>,
-    /// Temperature [default: 0.07; mulsupcon, mulsupcon-sum and jaccard: 0.1]
+    /// Temperature [default: 0.07; mulsupcon and mulsupcon-sum: 0.1]
     #[arg(long, value_name = "X")]
     temperature: Option<f32>,
     /// Takes the rows as they are

@@ -314,7 +314,7 @@ impl Case for RowCase {
         let sides = matches!(self.extras, Some(Extras::Sides | Extras::All));
         let upstream = loss_len(&self.loss, rows);
         let grad_loss = self.extras.map(|_| random(upstream, -2.0, 2.0));
-        let sample_weight = sides.then(|| random(rows, 0.1, 2.0));
+        let mut sample_weight = sides.then(|| random(rows, 0.1, 2.0));
         let class_weight = sides.then(|| {
             let mut weight = random(cols, 0.1, 3.0);
             if cols > 4 {
@@ -334,6 +334,32 @@ impl Case for RowCase {
         };
         let class_mask = sides.then(|| flags(cols));
         let mask = (self.extras == Some(Extras::All)).then(|| flags(rows * cols));
+        if self.data == Data::Edges {
+            // What does not count may be anything.
+            for (row, weight) in sample_weight.iter_mut().flatten().enumerate() {
+                if row % 9 == 8 || row % 18 == 5 {
+                    *weight = 0.0;
+                }
+            }
+            for i in 0..rows * cols {
+                let (row, col) = (i / cols, i % cols);
+                let out = [
+                    mask.as_ref().is_some_and(|mask| mask[i] == 0.0),
+                    class_mask.as_ref().is_some_and(|mask| mask[col] == 0.0),
+                    sample_weight
+                        .as_ref()
+                        .is_some_and(|weight| weight[row] == 0.0),
+                ];
+                if out.contains(&true) {
+                    logits[i] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 3.0][i % 4];
+                    if real || kind == TargetKind::Logits {
+                        targets[i] = [f64::NAN, -1.0, -100.0, f64::INFINITY][i % 4];
+                    } else if self.form == Targets::Dense(DType::U8) {
+                        targets[i] = 255.0;
+                    }
+                }
+            }
+        }
 
         let mut n = Numbers::default();
         n.put("logits", self.dtype, (rows, cols), logits);

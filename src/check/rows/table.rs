@@ -160,7 +160,20 @@ fn plain_losses() -> Vec<Row> {
             None,
         ),
         ("focal", Focal::default().into(), None),
+        (
+            "focal-detached",
+            Focal::default()
+                .without_alpha()
+                .with_detached_focus()
+                .into(),
+            None,
+        ),
         ("asl", Asl::default().into(), None),
+        (
+            "asl-detached",
+            Asl::default().with_detached_focus().into(),
+            None,
+        ),
         (
             "asl-no-margin",
             AnyLoss::Asl(Asl {

@@ -22,7 +22,7 @@ pub struct RowInputs<'a> {
     pub class_mask: Option<Tensor<'a>>,
     /// u8 `[B, L]`, 1 where the element counts.
     pub mask: Option<Tensor<'a>>,
-    /// f32 `[B]`: weight of each row's loss.
+    /// f32 `[B]`: weight of each row's loss. A row of weight 0 counts for nothing, whatever it holds; its gradient is 0.
     pub sample_weight: Option<Tensor<'a>>,
     /// f32 `[L]`, not negative: `w e^...` inside the sums of the ZLPR family, `w` times the label's term in the losses
     /// that are sums over labels.

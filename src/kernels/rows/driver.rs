@@ -47,6 +47,7 @@ const ACCUMULATOR: usize = 8;
 const STATISTICS: usize = 9;
 const WHOLE: usize = 10;
 const BEGIN: usize = 11;
+const LEFT_OUT: usize = 12;
 
 /// Every row loss over every storage.
 pub(crate) static ROWS: Program = Program {
@@ -65,6 +66,7 @@ pub(crate) static ROWS: Program = Program {
         Piece::Part(TARGETS),
         Piece::Part(SECOND),
         Piece::File(wgsl!("shared/labels.wgsl")),
+        Piece::Part(LEFT_OUT),
         Piece::File(wgsl!("shared/labels_at.wgsl")),
         Piece::File(wgsl!("shared/gradients.wgsl")),
         Piece::Lanes {
@@ -123,6 +125,8 @@ pub(crate) static COMBINE: Program = Program {
 static NO_SIDES: Part = Part::new("", &[wgsl!("shared/sides_none.wgsl")]);
 /// A row needs nothing before it begins.
 static ROW_ALONE: Part = Part::new("", &[wgsl!("shared/row_alone.wgsl")]);
+static ALL_LOGITS: Part = Part::new("", &[wgsl!("shared/left_out_none.wgsl")]);
+static MASKED_LOGITS: Part = Part::new("", &[wgsl!("zlpr/left_out.wgsl")]);
 static SECOND_VECTORS: Part = Part {
     bindings: &[(3, "second")],
     ..Part::new("", &[wgsl!("shared/second_vectors.wgsl")])
@@ -254,6 +258,10 @@ fn module(loss: &'static RowLoss, io: Io, way: Way, (reduce, workgroup): (Reduce
     parts[STATISTICS] = loss.statistics(io.access.step);
     parts[WHOLE] = way.whole;
     parts[BEGIN] = begin(loss);
+    parts[LEFT_OUT] = match loss.masked_logits {
+        true => &MASKED_LOGITS,
+        false => &ALL_LOGITS,
+    };
     ROWS.with(parts, reduce, workgroup)
 }
 

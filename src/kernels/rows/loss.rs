@@ -16,6 +16,8 @@ pub(crate) struct RowLoss {
     pub(crate) targets: TargetKind,
     /// How lanes gather statistics by short cuts, where there is such a way.
     pub(crate) quick: Option<&'static Quick>,
+    /// Whether a logit of -inf leaves its label out.
+    pub(crate) masked_logits: bool,
     /// Whether it is a stage of WDL, which leaves or finds something in scratch.
     pub(crate) stage: Option<Stage>,
 }
@@ -118,8 +120,15 @@ impl RowLoss {
             accumulator,
             targets,
             quick: None,
+            masked_logits: false,
             stage: None,
         }
+    }
+
+    /// A logit of -inf leaves its label out.
+    pub(crate) const fn with_masked_logits(mut self) -> RowLoss {
+        self.masked_logits = true;
+        self
     }
 
     /// With a quick way to gather statistics.

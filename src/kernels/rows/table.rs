@@ -14,7 +14,7 @@ use crate::kernels::rows::sparse::SPARSE;
 use crate::kernels::rows::wdl;
 use crate::losses::bce::Bce;
 use crate::losses::bp_mll::BpMll;
-use crate::losses::per_label::{Asl, Dice, Focal, Hill};
+use crate::losses::per_label::{Asl, Dice, Focal, Hill, Splc};
 use crate::losses::softmax_ce::SoftmaxCe;
 use crate::losses::takes::TargetKind;
 use crate::losses::zlpr::{Form, Zlpr};
@@ -72,6 +72,7 @@ static ZLPR_HARD: RowLoss = RowLoss::new(
     ],
     &[],
 )
+.with_masked_logits()
 .with_quick(&HARD_QUICK);
 static ZLPR_SOFT: RowLoss = RowLoss::new(
     "zlpr_soft",
@@ -84,6 +85,7 @@ static ZLPR_SOFT: RowLoss = RowLoss::new(
     ],
     &[],
 )
+.with_masked_logits()
 .with_quick(&SOFT_QUICK);
 static ZLPR_JOINT: RowLoss = RowLoss::new(
     "zlpr_joint",
@@ -96,6 +98,7 @@ static ZLPR_JOINT: RowLoss = RowLoss::new(
     ],
     &[TwoSidedSettings::MIRROR],
 )
+.with_masked_logits()
 .with_quick(&HARD_QUICK);
 uniform! {
     struct SymmetricSettings as Settings {
@@ -108,7 +111,8 @@ static KL_SYMMETRIC: RowLoss = RowLoss::new(
     &SUM,
     &[wgsl!("zlpr/kl_symmetric.wgsl")],
     &[SymmetricSettings::MIRROR],
-);
+)
+.with_masked_logits();
 static KL_EXCESS: RowLoss = RowLoss::new(
     "zlpr_kl_excess",
     TargetKind::Logits,
@@ -118,7 +122,8 @@ static KL_EXCESS: RowLoss = RowLoss::new(
         wgsl!("zlpr/kl_excess.wgsl"),
     ],
     &[],
-);
+)
+.with_masked_logits();
 uniform! {
     struct BceSettings as Settings {
         pos_weight: f32,
@@ -134,7 +139,9 @@ static BCE: RowLoss = RowLoss::new(
 uniform! {
     struct FocalSettings as Settings {
         gamma: f32,
-        alpha: f32,
+        slope_gamma: f32,
+        alpha_pos: f32,
+        alpha_neg: f32,
     }
 }
 static FOCAL: RowLoss = RowLoss::new(
@@ -148,6 +155,8 @@ uniform! {
     struct AslSettings as Settings {
         gamma_pos: f32,
         gamma_neg: f32,
+        slope_pos: f32,
+        slope_neg: f32,
         margin: f32,
     }
 }
@@ -171,6 +180,20 @@ static HILL: RowLoss = RowLoss::new(
     &SUM,
     &[wgsl!("per_label/label.wgsl"), wgsl!("per_label/hill.wgsl")],
     &[HillSettings::MIRROR],
+);
+uniform! {
+    struct SplcSettings as Settings {
+        margin: f32,
+        gamma: f32,
+        threshold: f32,
+    }
+}
+static SPLC: RowLoss = RowLoss::new(
+    "splc",
+    TargetKind::Soft,
+    &SUM,
+    &[wgsl!("per_label/label.wgsl"), wgsl!("per_label/splc.wgsl")],
+    &[SplcSettings::MIRROR],
 );
 uniform! {
     struct DiceSettings as Settings {
@@ -219,6 +242,7 @@ pub(crate) static LOSSES: &[&RowLoss] = &[
     &FOCAL,
     &ASL,
     &HILL,
+    &SPLC,
     &DICE,
     &SOFTMAX_CE,
     &BP_MLL,
@@ -264,11 +288,19 @@ impl Bce {
     }
 }
 
+/// What an exponent is to the gradient.
+fn slope_exponent(gamma: f32, detached: bool) -> f32 {
+    if detached { 0.0 } else { gamma }
+}
+
 impl Focal {
     fn row(&self) -> Row {
+        let (alpha_pos, alpha_neg) = self.alphas();
         let settings = FocalSettings {
             gamma: self.gamma,
-            alpha: self.alpha,
+            slope_gamma: slope_exponent(self.gamma, self.detach_focus),
+            alpha_pos: alpha_pos as f32,
+            alpha_neg: alpha_neg as f32,
         };
         Row {
             smoothing: self.smoothing,
@@ -283,6 +315,8 @@ impl Asl {
         let settings = AslSettings {
             gamma_pos: self.gamma_pos,
             gamma_neg: self.gamma_neg,
+            slope_pos: slope_exponent(self.gamma_pos, self.detach_focus),
+            slope_neg: slope_exponent(self.gamma_neg, self.detach_focus),
             margin: self.margin,
         };
         Row {
@@ -304,6 +338,23 @@ impl Hill {
             smoothing: self.smoothing,
             row_mean: self.row_mean,
             ..Row::new(&HILL, settings, self.reduction)
+        }
+    }
+}
+
+impl Splc {
+    fn row(&self) -> Row {
+        let settings = SplcSettings {
+            margin: self.margin,
+            gamma: self.gamma,
+            threshold: self
+                .threshold_logit()
+                .clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32,
+        };
+        Row {
+            smoothing: self.smoothing,
+            row_mean: self.row_mean,
+            ..Row::new(&SPLC, settings, self.reduction)
         }
     }
 }
@@ -353,7 +404,7 @@ macro_rules! prepare {
     )*};
 }
 
-prepare!(Zlpr Bce Focal Asl Hill Dice SoftmaxCe BpMll);
+prepare!(Zlpr Bce Focal Asl Hill Splc Dice SoftmaxCe BpMll);
 
 /// Every module of the row losses.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {

@@ -5,7 +5,7 @@ use crate::options::{Given, RowOptions};
 use crate::report::{Report, json_number};
 use crate::tensors::{Output, Reals, TensorFile, place};
 use serde_json::{Value, json};
-use wgloss::host::{Dense, Rows, Values, Wanted};
+use wgloss::host::{Counted, Dense, Rows, Values, Wanted};
 use wgloss::losses::wdl::Form;
 use wgloss::{
     AnyLoss, Entry, Error, Order, Reduction, Rowwise, TargetKind, Targets, Threshold, Wdl,
@@ -204,7 +204,6 @@ impl RowTensors {
         let form = target_form(file, loss, kind)?;
         let threshold = read_threshold(file, loss, rows, cols)?;
         let logits = file.reals("logits")?;
-        let targets = read_targets(file, form, loss, kind, rows, cols)?;
         let floats = |tensor: &str, len: usize| -> Result<Option<Vec<f32>>, Error> {
             if !file.has(tensor) {
                 return Ok(None);
@@ -219,6 +218,16 @@ impl RowTensors {
             file.expect(tensor, shape)?;
             file.flags(tensor).map(Some)
         };
+        let class_mask = flags("class_mask", &[cols])?;
+        let mask = flags("mask", &[rows, cols])?;
+        let sample_weight = floats("sample_weight", rows)?;
+        let counted = Counted {
+            cols,
+            class_mask: class_mask.as_deref(),
+            mask: mask.as_deref(),
+            sample_weight: sample_weight.as_deref(),
+        };
+        let targets = read_targets(file, form, loss, kind, rows, &counted)?;
         let each_row = config.reduction() == Reduction::None;
         let grad_loss = file.grad_loss(each_row.then_some(rows))?;
         Ok(RowTensors {
@@ -227,9 +236,9 @@ impl RowTensors {
             logits,
             targets,
             kind,
-            class_mask: flags("class_mask", &[cols])?,
-            mask: flags("mask", &[rows, cols])?,
-            sample_weight: floats("sample_weight", rows)?,
+            class_mask,
+            mask,
+            sample_weight,
             class_weight: floats("class_weight", cols)?,
             threshold,
             wdl: match config {
@@ -356,8 +365,9 @@ fn read_targets(
     loss: &Entry,
     kind: TargetKind,
     rows: usize,
-    cols: usize,
+    counted: &Counted<'_>,
 ) -> Result<Targets<Labels, Vec<u32>>, Error> {
+    let cols = counted.cols;
     Ok(match form {
         "target_bits" => {
             file.expect(form, &[rows, cols.div_ceil(32)])?;
@@ -377,7 +387,7 @@ fn read_targets(
         }
         _ => {
             file.expect(form, &[rows, cols])?;
-            Targets::Dense(read_dense(file, form, loss, kind, cols)?)
+            Targets::Dense(read_dense(file, form, loss, kind, counted)?)
         }
     })
 }
@@ -387,7 +397,7 @@ fn read_dense(
     form: &str,
     loss: &Entry,
     kind: TargetKind,
-    cols: usize,
+    counted: &Counted<'_>,
 ) -> Result<Labels, Error> {
     if kind != TargetKind::Logits && file.has_flags(form)? {
         let flags = file.flags(form)?;
@@ -403,7 +413,7 @@ fn read_dense(
     if loss.loss().target_kind() != TargetKind::Hard {
         return Ok(Labels::Reals(reals));
     }
-    let flags = hard(form, reals.values(), loss, cols)?;
+    let flags = hard(form, reals.values(), loss, counted)?;
     // Smoothed hard labels: the kernel's labels are soft, the user's are not, as the loss before its options says.
     Ok(match kind {
         TargetKind::Soft => Labels::Flags(flags),
@@ -412,9 +422,15 @@ fn read_dense(
 }
 
 /// Real numbers that are 0 or 1, as flags.
-fn hard(tensor: &str, values: Values<'_>, loss: &Entry, cols: usize) -> Result<Vec<u8>, Error> {
+fn hard(
+    tensor: &str,
+    values: Values<'_>,
+    loss: &Entry,
+    counted: &Counted<'_>,
+) -> Result<Vec<u8>, Error> {
+    let cols = counted.cols;
     let flag = |(at, value): (usize, f64)| {
-        if value == 0.0 || value == 1.0 {
+        if value == 0.0 || value == 1.0 || !counted.has(at) {
             return Ok(u8::from(value == 1.0));
         }
         let hint = match loss.name {
