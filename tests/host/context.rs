@@ -178,6 +178,7 @@ fn a_variant_beyond_the_device_is_refused() {
         reduce: Reduce::Tree,
         workgroup,
         half: Half::Packed,
+        cooperative: false,
     };
     for workgroup in [0, 1, 16, 48, 100, 2048, 1 << 31, u32::MAX] {
         for machine in [&machine, &roomy] {
@@ -248,6 +249,7 @@ fn variants_are_written_and_read() {
                     reduce,
                     workgroup,
                     half,
+                    cooperative: false,
                 };
                 assert_eq!(variant.to_string().parse(), Ok(variant));
             }
@@ -257,6 +259,7 @@ fn variants_are_written_and_read() {
         reduce: Reduce::Subgroup,
         workgroup: 128,
         half: Half::Native,
+        cooperative: false,
     };
     assert_eq!("subgroup-128-native".parse(), Ok(good));
     let bad = [
