@@ -237,38 +237,59 @@ fn products(
             }
         }
         let add = start > 0u;
-        coopStoreT(c00, &wg_results[result], FOURS);
-        keep_matrix(lane, first4, begin4, 0u, 0u, add);
-        coopStoreT(c01, &wg_results[result], FOURS);
-        keep_matrix(lane, first4, begin4, 0u, 1u, add);
-        coopStoreT(c02, &wg_results[result], FOURS);
-        keep_matrix(lane, first4, begin4, 0u, 2u, add);
-        coopStoreT(c03, &wg_results[result], FOURS);
-        keep_matrix(lane, first4, begin4, 0u, 3u, add);
-        coopStoreT(c10, &wg_results[result], FOURS);
-        keep_matrix(lane, first4, begin4, 1u, 0u, add);
-        coopStoreT(c11, &wg_results[result], FOURS);
-        keep_matrix(lane, first4, begin4, 1u, 1u, add);
-        coopStoreT(c12, &wg_results[result], FOURS);
-        keep_matrix(lane, first4, begin4, 1u, 2u, add);
-        coopStoreT(c13, &wg_results[result], FOURS);
-        keep_matrix(lane, first4, begin4, 1u, 3u, add);
-        coopStoreT(c20, &wg_results[result], FOURS);
-        keep_matrix(lane, first4, begin4, 2u, 0u, add);
-        coopStoreT(c21, &wg_results[result], FOURS);
-        keep_matrix(lane, first4, begin4, 2u, 1u, add);
-        coopStoreT(c22, &wg_results[result], FOURS);
-        keep_matrix(lane, first4, begin4, 2u, 2u, add);
-        coopStoreT(c23, &wg_results[result], FOURS);
-        keep_matrix(lane, first4, begin4, 2u, 3u, add);
-        coopStoreT(c30, &wg_results[result], FOURS);
-        keep_matrix(lane, first4, begin4, 3u, 0u, add);
-        coopStoreT(c31, &wg_results[result], FOURS);
-        keep_matrix(lane, first4, begin4, 3u, 1u, add);
-        coopStoreT(c32, &wg_results[result], FOURS);
-        keep_matrix(lane, first4, begin4, 3u, 2u, add);
-        coopStoreT(c33, &wg_results[result], FOURS);
-        keep_matrix(lane, first4, begin4, 3u, 3u, add);
+        for (var m = 0u; m < 16u; m++) {
+            switch m {
+                case 0u: {
+                    coopStoreT(c00, &wg_results[result], FOURS);
+                }
+                case 1u: {
+                    coopStoreT(c01, &wg_results[result], FOURS);
+                }
+                case 2u: {
+                    coopStoreT(c02, &wg_results[result], FOURS);
+                }
+                case 3u: {
+                    coopStoreT(c03, &wg_results[result], FOURS);
+                }
+                case 4u: {
+                    coopStoreT(c10, &wg_results[result], FOURS);
+                }
+                case 5u: {
+                    coopStoreT(c11, &wg_results[result], FOURS);
+                }
+                case 6u: {
+                    coopStoreT(c12, &wg_results[result], FOURS);
+                }
+                case 7u: {
+                    coopStoreT(c13, &wg_results[result], FOURS);
+                }
+                case 8u: {
+                    coopStoreT(c20, &wg_results[result], FOURS);
+                }
+                case 9u: {
+                    coopStoreT(c21, &wg_results[result], FOURS);
+                }
+                case 10u: {
+                    coopStoreT(c22, &wg_results[result], FOURS);
+                }
+                case 11u: {
+                    coopStoreT(c23, &wg_results[result], FOURS);
+                }
+                case 12u: {
+                    coopStoreT(c30, &wg_results[result], FOURS);
+                }
+                case 13u: {
+                    coopStoreT(c31, &wg_results[result], FOURS);
+                }
+                case 14u: {
+                    coopStoreT(c32, &wg_results[result], FOURS);
+                }
+                default: {
+                    coopStoreT(c33, &wg_results[result], FOURS);
+                }
+            }
+            keep_matrix(lane, first4, begin4, m / 4u, m % 4u, add);
+        }
     }
 }
 
@@ -417,21 +438,34 @@ fn spread(
         }
         let add = params.grid.add != 0u || start > chunk_begin;
         let first4 = first / 4u;
-        coopStoreT(c00, &wg_results[result], FOURS);
-        put_matrix(lane, chunk, first4, begin4, 0u, 0u, add);
-        coopStoreT(c01, &wg_results[result], FOURS);
-        put_matrix(lane, chunk, first4, begin4, 0u, 1u, add);
-        coopStoreT(c02, &wg_results[result], FOURS);
-        put_matrix(lane, chunk, first4, begin4, 0u, 2u, add);
-        coopStoreT(c03, &wg_results[result], FOURS);
-        put_matrix(lane, chunk, first4, begin4, 0u, 3u, add);
-        coopStoreT(c10, &wg_results[result], FOURS);
-        put_matrix(lane, chunk, first4, begin4, 1u, 0u, add);
-        coopStoreT(c11, &wg_results[result], FOURS);
-        put_matrix(lane, chunk, first4, begin4, 1u, 1u, add);
-        coopStoreT(c12, &wg_results[result], FOURS);
-        put_matrix(lane, chunk, first4, begin4, 1u, 2u, add);
-        coopStoreT(c13, &wg_results[result], FOURS);
-        put_matrix(lane, chunk, first4, begin4, 1u, 3u, add);
+        for (var m = 0u; m < 8u; m++) {
+            switch m {
+                case 0u: {
+                    coopStoreT(c00, &wg_results[result], FOURS);
+                }
+                case 1u: {
+                    coopStoreT(c01, &wg_results[result], FOURS);
+                }
+                case 2u: {
+                    coopStoreT(c02, &wg_results[result], FOURS);
+                }
+                case 3u: {
+                    coopStoreT(c03, &wg_results[result], FOURS);
+                }
+                case 4u: {
+                    coopStoreT(c10, &wg_results[result], FOURS);
+                }
+                case 5u: {
+                    coopStoreT(c11, &wg_results[result], FOURS);
+                }
+                case 6u: {
+                    coopStoreT(c12, &wg_results[result], FOURS);
+                }
+                default: {
+                    coopStoreT(c13, &wg_results[result], FOURS);
+                }
+            }
+            put_matrix(lane, chunk, first4, begin4, m / 4u, m % 4u, add);
+        }
     }
 }

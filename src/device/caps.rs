@@ -173,9 +173,9 @@ impl Caps {
             .union(wgpu::Features::SUBGROUP);
 
     /// Rows and columns of the largest matrices of f16 that an adapter multiplies into f32, of those there are kernels for:
-    /// in subgroups of one size, since lanes are laid out for it.
+    /// in subgroups of one size, of the fewest to the most lanes, since workgroups are laid out for it.
     pub(crate) fn cooperative_side(
-        info: &wgpu::AdapterInfo,
+        (least, most): (u32, u32),
         offered: &[wgpu::CooperativeMatrixProperties],
     ) -> Option<u32> {
         let of_side = |side: &u32| {
@@ -185,12 +185,8 @@ impl Caps {
                     && matrices.cr_type == wgpu::CooperativeScalarType::F32
             })
         };
-        let one_size = info.subgroup_min_size == info.subgroup_max_size;
-        let wide = info.subgroup_min_size >= 8;
-        [16, 8]
-            .into_iter()
-            .find(of_side)
-            .filter(|_| one_size && wide)
+        let one_size = least == most && least >= 8;
+        [16, 8].into_iter().find(of_side).filter(|_| one_size)
     }
 
     /// How cooperative matrices are laid out in workgroups of this device.
@@ -223,8 +219,8 @@ impl Caps {
             );
         }
         let info = device.adapter_info();
-        let Some(cooperative) = Caps::cooperative_side(&info, offered) else {
-            let (least, most) = (info.subgroup_min_size, info.subgroup_max_size);
+        let (least, most) = (info.subgroup_min_size, info.subgroup_max_size);
+        let Some(cooperative) = Caps::cooperative_side((least, most), offered) else {
             return lacks(
                 "16x16x16 or 8x8x8 of f16 into f32, in subgroups of one size of at least 8 lanes"
                     .into(),
@@ -437,4 +433,49 @@ fn workgroup_bytes(variant: Variant) -> u32 {
     let (row_lanes, col_lanes) = block_lanes(wg);
     let pairs = 16 * 16 * 2 * (row_lanes + col_lanes);
     rows.max(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Caps, Teams};
+    use wgpu::CooperativeScalarType::{F16, F32};
+
+    #[test]
+    fn cooperative_matrices_are_taken_where_lanes_and_types_fit() {
+        let of = |side, k, ab_type, cr_type| wgpu::CooperativeMatrixProperties {
+            m_size: side,
+            n_size: side,
+            k_size: k,
+            ab_type,
+            cr_type,
+            saturating_accumulation: false,
+        };
+        let (small, large) = (of(8, 8, F16, F32), of(16, 16, F16, F32));
+        let others = [
+            of(16, 16, F16, F16),
+            of(8, 8, F32, F32),
+            of(16, 8, F16, F32),
+        ];
+        let side = Caps::cooperative_side;
+        assert_eq!(side((32, 32), &[small, large]), Some(16));
+        assert_eq!(side((8, 8), &[small, others[0]]), Some(8));
+        assert_eq!(side((32, 32), &others), None);
+        assert_eq!(side((32, 32), &[]), None);
+        // Lanes are laid out for subgroups of one size.
+        assert_eq!(side((32, 64), &[large]), None);
+        assert_eq!(side((4, 4), &[small]), None);
+    }
+
+    #[test]
+    fn cooperative_matrices_fit_what_webgpu_guarantees() {
+        let guaranteed = Caps::webgpu();
+        for (teams, lanes, bytes) in [
+            (Teams::new(16, 32), 128, 16_384),
+            (Teams::new(8, 8), 32, 5_120),
+        ] {
+            assert_eq!((teams.workgroup(), teams.bytes()), (lanes, bytes));
+            assert!(lanes <= guaranteed.max_workgroup && bytes <= guaranteed.max_workgroup_bytes);
+            assert_eq!(teams.depth % teams.side, 0);
+        }
+    }
 }

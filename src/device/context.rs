@@ -147,7 +147,8 @@ impl Context {
     /// this adapter made with all of its features.
     pub fn cooperative_matrices(adapter: &wgpu::Adapter) -> Option<u32> {
         let offered = adapter.cooperative_matrix_properties();
-        Caps::cooperative_side(&adapter.get_info(), &offered)
+        let info = adapter.get_info();
+        Caps::cooperative_side((info.subgroup_min_size, info.subgroup_max_size), &offered)
             .filter(|_| adapter.features().contains(Caps::COOPERATIVE_FEATURES))
     }
 
