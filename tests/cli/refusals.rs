@@ -96,7 +96,7 @@ fn bad_settings_are_refused_by_name() {
     let folder = Folder::new("settings");
     let input = folder.write("in.safetensors", &good().bytes());
     #[rustfmt::skip]
-    let table: [(&str, &[&str], &str); 24] = [
+    let table: [(&str, &[&str], &str); 25] = [
         ("zlpr", &["--beta", "2"], "--beta: zlpr does not take it (it takes --smoothing)"),
         ("zlpr", &["--t-pos", "2"], "--t-pos: zlpr does not take it (it takes --smoothing)"),
         ("zlpr-soft", &["--pos-weight", "2"], "--pos-weight: zlpr-soft does not take it (it takes --smoothing)"),

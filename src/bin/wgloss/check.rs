@@ -81,15 +81,17 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
             }
         };
         report::print("  self-test passed")?;
-        match (offered, args.cooperative) {
-            (Some(_), true) => {}
-            (Some(side), false) => report::print(&format!(
-                "  it offers cooperative matrices of {side}x{side}: --cooperative checks them too"
-            ))?,
+        let told = match (offered, args.cooperative) {
+            (Some(side), false) => Some(format!(
+                "it offers cooperative matrices of {side}x{side}: --cooperative checks them too"
+            )),
             (None, true) => {
-                report::print("  it offers no cooperative matrices that there are kernels for")?
+                Some("it offers no cooperative matrices that there are kernels for".into())
             }
-            (None, false) => {}
+            _ => None,
+        };
+        if let Some(told) = told {
+            report::print(&format!("  {told}"))?;
         }
         one_done = true;
         good &= check_device(adapter, &gpu, args.quick, cooperative)?;
