@@ -121,7 +121,7 @@ fn bad_settings_are_refused_by_name() {
         ("wdl", &["--epsilon", "-1"], "epsilon: expected a finite number of at least 0e0, found -1"),
         ("wdl", &["--lambda-ratio", "nan"], "lambda_ratio: expected a finite number of at least 0e0, found NaN"),
         ("zlpr", &["--variant", "tree-64-packed"], "--variant: expected a GPU backend, found --backend cpu"),
-        ("contrastive", &["--cooperative"], "--cooperative: expected a GPU backend, found --backend cpu"),
+        ("zlpr", &["--cooperative"], "--cooperative: expected a GPU backend, found --backend cpu"),
     ];
     for (loss, options, message) in table {
         let args = [&["run", loss, &input, "--backend", "cpu"], options].concat();
