@@ -26,6 +26,7 @@ wgloss=$target/release/wgloss
 began=$SECONDS
 results=()
 failed=0
+skipped= # what a stage left out, for its line of the summary
 
 stage() { # name, command...: run it under a heading, note the outcome, return its status
     local name=$1 start=$SECONDS outcome=ok status=0
@@ -37,7 +38,8 @@ stage() { # name, command...: run it under a heading, note the outcome, return i
         failed=$((failed + 1))
     fi
     printf -- '--- %s: %s, %d s\n' "$name" "$outcome" "$((SECONDS - start))"
-    results+=("$(printf '%-13s %5d s  %s' "$outcome" "$((SECONDS - start))" "$name")")
+    results+=("$(printf '%-13s %5d s  %s%s' "$outcome" "$((SECONDS - start))" "$name" "$skipped")")
+    skipped=
     return "$status"
 }
 
@@ -80,6 +82,24 @@ stage "lint of the bare core" cargo clippy --locked --lib --no-default-features 
 # With the examples, dependencies have the features that the lint has checked them with.
 stage "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features --lib --examples || true
 stage "tests" "${lean[@]}" cargo test --release --locked --all-features --no-fail-fast || true
+# Cooperative matrices need a driver that has them: where the machine's own does, the tests above have run these too. The
+# driver takes 8 lanes for them, so the width of its vectors stays, and the kernels have a cache of their own.
+cooperative() {
+    local environment status=0
+    environment=$(bash scripts/mesa26.sh "$target/mesa26") || status=$?
+    if [ "$status" -eq 2 ]; then
+        say "    SKIPPED: Mesa 26 cannot be had here, so no cooperative matrix has been tested"
+        skipped=" (SKIPPED: no Mesa 26)"
+        return 0
+    fi
+    [ "$status" -eq 0 ] || return "$status"
+    (
+        eval "$environment"
+        export WGLOSS_REQUIRE_COOPERATIVE=1 GALLIVM_PERF=nopt MESA_SHADER_CACHE_DIR="$(cd "$target" && pwd)/mesa26-kernels"
+        cargo test --release --locked --all-features --test gpu cooperative
+    )
+}
+stage "cooperative matrices" cooperative || true
 stage "command on the GPU" cargo test --release --locked --all-features --test cli -- --ignored || true
 # As a test: what counts is that they run.
 stage "benchmarks, one round" "${lean[@]}" WGLOSS_BENCH_SMOKE=1 \

@@ -172,14 +172,21 @@
 //! dependency; `host` turns on Vulkan, Metal and DirectX 12.
 
 #[cfg(feature = "check")]
+#[forbid(unsafe_code)]
 pub mod check;
+#[forbid(unsafe_code)]
 mod device;
+#[forbid(unsafe_code)]
 mod error;
 #[cfg(feature = "host")]
 pub mod host;
+#[forbid(unsafe_code)]
 mod kernels;
+#[forbid(unsafe_code)]
 pub mod losses;
+#[forbid(unsafe_code)]
 pub mod reference;
+#[forbid(unsafe_code)]
 mod rowwise;
 
 pub use device::caps::{Caps, Half, Reduce, Variant};

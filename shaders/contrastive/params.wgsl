@@ -126,6 +126,7 @@ struct PairParams {
     grad_at: u32,           // the first result in `grad` or `relation_counts`
     grad_stride: u32,       // from one row of them to the next
     team: u32,              // 8, the own rows that lanes share; as the stage
+    factors: u32,           // in `small`, from the norm of a row to its factor, and from that to its power of two
 }
 
 @group(0) @binding(0) var<uniform> params: PairParams;

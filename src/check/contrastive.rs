@@ -82,6 +82,8 @@ pub struct ContrastiveCase {
     pub dims: usize,
     /// Labels.
     pub labels: usize,
+    /// Size of the upstream gradient.
+    pub upstream: f64,
     /// Seed of the numbers.
     pub seed: u64,
 }
@@ -110,6 +112,7 @@ impl ContrastiveCase {
             rows,
             dims,
             labels,
+            upstream: 1.0,
             seed: 1,
         }
     }
@@ -126,7 +129,7 @@ impl fmt::Display for ContrastiveCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} {} sets={} {:?} {:?} {:?} {:?} {:?} tile={} {}x{} labels={} seed={}",
+            "{} {} sets={} {:?} {:?} {:?} {:?} {:?} tile={} {}x{} labels={} upstream={:e} seed={}",
             self.name,
             self.dtype,
             form_name(self.form),
@@ -139,6 +142,7 @@ impl fmt::Display for ContrastiveCase {
             self.rows,
             self.dims,
             self.labels,
+            self.upstream,
             self.seed
         )
     }
@@ -243,6 +247,94 @@ pub fn contrastive_cases(depth: Depth) -> Vec<ContrastiveCase> {
                 ..plain
             });
         }
+    }
+    cases
+}
+
+/// Anchors, keys, dimensions, labels: below, at and beyond the matrices, the blocks and what is staged of either side.
+const COOPERATIVE_SHAPES: &[(usize, usize, usize, usize)] = &[
+    (65, 130, 20, 100),
+    (7, 5, 3, 5),
+    (131, 70, 64, 14),
+    (2, 1, 1, 1),
+    (90, 260, 136, 40),
+    (129, 16, 257, 9),
+    (64, 64, 16, 64),
+    (300, 33, 72, 30),
+];
+
+/// The cases of the contrastive losses in a variant with cooperative matrices: few rules, which have nothing to do with
+/// them, and 16-bit embeddings.
+pub fn cooperative_cases(depth: Depth) -> Vec<ContrastiveCase> {
+    let count = match depth {
+        Depth::Sample => COOPERATIVE_SHAPES.len(),
+        Depth::Every => 3 * COOPERATIVE_SHAPES.len(),
+        Depth::Full => 9 * COOPERATIVE_SHAPES.len(),
+    };
+    let case = |turn: usize| {
+        let (rows, m, dims, labels) = COOPERATIVE_SHAPES[turn % COOPERATIVE_SHAPES.len()];
+        // Another order each time round.
+        let turn = turn + turn / COOPERATIVE_SHAPES.len();
+        let (name, loss) = match turn % 4 {
+            3 => ("mulsupcon", Contrastive::mul_sup_con()),
+            _ => ("simdis", Contrastive::sim_dis()),
+        };
+        let points = [Points::Normal, Points::Edges, Points::Sharp, Points::Raw][turn / 2 % 4];
+        let plain = ContrastiveCase::plain(name, loss, rows, dims, labels);
+        ContrastiveCase {
+            loss: Contrastive {
+                temperature: match points {
+                    Points::Sharp => 0.01,
+                    _ => [0.07, 0.5, 0.1][turn % 3],
+                },
+                normalize: points != Points::Raw,
+                reduction: [
+                    ContrastiveReduction::MeanActive,
+                    ContrastiveReduction::None,
+                    ContrastiveReduction::Sum,
+                ][turn % 3],
+                tile_bytes: if turn % 5 == 1 { 0 } else { loss.tile_bytes },
+                ..loss
+            },
+            dtype: [DType::F16, DType::Bf16][turn % 2],
+            others: [
+                Others::Same,
+                Others::Same,
+                Others::Indexed(m),
+                Others::Keys(m),
+            ][turn / 3 % 4],
+            asked: if turn % 8 == 7 {
+                Asked::Gradient
+            } else {
+                Asked::All
+            },
+            layout: [Layout::Apart, Layout::Together][turn / 2 % 2],
+            upstream: [1.0, 1e-6, 1e4][turn / 2 % 3],
+            points,
+            seed: 1300 + turn as u64,
+            ..plain
+        }
+    };
+    let mut cases: Vec<ContrastiveCase> = (0..count).map(case).collect();
+    if depth != Depth::Sample {
+        // More of the inner dimension than one sum takes in: of products, of slopes.
+        let deep = ContrastiveCase::plain("simdis", Contrastive::sim_dis(), 40, 2100, 9);
+        let wide = Contrastive {
+            tile_bytes: 4 * 4 * 64 * 2112,
+            ..Contrastive::sim_dis()
+        };
+        let wide = ContrastiveCase::plain("simdis", wide, 40, 12, 9);
+        cases.extend([
+            ContrastiveCase {
+                dtype: DType::F16,
+                ..deep
+            },
+            ContrastiveCase {
+                dtype: DType::Bf16,
+                others: Others::Keys(6000),
+                ..wide
+            },
+        ]);
     }
     cases
 }
@@ -395,7 +487,9 @@ impl Case for ContrastiveCase {
             (0..self.rows).map(own).collect()
         });
         let upstream = rng.many(self.loss_len(), -2.0, 2.0).into_iter();
-        let grad_loss = upstream.map(|v| rounded(DType::F32, v)).collect();
+        let grad_loss = upstream
+            .map(|v| rounded(DType::F32, self.upstream * v))
+            .collect();
         let [embeddings, keys] = x;
         let [labels, key_labels] = sets.map(|sets| from_flags(&sets));
 

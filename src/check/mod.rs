@@ -22,6 +22,7 @@ mod tensors;
 pub use case::{Case, Data, Depth, Layout, Outcome, run};
 pub use contrastive::{
     Asked, ContrastiveCase, ContrastiveWorkload, Others, Points, contrastive_cases,
+    cooperative_cases,
 };
 pub use hcal::{HcalCase, HcalMode, HcalWorkload, hcal_cases};
 pub use mcm::{Graph, McmCase, McmMode, McmWorkload, mcm_cases};
@@ -34,16 +35,22 @@ pub use rows::{Extras, Mode, RowCase, RowWorkload, WdlCase, row_cases};
 
 use crate::device::caps::{Half, Reduce, Variant};
 
-/// The cases for a variant: those of the losses of rows, then [`other_cases`].
+/// The cases for a variant: those of the losses of rows, which know nothing of cooperative matrices, then [`other_cases`].
 pub fn cases(depth: Depth, variant: Variant, default: Variant) -> Vec<Box<dyn Case>> {
-    let mut all = boxed(row_cases(depth));
+    let mut all = match variant.cooperative {
+        true => Vec::new(),
+        false => boxed(row_cases(depth)),
+    };
     all.extend(other_cases(depth, variant, default));
     all
 }
 
 /// The cases beside the losses of rows, for a variant. Their kernels know but one form of reduction and of f16: other
-/// variants than the default have them once for each size of workgroup.
+/// variants than the default have them once for each size of workgroup. With cooperative matrices, what uses them.
 pub fn other_cases(depth: Depth, variant: Variant, default: Variant) -> Vec<Box<dyn Case>> {
+    if variant.cooperative {
+        return boxed(cooperative_cases(depth));
+    }
     let plain = variant.reduce == Reduce::Tree && variant.half == Half::Packed;
     if variant != default && !(plain && variant.workgroup != default.workgroup) {
         return Vec::new();

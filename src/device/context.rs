@@ -107,20 +107,49 @@ impl Context {
     /// The same device, with every pipeline created through the caller's pipeline cache. Those compiled before are not
     /// taken along.
     pub fn with_pipeline_cache(&self, cache: wgpu::PipelineCache) -> Self {
-        let of = &self.inner;
         Context {
-            inner: Arc::new(Inner {
-                device: of.device.clone(),
-                caps: of.caps,
-                layout: of.layout.clone(),
-                pipeline_layout: of.pipeline_layout.clone(),
-                cache: Some(cache),
-                modules: Slots::default(),
-                pipelines: Slots::default(),
-                nothing: of.nothing.clone(),
-            }),
+            inner: Arc::new(self.inner.anew(self.inner.caps, Some(cache))),
             variant: self.variant,
         }
+    }
+
+    /// The same device with contrastive losses that multiply matrices of f16 and bf16 embeddings by cooperative matrices
+    /// (tensor cores), in the same variant otherwise. Results keep to the same tolerance; f32 embeddings and all other losses
+    /// are computed as without. Pipelines compiled before are not taken along.
+    ///
+    /// Of `offered`, which is [`wgpu::Adapter::cooperative_matrix_properties`] of the device's adapter, 16x16x16 or 8x8x8 of
+    /// f16 into f32 is taken, in this order. The device must have been made with the features
+    /// `EXPERIMENTAL_COOPERATIVE_MATRIX`, `SHADER_F16` and `SUBGROUP`, and its subgroups must be of one size. wgpu calls the
+    /// feature experimental: it may have bugs, and a device with it needs [`wgpu::ExperimentalFeatures`]. So nothing here
+    /// takes it unless told to.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the device or its adapter lacks something for it.
+    pub fn with_cooperative_matrices(
+        &self,
+        offered: &[wgpu::CooperativeMatrixProperties],
+    ) -> Result<Self, Error> {
+        let caps = self
+            .inner
+            .caps
+            .with_cooperative(&self.inner.device, offered)?;
+        let variant = Variant {
+            cooperative: true,
+            ..self.variant
+        };
+        Ok(Context {
+            inner: Arc::new(self.inner.anew(caps, self.inner.cache.clone())),
+            variant,
+        })
+    }
+
+    /// Rows and columns of the cooperative matrices that [`Context::with_cooperative_matrices`] would use on a device of
+    /// this adapter made with all of its features.
+    pub fn cooperative_matrices(adapter: &wgpu::Adapter) -> Option<u32> {
+        let offered = adapter.cooperative_matrix_properties();
+        let info = adapter.get_info();
+        Caps::cooperative_side((info.subgroup_min_size, info.subgroup_max_size), &offered)
+            .filter(|_| adapter.features().contains(Caps::COOPERATIVE_FEATURES))
     }
 
     /// The same context with another kernel variant.
@@ -242,6 +271,22 @@ impl Context {
                 })
             })
         })
+    }
+}
+
+impl Inner {
+    /// The same device with other capabilities and another cache, and nothing compiled yet.
+    fn anew(&self, caps: Caps, cache: Option<wgpu::PipelineCache>) -> Self {
+        Inner {
+            device: self.device.clone(),
+            caps,
+            layout: self.layout.clone(),
+            pipeline_layout: self.pipeline_layout.clone(),
+            cache,
+            modules: Slots::default(),
+            pipelines: Slots::default(),
+            nothing: self.nothing.clone(),
+        }
     }
 }
 

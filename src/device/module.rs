@@ -45,6 +45,8 @@ pub struct Part {
     pub(crate) mirrors: &'static [Mirror],
     /// Whether they use WGSL's f16.
     pub(crate) f16: bool,
+    /// Whether they use cooperative matrices.
+    pub(crate) cooperative: bool,
 }
 
 impl Part {
@@ -57,6 +59,7 @@ impl Part {
             constants: &[],
             mirrors: &[],
             f16: false,
+            cooperative: false,
         }
     }
 }
@@ -357,7 +360,12 @@ impl Module {
 
     /// Whether the module needs the device feature `SUBGROUP`.
     pub fn needs_subgroup(&self) -> bool {
-        self.reduce == Reduce::Subgroup
+        self.reduce == Reduce::Subgroup || self.needs_cooperative()
+    }
+
+    /// Whether the module needs the device feature `EXPERIMENTAL_COOPERATIVE_MATRIX`.
+    pub fn needs_cooperative(&self) -> bool {
+        self.parts.iter().any(|part| part.cooperative)
     }
 
     /// The module's WGSL: directives, constants, then its files, each behind a line with its name.
@@ -365,6 +373,9 @@ impl Module {
         let mut text = format!("// {self}\n");
         if self.needs_f16() {
             text.push_str("enable f16;\n");
+        }
+        if self.needs_cooperative() {
+            text.push_str("enable wgpu_cooperative_matrix;\n");
         }
         // naga has the subgroup functions without the directive and refuses it; browsers demand it.
         if self.needs_subgroup() && cfg!(target_arch = "wasm32") {

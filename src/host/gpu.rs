@@ -1,10 +1,11 @@
 //! A device that this crate opens: uploads, submissions, readbacks.
 
-use crate::device::caps::Variant;
+use crate::device::caps::{Caps, Variant};
 use crate::device::context;
 use crate::device::context::Context;
 use crate::device::prepared::Prepared;
 use crate::error::{Error, ErrorKind};
+use crate::host::experimental;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub struct Gpu {
     context: Context,
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
+    /// What the adapter offers, where the device was opened with cooperative matrices.
+    offered: Vec<wgpu::CooperativeMatrixProperties>,
     /// The first error that reached nobody else: device loss, or a refused command.
     fault: Arc<Mutex<Option<String>>>,
 }
@@ -61,11 +64,50 @@ impl Gpu {
         features: wgpu::Features,
         limits: wgpu::Limits,
     ) -> Result<Gpu, Error> {
+        Gpu::request(
+            adapter,
+            features,
+            limits,
+            wgpu::ExperimentalFeatures::disabled(),
+        )
+    }
+
+    /// Opens an adapter as [`Gpu::from_adapter`] does, with cooperative matrices
+    /// ([`Context::with_cooperative_matrices`]) and these limits, without testing it.
+    ///
+    /// This enables an experimental feature of wgpu, which may have bugs, up to undefined behaviour in a driver: ask for it
+    /// where you would take that, and see [`wgpu::ExperimentalFeatures`].
+    ///
+    /// # Errors
+    /// Where the adapter does not offer them or gives no device, or the limits are too small for the kernels.
+    pub fn cooperative(adapter: &wgpu::Adapter, limits: wgpu::Limits) -> Result<Gpu, Error> {
+        if Context::cooperative_matrices(adapter).is_none() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("adapter {}", adapter.get_info().name),
+                "cooperative matrices of f16 into f32, 16x16x16 or 8x8x8, in subgroups of one size",
+                "none",
+            ));
+        }
+        let features = Context::useful_features(adapter) | Caps::COOPERATIVE_FEATURES;
+        let mut gpu = Gpu::request(adapter, features, limits, experimental::consent())?;
+        gpu.offered = adapter.cooperative_matrix_properties();
+        gpu.context = gpu.context.with_cooperative_matrices(&gpu.offered)?;
+        Ok(gpu)
+    }
+
+    fn request(
+        adapter: &wgpu::Adapter,
+        features: wgpu::Features,
+        limits: wgpu::Limits,
+        experimental_features: wgpu::ExperimentalFeatures,
+    ) -> Result<Gpu, Error> {
         let info = adapter.get_info();
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("wgloss"),
             required_features: features,
             required_limits: limits,
+            experimental_features,
             ..Default::default()
         }))
         .map_err(|error| {
@@ -93,6 +135,7 @@ impl Gpu {
             context: Context::new(&device)?,
             queue,
             info,
+            offered: Vec::new(),
             fault,
         })
     }
@@ -119,7 +162,10 @@ impl Gpu {
     /// # Errors
     /// Device errors.
     pub fn with_new_context(&self) -> Result<Gpu, Error> {
-        let context = Context::new(self.context.device())?;
+        let mut context = Context::new(self.context.device())?;
+        if !self.offered.is_empty() {
+            context = context.with_cooperative_matrices(&self.offered)?;
+        }
         Ok(Gpu {
             context: context.with_variant(self.context.variant())?,
             ..self.clone()

@@ -1,13 +1,22 @@
 //! The convenience layer: opens a device, uploads, submits, waits, reads back. For callers who hold plain slices, for
 //! the command line, for tests; an engine with a device of its own needs none of it.
 
+#[forbid(unsafe_code)]
 mod contrastive;
+#[forbid(unsafe_code)]
 mod engine;
+mod experimental;
+#[forbid(unsafe_code)]
 mod gpu;
+#[forbid(unsafe_code)]
 mod hcal;
+#[forbid(unsafe_code)]
 mod mcm;
+#[forbid(unsafe_code)]
 mod rows;
+#[forbid(unsafe_code)]
 mod self_test;
+#[forbid(unsafe_code)]
 mod values;
 
 pub use contrastive::{ContrastiveResult, Embeddings, KeyEmbeddings, LabelSets};

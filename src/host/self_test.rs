@@ -76,6 +76,21 @@ impl Gpu {
     /// # Errors
     /// [`ErrorKind::Unsupported`] if there is none; otherwise the error of the last adapter tried.
     pub fn open(name: Option<&str>) -> Result<Gpu, Error> {
+        Gpu::open_by(name, Gpu::from_adapter)
+    }
+
+    /// The same with cooperative matrices: the best adapter that offers them. See [`Gpu::cooperative`] for what that means.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`].
+    pub fn open_cooperative(name: Option<&str>) -> Result<Gpu, Error> {
+        Gpu::open_by(name, |adapter| Gpu::cooperative(adapter, adapter.limits()))
+    }
+
+    fn open_by(
+        name: Option<&str>,
+        open: impl Fn(&wgpu::Adapter) -> Result<Gpu, Error>,
+    ) -> Result<Gpu, Error> {
         let wanted = name.unwrap_or("").to_lowercase();
         let mut last = Error::new(
             ErrorKind::Unsupported,
@@ -90,7 +105,7 @@ impl Gpu {
             if !adapter.get_info().name.to_lowercase().contains(&wanted) {
                 continue;
             }
-            match Gpu::from_adapter(&adapter).and_then(|gpu| self_test(&gpu).map(|()| gpu)) {
+            match open(&adapter).and_then(|gpu| self_test(&gpu).map(|()| gpu)) {
                 Ok(gpu) => return Ok(gpu),
                 Err(error) => last = error,
             }

@@ -81,6 +81,10 @@
 //! else the words of a set, for each pair. No `N x M` buffer beyond [`Contrastive::tile_bytes`]. Scratch: a copy of the
 //! rows in f32 (`D` rounded up to 16), as much for each gradient to rows, the label sets as bits (three times where there
 //! are many labels), 48 bytes an anchor, and the tile. The exact figure is in the call's [`Plan`](crate::Plan).
+//!
+//! [`Context::with_cooperative_matrices`](crate::Context::with_cooperative_matrices) has f16 and bf16 rows multiplied by
+//! cooperative matrices: one dispatch more for each side and for each tile of slopes, the gradient in twice as many
+//! operations (a slope is two f16), and scratch for the rows in f16 too.
 
 use crate::error::Error;
 use crate::losses::reduction::{check_setting, setters};

@@ -28,17 +28,18 @@ const LOSSES: [(&str, &[&str], &[&str]); 18] = [
 ];
 
 /// What all losses take.
-const RUN: [&str; 6] = [
+const RUN: [&str; 7] = [
     "--reduction",
     "-o",
     "--backend",
     "--adapter",
     "--variant",
+    "--cooperative",
     "--help",
 ];
 #[rustfmt::skip]
-const BENCH: [&str; 12] = ["--reduction", "--shape", "--dtype", "--outputs", "--time", "--sets", "--json", "--csv",
-    "--backend", "--adapter", "--variant", "--help"];
+const BENCH: [&str; 13] = ["--reduction", "--shape", "--dtype", "--outputs", "--time", "--sets", "--json", "--csv",
+    "--backend", "--adapter", "--variant", "--cooperative", "--help"];
 
 /// Help, which goes to stdout.
 fn help(args: &[&str]) -> String {
@@ -164,7 +165,7 @@ fn wrong_arguments_are_told_in_one_line() {
         (&["help", "runs"], "runs: no such command, wgloss takes adapters, check, run or bench"),
         (&["--backend"], "--backend: options of wgloss follow the command"),
         (&["adapters", "all"], "all: one argument too many for wgloss adapters"),
-        (&["check", "--al"], "--al: check does not take it (it takes --adapter, --all, --quick); did you mean --all?"),
+        (&["check", "--al"], "--al: check does not take it (it takes --adapter, --all, --quick, --cooperative); did you mean --all?"),
         (&["run"], &format!("loss: wgloss run needs one: {list}")),
         (&["run", "zlqr", "x"], &format!("zlqr: no such loss, wgloss run takes {list}")),
         (&["run", "help"], &format!("help: no such loss, wgloss run takes {list}")),
@@ -178,7 +179,7 @@ fn wrong_arguments_are_told_in_one_line() {
         (&["run", "zlpr", "x", "-o"], "-o: needs a value"),
         (&["run", "zlpr", "x", "--smoothing", "0", "--smoothing", "0"], "--smoothing: given twice"),
         (&["run", "zlpr", "x", "--reduction", "max"], "--reduction: expected mean, sum or none, found max"),
-        (&["run", "zlpr", "x", "--variant", "bush-64-packed"], "--variant: expected (tree|subgroup)-(32..1024)-(packed|native), such as tree-64-packed, found \"bush-64-packed\""),
+        (&["run", "zlpr", "x", "--variant", "bush-64-packed"], "--variant: expected (tree|subgroup)-(32..1024)-(packed|native)[-cooperative], such as tree-64-packed, found \"bush-64-packed\""),
         (&["run", "wdl", "x", "--seed", "-3"], "--seed: \"-3\" does not fit, invalid digit found in string"),
         (&["run", "wdl", "x", "--additive=yes"], "--additive: takes no value, found yes"),
         (&["run", "contrastive", "x", "--weighting", "some"], "--weighting: expected simdis, any, all, mulsupcon, mulsupcon-sum, jaccard or infonce, found some"),

@@ -97,7 +97,7 @@ fn bad_settings_are_refused_by_name() {
     let folder = Folder::new("settings");
     let input = folder.write("in.safetensors", &good().bytes());
     #[rustfmt::skip]
-    let table: [(&str, &[&str], &str); 24] = [
+    let table: [(&str, &[&str], &str); 25] = [
         ("zlpr", &["--beta", "2"], "--beta: zlpr does not take it (it takes --smoothing)"),
         ("zlpr", &["--t-pos", "2"], "--t-pos: zlpr does not take it (it takes --smoothing)"),
         ("zlpr-soft", &["--pos-weight", "2"], "--pos-weight: zlpr-soft does not take it (it takes --smoothing)"),
@@ -122,6 +122,7 @@ fn bad_settings_are_refused_by_name() {
         ("wdl", &["--epsilon", "-1"], "epsilon: expected a finite number of at least 0e0, found -1"),
         ("wdl", &["--lambda-ratio", "nan"], "lambda_ratio: expected a finite number of at least 0e0, found NaN"),
         ("zlpr", &["--variant", "tree-64-packed"], "--variant: expected a GPU backend, found --backend cpu"),
+        ("zlpr", &["--cooperative"], "--cooperative: expected a GPU backend, found --backend cpu"),
     ];
     for (loss, options, message) in table {
         let args = [&["run", loss, &input, "--backend", "cpu"], options].concat();

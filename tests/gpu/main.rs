@@ -4,6 +4,7 @@
 //! Without an adapter all of them show as ignored; with `WGLOSS_REQUIRE_GPU=1` that is a failure instead.
 
 mod contrastive;
+mod cooperative;
 mod embed;
 mod hcal;
 mod mcm;
@@ -61,6 +62,7 @@ fn main() {
             );
             let devices = Arc::new(Devices(Mutex::new(vec![gpu.clone()])));
             let mut trials = table::trials(&gpu, &devices);
+            trials.extend(cooperative::trials(&gpu));
             for (name, test) in tests {
                 let devices = Arc::clone(&devices);
                 trials.push(Trial::test(name, move || devices.lend(test)));
@@ -73,7 +75,10 @@ fn main() {
         }
         Err(error) => {
             eprintln!("ignored: {error}");
-            let names = tests.iter().map(|(name, _)| (*name).to_string());
+            let names = tests
+                .iter()
+                .chain(cooperative::TESTS)
+                .map(|(name, _)| (*name).to_string());
             names
                 .chain(table::names())
                 .map(|name| Trial::test(name, || Err("no adapter".into())).with_ignored_flag(true))

@@ -28,6 +28,7 @@ pub fn trials(gpu: &Gpu, devices: &Arc<Devices>) -> Vec<Trial> {
         };
         let all = check::row_cases(depth);
         let rows: Vec<RowCase> = match depth {
+            _ if variant.cooperative => Vec::new(),
             Depth::Sample => all.into_iter().skip(i % 6).step_by(6).collect(),
             Depth::Every | Depth::Full => pairs_in_turn(all),
         };
@@ -110,6 +111,7 @@ pub fn names() -> Vec<String> {
         reduce: Reduce::Tree,
         workgroup: 64,
         half: Half::Packed,
+        cooperative: false,
     };
     let mut names: Vec<String> = check::cases(Depth::Sample, any, any)
         .into_iter()

@@ -178,6 +178,7 @@ fn a_variant_beyond_the_device_is_refused() {
         reduce: Reduce::Tree,
         workgroup,
         half: Half::Packed,
+        cooperative: false,
     };
     for workgroup in [0, 1, 16, 48, 100, 2048, 1 << 31, u32::MAX] {
         for machine in [&machine, &roomy] {
@@ -198,6 +199,11 @@ fn a_variant_beyond_the_device_is_refused() {
             "expected a device with SUBGROUP",
         ),
         (&machine, "subgroup-256-native", "expected a device with S"),
+        (
+            &machine,
+            "tree-64-packed-cooperative",
+            "expected a context that knows of cooperative matrices",
+        ),
         (
             &machine,
             "tree-512-packed",
@@ -239,17 +245,53 @@ fn a_variant_beyond_the_device_is_refused() {
     }
 }
 
+/// A device made without the features is told so, whatever its adapter offers.
+#[test]
+fn cooperative_matrices_need_their_features() {
+    let offered = [wgpu::CooperativeMatrixProperties {
+        m_size: 16,
+        n_size: 16,
+        k_size: 16,
+        ab_type: wgpu::CooperativeScalarType::F16,
+        cr_type: wgpu::CooperativeScalarType::F32,
+        saturating_accumulation: false,
+    }];
+    for machine in [Machine::plain(), Machine::rich()] {
+        let result = machine.cx.with_cooperative_matrices(&offered);
+        let text = "EXPERIMENTAL_COOPERATIVE_MATRIX";
+        expect(
+            result,
+            ErrorKind::Unsupported,
+            "cooperative matrices",
+            text,
+            text,
+        );
+        assert_eq!(machine.cx.caps().cooperative, 0);
+        assert!(!machine.cx.variant().cooperative);
+    }
+    let caps = caps(|caps| (caps.f16, caps.subgroup, caps.cooperative) = (true, true, 16));
+    let names = caps
+        .variants()
+        .into_iter()
+        .map(|variant| variant.to_string());
+    let with: Vec<String> = names.filter(|name| name.contains("cooperative")).collect();
+    assert_eq!(with, ["subgroup-256-native-cooperative"]);
+}
+
 #[test]
 fn variants_are_written_and_read() {
     for reduce in [Reduce::Tree, Reduce::Subgroup] {
         for workgroup in [32, 64, 128, 256, 512, 1024] {
             for half in [Half::Packed, Half::Native] {
-                let variant = Variant {
-                    reduce,
-                    workgroup,
-                    half,
-                };
-                assert_eq!(variant.to_string().parse(), Ok(variant));
+                for cooperative in [false, true] {
+                    let variant = Variant {
+                        reduce,
+                        workgroup,
+                        half,
+                        cooperative,
+                    };
+                    assert_eq!(variant.to_string().parse(), Ok(variant));
+                }
             }
         }
     }
@@ -257,8 +299,14 @@ fn variants_are_written_and_read() {
         reduce: Reduce::Subgroup,
         workgroup: 128,
         half: Half::Native,
+        cooperative: false,
     };
     assert_eq!("subgroup-128-native".parse(), Ok(good));
+    let cooperative = Variant {
+        cooperative: true,
+        ..good
+    };
+    assert_eq!("subgroup-128-native-cooperative".parse(), Ok(cooperative));
     let bad = [
         "",
         "-",
@@ -276,6 +324,8 @@ fn variants_are_written_and_read() {
         "tree-64-double",
         "tree-64-packed-",
         "tree-64-packed-native",
+        "tree-64-packed-cooperative-",
+        "tree-64-cooperative",
         " tree-64-packed",
         "tree-64-packed ",
     ];

@@ -22,6 +22,8 @@ fn kernels(caps: &Caps, workgroup: u32) -> Vec<Kernel> {
         .into_iter()
         .filter(|module| caps.f16 || !module.needs_f16())
         .filter(|module| caps.subgroup || !module.needs_subgroup())
+        // No device here is made with experimental features.
+        .filter(|module| caps.cooperative > 0 || !module.needs_cooperative())
         .flat_map(|module| {
             let entries = module.entries().iter();
             entries.map(move |entry| Kernel { module, entry })

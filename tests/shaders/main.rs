@@ -36,6 +36,7 @@ fn capabilities(module: &Module, text: &str) -> Capabilities {
     let mut all = Capabilities::empty();
     all.set(Capabilities::SHADER_FLOAT16, module.needs_f16());
     all.set(Capabilities::SUBGROUP, module.needs_subgroup());
+    all.set(Capabilities::COOPERATIVE_MATRIX, module.needs_cooperative());
     // Every backend has these conversions.
     let converts = code(text).contains("pack2x16float(");
     all.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, converts);

@@ -289,3 +289,30 @@ fn small(text: &str) -> (naga::Module, ModuleInfo) {
     let info = validate(&ir, Capabilities::empty()).unwrap();
     (ir, info)
 }
+
+#[test]
+fn cooperative_matrices_in_non_uniform_control_flow_are_found() {
+    for (condition, place, right) in [
+        ("group.x > 0u", "64u * team", true),
+        ("lane < 32u", "0u", false),
+        ("group.x > 0u", "lane", false),
+    ] {
+        let text = format!(
+            "enable f16; enable wgpu_cooperative_matrix;
+             var<workgroup> a: array<f32, 512>;
+             @compute @workgroup_size(64) fn main(@builtin(local_invocation_index) lane: u32,
+                @builtin(subgroup_id) team: u32, @builtin(workgroup_id) group: vec3<u32>) {{
+                let c = coop_mat8x8<f32, C>();
+                if ({condition}) {{ coopStoreT(c, &a[{place}], 8u); }}
+             }}"
+        );
+        let ir = parse(&text).unwrap();
+        // naga takes them all.
+        let needed = Capabilities::SUBGROUP
+            | Capabilities::SHADER_FLOAT16
+            | Capabilities::COOPERATIVE_MATRIX;
+        let info = validate(&ir, needed);
+        assert!(info.is_ok(), "{text}: {info:?}");
+        assert_eq!(non_uniform(&ir).is_empty(), right, "{text}");
+    }
+}

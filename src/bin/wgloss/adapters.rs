@@ -80,6 +80,10 @@ fn features(adapter: &wgpu::Adapter, info: &wgpu::AdapterInfo) -> String {
     if useful.contains(wgpu::Features::TIMESTAMP_QUERY) {
         all.push("timestamps".into());
     }
+    // Used where asked for alone.
+    if let Some(side) = Context::cooperative_matrices(adapter) {
+        all.push(format!("cooperative {side}x{side}"));
+    }
     if all.is_empty() {
         return "-".into();
     }

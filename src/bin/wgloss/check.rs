@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use wgloss::check::{self, Case, Depth, Outcome};
 use wgloss::host::{self, Gpu};
-use wgloss::{Error, ErrorKind, Variant, wgpu};
+use wgloss::{Context, Error, ErrorKind, Variant, wgpu};
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
@@ -23,6 +23,9 @@ pub struct CheckArgs {
     /// driver the better part of an hour
     #[arg(long)]
     pub quick: bool,
+    /// Cooperative matrices too, where the adapter offers them: an experimental feature of wgpu, which may have bugs
+    #[arg(long)]
+    pub cooperative: bool,
 }
 
 /// What a variant's cases came to.
@@ -64,7 +67,9 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
             "{} ({:?}, {} {})",
             info.name, info.backend, info.driver, info.driver_info
         ))?;
-        let gpu = match Gpu::from_adapter(adapter).and_then(|gpu| {
+        let offered = Context::cooperative_matrices(adapter);
+        let cooperative = args.cooperative && offered.is_some();
+        let gpu = match open(adapter, cooperative).and_then(|gpu| {
             host::self_test(&gpu)?;
             Ok(gpu)
         }) {
@@ -76,8 +81,20 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
             }
         };
         report::print("  self-test passed")?;
+        let told = match (offered, args.cooperative) {
+            (Some(side), false) => Some(format!(
+                "it offers cooperative matrices of {side}x{side}: --cooperative checks them too"
+            )),
+            (None, true) => {
+                Some("it offers no cooperative matrices that there are kernels for".into())
+            }
+            _ => None,
+        };
+        if let Some(told) = told {
+            report::print(&format!("  {told}"))?;
+        }
         one_done = true;
-        good &= check_device(adapter, &gpu, args.quick)?;
+        good &= check_device(adapter, &gpu, args.quick, cooperative)?;
     }
     Ok(if good && one_done {
         ExitCode::SUCCESS
@@ -86,9 +103,22 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
     })
 }
 
+/// Opens an adapter, with cooperative matrices or without.
+fn open(adapter: &wgpu::Adapter, cooperative: bool) -> Result<Gpu, Error> {
+    match cooperative {
+        true => Gpu::cooperative(adapter, adapter.limits()),
+        false => Gpu::from_adapter(adapter),
+    }
+}
+
 /// Runs the table on one device and prints what came out. True where everything is within tolerance.
-fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool, Error> {
-    let default = gpu.context().variant();
+fn check_device(
+    adapter: &wgpu::Adapter,
+    gpu: &Gpu,
+    quick: bool,
+    cooperative: bool,
+) -> Result<bool, Error> {
+    let default = gpu.context().caps().default_variant();
     let variants = gpu.context().caps().variants();
     let mut work: Vec<(usize, Box<dyn Case>)> = Vec::new();
     for (i, variant) in variants.iter().enumerate() {
@@ -98,6 +128,8 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
             (true, _) => Depth::Sample,
         };
         let cases = match (quick, *variant == default) {
+            // Losses of rows know nothing of them.
+            _ if variant.cooperative => Vec::new(),
             (false, true) => check::row_cases(Depth::Full),
             (false, false) => check::row_cases(Depth::Every),
             // Every loss once; with each of the other variants one or two, in turn.
@@ -111,7 +143,7 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
                 cases.skip(7 * i % 36).step_by(36).collect()
             }
         };
-        let others = match quick && *variant != default {
+        let others = match quick && *variant != default && !variant.cooperative {
             true => Vec::new(),
             false => check::other_cases(depth, *variant, default),
         };
@@ -134,7 +166,7 @@ fn check_device(adapter: &wgpu::Adapter, gpu: &Gpu, quick: bool) -> Result<bool,
         let workers: Vec<_> = (0..threads)
             .map(|_| {
                 scope.spawn(|| -> Result<(), Error> {
-                    let gpu = Gpu::from_adapter(adapter)?;
+                    let gpu = open(adapter, cooperative)?;
                     while let Some((i, case)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let began = Instant::now();
                         let outcome = check::run(&gpu.with_variant(variants[*i])?, &**case);
@@ -179,7 +211,7 @@ fn print_tallies(
     tallies: Vec<Mutex<Tally>>,
 ) -> Result<bool, Error> {
     report::print(&format!(
-        "  {:<24} {:>6} {:>7} {:>22} {:>8}",
+        "  {:<32} {:>6} {:>7} {:>22} {:>8}",
         "variant", "cases", "failed", "worst error/tolerance", "seconds"
     ))?;
     let mut failures = Vec::new();
@@ -194,7 +226,7 @@ fn print_tallies(
             ""
         };
         report::print(&format!(
-            "  {:<24} {:>6} {:>7} {:>22.3} {:>8.1}",
+            "  {:<32} {:>6} {:>7} {:>22.3} {:>8.1}",
             format!("{variant}{mark}"),
             tally.cases,
             tally.failures.len(),

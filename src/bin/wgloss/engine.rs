@@ -27,6 +27,10 @@ pub struct EngineArgs {
     /// Kernel variant, such as tree-64-packed; asks for a GPU
     #[arg(long, value_name = "TEXT")]
     variant: Option<Variant>,
+    /// Multiply matrices of f16 and bf16 embeddings by cooperative matrices, as --variant X-cooperative does: an
+    /// experimental feature of wgpu, which may have bugs; asks for a GPU
+    #[arg(long)]
+    cooperative: bool,
 }
 
 impl EngineArgs {
@@ -35,6 +39,7 @@ impl EngineArgs {
         let asks = [
             ("--adapter", self.adapter.is_some()),
             ("--variant", self.variant.is_some()),
+            ("--cooperative", self.cooperative),
         ];
         let asks = asks.iter().find(|(_, given)| *given);
         match (self.backend, asks) {
@@ -44,9 +49,17 @@ impl EngineArgs {
             (Backend::Cpu, None) => Ok(Engine::reference()),
             (Backend::Auto, None) => Ok(Engine::auto()),
             (Backend::Auto | Backend::Gpu, _) => {
-                let gpu = Gpu::open(self.adapter.as_deref())?;
+                let name = self.adapter.as_deref();
+                let cooperative = self.cooperative || self.variant.is_some_and(|v| v.cooperative);
+                let gpu = match cooperative {
+                    true => Gpu::open_cooperative(name)?,
+                    false => Gpu::open(name)?,
+                };
                 Ok(Engine::on(match self.variant {
-                    Some(variant) => gpu.with_variant(variant)?,
+                    Some(variant) => gpu.with_variant(Variant {
+                        cooperative,
+                        ..variant
+                    })?,
                     None => gpu,
                 }))
             }
@@ -62,8 +75,10 @@ impl EngineArgs {
         let mut engine = self.open()?;
         let mut notice = engine.notice().map(String::from);
         let mut done = work(&engine);
-        let free =
-            self.backend == Backend::Auto && self.adapter.is_none() && self.variant.is_none();
+        let free = self.backend == Backend::Auto
+            && self.adapter.is_none()
+            && self.variant.is_none()
+            && !self.cooperative;
         if let Err(error) = &done {
             let beyond = [ErrorKind::Unsupported, ErrorKind::OutOfMemory].contains(&error.kind());
             if free && beyond && engine.gpu().is_some() {

@@ -3,6 +3,8 @@
 //! Results go to stdout, notices and errors to stderr, one line each. Exit code 0: done; 1: the machine could not (no
 //! GPU, no memory, a write that failed) or a check found something; 2: bad arguments or input.
 
+#![forbid(unsafe_code)]
+
 mod adapters;
 mod arguments;
 mod bench;

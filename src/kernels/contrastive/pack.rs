@@ -9,7 +9,7 @@ use crate::kernels::contrastive::params::{
     DEPTH, FORM_BITS, FORM_BYTES, FORM_LISTS, FROM_INDEX, NO_KEY, PairGrid, PairParams, PairRoles,
     PairSide, PairSource, PairWork, SAME_NUMBER,
 };
-use crate::kernels::contrastive::table::{PackBinds, Tiling};
+use crate::kernels::contrastive::table::{HalveBinds, PackBinds, Tiling};
 use crate::losses::labels::{TargetNames, Targets};
 
 /// Windows begin at multiples of this many rows: 256 bytes of any region, and whole blocks of pairs.
@@ -163,6 +163,8 @@ pub(super) struct Side<'a> {
     pub(super) z_words: u64,
     set_words: u64,
     z: Region,
+    /// The rows of `z` in f16, for cooperative matrices.
+    halves: Region,
     sets: Region,
     /// The gradient to unit rows, where one is wanted, in so many chunks.
     sums: Region,
@@ -214,6 +216,7 @@ impl<'a> Side<'a> {
             z_words,
             set_words,
             z: scratch.take(count * z_words)?,
+            halves: Region::ABSENT,
             sets: scratch.take(padded * set_words)?,
             sums: Region::ABSENT,
             chunks: 1,
@@ -227,6 +230,13 @@ impl<'a> Side<'a> {
     pub(super) fn z(&self, window: Window) -> Bind<'a> {
         let words = self.z_words;
         self.z
+            .part(window.first as u64 * words, window.rows as u64 * words)
+    }
+
+    /// The binding that reaches a window of the rows in f16, which lie in vectors of four components as those of `z` do.
+    pub(super) fn halves(&self, window: Window) -> Bind<'a> {
+        let words = self.z_words / 2;
+        self.halves
             .part(window.first as u64 * words, window.rows as u64 * words)
     }
 
@@ -334,9 +344,28 @@ impl<'a> Sides<'a> {
     pub(super) fn place(&mut self, small: &mut Places) -> Result<(), Error> {
         for side in std::iter::once(&mut self.anchors).chain(&mut self.own_keys) {
             side.sizes = small.take(side.rows.count as u64)?;
+        }
+        for side in std::iter::once(&mut self.anchors).chain(&mut self.own_keys) {
             side.norms = small.take(side.rows.count as u64)?;
         }
         Ok(())
+    }
+
+    /// Finds room for the rows in f16, and behind the norms for their factors and powers of two. Returns how far it is from
+    /// the norm of a row to its factor, and from that to its power of two.
+    pub(super) fn place_halves(
+        &mut self,
+        small: &mut Places,
+        scratch: &mut Scratch,
+    ) -> Result<u32, Error> {
+        let mut rows = 0;
+        for side in std::iter::once(&mut self.anchors).chain(&mut self.own_keys) {
+            let count = side.rows.count as u64;
+            side.halves = scratch.take(count * side.z_words / 2)?;
+            rows += count;
+        }
+        small.take(2 * rows)?;
+        to_u32(rows, "scratch")
     }
 
     /// Notes which key each anchor is.
@@ -389,6 +418,40 @@ impl<'a> Sides<'a> {
     /// Whether own and other rows lie in the same memory, which is bound once.
     pub(super) fn share(&self, own: Window, other: Window) -> bool {
         self.are_one() && own == other
+    }
+
+    /// Brings the rows into scratch in f16, from what they were and what `pack` has made of them.
+    pub(super) fn halve(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        small: Bind<'a>,
+        base: PairParams,
+    ) -> Result<(), Error> {
+        let tiling = Tiling::of(steps.target);
+        for side in std::iter::once(&self.anchors).chain(&self.own_keys) {
+            let dtype = side.rows.embeddings.map_or(DType::F16, |t| t.dtype());
+            let most = side.rows.per_dispatch(steps.target)?;
+            for window in &side.windows {
+                for rows in window.pieces(most) {
+                    let (source, binds) = side.rows.source(rows, steps.target)?;
+                    let params = |grid| PairParams {
+                        grid: PairGrid::from(grid),
+                        own: side.params_from(*window, rows),
+                        source,
+                        ..base
+                    };
+                    let binds = HalveBinds {
+                        source: binds.source,
+                        z: side.z(*window),
+                        halves: side.halves(*window),
+                        small,
+                    };
+                    let groups = rows.rows as u64;
+                    steps.push(tiling.halve(dtype), "halve", groups, params, binds)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Brings the rows into scratch.

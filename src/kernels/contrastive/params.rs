@@ -338,6 +338,8 @@ uniform! {
         grad_stride: u32,
         /// `TEAM_ROWS`, which a compiler may not see either.
         team: u32,
+        /// In `small`, from the norm of a row to its factor, and from that to its power of two.
+        factors: u32,
     }
 }
 

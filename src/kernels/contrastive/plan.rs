@@ -14,9 +14,10 @@
 //! which words of a set have any labels at all, so that large label spaces cost what sets have in them.
 //!
 //! `products` and `spread` are the only kernels that are products of matrices, and have all the work at large dimensions:
-//! a faster one for some device replaces them alone.
+//! a faster one for some device replaces them alone. By cooperative matrices they multiply f16: `halve` makes those of the
+//! rows, with a factor each; `scale` makes the slopes of a tile ready to be split in two.
 
-use crate::device::caps::block_lanes;
+use crate::device::caps::{Teams, block_lanes};
 use crate::device::context::Context;
 use crate::device::inspect::Inspection;
 use crate::device::module::Module;
@@ -37,7 +38,7 @@ use crate::kernels::contrastive::params::{
 };
 use crate::kernels::contrastive::table::{
     COUNTS, CountBinds, ENDS, EndBinds, LISTS, ListBinds, PairBinds, ProductBinds, ProjectBinds,
-    Tiling,
+    ScaleBinds, Tiling,
 };
 use crate::losses::contrastive::{Contrastive, ContrastiveReduction, PairRule};
 
@@ -83,6 +84,10 @@ fn plan<'a>(
     let mut call = Call::new(target, config, inputs, outputs)?;
     call.sides
         .pack(&mut call.steps, call.small.bind(), call.base)?;
+    if call.tiling.matrices.is_some() {
+        call.sides
+            .halve(&mut call.steps, call.small.bind(), call.base)?;
+    }
     call.count_labels()?;
     call.list_words()?;
     call.forward()?;
@@ -233,7 +238,10 @@ impl<'a, 'c> Call<'a, 'c> {
         to_u32(words * 32, "labels")?;
         let (rule, _) = config.weighting.rule();
         let by_label = rule == PairRule::MulSupCon;
-        let tiling = Tiling::of(target);
+        let embeddings = std::iter::once(inputs.embeddings);
+        let keys = inputs.keys.map(|keys| keys.embeddings);
+        let dtypes = embeddings.chain(keys).map(|t| t.dtype());
+        let tiling = Tiling::of(target).multiplying(target, dtypes);
         let mut scratch = Scratch::default();
         let mut sides = sides(inputs, by_label, target, &mut scratch)?;
         let n = sides.anchors.rows.count;
@@ -241,6 +249,10 @@ impl<'a, 'c> Call<'a, 'c> {
 
         let mut places = Places::default();
         sides.place(&mut places)?;
+        let factors = match tiling.matrices {
+            Some(_) => sides.place_halves(&mut places, &mut scratch)?,
+            None => 0,
+        };
         let stride = n.next_multiple_of(TEAM_ROWS) as u64 / 4;
         let list = list_vectors(words);
         let record = PairRecord {
@@ -292,6 +304,7 @@ impl<'a, 'c> Call<'a, 'c> {
             record,
             settings: settings(config, n),
             team: TEAM_ROWS as u32,
+            factors,
             ..PairParams::default()
         };
         let mut call = Call {
@@ -484,6 +497,17 @@ impl<'a, 'c> Call<'a, 'c> {
         (row_blocks as u64 * col_blocks, row_blocks as u32)
     }
 
+    /// Workgroups of a product and its blocks of own rows. A slope takes two rows of cooperative matrices.
+    fn product_blocks(&self, rows: usize, fours: u64, of_slopes: bool) -> (u64, u32) {
+        let Some(teams) = self.tiling.matrices else {
+            return self.blocks(rows, fours, 2);
+        };
+        let (block_rows, block_cols) = matrix_block(teams, of_slopes);
+        let row_blocks = rows.div_ceil(block_rows);
+        let col_blocks = fours.div_ceil(block_cols / 4);
+        (row_blocks as u64 * col_blocks, row_blocks as u32)
+    }
+
     /// Own rows of a part in pieces whose work one dispatch may have.
     fn strips(&self, own: Part, others: usize, work: u64) -> Vec<Part> {
         let teams = parts_per_dispatch(TEAM_ROWS as u64 * others.max(1) as u64 * work);
@@ -529,20 +553,37 @@ impl<'a, 'c> Call<'a, 'c> {
         for strip in self.strips(own, other.rows.rows, depth) {
             let mut params = self.pair_params(tile, strip, mirror);
             let fours = other.rows.rows.div_ceil(4) as u64;
-            let (groups, row_blocks) = self.blocks(strip.rows.rows, fours, 2);
+            let (groups, row_blocks) = self.product_blocks(strip.rows.rows, fours, false);
             params.grid.row_blocks = row_blocks;
             let binds = ProductBinds {
-                z: self.sides.anchors.z(own.window),
+                z: self.factor_bind(&self.sides.anchors, own.window),
                 z2: match two {
-                    true => self.sides.keys().z(other.window),
+                    true => self.factor_bind(self.sides.keys(), other.window),
                     false => Bind::Nothing,
                 },
+                small: self.factors(),
                 work: self.work.bind(),
                 ..ProductBinds::default()
             };
             self.push(module, "products", groups, params, binds)?;
         }
         Ok(())
+    }
+
+    /// The rows of a side as they are multiplied.
+    fn factor_bind(&self, side: &Side<'a>, window: Window) -> Bind<'a> {
+        match self.tiling.matrices {
+            Some(_) => side.halves(window),
+            None => side.z(window),
+        }
+    }
+
+    /// What rows in f16 have to be multiplied by.
+    fn factors(&self) -> Bind<'a> {
+        match self.tiling.matrices {
+            Some(_) => self.small.bind(),
+            None => Bind::Nothing,
+        }
     }
 
     /// What `pairs` and `slopes` read and write.
@@ -720,13 +761,22 @@ impl<'a, 'c> Call<'a, 'c> {
             params.chunks = own.chunks(tile.own.window, strip.rows, others);
             let chunks = u64::from(params.chunks.count);
             let binds = ProductBinds {
-                z: other.z(tile.other.window),
+                z: self.factor_bind(other, tile.other.window),
+                small: self.factors(),
                 work: self.tile_bind(turned),
                 sums: own.sums(tile.own.window),
                 ..ProductBinds::default()
             };
-            let (groups, row_blocks) = self.blocks(strip.rows.rows, vectors, 2);
+            let (groups, row_blocks) = self.product_blocks(strip.rows.rows, vectors, true);
             params.grid.row_blocks = row_blocks;
+            if self.tiling.matrices.is_some() {
+                let scaled = ScaleBinds {
+                    small: binds.small,
+                    work: binds.work,
+                };
+                let rows = strip.rows.rows as u64;
+                self.push(self.tiling.scale(), "scale", rows, params, scaled)?;
+            }
             self.push(module, "spread", groups * chunks, params, binds)?;
         }
         Ok(())
@@ -805,6 +855,13 @@ fn wanted<'a>(outputs: &ContrastiveOutputs<'a>) -> Vec<Gradient<'a>> {
     embeddings.into_iter().chain(keys).collect()
 }
 
+/// Own rows, and other rows or components, of a workgroup's block of cooperative matrices: of products, or of slopes, which
+/// take two rows each.
+fn matrix_block(teams: Teams, of_slopes: bool) -> (usize, u64) {
+    let (rows, cols) = teams.block();
+    ((rows >> u32::from(of_slopes)) as usize, u64::from(cols))
+}
+
 /// In how many chunks the gradient to a side's rows is summed: few workgroups share what there is of a single tile, as
 /// far as each has a whole sum.
 fn chunks(
@@ -816,12 +873,19 @@ fn chunks(
 ) -> u64 {
     let (own, other) = (sides.side(to_keys), sides.side(!to_keys));
     let others = other.rows.count as u64;
-    if tiling.near.is_some() || tiles.len() != 1 || others == 0 {
+    let near = tiling.near.is_some() && tiling.matrices.is_none();
+    if near || tiles.len() != 1 || others == 0 {
         return 1;
     }
-    let (row_lanes, col_lanes) = block_lanes(target.variant.workgroup);
-    let row_blocks = own.rows.count.div_ceil(TEAM_ROWS * row_lanes as usize) as u64;
-    let dim_blocks = (own.z_words / 4).div_ceil(2 * u64::from(col_lanes));
+    let (block_rows, block_dims) = match tiling.matrices {
+        Some(teams) => matrix_block(teams, true),
+        None => {
+            let (row_lanes, col_lanes) = block_lanes(target.variant.workgroup);
+            (TEAM_ROWS * row_lanes as usize, 8 * u64::from(col_lanes))
+        }
+    };
+    let row_blocks = own.rows.count.div_ceil(block_rows) as u64;
+    let dim_blocks = own.z_words.div_ceil(block_dims);
     let row_bytes = 4 * own.z_words * own.rows.count as u64;
     let fitting = target.caps.max_binding.min(u64::from(u32::MAX)) / row_bytes.max(1);
     let most = (PRODUCT_GROUPS / (row_blocks * dim_blocks).max(1)).min(fitting);

@@ -1,6 +1,6 @@
 //! The programs of the contrastive losses.
 
-use crate::device::caps::{Half, Reduce, Variant};
+use crate::device::caps::{Half, Reduce, Teams, Variant};
 use crate::device::module::{Constant, Module, NO_PART, PARTS, Part, Piece, Program, wgsl};
 use crate::device::plan::{Target, bindings};
 use crate::device::tensor::{DType, FLOATS};
@@ -99,10 +99,11 @@ pub(super) static LISTS: Program = Program {
 };
 
 bindings! {
-    /// Rows of both sides, a tile of pairs, the gradient to unit rows.
+    /// Rows of both sides (for cooperative matrices in f16, with their factors), a tile of pairs, the gradient to unit rows.
     pub(super) struct ProductBinds {
         1: z,
         2: z2,
+        5: small,
         6: work,
         7: sums,
     }
@@ -128,6 +129,78 @@ static PRODUCTS: Program = Program {
     bindings: &[(6, "work"), (7, "sums")],
     mirrors: &[MIRRORS],
 };
+
+/// The same by cooperative matrices; its parts are where the rows in f16 lie, and the matrices.
+static COOPERATIVE: Program = Program {
+    name: "contrastive_cooperative",
+    pieces: &[
+        PARAMS,
+        FOUR,
+        Piece::Part(0),
+        Piece::Part(1),
+        Piece::File(wgsl!("contrastive/product_sums.wgsl")),
+        Piece::File(wgsl!("contrastive/product_cooperative.wgsl")),
+    ],
+    entries: &["products", "spread"],
+    constants: &[MIRRORED],
+    bindings: &[(5, "small"), (6, "work"), (7, "sums")],
+    mirrors: &[MIRRORS],
+};
+
+bindings! {
+    /// Rows as they were given and as they are looked at, and in f16.
+    pub(super) struct HalveBinds {
+        1: source,
+        4: z,
+        5: halves,
+        6: small,
+    }
+}
+
+/// Rows in f16 for cooperative matrices; its parts are how the embeddings are stored, and what uses f16.
+static HALVE: Program = Program {
+    name: "contrastive_halve",
+    pieces: &[
+        PARAMS,
+        Piece::File(wgsl!("shared/math.wgsl")),
+        LARGEST,
+        Piece::Part(1),
+        Piece::Part(0),
+    ],
+    entries: &["halve"],
+    constants: &[],
+    bindings: HalveBinds::NAMES,
+    mirrors: &[MIRRORS],
+};
+
+bindings! {
+    /// A tile of slopes, and the factors of rows.
+    pub(super) struct ScaleBinds {
+        5: small,
+        6: work,
+    }
+}
+
+/// Slopes as cooperative matrices take them.
+static SCALE: Program = Program {
+    name: "contrastive_scale",
+    pieces: &[
+        PARAMS,
+        LARGEST,
+        Piece::File(wgsl!("contrastive/scale.wgsl")),
+    ],
+    entries: &["scale"],
+    constants: &[],
+    bindings: ScaleBinds::NAMES,
+    mirrors: &[MIRRORS],
+};
+
+static HALVED: Part = Part {
+    f16: true,
+    ..Part::new("", &[wgsl!("contrastive/halve.wgsl")])
+};
+
+const LARGEST: Piece = Piece::File(wgsl!("contrastive/largest.wgsl"));
 
 bindings! {
     /// Label sets of both sides, a tile of pairs, what is known of the anchors.
@@ -208,6 +281,47 @@ static ROWS: [Part; 2] = [
         ..Part::new("two", &[wgsl!("contrastive/z_two.wgsl")])
     },
 ];
+
+/// Rows of both sides in f16 in one binding, and in two.
+static HALVES: [Part; 2] = [
+    Part {
+        bindings: &[(1, "halves")],
+        f16: true,
+        ..Part::new("one", &[wgsl!("contrastive/halves_one.wgsl")])
+    },
+    Part {
+        bindings: &[(1, "halves"), (2, "halves2")],
+        f16: true,
+        ..Part::new("two", &[wgsl!("contrastive/halves_two.wgsl")])
+    },
+];
+
+/// Matrices of either side, and how subgroups share those of a workgroup, which has nothing to do with their lanes.
+static MATRICES: [Part; 2] = [
+    Part {
+        constants: &of_teams(Teams::new(8, 8)),
+        cooperative: true,
+        ..Part::new("8x8", &[wgsl!("contrastive/matrices_8.wgsl")])
+    },
+    Part {
+        constants: &of_teams(Teams::new(16, 32)),
+        cooperative: true,
+        ..Part::new("16x16", &[wgsl!("contrastive/matrices_16.wgsl")])
+    },
+];
+
+/// Matrices that one sum takes in before it is put away. Each adds the products of a whole matrix at once.
+const MULTIPLIED_AT_ONCE: u32 = 128;
+
+const fn of_teams(teams: Teams) -> [(&'static str, Constant); 5] {
+    [
+        ("SIDE", Constant::Is(teams.side)),
+        ("ROW_TEAMS", Constant::Is(teams.rows)),
+        ("COL_TEAMS", Constant::Is(teams.cols)),
+        ("DEPTH_STAGED", Constant::Is(teams.depth)),
+        ("MULTIPLIED", Constant::Is(MULTIPLIED_AT_ONCE * teams.side)),
+    ]
+}
 
 /// Label sets of both sides in one binding, and in two.
 static SETS: [Part; 2] = [
@@ -434,6 +548,8 @@ pub(super) struct Tiling {
     workgroup: u32,
     /// Fewest lanes of a subgroup; none where lanes share workgroup memory.
     pub(super) near: Option<u32>,
+    /// How products are computed by cooperative matrices, if they are.
+    pub(super) matrices: Option<Teams>,
 }
 
 impl Tiling {
@@ -445,6 +561,22 @@ impl Tiling {
         Tiling {
             workgroup,
             near: near.then_some(target.caps.subgroup_size.max(4)),
+            matrices: None,
+        }
+    }
+
+    /// The same with cooperative matrices, where the variant has them and all embeddings are of 16 bits: f32 would lose
+    /// digits.
+    pub(super) fn multiplying(
+        self,
+        target: Target<'_>,
+        mut dtypes: impl Iterator<Item = DType>,
+    ) -> Self {
+        let halves = dtypes.all(|dtype| matches!(dtype, DType::F16 | DType::Bf16));
+        let wanted = target.variant.cooperative && halves;
+        Tiling {
+            matrices: wanted.then(|| target.caps.teams()),
+            ..self
         }
     }
 
@@ -486,8 +618,28 @@ impl Tiling {
         PROJECT.with(parts, self.reduce(), self.workgroup)
     }
 
+    /// The module that brings rows with embeddings of an element type of 16 bits into f16.
+    pub(super) fn halve(self, dtype: DType) -> Module {
+        let storage = Storage::of(dtype, Half::Packed).unwrap_or(&STORAGES[0]);
+        let mut parts = [&NO_PART; PARTS];
+        parts[0] = &storage.source;
+        parts[1] = &HALVED;
+        HALVE.with(parts, Reduce::Tree, self.workgroup)
+    }
+
+    /// The module that makes slopes ready for cooperative matrices.
+    pub(super) fn scale(self) -> Module {
+        SCALE.module(self.workgroup)
+    }
+
     /// The products of rows that lie in one binding or in two.
     pub(super) fn products(self, two: bool) -> Module {
+        if let Some(teams) = self.matrices {
+            let mut parts = [&NO_PART; PARTS];
+            parts[0] = &HALVES[usize::from(two)];
+            parts[1] = &MATRICES[usize::from(teams.side == 16)];
+            return COOPERATIVE.with(parts, Reduce::Tree, teams.workgroup());
+        }
         let mut parts = [&NO_PART; PARTS];
         parts[0] = &ROWS[usize::from(two)];
         if let Some(near) = self.near {
@@ -526,9 +678,22 @@ pub(super) fn relations(two: bool, workgroup: u32) -> Module {
 
 /// Every module of the family.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
-    let near = |near| Tiling { workgroup, near };
+    let near = |near| Tiling {
+        workgroup,
+        near,
+        matrices: None,
+    };
     let mut all = vec![];
-    all.extend([&COUNTS, &LISTS, &ENDS].map(|program| program.module(workgroup)));
+    all.extend([&COUNTS, &LISTS, &ENDS, &SCALE].map(|program| program.module(workgroup)));
+    all.extend([DType::F16, DType::Bf16].map(|dtype| near(None).halve(dtype)));
+    // As lanes of subgroups are on the devices that are known to offer them.
+    for teams in [Teams::new(8, 8), Teams::new(16, 32)] {
+        let tiling = Tiling {
+            matrices: Some(teams),
+            ..near(None)
+        };
+        all.extend([false, true].map(|two| tiling.products(two)));
+    }
     let sizes = [None, Some(4), Some(8)];
     let sizes = if workgroup < 256 {
         &sizes[..]

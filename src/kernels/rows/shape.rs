@@ -182,6 +182,7 @@ mod tests {
                                 reduce,
                                 workgroup,
                                 half: Half::Packed,
+                                cooperative: false,
                             };
                             let shape = Shape::of(rows, (cols, phase), step, variant, subgroup);
                             let name = format!("{shape:?} of {rows} x {cols}");

@@ -293,6 +293,7 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
             reduce,
             workgroup,
             half: Half::Packed,
+            cooperative: false,
         };
         for merge in merges {
             let bare = (false, SideForm::Rows);

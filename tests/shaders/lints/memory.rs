@@ -87,6 +87,7 @@ pub fn host_workgroup_memory(reduce: Reduce, workgroup: u32) -> u32 {
         reduce,
         workgroup,
         half: Half::Packed,
+        cooperative: false,
     };
     let accepts = |bytes: u32| {
         let mut caps = Caps::webgpu();

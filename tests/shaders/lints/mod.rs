@@ -13,6 +13,24 @@ use naga::{
 };
 
 const F16_FUNCTIONS: [&str; 2] = ["load", "put_one"];
+/// Those that bring f16 to cooperative matrices.
+const HALF_FUNCTIONS: [&str; 15] = [
+    "halve",
+    "own_half",
+    "other_half",
+    "own_next",
+    "other_next",
+    "own_fours",
+    "other_fours",
+    "stage_row",
+    "stage_col",
+    "component_next",
+    "component_fours",
+    "stage_slope",
+    "stage_component",
+    "products",
+    "spread",
+];
 
 /// All that needs no variant: one line per problem.
 pub fn lints(ir: &naga::Module, info: &ModuleInfo) -> Vec<String> {
@@ -115,7 +133,8 @@ pub fn float_atomics(ir: &naga::Module) -> Vec<String> {
     found.map(|_| "an atomic of floats".to_owned()).collect()
 }
 
-/// f16 is storage: nothing is computed in it, and only loads and stores of the io parts see it.
+/// f16 is storage: nothing is computed in it but by cooperative matrices, and only loads and stores of the io parts and what
+/// brings it to these see it.
 pub fn f16_outside_io(ir: &naga::Module, info: &ModuleInfo) -> Vec<String> {
     let mut problems = Vec::new();
     let own = ir.functions.iter().map(|(handle, f)| (f, &info[handle]));
@@ -129,7 +148,8 @@ pub fn f16_outside_io(ir: &naga::Module, info: &ModuleInfo) -> Vec<String> {
                 Expression::Unary { .. } | Expression::Binary { .. } | Expression::Math { .. }
             );
             let scalar = types[handle].ty.inner_with(&ir.types).scalar();
-            if scalar == Some(Scalar::F16) && (computes || !F16_FUNCTIONS.contains(&name)) {
+            let known = F16_FUNCTIONS.contains(&name) || HALF_FUNCTIONS.contains(&name);
+            if scalar == Some(Scalar::F16) && (computes || !known) {
                 problems.push(format!("{name}: f16 in {expression:?}"));
             }
         }

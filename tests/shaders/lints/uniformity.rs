@@ -1,4 +1,4 @@
-//! Barriers and subgroup operations stand in uniform control flow.
+//! Barriers, subgroup operations and cooperative matrices stand in uniform control flow.
 
 use crate::lints::root;
 use naga::{
@@ -201,7 +201,25 @@ impl<'a> Uniformity<'a> {
             let value =
                 |frame: &Frame<'_>, handle: Handle<Expression>| frame.values[handle.index()];
             match *statement {
-                Statement::Emit(_) | Statement::MemoryBarrier(_) | Statement::Atomic { .. } => {}
+                Statement::Emit(ref range) => {
+                    for handle in range.clone() {
+                        match frame.function.expressions[handle] {
+                            Expression::CooperativeLoad { ref data, .. } => {
+                                let both = here.min(value(frame, data.pointer));
+                                self.require("a cooperative load", both, Same::Subgroup);
+                            }
+                            Expression::CooperativeMultiplyAdd { .. } => {
+                                self.require("a cooperative product", here, Same::Subgroup);
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+                Statement::CooperativeStore { ref data, .. } => {
+                    let both = here.min(value(frame, data.pointer));
+                    self.require("a cooperative store", both, Same::Subgroup);
+                }
+                Statement::MemoryBarrier(_) | Statement::Atomic { .. } => {}
                 Statement::Block(ref block) => self.block(frame, block, control),
                 Statement::If {
                     condition,
