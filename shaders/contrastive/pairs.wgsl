@@ -140,7 +140,8 @@ fn sweep(row4: u32, lane: u32, lanes: u32) -> Sums {
 fn field(acc: Acc, i: u32) -> vec4<f32> {
     let first = select(select(acc.lead, acc.loss, i == SUM_LOSS), acc.weight, i == SUM_WEIGHTS);
     let second = select(select(acc.unsound, acc.count, i == SUM_COUNT), acc.tilt, i == SUM_TILT);
-    return select(select(second, first, i < SUM_TILT), acc.sum, i == SUM_EXPONENTIALS);
+    let sums = select(select(second, first, i < SUM_TILT), acc.sum, i == SUM_EXPONENTIALS);
+    return select(sums, acc.largest, i == SUM_LARGEST);
 }
 
 // Puts the sums over a tile's keys to those over the tiles before.

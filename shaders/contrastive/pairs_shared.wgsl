@@ -2,52 +2,75 @@
 //
 // Grid: one workgroup for eight anchors, folded.
 // provides: the entry points
-// expects:  params, WG, SUM_FIELDS, Acc, sweep, lifted, field, fold
+// expects:  params, WG, SUM_FIELDS, Acc, Sums, sweep, lifted, field, fold
 
-var<workgroup> wg_lanes: array<vec4<f32>, WG>;
-var<workgroup> wg_all: array<vec4<f32>, SUM_FIELDS>;
+// Of four anchors or of all eight, as many as workgroup memory has room for.
+const AT_ONCE = select(1u, 2u, WG <= 256u);
 
-// The maximum over the workgroup, in all lanes. All lanes must call it.
-fn greatest(value: vec4<f32>, lane: u32) -> vec4<f32> {
-    // What was there has been read.
-    workgroupBarrier();
-    wg_lanes[lane] = value;
-    // Every lane's value is there before they are compared.
-    workgroupBarrier();
-    for (var reach = WG / 2u; reach > 0u; reach /= 2u) {
-        if (lane < reach) {
-            wg_lanes[lane] = max(wg_lanes[lane], wg_lanes[lane + reach]);
-        }
+var<workgroup> wg_lanes: array<vec4<f32>, AT_ONCE * WG>;
+// One sum after the other, of the first and of the second four anchors.
+var<workgroup> wg_all: array<vec4<f32>, 2u * SUM_FIELDS>;
+
+// Brings what each lane has put into `wg_lanes` together, four numbers at a time: few levels, each of which waits for all
+// lanes. All lanes must call it.
+fn brought_together(lane: u32, largest: bool) {
+    for (var width = WG; width > 1u; width = max(width / 4u, 1u)) {
         // A level is complete before the next reads it.
         workgroupBarrier();
+        let reach = max(width / 4u, 1u);
+        if (lane < AT_ONCE * reach) {
+            let at = lane / reach * WG + lane % reach;
+            var all = wg_lanes[at];
+            for (var away = reach; away < width; away += reach) {
+                let other = wg_lanes[at + away];
+                all = select(all + other, max(all, other), largest);
+            }
+            wg_lanes[at] = all;
+        }
     }
-    return wg_lanes[0];
 }
 
-// The sums of all lanes. All lanes must call it.
-fn gathered(acc: Acc, lane: u32) -> Acc {
-    let top = greatest(acc.largest, lane);
-    let mine = lifted(acc, top);
-    for (var i = 1u; i < SUM_FIELDS; i++) {
-        // What was there has been read.
-        workgroupBarrier();
-        wg_lanes[lane] = field(mine, i);
-        // Every lane's value is there before they are added.
-        workgroupBarrier();
-        for (var reach = WG / 2u; reach > 0u; reach /= 2u) {
-            if (lane < reach) {
-                wg_lanes[lane] += wg_lanes[lane + reach];
-            }
-            // A level is complete before the next reads it.
+// The sums of all lanes, in `wg_all`. All lanes must call it.
+fn gather(sums: Sums, lane: u32) {
+    var mine = sums;
+    for (var i = 0u; i < SUM_FIELDS; i++) {
+        for (var side = 0u; side < 2u; side += AT_ONCE) {
+            // What was there has been read.
             workgroupBarrier();
+            if (AT_ONCE == 2u) {
+                wg_lanes[lane] = field(mine.low, i);
+                wg_lanes[AT_ONCE * WG - WG + lane] = field(mine.high, i);
+            } else {
+                wg_lanes[lane] = select(field(mine.high, i), field(mine.low, i), side == 0u);
+            }
+            brought_together(lane, i == SUM_LARGEST);
+            if (lane < AT_ONCE) {
+                wg_all[2u * i + side + lane] = wg_lanes[lane * WG];
+            }
         }
-        if (lane == 0u) {
-            wg_all[i] = wg_lanes[0];
+        if (i == SUM_LARGEST) {
+            // All lanes' sums are relative to the greatest maximum before they are added.
+            workgroupBarrier();
+            mine.low = lifted(mine.low, wg_all[2u * i]);
+            mine.high = lifted(mine.high, wg_all[2u * i + 1u]);
         }
     }
     // The last sum is there.
     workgroupBarrier();
-    return Acc(top, wg_all[1], wg_all[2], wg_all[3], wg_all[4], wg_all[5], wg_all[6], wg_all[7]);
+}
+
+// The sums of the first or of the second four anchors.
+fn gathered(side: u32) -> Acc {
+    return Acc(
+        wg_all[2u * SUM_LARGEST + side],
+        wg_all[2u * SUM_EXPONENTIALS + side],
+        wg_all[2u * SUM_WEIGHTS + side],
+        wg_all[2u * SUM_LOSS + side],
+        wg_all[2u * SUM_LEAD + side],
+        wg_all[2u * SUM_TILT + side],
+        wg_all[2u * SUM_COUNT + side],
+        wg_all[2u * SUM_UNSOUND + side],
+    );
 }
 
 @compute @workgroup_size(WG)
@@ -59,11 +82,8 @@ fn pairs(
     if (number >= params.grid.groups) {
         return;
     }
-    let sums = sweep(2u * number, lane, WG);
-    let low = gathered(sums.low, lane);
-    let high = gathered(sums.high, lane);
-    if (lane == 0u) {
-        fold(2u * number, low);
-        fold(2u * number + 1u, high);
+    gather(sweep(2u * number, lane, WG), lane);
+    if (lane < 2u) {
+        fold(2u * number + lane, gathered(lane));
     }
 }

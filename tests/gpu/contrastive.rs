@@ -5,11 +5,12 @@ use libtest_mimic::Failed;
 use wgloss::check::{ContrastiveCase, Others, SPARSE};
 use wgloss::host::{Embeddings, Engine, Gpu, KeyEmbeddings, LabelSets, Values, Wanted};
 use wgloss::losses::contrastive::{Normalizer, Placement, Weighting};
-use wgloss::{Contrastive, ContrastiveReduction, DType, Targets};
+use wgloss::{Contrastive, ContrastiveReduction, DType, Half, Reduce, Targets};
 
 pub const TESTS: &[Test] = &[
     ("contrastive/golden_values", golden),
     ("contrastive/many_labels_and_dimensions", large),
+    ("contrastive/blocks_of_every_workgroup", blocks),
     ("contrastive/windows_over_narrow_bindings", windows),
     ("contrastive/what_is_not_finite", not_finite),
     (
@@ -65,7 +66,7 @@ fn family() -> [(Contrastive, f64, f64); 9] {
         ),
         (mul, 4.166689931153051, -3.0774393740095207),
         (
-            Contrastive::jaccard(),
+            Contrastive::new(Weighting::Jaccard { threshold: 0.5 }, 0.07),
             1.1978147950990925,
             -0.6727137353630572,
         ),
@@ -100,6 +101,24 @@ fn golden(gpu: &Gpu) -> Result<(), Failed> {
     let relations = Engine::on(gpu.clone()).relations(&rows)?;
     if relations != Engine::reference().relations(&rows)? {
         return Err(format!("relations {relations:?}").into());
+    }
+    Ok(())
+}
+
+/// Enough pairs for workgroups of every size to have a block each; fewer have small workgroups.
+fn blocks(gpu: &Gpu) -> Result<(), Failed> {
+    let square = ContrastiveCase::plain("simdis", Contrastive::sim_dis(), 1450, 20, 40);
+    for variant in gpu.context().caps().variants() {
+        if variant.reduce == Reduce::Tree && variant.half == Half::Packed {
+            let keys = ContrastiveCase {
+                others: Others::Keys(1600),
+                seed: 2,
+                ..ContrastiveCase::plain("simdis", Contrastive::sim_dis(), 1310, 9, 40)
+            };
+            let cases = [square, keys];
+            let mine = if variant.workgroup == 256 { 2 } else { 1 };
+            table::run(&gpu.with_variant(variant)?, &cases[..mine])?;
+        }
     }
     Ok(())
 }

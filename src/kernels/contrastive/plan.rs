@@ -68,6 +68,9 @@ impl Contrastive {
 
 /// Workgroups of a product to aim for by sharing the rows that are summed over.
 const PRODUCT_GROUPS: u64 = 256;
+/// Rows of a chunk, at least: a workgroup has a few stages of them. On an H100 `spread` over 256 rows of 128 components takes
+/// 46 us in one workgroup a block, and as long over 1,024 in four.
+const CHUNK_ROWS: u64 = 64;
 /// Rows and columns that a tile has at least, whatever is asked for.
 const TILE_SIDE: usize = 64;
 /// Work on a pair beside its product and its labels, and with each word of label sets, in multiplications and additions.
@@ -241,7 +244,10 @@ impl<'a, 'c> Call<'a, 'c> {
         let embeddings = std::iter::once(inputs.embeddings);
         let keys = inputs.keys.map(|keys| keys.embeddings);
         let dtypes = embeddings.chain(keys).map(|t| t.dtype());
-        let tiling = Tiling::of(target).multiplying(target, dtypes);
+        let anchors = inputs.embeddings.rows();
+        let others = inputs.keys.map_or(anchors, |keys| keys.embeddings.rows());
+        let tiling = Tiling::of(target).pairing(anchors, others);
+        let tiling = tiling.multiplying(target, dtypes);
         let mut scratch = Scratch::default();
         let mut sides = sides(inputs, by_label, target, &mut scratch)?;
         let n = sides.anchors.rows.count;
@@ -270,7 +276,7 @@ impl<'a, 'c> Call<'a, 'c> {
         let turned = gradients.iter().any(|gradient| gradient.to_keys);
         let room = target.caps.max_binding.min(u64::from(u32::MAX));
         // A lane adds every so many keys of a tile one after the other.
-        let lanes = tiling.near.unwrap_or(target.variant.workgroup);
+        let lanes = tiling.near.unwrap_or(tiling.workgroup);
         let summed = 4 * (lanes * SUMMED) as usize;
         let unit = (sides.anchors.z_words).max(PAIR_WORK + WORD_WORK * words);
         let bounded = parts_per_dispatch(TEAM_ROWS as u64 * unit);
@@ -491,7 +497,7 @@ impl<'a, 'c> Call<'a, 'c> {
         if let Some(smallest) = self.tiling.near {
             return (self.near_groups(rows, fours, smallest), 0);
         }
-        let (row_lanes, col_lanes) = block_lanes(self.workgroup());
+        let (row_lanes, col_lanes) = block_lanes(self.tiling.workgroup);
         let row_blocks = rows.div_ceil(TEAM_ROWS * row_lanes as usize);
         let col_blocks = fours.div_ceil(lane_fours * u64::from(col_lanes));
         (row_blocks as u64 * col_blocks, row_blocks as u32)
@@ -862,8 +868,7 @@ fn matrix_block(teams: Teams, of_slopes: bool) -> (usize, u64) {
     ((rows >> u32::from(of_slopes)) as usize, u64::from(cols))
 }
 
-/// In how many chunks the gradient to a side's rows is summed: few workgroups share what there is of a single tile, as
-/// far as each has a whole sum.
+/// In how many chunks the gradient to a side's rows is summed: few workgroups share what there is of a single tile.
 fn chunks(
     sides: &Sides<'_>,
     to_keys: bool,
@@ -880,7 +885,7 @@ fn chunks(
     let (block_rows, block_dims) = match tiling.matrices {
         Some(teams) => matrix_block(teams, true),
         None => {
-            let (row_lanes, col_lanes) = block_lanes(target.variant.workgroup);
+            let (row_lanes, col_lanes) = block_lanes(tiling.workgroup);
             (TEAM_ROWS * row_lanes as usize, 8 * u64::from(col_lanes))
         }
     };
@@ -889,7 +894,7 @@ fn chunks(
     let row_bytes = 4 * own.z_words * own.rows.count as u64;
     let fitting = target.caps.max_binding.min(u64::from(u32::MAX)) / row_bytes.max(1);
     let most = (PRODUCT_GROUPS / (row_blocks * dim_blocks).max(1)).min(fitting);
-    let most = most.min(others.div_ceil(u64::from(SUMMED))).max(1);
+    let most = most.min(others.div_ceil(CHUNK_ROWS)).max(1);
     // As many as are not empty.
     others.div_ceil(others.div_ceil(most).next_multiple_of(4))
 }

@@ -1,9 +1,10 @@
 //! The programs of the contrastive losses.
 
-use crate::device::caps::{Half, Reduce, Teams, Variant};
+use crate::device::caps::{Half, Reduce, Teams, Variant, block_lanes};
 use crate::device::module::{Constant, Module, NO_PART, PARTS, Part, Piece, Program, wgsl};
 use crate::device::plan::{Target, bindings};
 use crate::device::tensor::{DType, FLOATS};
+use crate::kernels::contrastive::pack::TEAM_ROWS;
 use crate::kernels::contrastive::params::{
     BLOCKS, DIVISORS, FORMS, ITSELF, MIRRORED, MIRRORS, NORMS, RECORD, RELATION, STEPS,
     SUMMED_AT_ONCE, SUMS, WANTS,
@@ -541,11 +542,16 @@ static RELATIONS: Program = Program {
     mirrors: &[MIRRORS],
 };
 
+/// Blocks of pairs below which workgroups are small, so that all of a GPU has some,
+const FEW_BLOCKS: usize = 128;
+/// and lanes of those.
+const SMALL: u32 = 64;
+
 /// How the kernels of pairs share rows among lanes. By subgroups where workgroups are small, as software drivers have
 /// them; through workgroup memory on a GPU.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tiling {
-    workgroup: u32,
+    pub(super) workgroup: u32,
     /// Fewest lanes of a subgroup; none where lanes share workgroup memory.
     pub(super) near: Option<u32>,
     /// How products are computed by cooperative matrices, if they are.
@@ -563,6 +569,18 @@ impl Tiling {
             near: near.then_some(target.caps.subgroup_size.max(4)),
             matrices: None,
         }
+    }
+
+    /// The same for pairs of so many anchors and keys.
+    pub(super) fn pairing(self, anchors: usize, keys: usize) -> Self {
+        let (row_lanes, col_lanes) = block_lanes(self.workgroup);
+        let blocks = |rows: usize, lanes: u32| rows.div_ceil(TEAM_ROWS * lanes as usize);
+        let few = blocks(anchors, row_lanes) * blocks(keys, col_lanes) < FEW_BLOCKS;
+        let workgroup = match self.near.is_none() && few {
+            true => self.workgroup.min(SMALL),
+            false => self.workgroup,
+        };
+        Tiling { workgroup, ..self }
     }
 
     /// The same with cooperative matrices, where the variant has them and all embeddings are of 16 bits: f32 would lose
