@@ -1,6 +1,7 @@
 //! The convenience layer: opens a device, uploads, submits, waits, reads back. For callers who hold plain slices, for
 //! the command line, for tests; an engine with a device of its own needs none of it.
 
+mod balance;
 mod contrastive;
 mod engine;
 mod gpu;
@@ -10,6 +11,7 @@ mod rows;
 mod self_test;
 mod values;
 
+pub use balance::BalanceResult;
 pub use contrastive::{ContrastiveResult, Embeddings, KeyEmbeddings, LabelSets};
 pub use engine::Engine;
 pub use gpu::{Gpu, adapters};
