@@ -22,7 +22,7 @@ pub struct BalanceResult {
     pub grad_log_variances: Vec<f32>,
 }
 
-/// The same call in words of the GPU.
+/// One call on the device.
 fn on_gpu(
     gpu: &Gpu,
     config: &Balance,
@@ -88,7 +88,8 @@ impl Engine {
     ) -> Result<BalanceResult, Error> {
         config.check()?;
         config.check_state(state.as_ref())?;
-        if let Some(gpu) = self.gpu() {
+        // A device weighs at least one.
+        if let Some(gpu) = self.gpu().filter(|_| !losses.is_empty()) {
             return on_gpu(gpu, config, losses, state, grad_loss);
         }
         let kept = match state {

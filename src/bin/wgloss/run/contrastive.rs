@@ -3,7 +3,7 @@
 use crate::engine::EngineArgs;
 use crate::options::ContrastiveOptions;
 use crate::report::{Report, json_number};
-use crate::run::sets::{self, Both, Sets};
+use crate::run::sets::{self, Both, MOST_EMPTY, Sets};
 use crate::tensors::{Output, TensorFile};
 use serde_json::{Value, json};
 use wgloss::host::{Embeddings, KeyEmbeddings, Wanted};
@@ -29,9 +29,6 @@ Tensors that are written with -o, F32:
   grad_keys       [M, D], where there are keys
   grad_temperature  [1]
 In the line of JSON rows, keys, dims and labels stand in place of rows, cols and targets.";
-
-/// Most rows without dimensions: each is compared with each, and the file has nothing of them.
-const MOST_EMPTY: usize = 1 << 12;
 
 /// Rows and dimensions of a tensor.
 fn matrix(file: &TensorFile, tensor: &str, shape: &str) -> Result<(usize, usize), Error> {

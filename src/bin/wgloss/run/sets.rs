@@ -7,6 +7,9 @@ use wgloss::{Error, Targets};
 /// Most labels of sets that are lists of indices.
 const MOST_LABELS: u32 = 1 << 24;
 
+/// Most rows of which the file has nothing: each is compared with each.
+pub const MOST_EMPTY: usize = 1 << 12;
+
 /// The names that the sets of keys have.
 pub const OF_KEYS: [&str; 4] = [
     "key_labels",
@@ -26,8 +29,8 @@ pub struct Sets {
 }
 
 impl Sets {
-    /// Reads the sets of `rows` rows, or of as many as there are, from the one form that there is.
-    pub fn read(file: &TensorFile, names: [&str; 4], rows: Option<usize>) -> Result<Self, Error> {
+    /// Reads the sets of the given number of rows, or of as many as there are, from the one form that there is.
+    pub fn read(file: &TensorFile, names: [&str; 4], given: Option<usize>) -> Result<Self, Error> {
         let [dense, bits, offsets, indices] = names;
         let lists = file.has(offsets) || file.has(indices);
         let forms = [
@@ -51,19 +54,22 @@ impl Sets {
             }
         };
         if form == offsets {
-            return Sets::read_lists(file, names, rows);
+            return Sets::read_lists(file, names, given);
         }
         let (rows, width) = match *file.shape(form)? {
-            [n, width] if rows.is_none_or(|rows| n == rows) => (n, width),
+            [n, width] if given.is_none_or(|rows| n == rows) => (n, width),
             ref shape => {
-                let rows = rows.map_or("N".into(), |rows| rows.to_string());
+                let rows = given.map_or("N".into(), |rows| rows.to_string());
                 let width = if form == dense { "L" } else { "ceil(L/32)" };
                 let expected = format!("[{rows}, {width}]");
                 return Err(Error::shape(form, expected, format!("{shape:?}")));
             }
         };
         // Rows without labels, or labels without rows, are not bounded by what is in the file.
-        let most = file.most();
+        let most = match (given, width) {
+            (None, 0) => MOST_EMPTY,
+            _ => file.most(),
+        };
         if rows.min(width) == 0 && rows.max(width) > most {
             let expected = format!("at most {most} rows or columns where there is nothing in them");
             return Err(Error::shape(form, expected, format!("[{rows}, {width}]")));
