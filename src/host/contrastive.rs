@@ -4,7 +4,9 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, check_len};
 use crate::host::engine::Engine;
 use crate::host::gpu::Gpu;
-use crate::host::values::{Values, Wanted, check_each, check_upstream, narrow, wide};
+use crate::host::values::{
+    REFERENCE_BYTES, Values, Wanted, check_each, check_room, check_upstream, narrow, wide,
+};
 use crate::kernels::contrastive::call::{
     ContrastiveInputs, ContrastiveOutputs, Keys, RelationInputs, RelationOutputs, Relations,
 };
@@ -146,6 +148,8 @@ fn check_sets(
 }
 
 fn dense(sets: LabelSets<'_>, rows: usize, classes: usize) -> Result<Vec<bool>, Error> {
+    // Of lists there may be far more flags than indices.
+    check_room("labels", rows.saturating_mul(classes))?;
     match sets {
         Targets::Dense(flags) => Ok(flags.iter().map(|y| *y != 0).collect()),
         Targets::Bits(words) => reference::dense_from_bits(rows, classes, words),
@@ -177,6 +181,16 @@ impl<'a> Embeddings<'a> {
     }
 
     fn check_sets(&self) -> Result<(), Error> {
+        // Rows without dimensions or labels have no values that would bound them.
+        let rows = [
+            ("embeddings", self.rows),
+            ("keys", self.keys.map_or(0, |keys| keys.rows)),
+        ];
+        for (name, rows) in rows {
+            if u32::try_from(rows).is_err() {
+                return Err(Error::shape(name, "fewer than 2^32 rows", rows));
+            }
+        }
         check_sets(self.labels, TargetNames::LABELS, self.rows, self.classes)?;
         if let Some(keys) = &self.keys {
             check_sets(
@@ -215,6 +229,21 @@ impl<'a> Embeddings<'a> {
         loss.check_pairs(self.self_index.is_some())?;
         let each = loss.reduction == ContrastiveReduction::None;
         check_upstream(self.grad_loss, each.then_some(self.rows))
+    }
+
+    /// The result of an empty batch, however many labels or dimensions nothing has.
+    fn of_nothing(&self, loss: &Contrastive, wanted: Wanted) -> ContrastiveResult {
+        let gradients = wanted == Wanted::Gradients;
+        let zeros = |len: usize| vec![0.0; if gradients { len } else { 0 }];
+        ContrastiveResult {
+            loss: match loss.reduction {
+                ContrastiveReduction::None => Vec::new(),
+                _ => vec![0.0],
+            },
+            grad_keys: zeros(self.keys.map_or(0, |keys| keys.embeddings.len())),
+            grad_temperature: zeros(1),
+            ..ContrastiveResult::default()
+        }
     }
 
     fn index_bytes(&self) -> &'a [u8] {
@@ -272,7 +301,7 @@ impl<'a> Embeddings<'a> {
         ];
         let mut buffers = Vec::new();
         for len in lens {
-            buffers.push(gpu.zeros(4 * len as u64)?);
+            buffers.push(gpu.numbers(len)?);
         }
         let outputs = ContrastiveOutputs {
             loss: Some(Tensor::vector(&buffers[0], DType::F32, loss_len)),
@@ -327,6 +356,9 @@ impl<'a> Embeddings<'a> {
     }
 
     fn on_reference(&self, loss: &Contrastive, wanted: Wanted) -> Result<ContrastiveResult, Error> {
+        let elements = self.keys.map_or(0, |keys| keys.embeddings.len());
+        let elements = elements.saturating_add(self.embeddings.len());
+        check_room("embeddings", elements.saturating_mul(REFERENCE_BYTES))?;
         let out = self.with_reference(|inputs| reference::contrastive(loss, inputs))?;
         let mut result = ContrastiveResult {
             loss: narrow(out.loss),
@@ -354,7 +386,7 @@ impl<'a> Embeddings<'a> {
             None => None,
         };
         let index = gpu.upload(self.index_bytes())?;
-        let counts = gpu.zeros(20 * n as u64)?;
+        let counts = gpu.numbers(n.saturating_mul(5))?;
         let inputs = RelationInputs {
             rows: n,
             classes: self.classes,
@@ -368,7 +400,7 @@ impl<'a> Embeddings<'a> {
             relations: Tensor::matrix(&counts, DType::U32, n, 5),
         };
         gpu.run(&[&Relations.prepare(gpu.context(), &inputs, &outputs)?])?;
-        gpu.read(&counts, 5 * n)
+        gpu.read(&counts, n.saturating_mul(5))
     }
 }
 
@@ -385,6 +417,9 @@ impl Engine {
     ) -> Result<ContrastiveResult, Error> {
         loss.check()?;
         rows.check(loss)?;
+        if rows.rows == 0 {
+            return Ok(rows.of_nothing(loss, wanted));
+        }
         match self.gpu() {
             Some(gpu) => rows.on_gpu(gpu, loss, wanted),
             None => rows.on_reference(loss, wanted),
@@ -397,6 +432,9 @@ impl Engine {
     /// # Errors
     /// Wrong lengths or values, device errors.
     pub fn relations(&self, rows: &Embeddings<'_>) -> Result<Vec<u32>, Error> {
-        rows.relations(self.gpu())
+        match rows.rows {
+            0 => rows.check_sets().map(|()| Vec::new()),
+            _ => rows.relations(self.gpu()),
+        }
     }
 }

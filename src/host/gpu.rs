@@ -201,7 +201,14 @@ impl Gpu {
     /// # Errors
     /// Where the device cannot hold it.
     pub fn zeros(&self, bytes: u64) -> Result<wgpu::Buffer, Error> {
-        self.buffer(bytes.next_multiple_of(4).max(4), false)
+        // What cannot be rounded up is more than any device has.
+        let words = bytes.checked_next_multiple_of(4);
+        self.buffer(words.unwrap_or(bytes).max(4), false)
+    }
+
+    /// A storage buffer of `len` numbers of 32 bits, all 0.
+    pub(super) fn numbers(&self, len: usize) -> Result<wgpu::Buffer, Error> {
+        self.zeros((len as u64).saturating_mul(4))
     }
 
     fn buffer(&self, size: u64, mapped: bool) -> Result<wgpu::Buffer, Error> {
@@ -281,15 +288,15 @@ impl Gpu {
     /// # Errors
     /// Device loss, no memory, no answer in time, or a buffer shorter than that.
     pub fn download(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>, Error> {
-        let size = bytes.next_multiple_of(4);
-        if size > buffer.size() {
+        let size = bytes.checked_next_multiple_of(4);
+        let Some(size) = size.filter(|size| *size <= buffer.size()) else {
             return Err(Error::new(
                 ErrorKind::Buffer,
                 "download",
                 format!("at most {} bytes", buffer.size()),
                 format!("{bytes} bytes"),
             ));
-        }
+        };
         if size == 0 {
             return Ok(Vec::new());
         }
@@ -323,7 +330,8 @@ impl Gpu {
         buffer: &wgpu::Buffer,
         len: usize,
     ) -> Result<Vec<T>, Error> {
-        let bytes = self.download(buffer, (len * size_of::<T>()) as u64)?;
+        let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
+        let bytes = self.download(buffer, bytes)?;
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 

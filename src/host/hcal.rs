@@ -4,7 +4,7 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, check_len};
 use crate::host::engine::Engine;
 use crate::host::gpu::Gpu;
-use crate::host::values::{Values, Wanted, narrow, seed_words, wide};
+use crate::host::values::{REFERENCE_BYTES, Values, Wanted, check_room, narrow, seed_words, wide};
 use crate::kernels::hcal::call::{HcalInputs, HcalOutputs};
 use crate::losses::balance::BalanceState;
 use crate::losses::hcal::Hcal;
@@ -146,7 +146,7 @@ impl HcalBatch<'_> {
         let grad_loss = gpu.put(&[self.grad_loss.unwrap_or(1.0)])?;
 
         let gradients = wanted == Wanted::Gradients;
-        let zeros = |len: usize| gpu.zeros(4 * len as u64);
+        let zeros = |len: usize| gpu.numbers(len);
         let grad_log_variances = zeros(m)?;
         let log_variances = matches!(self.balance, Some(BalanceState::LogVariances(_)));
         let one = zeros(1)?;
@@ -233,6 +233,11 @@ impl HcalBatch<'_> {
         levels: &Levels,
         wanted: Wanted,
     ) -> Result<HcalResult, Error> {
+        let all = self.prototypes.iter().map(Values::len).sum::<usize>();
+        // Each level has its own of what is made of the samples.
+        let samples = self.features.len().saturating_mul(levels.len());
+        let elements = all.saturating_add(samples);
+        check_room("features", elements.saturating_mul(REFERENCE_BYTES))?;
         let prototypes: Vec<Vec<f64>> = self.prototypes.iter().map(Values::to_f64).collect();
         let prototypes: Vec<&[f64]> = prototypes.iter().map(Vec::as_slice).collect();
         let noise: Vec<Vec<f64>> = match self.noise {

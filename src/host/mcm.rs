@@ -4,7 +4,9 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, check_len};
 use crate::host::engine::Engine;
 use crate::host::gpu::Gpu;
-use crate::host::values::{Values, Wanted, check_each, check_upstream, narrow, wide};
+use crate::host::values::{
+    REFERENCE_BYTES, Values, Wanted, check_each, check_room, check_upstream, narrow, wide,
+};
 use crate::kernels::mcm::{McmInputs, McmOutputs};
 use crate::losses::hierarchy::Hierarchy;
 use crate::losses::labels::Targets;
@@ -73,11 +75,8 @@ impl McmRows<'_> {
         };
         let all = if gradients { rows * cols } else { 0 };
         let lens = [losses, all, all];
-        let buffers = [
-            gpu.zeros(4 * lens[0] as u64)?,
-            gpu.zeros(4 * lens[1] as u64)?,
-            gpu.zeros(4 * lens[2] as u64)?,
-        ];
+        let [loss, grad, probabilities] = lens.map(|len| gpu.numbers(len));
+        let buffers = [loss?, grad?, probabilities?];
         let words = Tensor::vector(&words, DType::U32, hierarchy.words_len());
         let dense = Tensor::matrix(&targets, DType::U8, rows, cols);
         let inputs = McmInputs {
@@ -109,6 +108,8 @@ impl McmRows<'_> {
         hierarchy: &Hierarchy,
         wanted: Wanted,
     ) -> Result<McmResult, Error> {
+        let elements = self.logits.len();
+        check_room("logits", elements.saturating_mul(REFERENCE_BYTES))?;
         let targets: Vec<bool> = self.targets.iter().map(|y| *y != 0).collect();
         let out = reference::mcm(
             config,
@@ -146,6 +147,16 @@ impl Engine {
     ) -> Result<McmResult, Error> {
         config.check()?;
         rows.check(config, hierarchy)?;
+        if rows.rows == 0 {
+            // However many classes nothing has.
+            return Ok(McmResult {
+                loss: match config.reduction {
+                    Reduction::None => Vec::new(),
+                    _ => vec![0.0],
+                },
+                ..McmResult::default()
+            });
+        }
         match self.gpu() {
             Some(gpu) => rows.on_gpu(gpu, config, hierarchy, wanted),
             None => rows.on_reference(config, hierarchy, wanted),

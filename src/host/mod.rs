@@ -2,6 +2,8 @@
 //! the command line, for tests; an engine with a device of its own needs none of it.
 
 #[forbid(unsafe_code)]
+mod balance;
+#[forbid(unsafe_code)]
 mod contrastive;
 #[forbid(unsafe_code)]
 mod engine;
@@ -19,6 +21,7 @@ mod self_test;
 #[forbid(unsafe_code)]
 mod values;
 
+pub use balance::BalanceResult;
 pub use contrastive::{ContrastiveResult, Embeddings, KeyEmbeddings, LabelSets};
 pub use engine::Engine;
 pub use gpu::{Gpu, adapters};

@@ -5,8 +5,8 @@ use crate::error::{Error, ErrorKind, check_len};
 use crate::host::engine::Engine;
 use crate::host::gpu::Gpu;
 use crate::host::values::{
-    Counted, Dense, Values, Wanted, check_counted, check_each, check_upstream, narrow, seed_words,
-    wide,
+    Counted, Dense, REFERENCE_BYTES, Values, Wanted, check_counted, check_each, check_room,
+    check_upstream, narrow, seed_words, wide,
 };
 use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
 use crate::losses::labels::{Order, Seed, Targets, Threshold};
@@ -104,11 +104,11 @@ impl<'a> Rows<'a> {
         let (rows, cols) = (self.rows, self.cols);
         let Some(all) = rows
             .checked_mul(cols)
-            .filter(|all| *all < u32::MAX as usize)
+            .filter(|all| *all < u32::MAX as usize && rows.max(cols) <= u32::MAX as usize)
         else {
             return Err(Error::shape(
                 "logits",
-                "fewer than 2^32 elements",
+                "fewer than 2^32 elements, rows and labels",
                 format!("[{rows}, {cols}]"),
             ));
         };
@@ -308,7 +308,7 @@ impl<'a> Rows<'a> {
         ];
         let mut buffers = Vec::new();
         for len in lens {
-            buffers.push(gpu.zeros(4 * len as u64)?);
+            buffers.push(gpu.numbers(len)?);
         }
         let matrix = |buffer| Tensor::matrix(buffer, DType::F32, rows, cols);
         let outputs = RowOutputs {
@@ -359,7 +359,25 @@ impl<'a> Rows<'a> {
         })
     }
 
+    /// The result of an empty batch, however many labels nothing has.
+    fn of_nothing(&self, reduction: Reduction, wanted: Wanted) -> RowsResult {
+        let gradients = wanted == Wanted::Gradients;
+        let zeros = |len: usize| vec![0.0; if gradients { len } else { 0 }];
+        RowsResult {
+            loss: match reduction {
+                Reduction::None => Vec::new(),
+                _ => vec![0.0],
+            },
+            grad_threshold: zeros(self.threshold.map_or(0, |t| t.values().len())),
+            grad_theta: zeros(self.theta.map_or(0, <[f32]>::len)),
+            grad_theta0: zeros(usize::from(self.theta0.is_some())),
+            ..RowsResult::default()
+        }
+    }
+
     fn on_reference<L: Rowwise>(&self, loss: &L, wanted: Wanted) -> Result<RowsResult, Error> {
+        let elements = self.logits.len();
+        check_room("logits", elements.saturating_mul(REFERENCE_BYTES))?;
         let set = |v: &[u8]| -> Vec<bool> { v.iter().map(|x| *x != 0).collect() };
         let logits = self.logits.to_f64();
         let targets = self.dense_targets()?;
@@ -418,6 +436,9 @@ impl Engine {
     ) -> Result<RowsResult, Error> {
         loss.check()?;
         rows.check(&loss.takes(), loss.reduction())?;
+        if rows.rows == 0 {
+            return Ok(rows.of_nothing(loss.reduction(), wanted));
+        }
         match self.gpu() {
             Some(gpu) => rows.on_gpu(gpu, loss, wanted),
             None => rows.on_reference(loss, wanted),

@@ -1,7 +1,7 @@
 //! Numbers on the host: element types, conversions, checks of values.
 
 use crate::device::tensor::DType;
-use crate::error::{Error, check_len};
+use crate::error::{Error, ErrorKind, check_len};
 use half::{bf16, f16};
 
 /// Real numbers in one of the three element types.
@@ -144,6 +144,23 @@ pub(super) fn check_upstream(grad_loss: Option<&[f32]>, rows: Option<usize>) -> 
         len => check_len("grad_loss", rows.unwrap_or(1), len),
     }
 }
+
+/// Refuses work that needs more bytes than there is address space for: an allocation that fails ends the process.
+pub(super) fn check_room(subject: &str, bytes: usize) -> Result<(), Error> {
+    let mut room: Vec<u8> = Vec::new();
+    room.try_reserve_exact(bytes).map_err(|_| {
+        let expected = "memory to work with it";
+        Error::new(
+            ErrorKind::OutOfMemory,
+            subject,
+            expected,
+            format!("none for {bytes} bytes"),
+        )
+    })
+}
+
+/// Bytes that the reference takes for each element of its matrices: copies in f64, gradients in f64 and f32.
+pub(super) const REFERENCE_BYTES: usize = 64;
 
 /// The same numbers for the reference.
 pub(super) fn wide(values: &[f32]) -> Vec<f64> {

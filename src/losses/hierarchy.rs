@@ -72,6 +72,13 @@ impl Hierarchy {
         }
         let (order, depth) = sorted(&parents, &children)?;
         let ancestors = closure(&parents)?;
+        // For the descendants and the climb; pairs may be far more than edges, and an allocation that fails ends the
+        // process.
+        let mut room: Vec<u32> = Vec::new();
+        let words = ancestors.nodes.len().saturating_add(nodes);
+        room.try_reserve_exact(words.saturating_mul(6))
+            .map_err(|_| no_memory(ancestors.nodes.len()))?;
+        drop(room);
         let descendants = ancestors.transposed();
         let climb = Climb::new(&children, &descendants, &order);
         Ok(Hierarchy {
@@ -225,6 +232,16 @@ fn sorted(parents: &Lists, children: &Lists) -> Result<(Vec<u32>, usize), Error>
     ))
 }
 
+fn no_memory(pairs: usize) -> Error {
+    let expected = "memory for all pairs of a node and a descendant";
+    Error::new(
+        ErrorKind::OutOfMemory,
+        "hierarchy",
+        expected,
+        format!("none for {pairs}"),
+    )
+}
+
 /// Of every node itself and all that its parents lead to.
 fn closure(parents: &Lists) -> Result<Lists, Error> {
     let nodes = parents.len();
@@ -233,6 +250,8 @@ fn closure(parents: &Lists) -> Result<Lists, Error> {
     let mut met = vec![u32::MAX; nodes];
     for node in 0..nodes as u32 {
         let begin = all.len();
+        // A node has no more ancestors than there are nodes.
+        all.try_reserve(nodes).map_err(|_| no_memory(begin))?;
         all.push(node);
         met[node as usize] = node;
         let mut at = begin;

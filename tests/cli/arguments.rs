@@ -15,9 +15,9 @@ const LOSSES: [(&str, &[&str], &[&str]); 18] = [
     ("bce", &["--pos-weight", "--smoothing", "--row"], &["--targets"]),
     ("focal", &["--gamma", "--alpha", "--detach-focus", "--smoothing", "--row"], &["--targets"]),
     ("asl", &["--gamma-pos", "--gamma-neg", "--margin", "--detach-focus", "--smoothing", "--row"], &["--targets"]),
-    ("hill", &["--gamma", "--margin", "--smoothing", "--row"], &["--targets"]),
+    ("hill", &["--gamma", "--margin", "--lambda", "--smoothing", "--row"], &["--targets"]),
     ("splc", &["--margin", "--gamma", "--threshold", "--smoothing", "--row"], &["--targets"]),
-    ("dice", &["--squared"], &["--targets"]),
+    ("dice", &["--smooth", "--squared"], &["--targets"]),
     ("softmax-ce", &[], &["--targets"]),
     ("wdl", &["--form", "--prediction", "--phi", "--huber-delta", "--epsilon", "--lambda-presence", "--lambda-ratio",
         "--lambda-difference", "--additive", "--ascent", "--seed", "--seed-per-row"], &["--targets"]),
@@ -25,6 +25,12 @@ const LOSSES: [(&str, &[&str], &[&str]); 18] = [
     ("hcal", &["--temperature", "--gamma", "--aggregation", "--attach", "--epsilon", "--seed"], &["--dim"]),
     ("contrastive", &["--weighting", "--placement", "--normalizer", "--threshold", "--temperature", "--no-normalize"],
         &["--labels"]),
+];
+
+/// What is run and not measured, with its options.
+const RUN_ALONE: [(&str, &[&str]); 2] = [
+    ("relations", &[]),
+    ("balance", &["--kind", "--gamma", "--temperature", "--seed"]),
 ];
 
 /// What all losses take.
@@ -82,13 +88,30 @@ fn help_has_the_options_of_the_loss_alone() {
             assert_eq!(options(&text), wanted, "{command} {loss} {flag}");
         }
     }
+    for (loss, own) in RUN_ALONE {
+        let mut wanted = [own, &RUN[..]].concat();
+        wanted.sort_unstable();
+        assert_eq!(options(&help(&["run", loss, "--help"])), wanted, "{loss}");
+    }
     // The list of losses is whole.
-    for command in ["run", "bench"] {
+    for (command, more) in [("run", &RUN_ALONE[..]), ("bench", &[])] {
         let text = help(&[command, "--help"]);
         let listed = text.lines().skip_while(|line| *line != "Losses:").skip(1);
         let listed = listed.map_while(|line| line.split_whitespace().next());
-        assert!(listed.eq(LOSSES.iter().map(|(loss, ..)| *loss)), "{text}");
+        let more = more.iter().map(|(loss, _)| *loss);
+        let all = LOSSES.iter().map(|(loss, ..)| *loss).chain(more);
+        assert!(listed.eq(all), "{text}");
     }
+    // Which losses take soft targets, as the library has it.
+    let text = help(&["run", "--help"]);
+    let of = |kind: &str| {
+        text.lines()
+            .find(|line| line.trim_start().starts_with(kind))
+    };
+    let soft =
+        "  soft, reals from 0 to 1: zlpr-soft, bce, focal, asl, hill, splc, dice, softmax-ce";
+    assert_eq!(of("soft, "), Some(soft));
+    assert_eq!(of("other logits"), Some("  other logits: zlpr-kl"));
     assert!(help(&["--help"]).contains("Usage: wgloss"));
     let version = concat!("wgloss ", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(help(&["--version"]), version);
@@ -97,7 +120,9 @@ fn help_has_the_options_of_the_loss_alone() {
 #[test]
 fn help_names_the_tensors_of_the_loss_alone() {
     #[rustfmt::skip]
-    let table: [(&str, &[&str], &[&str]); 7] = [
+    let table: [(&str, &[&str], &[&str]); 9] = [
+        ("relations", &["labels", "key_labels", "counts"], &["embeddings", "keys", "logits"]),
+        ("balance", &["losses", "log_variance", "grad_losses"], &["logits", "labels"]),
         ("zlpr", &["logits", "target_bits", "class_mask"], &["other", "threshold", "theta", "edges", "grad_targets"]),
         ("bce", &["targets", "grad_targets"], &["other", "threshold", "theta", "features"]),
         ("zlpr-kl", &["other", "grad_other"], &["targets", "target_bits", "threshold"]),
@@ -155,11 +180,15 @@ fn an_option_of_another_loss_is_refused_with_those_of_this_one() {
 
 #[test]
 fn wrong_arguments_are_told_in_one_line() {
-    let mut list = LOSSES.map(|(loss, ..)| loss).join(", ");
-    let or = list.rfind(", ").unwrap();
-    list.replace_range(or..or + 2, " or ");
+    let list = |more: &[&str]| {
+        let mut list = [&LOSSES.map(|(loss, ..)| loss), more].concat().join(", ");
+        let or = list.rfind(", ").unwrap();
+        list.replace_range(or..or + 2, " or ");
+        list
+    };
+    let (measured, list) = (list(&[]), list(&RUN_ALONE.map(|(loss, _)| loss)));
     #[rustfmt::skip]
-    let table: [(&[&str], &str); 34] = [
+    let table: [(&[&str], &str); 45] = [
         (&[], "command: wgloss needs one: adapters, check, run or bench"),
         (&["runs"], "runs: no such command, wgloss takes adapters, check, run or bench"),
         (&["help", "runs"], "runs: no such command, wgloss takes adapters, check, run or bench"),
@@ -183,7 +212,18 @@ fn wrong_arguments_are_told_in_one_line() {
         (&["run", "wdl", "x", "--seed", "-3"], "--seed: \"-3\" does not fit, invalid digit found in string"),
         (&["run", "wdl", "x", "--additive=yes"], "--additive: takes no value, found yes"),
         (&["run", "contrastive", "x", "--weighting", "some"], "--weighting: expected simdis, any, all, mulsupcon, mulsupcon-sum, jaccard or infonce, found some"),
-        (&["bench"], &format!("loss: wgloss bench needs one, or --suite: {list}")),
+        (&["bench"], &format!("loss: wgloss bench needs one, or --suite: {measured}")),
+        (&["bench", "balance"], &format!("balance: no such loss, wgloss bench takes {measured}")),
+        (&["bench", "mcm", "--shape", "4294967296x4294967296"], "--shape: expected at least one element and fewer than 2^32, of dimensions too, found 4294967296x4294967296"),
+        (&["bench", "hcal", "--shape", "2x3", "--dim", "9223372036854775808"], "--shape: expected at least one element and fewer than 2^32, of dimensions too, found 2x3"),
+        (&["run", "balance", "x", "--kind", "random"], "--kind random: needs --seed"),
+        (&["run", "balance", "x", "--seed", "3"], "--seed: needs --kind random"),
+        (&["run", "balance", "x", "--kind", "dwa", "--gamma", "3"], "--gamma: needs --kind softmax"),
+        (&["run", "balance", "x", "--temperature", "3"], "--temperature: needs --kind dwa"),
+        (&["run", "balance", "x", "--reduction", "mean"], "--reduction: expected sum, found mean"),
+        (&["run", "relations", "x", "--reduction", "mean"], "--reduction: expected sum or none, found mean"),
+        (&["run", "hill", "x", "--lambda", "0.5"], "lambda: expected a finite number of at least 1e0, found 0.5"),
+        (&["run", "dice", "x", "--smooth", "0"], "smooth: expected a finite number of at least 1e-6, found 0"),
         (&["bench", "--json"], "--suite: missing, wgloss bench needs --suite"),
         (&["bench", "--suite", "--time", "0"], "--time: expected seconds, more than 0 and at most 3600, found 0"),
         (&["bench", "zlpr", "--suite", "--shape", "2x2"], "--suite: zlpr does not take it (it takes --smoothing, --targets)"),

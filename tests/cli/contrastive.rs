@@ -168,11 +168,17 @@ fn with_keys(backend: &str, tolerance: f64) {
             let tensors = Tensors::default()
                 .real("embeddings", dtype, &[4, 3], &x)
                 .real("keys", dtype, &[5, 3], &keys)
-                .u8("labels", &[4, 4], &y)
-                .u32("key_label_offsets", &[0, 2, 3, 7, 7, 9])
-                .u32("key_label_indices", &[0, 2, 1, 0, 1, 2, 3, 1, 2])
                 .i64("self_index", &own)
                 .f32("grad_loss", &[4], &upstream);
+            // Pairs have no labels.
+            let paired = name == "infonce";
+            let tensors = match paired {
+                true => tensors,
+                false => tensors
+                    .u8("labels", &[4, 4], &y)
+                    .u32("key_label_offsets", &[0, 2, 3, 7, 7, 9])
+                    .u32("key_label_indices", &[0, 2, 1, 0, 1, 2, 3, 1, 2]),
+            };
             let config = config
                 .with_temperature(0.25)
                 .with_reduction(ContrastiveReduction::None);
@@ -219,7 +225,10 @@ fn with_keys(backend: &str, tolerance: f64) {
                 &wanted,
                 tolerance,
             );
-            assert_eq!([&json["keys"], &json["labels"]], [5, 4]);
+            assert_eq!(
+                [&json["keys"], &json["labels"]],
+                [5, if paired { 0 } else { 4 }]
+            );
         }
     }
 }
@@ -306,9 +315,29 @@ fn bad_contrastive_input_is_refused_by_name() {
             "--gamma: contrastive does not take it (it takes --weighting, --placement, --normalizer, --threshold, --temperature, --no-normalize)",
         ),
         (
-            good.clone(),
+            good.clone().without("labels"),
             "--weighting infonce",
             "self_index: this loss needs each anchor's pair",
+        ),
+        (
+            good.clone(),
+            "--weighting infonce",
+            "labels: --weighting infonce takes no labels",
+        ),
+        (
+            good.clone().u8("key_labels", &[6, 3], &[1; 18]),
+            "",
+            "key_labels: needs keys",
+        ),
+        (
+            good.clone().u32("label_indices", &[0]),
+            "",
+            "label_offsets: a second form of label sets beside labels",
+        ),
+        (
+            good.clone().u8("mask", &[6, 3], &[1; 18]),
+            "",
+            "mask: contrastive does not take it (it takes embeddings, keys, grad_loss, labels, label_bits, label_offsets, label_indices, key_labels, key_label_bits, key_label_offsets, key_label_indices, self_index)",
         ),
         (
             good.clone().without("labels"),

@@ -1,45 +1,12 @@
 //! Files that are spoilt, and files that are written.
 
 use crate::support::*;
-use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use std::fs;
 use std::path::Path;
 
-#[test]
-fn outputs_are_written_whole_or_not_at_all() {
-    let folder = Folder::new("output");
-    let input = folder.write("in.safetensors", &good().bytes());
-    let run = |output: &str| wgloss(&["run", "zlpr", &input, "-o", output, "--backend", "cpu"]);
-    // Over the input itself.
-    let both = folder.write("both.safetensors", &good().bytes());
-    wgloss(&["run", "zlpr", &both, "-o", &both, "--backend", "cpu"]).json();
-    assert!(SafeTensors::deserialize(&fs::read(&both).unwrap()).is_ok());
-    // Not over a folder, nor into one that is not there.
-    assert!(run(&folder.path("")).refusal(2).contains("a directory"));
-    let missing = folder.path("no-such-folder/out.safetensors");
-    assert!(run(&missing).refusal(2).contains("a file to write"));
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{FileTypeExt as _, symlink};
-        let link = folder.path("link");
-        symlink(&both, &link).unwrap();
-        fs::write(&both, "old").unwrap();
-        run(&link).json();
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert!(SafeTensors::deserialize(&fs::read(&both).unwrap()).is_ok());
-        run("/dev/null").refusal(2);
-        let null = fs::metadata("/dev/null").unwrap();
-        assert!(null.file_type().is_char_device());
-        assert_eq!(
-            folder.names(),
-            ["both.safetensors", "in.safetensors", "link"]
-        );
-    }
-}
-
 /// A file with this header, and so many bytes after it.
-fn file(header: &str, data: usize) -> Vec<u8> {
+pub fn file(header: &str, data: usize) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.as_bytes());
     bytes.resize(bytes.len() + data, 0);
@@ -143,6 +110,56 @@ fn malformed_files_are_refused() {
         let done = wgloss(&["run", "zlpr", &path, "--backend", "cpu"]);
         assert!(done.refusal(2).contains("expected a safetensors file"));
     }
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said() {
+    let folder = Folder::new("wrong");
+    let one = |name: &str, shape: &str, offsets: &str| {
+        format!(r#""{name}":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}"#)
+    };
+    let twice = format!(
+        "{{{},{},{}}}",
+        one("logits", "[1,1]", "[0,4]"),
+        one("targets", "[1,1]", "[4,8]"),
+        one("log\\u0069ts", "[1,1]", "[8,12]"),
+    );
+    let short = format!("{{{}}}", one("logits", "[1,3]", "[0,4]"));
+    let metadata = r#"{"__metadata__":{"logits":"a","x":"{\"logits\":"},"logits":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}}"#;
+    let table: [(&[u8], &str); 9] = [
+        (b"", "an empty file"),
+        (b"1234567", "only 7 bytes"),
+        (
+            &file(&twice, 12),
+            "an invalid header (logits stands in it twice)",
+        ),
+        (
+            &file(&short, 4),
+            "an invalid header (logits: expected 12 bytes for [1, 3] of F32, found 4 from 0 to 4)",
+        ),
+        (b"\x93NUMPY\x01\0v\0{'descr'", "a NumPy array (.npy); "),
+        (
+            b"PK\x03\x04\0\0\x08\x08\0\0archive/data.pkl",
+            "a zip archive, as torch.save (.pt) ",
+        ),
+        (b"\x80\x02}q\0X\x06\0\0\0logits", "a pickle, "),
+        (b"\x89HDF\r\n\x1a\n\0\0\0", "an HDF5 file"),
+        (
+            b"abcdefghij",
+            "a header of 7523094288207667809 bytes in a file of 10",
+        ),
+    ];
+    for (bytes, message) in table {
+        let input = folder.write("in.safetensors", bytes);
+        let done = wgloss(&["run", "zlpr", &input, "--backend", "cpu"]);
+        let wanted = format!("{input}: expected a safetensors file, found {message}");
+        let line = done.refusal(2);
+        assert!(line.starts_with(&wanted), "{line}\nexpected {wanted}");
+    }
+    // The same name one level deeper, or in a string, is no tensor.
+    let input = folder.write("in.safetensors", &file(metadata, 4));
+    let done = wgloss(&["run", "zlpr", &input, "--backend", "cpu"]);
+    assert!(done.refusal(2).starts_with("targets: "), "{}", done.stderr);
 }
 
 /// Numbers from a seed (xorshift).

@@ -60,16 +60,19 @@ fn golden_wdl(backend: &str, tolerance: f64) {
         let theta = numbers(&golden[format!("theta_{form}")]);
         for (short, prediction) in [("nsig", "sigmoid"), ("softmax", "softmax")] {
             let full = &golden["full"][format!("{form}/{short}")];
-            let plain = Tensors::default()
-                .f32("logits", &[1, 5], &s)
-                .f32("theta", &[theta.len()], &theta)
-                .u32("permutation", &order);
-            let row = plain.clone().raw(
-                "permutation",
-                Dtype::I32,
-                &[1, 5],
-                order.iter().flat_map(|l| l.to_le_bytes()).collect(),
-            );
+            let plain =
+                Tensors::default()
+                    .f32("logits", &[1, 5], &s)
+                    .f32("theta", &[theta.len()], &theta);
+            // Pairs take no permutation.
+            let bytes = order.iter().flat_map(|l| l.to_le_bytes()).collect();
+            let (plain, row) = match form {
+                "adj" => (
+                    plain.clone().u32("permutation", &order),
+                    plain.raw("permutation", Dtype::I32, &[1, 5], bytes),
+                ),
+                _ => (plain.clone(), plain),
+            };
             // Flags have a gradient too: what is 0 or 1 may be a proportion.
             for tensors in [
                 plain.clone().f32("targets", &[1, 5], &y),

@@ -3,12 +3,16 @@
 //! The tests that need a GPU are ignored; `cargo test --features cli --test cli -- --ignored` runs them.
 
 mod arguments;
+mod balance;
 mod bench;
 mod contrastive;
 mod files;
 mod golden;
 mod hierarchy;
 mod machines;
+mod names;
+mod output;
 mod refusals;
 mod rows;
+mod small;
 mod support;

@@ -4,7 +4,7 @@ use crate::support::*;
 use safetensors::tensor::Dtype;
 use serde_json::Value;
 use wgloss::reference::{self, RowInputs, RowOutputs};
-use wgloss::{Bce, Reduction, Threshold, Zlpr};
+use wgloss::{Bce, Dice, Hill, Reduction, Threshold, Zlpr};
 
 enum Config {
     Zlpr(Zlpr),
@@ -128,6 +128,38 @@ fn every_loss_on_the_reference() {
 #[ignore = "needs a GPU adapter"]
 fn every_loss_on_a_gpu() {
     family("gpu", 1e-5);
+}
+
+#[test]
+fn lambda_of_hill_and_smooth_of_dice() {
+    let folder = Folder::new("lambda");
+    let s = [1.0, -2.0, 0.5, 0.0, 3.0, -1.0];
+    let y = [1.0, 0.25, 0.0, 0.0, 0.75, 1.0];
+    let tensors = Tensors::default()
+        .f32("logits", &[2, 3], &s)
+        .f32("targets", &[2, 3], &y);
+    let inputs = RowInputs {
+        rows: 2,
+        cols: 3,
+        logits: &s,
+        targets: &y,
+        ..RowInputs::default()
+    };
+    let hill = reference::hill(&Hill::default().with_lambda(2.5), &inputs);
+    let dice = reference::dice(&Dice::default().with_smooth(0.25), &inputs);
+    for (loss, option, value, truth) in [
+        ("hill", "--lambda", "2.5", hill.unwrap()),
+        ("dice", "--smooth", "0.25", dice.unwrap()),
+    ] {
+        let options = [option, value, "--backend", "cpu"];
+        let (_, written) = run(&folder, &tensors, loss, &options);
+        let wanted: [(&str, &[usize], &[f64]); 3] = [
+            ("grad_logits", &[2, 3], &truth.grad_logits),
+            ("grad_targets", &[2, 3], &truth.grad_targets),
+            ("loss", &[], &truth.loss),
+        ];
+        compare(loss, &written, &wanted, 1e-6);
+    }
 }
 
 #[test]

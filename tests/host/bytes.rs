@@ -5,7 +5,7 @@ use wgloss::check::{Mode, RowWorkload, SPARSE, Workload as _};
 use wgloss::host::Gpu;
 use wgloss::{DType, Error, Targets, Threshold, Zlpr, wgpu};
 
-fn noop() -> Result<Gpu, Error> {
+pub fn noop() -> Result<Gpu, Error> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends: wgpu::Backends::NOOP,
         backend_options: wgpu::BackendOptions {

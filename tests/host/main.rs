@@ -13,4 +13,5 @@ mod pipelines;
 mod plans;
 mod record;
 mod refusals;
+mod sizes;
 mod wdl;

@@ -39,6 +39,10 @@ pub enum Loss {
     Mcm,
     Hcal,
     Contrastive,
+    /// No loss, but what some are made of: it is run, and not measured.
+    Relations,
+    /// Weights for losses: run, and not measured.
+    Balance,
 }
 
 /// A loss with the options that were given.
@@ -47,12 +51,19 @@ pub enum Settings {
     Mcm(McmOptions),
     Hcal(HcalOptions),
     Contrastive(ContrastiveOptions),
+    Relations(RelationsOptions),
+    Balance(BalanceOptions),
 }
 
 impl Loss {
-    fn all() -> impl Iterator<Item = Loss> {
+    /// Those that `bench` measures.
+    pub fn measured() -> impl Iterator<Item = Loss> {
         let rows = CATALOG.iter().map(Loss::Row);
         rows.chain([Loss::Mcm, Loss::Hcal, Loss::Contrastive])
+    }
+
+    pub fn all() -> impl Iterator<Item = Loss> {
+        Loss::measured().chain([Loss::Relations, Loss::Balance])
     }
 
     pub fn name(&self) -> &'static str {
@@ -61,6 +72,8 @@ impl Loss {
             Loss::Mcm => "mcm",
             Loss::Hcal => "hcal",
             Loss::Contrastive => "contrastive",
+            Loss::Relations => "relations",
+            Loss::Balance => "balance",
         }
     }
 
@@ -70,6 +83,8 @@ impl Loss {
             Loss::Mcm => "Max constraint loss of a hierarchy",
             Loss::Hcal => "HCAL: contrast with prototypes on all levels of a hierarchy",
             Loss::Contrastive => "Contrastive losses of embeddings with label sets",
+            Loss::Relations => "How often label sets stand in each of five relations",
+            Loss::Balance => "Weights for several losses, and their weighted sum",
         }
     }
 
@@ -80,6 +95,8 @@ impl Loss {
             Loss::Mcm => McmOptions::augment_args(command),
             Loss::Hcal => HcalOptions::augment_args(command),
             Loss::Contrastive => ContrastiveOptions::augment_args(command),
+            Loss::Relations => RelationsOptions::augment_args(command),
+            Loss::Balance => BalanceOptions::augment_args(command),
         }
     }
 
@@ -106,12 +123,22 @@ impl Loss {
                 options.configure()?;
                 Ok(Settings::Contrastive(options))
             }
+            Loss::Relations => Ok(Settings::Relations(read(matches)?)),
+            Loss::Balance => {
+                let options: BalanceOptions = read(matches)?;
+                options.configure()?;
+                Ok(Settings::Balance(options))
+            }
         }
     }
 }
 
-/// A command with a subcommand for each loss, to which `complete` adds what is no setting of the loss.
-pub fn per_loss(command: Command, complete: impl Fn(Command, Loss) -> Command) -> Command {
+/// A command with a subcommand for each of some losses, to which `complete` adds what is no setting of the loss.
+pub fn per_loss(
+    command: Command,
+    losses: impl Iterator<Item = Loss>,
+    complete: impl Fn(Command, Loss) -> Command,
+) -> Command {
     let subcommand = |loss: Loss| {
         let command = complete(loss.augment(Command::new(loss.name())), loss);
         // The derived `augment_args` put the documentation of their structs here.
@@ -122,7 +149,7 @@ pub fn per_loss(command: Command, complete: impl Fn(Command, Loss) -> Command) -
         .disable_help_subcommand(true)
         .subcommand_value_name("LOSS")
         .subcommand_help_heading("Losses")
-        .subcommands(Loss::all().map(subcommand))
+        .subcommands(losses.map(subcommand))
 }
 
 /// The loss that the user named, and what its subcommand was given.
@@ -445,6 +472,9 @@ struct HillOptions {
     /// What is taken from a positive's logit
     #[arg(long, value_name = "X", default_value_t = Hill::default().margin)]
     margin: f32,
+    /// Lambda of the negatives' (lambda - p) p^2
+    #[arg(long, value_name = "X", default_value_t = Hill::default().lambda)]
+    lambda: f32,
     #[command(flatten)]
     sum: SumOptions,
 }
@@ -454,6 +484,7 @@ impl Configure for HillOptions {
         Ok(AnyLoss::Hill(Hill {
             gamma: self.gamma,
             margin: self.margin,
+            lambda: self.lambda,
             smoothing: self.sum.smoothing(),
             row_mean: self.sum.row_mean(),
             ..Hill::default()
@@ -491,6 +522,9 @@ impl Configure for SplcOptions {
 
 #[derive(Args)]
 struct DiceOptions {
+    /// Added above and below the line
+    #[arg(long, value_name = "X", default_value_t = Dice::default().smooth)]
+    smooth: f32,
     /// Squares below the line
     #[arg(long)]
     squared: bool,
@@ -499,6 +533,7 @@ struct DiceOptions {
 impl Configure for DiceOptions {
     fn configure(&self, _: AnyLoss, _: Given) -> Result<AnyLoss, Error> {
         Ok(AnyLoss::Dice(Dice {
+            smooth: self.smooth,
             squared: self.squared,
             ..Dice::default()
         }))
@@ -845,5 +880,111 @@ impl ContrastiveOptions {
     /// The name of the reduction.
     pub fn reduction(&self) -> String {
         value_name(self.reduction)
+    }
+}
+
+// ---- relations of label sets
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum ReduceCounts {
+    /// Over all anchors
+    #[default]
+    Sum,
+    /// Of each anchor
+    None,
+}
+
+#[derive(Args)]
+pub struct RelationsOptions {
+    /// Whose pairs are counted together
+    #[arg(long, value_enum, default_value_t)]
+    reduction: ReduceCounts,
+}
+
+impl RelationsOptions {
+    /// Whether each anchor has its own counts.
+    pub fn each(&self) -> bool {
+        self.reduction == ReduceCounts::None
+    }
+
+    /// The name of the reduction.
+    pub fn reduction(&self) -> String {
+        value_name(self.reduction)
+    }
+}
+
+// ---- balance of losses
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Softmax of the losses: the larger count more
+    #[default]
+    Softmax,
+    /// Dynamic weight averaging: what falls slowly counts more
+    Dwa,
+    /// By a learnt logarithm of each loss's variance
+    Uncertainty,
+    /// Softmax of normal numbers
+    Random,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum OnlySum {
+    /// The weighted sum
+    #[default]
+    Sum,
+}
+
+#[derive(Args)]
+pub struct BalanceOptions {
+    /// How losses are weighted
+    #[arg(long, value_enum, default_value_t)]
+    pub kind: Kind,
+    /// Softmax: temperature [default: 0.5]
+    #[arg(long, value_name = "X")]
+    gamma: Option<f32>,
+    /// Dwa: temperature [default: 2]
+    #[arg(long, value_name = "X")]
+    temperature: Option<f32>,
+    /// Random: the seed
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// How the losses become the result
+    #[arg(long, value_enum, default_value_t)]
+    reduction: OnlySum,
+}
+
+impl BalanceOptions {
+    /// The name of the reduction.
+    pub fn reduction(&self) -> String {
+        value_name(self.reduction)
+    }
+
+    /// The balance with these settings, which are checked.
+    pub fn configure(&self) -> Result<Balance, Error> {
+        let (gamma, temperature) = (self.gamma, self.temperature);
+        for (option, given, kind) in [
+            ("--gamma", gamma.is_some(), Kind::Softmax),
+            ("--temperature", temperature.is_some(), Kind::Dwa),
+            ("--seed", self.seed.is_some(), Kind::Random),
+        ] {
+            let owner = format!("--kind {}", value_name(kind));
+            needs(option, given, &owner, self.kind == kind)?;
+        }
+        let random = self.kind == Kind::Random;
+        needs("--kind random", random, "--seed", self.seed.is_some())?;
+        let config = match self.kind {
+            Kind::Softmax => Balance::Adaptive {
+                gamma: gamma.unwrap_or(0.5),
+                attach: false,
+            },
+            Kind::Dwa => Balance::Dwa {
+                temperature: temperature.unwrap_or(2.0),
+            },
+            Kind::Uncertainty => Balance::Uncertainty,
+            Kind::Random => Balance::Random,
+        };
+        config.check()?;
+        Ok(config)
     }
 }

@@ -4,9 +4,8 @@ use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo, View};
 use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
 use wgloss::host::Values;
 use wgloss::{Error, ErrorKind};
 
@@ -28,6 +27,8 @@ pub struct TensorFile {
     metadata: Metadata,
     /// Where the tensors begin.
     data: u64,
+    /// Bytes of the file.
+    size: u64,
 }
 
 /// Real numbers in the type that the file has them in.
@@ -60,22 +61,43 @@ impl TensorFile {
             return Err(bad(no_file(kind).into()));
         }
         let file = File::open(path).map_err(failed)?;
-        let size = file.metadata().map_err(failed)?.len();
-        if size < 8 {
-            return Err(bad(format!("only {size} bytes")));
-        }
-        let mut length = [0; 8];
-        (&file).read_exact(&mut length).map_err(failed)?;
-        let header = u64::from_le_bytes(length);
+        let about = file.metadata().map_err(failed)?;
+        let size = about.len();
+        let mut start = Vec::new();
+        (&file).take(16).read_to_end(&mut start).map_err(failed)?;
+        let Some((length, _)) = start.split_first_chunk() else {
+            return Err(bad(match size {
+                0 => "an empty file".into(),
+                _ => format!("only {size} bytes"),
+            }));
+        };
+        let header = u64::from_le_bytes(*length);
         if header > MOST_HEADER || header > size - 8 {
+            let other = OTHERS.iter().find(|(magic, _)| start.starts_with(magic));
+            return Err(bad(match other {
+                Some((_, what)) => (*what).into(),
+                None => format!("a header of {header} bytes in a file of {size}"),
+            }));
+        }
+        if let Some(there) = mostly_absent(&about) {
             return Err(bad(format!(
-                "a header of {header} bytes in a file of {size}"
+                "a file of {size} bytes of which the disk has {there}"
             )));
         }
         let mut text = vec![0; header as usize];
-        (&file).read_exact(&mut text).map_err(failed)?;
-        let metadata: Metadata = serde_json::from_slice(&text)
-            .map_err(|error| bad(format!("an invalid header ({error})")))?;
+        (&file)
+            .seek(SeekFrom::Start(8))
+            .and_then(|_| (&file).read_exact(&mut text))
+            .map_err(failed)?;
+        if let Some(tensor) = given_twice(&text) {
+            return Err(bad(format!(
+                "an invalid header ({tensor} stands in it twice)"
+            )));
+        }
+        let metadata: Metadata = serde_json::from_slice(&text).map_err(|error| {
+            let what = misfit(&text).unwrap_or_else(|| error.to_string());
+            bad(format!("an invalid header ({what})"))
+        })?;
         let (found, described) = (size - 8 - header, metadata.data_len() as u64);
         if found != described {
             return Err(bad(format!(
@@ -87,7 +109,31 @@ impl TensorFile {
             file,
             metadata,
             data: 8 + header,
+            size,
         })
+    }
+
+    /// The names of the tensors, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = self.metadata.offset_keys();
+        names.sort_unstable();
+        names
+    }
+
+    /// Refuses tensors that mean nothing beside the others, or with these options.
+    pub fn refuse(&self, tensors: &[&str], reason: impl std::fmt::Display) -> Result<(), Error> {
+        match tensors.iter().find(|tensor| self.has(tensor)) {
+            Some(tensor) => Err(Error::refused(tensor, reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Most that a dimension may count of which the file has no elements: what is made for each costs no more than what
+    /// is there.
+    pub fn most(&self) -> usize {
+        usize::try_from(self.size)
+            .unwrap_or(usize::MAX)
+            .max(1 << 16)
     }
 
     /// Whether there is a tensor of this name.
@@ -97,9 +143,7 @@ impl TensorFile {
 
     fn info(&self, tensor: &str) -> Result<&TensorInfo, Error> {
         self.metadata.info(tensor).ok_or_else(|| {
-            let tensors = self.metadata.tensors();
-            let mut names: Vec<&str> = tensors.keys().map(String::as_str).collect();
-            names.sort_unstable();
+            let mut names = self.names();
             names.truncate(12);
             let found = format!("none (in the file: {})", names.join(", "));
             Error::shape(tensor, "a tensor of this name", found)
@@ -259,7 +303,16 @@ impl TensorFile {
         value: impl Fn([u8; N]) -> T,
     ) -> Result<Vec<T>, Error> {
         let (first, end) = info.data_offsets;
-        let mut values = Vec::with_capacity((end - first) / N);
+        let mut values = Vec::new();
+        values.try_reserve_exact((end - first) / N).map_err(|_| {
+            let (bytes, expected) = (end - first, "memory for its bytes");
+            Error::new(
+                ErrorKind::OutOfMemory,
+                tensor,
+                expected,
+                format!("none for {bytes}"),
+            )
+        })?;
         let mut block = vec![0; BLOCK.min(end - first)];
         let mut read = || -> io::Result<()> {
             let mut file = &self.file;
@@ -285,6 +338,94 @@ impl TensorFile {
             }
         }
     }
+}
+
+/// How files of other formats begin, which the length of a header cannot.
+const OTHERS: &[(&[u8], &str)] = &[
+    (
+        b"\x93NUMPY",
+        "a NumPy array (.npy); safetensors.numpy.save_file writes safetensors",
+    ),
+    (
+        b"PK\x03\x04",
+        "a zip archive, as torch.save (.pt) and np.savez (.npz) write; safetensors.torch.save_file writes safetensors",
+    ),
+    (b"\x80\x02", PICKLE),
+    (b"\x80\x03", PICKLE),
+    (b"\x80\x04", PICKLE),
+    (b"\x80\x05", PICKLE),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"GGUF", "a GGUF file"),
+];
+const PICKLE: &str =
+    "a pickle, as older torch.save (.pt) writes; safetensors.torch.save_file writes safetensors";
+
+/// Bytes on the disk of a file that is hardly there: it claims much, and is holes. What it claims would be read.
+#[cfg(unix)]
+fn mostly_absent(about: &fs::Metadata) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    // Far more than what file systems compress tensors to, but for tensors of zeros.
+    const SMALL: u64 = 1 << 28;
+    let there = about.blocks().saturating_mul(512);
+    (about.len() > SMALL && there < about.len() / 1000).then_some(there)
+}
+
+#[cfg(not(unix))]
+fn mostly_absent(_: &fs::Metadata) -> Option<u64> {
+    None
+}
+
+/// What is wrong with the first tensor whose shape needs other bytes than it has.
+fn misfit(header: &[u8]) -> Option<String> {
+    let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(header).ok()?;
+    header.iter().find_map(|(name, info)| {
+        let info: TensorInfo = serde_json::from_value(info.clone()).ok()?;
+        let (first, end) = info.data_offsets;
+        let found = end as i128 - first as i128;
+        let bits = info.shape.iter().try_fold(info.dtype.bitsize() as i128, |bits, len| {
+            bits.checked_mul(*len as i128)
+        });
+        let (shape, dtype) = (&info.shape, info.dtype);
+        match bits {
+            Some(bits) if bits == 8 * found => None,
+            Some(bits) => Some(format!(
+                "{name}: expected {} bytes for {shape:?} of {dtype}, found {found} from {first} to {end}",
+                bits as f64 / 8.0
+            )),
+            None => Some(format!("{name}: expected a shape that can be counted, found {shape:?}")),
+        }
+    })
+}
+
+/// A tensor that the header describes twice. Readers of JSON take the last one without a word; others the first.
+fn given_twice(header: &[u8]) -> Option<String> {
+    let mut names = std::collections::HashSet::new();
+    // The keys of an object are the strings one level deep that a colon follows.
+    let (mut depth, mut at) = (0, 0);
+    while let Some(&byte) = header.get(at) {
+        let begin = at;
+        at += 1;
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            b'"' => {
+                while header.get(at).is_some_and(|byte| *byte != b'"') {
+                    at += if header[at] == b'\\' { 2 } else { 1 };
+                }
+                at += 1;
+                let rest = header.get(at..).unwrap_or_default().trim_ascii_start();
+                if depth == 1 && rest.starts_with(b":") {
+                    let name: String = serde_json::from_slice(header.get(begin..at)?).ok()?;
+                    if let Some(twice) = names.replace(name) {
+                        return Some(twice);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The indices of an element of a row-major tensor.
@@ -328,6 +469,7 @@ impl Output {
 pub enum Numbers {
     F32(Vec<f32>),
     I32(Vec<i32>),
+    I64(Vec<i64>),
 }
 
 impl View for &Output {
@@ -335,6 +477,7 @@ impl View for &Output {
         match self.values {
             Numbers::F32(_) => Dtype::F32,
             Numbers::I32(_) => Dtype::I32,
+            Numbers::I64(_) => Dtype::I64,
         }
     }
 
@@ -346,6 +489,7 @@ impl View for &Output {
         match &self.values {
             Numbers::F32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
             Numbers::I32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            Numbers::I64(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
         }
     }
 
@@ -353,55 +497,16 @@ impl View for &Output {
         match &self.values {
             Numbers::F32(v) => 4 * v.len(),
             Numbers::I32(v) => 4 * v.len(),
+            Numbers::I64(v) => 8 * v.len(),
         }
     }
 }
 
-fn no_file(kind: fs::FileType) -> &'static str {
+/// What something is that is no file.
+pub fn no_file(kind: fs::FileType) -> &'static str {
     if kind.is_dir() {
         "a directory"
     } else {
         "a device or a pipe"
     }
-}
-
-/// Where an output goes, checked before any work: a new file, or a file to replace.
-pub fn output(path: &Path) -> Result<PathBuf, Error> {
-    let bad = |found: &str| Err(Error::value(path.display(), "a file to write", found));
-    match fs::metadata(path) {
-        // Replacing a device or a pipe would do harm.
-        Ok(found) if !found.is_file() => bad(no_file(found.file_type())),
-        // A link stays one; what it leads to is replaced.
-        Ok(_) => fs::canonicalize(path).or_else(|error| bad(&error.to_string())),
-        Err(error) => match path.parent() {
-            Some(folder) if folder.as_os_str().is_empty() || folder.is_dir() => Ok(path.into()),
-            _ => bad(&error.to_string()),
-        },
-    }
-}
-
-/// Writes the tensors: to a file beside, which then takes the path.
-pub fn write(path: &Path, tensors: &[Output]) -> Result<(), Error> {
-    let failed = |error: &dyn std::fmt::Display| {
-        let reason = format!("could not write the file: {error}");
-        Error::because(ErrorKind::Device, path.display(), reason)
-    };
-    let bytes = safetensors::serialize(tensors.iter().map(|t| (&t.name, t)), None)
-        .map_err(|error| failed(&error))?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let unique = format!(
-        ".{}.{}",
-        std::process::id(),
-        now.unwrap_or_default().as_nanos()
-    );
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(unique);
-    let beside = PathBuf::from(beside);
-    File::create_new(&beside)
-        .and_then(|mut file| {
-            file.write_all(&bytes)
-                .and_then(|()| fs::rename(&beside, path))
-                .inspect_err(|_| drop(fs::remove_file(&beside)))
-        })
-        .map_err(|error| failed(&error))
 }

@@ -7,15 +7,13 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, ErrorKind};
 use crate::kernels::contrastive::params::{
     DEPTH, FORM_BITS, FORM_BYTES, FORM_LISTS, FROM_INDEX, NO_KEY, PairGrid, PairParams, PairRoles,
-    PairSide, PairSource, PairWork, SAME_NUMBER,
+    PairSide, PairSource, PairWork, SAME_NUMBER, TEAM_ROWS,
 };
 use crate::kernels::contrastive::table::{HalveBinds, PackBinds, Tiling};
 use crate::losses::labels::{TargetNames, Targets};
 
 /// Windows begin at multiples of this many rows: 256 bytes of any region, and whole blocks of pairs.
 const WINDOW_ROWS: u64 = 128;
-/// Rows of a side that lanes share: label sets have room for whole such teams.
-pub(super) const TEAM_ROWS: usize = 8;
 /// Words behind those of a label set: its size, and which key the row is itself.
 const FACTS: u64 = 2;
 

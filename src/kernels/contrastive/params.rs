@@ -80,6 +80,9 @@ constants! {
     }
 }
 
+/// Rows of a side that lanes share: label sets have room for whole such teams.
+pub(super) const TEAM_ROWS: usize = 8;
+
 /// Blocks of pairs: what follows from the lanes of a workgroup.
 pub(super) const BLOCKS: &[(&str, Constant)] = &[
     ("ROW_LANES", Constant::Of(|wg| block_lanes(wg).0)),

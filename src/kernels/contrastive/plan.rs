@@ -28,13 +28,11 @@ use crate::device::prepared::{self, Prepared};
 use crate::device::tensor::Tensor;
 use crate::error::Error;
 use crate::kernels::contrastive::call::{ContrastiveInputs, ContrastiveOutputs};
-use crate::kernels::contrastive::pack::{
-    Places, Rows, Side, Sides, TEAM_ROWS, Window, list_vectors,
-};
+use crate::kernels::contrastive::pack::{Places, Rows, Side, Sides, Window, list_vectors};
 use crate::kernels::contrastive::params::{
     DEPTH, FROM_INDEX, NOT_TURNED, PairChunks, PairEnds, PairGrid, PairParams, PairRecord,
-    PairRoles, PairRow, PairSettings, PairWork, SUM_FIELDS, SUMMED, TURNED_APART, TURNED_IN_PLACE,
-    WANT_ONE, WANT_PER_ANCHOR,
+    PairRoles, PairRow, PairSettings, PairWork, SUM_FIELDS, SUMMED, TEAM_ROWS, TURNED_APART,
+    TURNED_IN_PLACE, WANT_ONE, WANT_PER_ANCHOR,
 };
 use crate::kernels::contrastive::table::{
     COUNTS, CountBinds, ENDS, EndBinds, LISTS, ListBinds, PairBinds, ProductBinds, ProjectBinds,

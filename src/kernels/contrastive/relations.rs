@@ -9,9 +9,9 @@ use crate::error::Error;
 use crate::kernels::contrastive::call::{
     RelationInputs, RelationOutputs, Relations, inspect_index,
 };
-use crate::kernels::contrastive::pack::{Places, Rows, Sides, TEAM_ROWS, Window};
+use crate::kernels::contrastive::pack::{Places, Rows, Sides, Window};
 use crate::kernels::contrastive::params::{
-    PairGrid, PairParams, PairRow, PairWork, RELATION_KINDS,
+    PairGrid, PairParams, PairRow, PairWork, RELATION_KINDS, TEAM_ROWS,
 };
 use crate::kernels::contrastive::table::{self, RelationBinds};
 use crate::kernels::targets::inspect_targets;

@@ -4,10 +4,9 @@ use crate::device::caps::{Half, Reduce, Teams, Variant, block_lanes};
 use crate::device::module::{Constant, Module, NO_PART, PARTS, Part, Piece, Program, wgsl};
 use crate::device::plan::{Target, bindings};
 use crate::device::tensor::{DType, FLOATS};
-use crate::kernels::contrastive::pack::TEAM_ROWS;
 use crate::kernels::contrastive::params::{
     BLOCKS, DIVISORS, FORMS, ITSELF, MIRRORED, MIRRORS, NORMS, RECORD, RELATION, STEPS,
-    SUMMED_AT_ONCE, SUMS, WANTS,
+    SUMMED_AT_ONCE, SUMS, TEAM_ROWS, WANTS,
 };
 use crate::kernels::storage::{STORAGES, Storage};
 use crate::losses::contrastive::PairRule;

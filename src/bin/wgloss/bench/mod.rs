@@ -9,7 +9,7 @@ mod suite;
 
 use crate::arguments::choice;
 use crate::engine::EngineArgs;
-use crate::options;
+use crate::options::{self, Loss};
 use crate::report;
 use clap::{ArgMatches, Args, Command};
 use measured::{Effort, Limits, Measured, on_device, on_host};
@@ -113,7 +113,7 @@ struct SuiteArgs {
 /// The command with a subcommand for each loss.
 pub fn command(command: Command) -> Command {
     let command = command.after_long_help(NOTES);
-    let command = options::per_loss(command, |command, loss| {
+    let command = options::per_loss(command, Loss::measured(), |command, loss| {
         let (command, data) = subject::augment(command, loss);
         BenchArgs::augment_args(command).after_long_help(data)
     });
@@ -155,6 +155,9 @@ fn one(matches: &ArgMatches) -> Result<ExitCode, Error> {
             path,
             &record::fields(&subject, &nothing, &Machine::default()),
         )?;
+    }
+    if args.csv.is_none() {
+        report::expect_reader()?;
     }
     let engine = args.engine.open()?;
     let elements = subject.workload.elements();

@@ -167,7 +167,27 @@ pub fn augment(command: Command, loss: Loss) -> (Command, &'static str) {
         Loss::Mcm => (McmArgs::augment_args(command), MCM_DATA),
         Loss::Hcal => (HcalArgs::augment_args(command), HCAL_DATA),
         Loss::Contrastive => (ContrastiveArgs::augment_args(command), CONTRASTIVE_DATA),
+        Loss::Relations | Loss::Balance => (command, ""),
     }
+}
+
+/// Refuses sizes of which two have 2^32 elements.
+fn check_sizes(size: Size, sizes: &[usize]) -> Result<(), Error> {
+    let fits = |n: Option<usize>| n.is_some_and(|n| n > 0 && u32::try_from(n).is_ok());
+    for (i, one) in sizes.iter().enumerate() {
+        if sizes[..i]
+            .iter()
+            .any(|other| !fits(one.checked_mul(*other)))
+        {
+            let Shape { rows, cols } = size.shape;
+            return Err(Error::value(
+                "--shape",
+                "at least one element and fewer than 2^32, of dimensions too",
+                format!("{rows}x{cols}"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The way to the device's work and to the reference, and what they are called in a record.
@@ -195,6 +215,9 @@ impl Subject {
             Settings::Contrastive(settings) => {
                 Subject::of_contrastive(size, &settings, &options::read(matches)?)
             }
+            Settings::Relations(_) | Settings::Balance(_) => {
+                Err(Error::refused("loss", "one that is not measured"))
+            }
         }
     }
 
@@ -218,6 +241,7 @@ impl Subject {
 
     fn of_mcm(size: Size, settings: &McmOptions, own: &McmArgs) -> Result<Self, Error> {
         let Shape { rows, cols } = size.shape;
+        check_sizes(size, &[rows, cols])?;
         let workload = McmWorkload {
             config: settings.configure(),
             dtype: size.dtype.element(),
@@ -243,6 +267,7 @@ impl Subject {
             return Err(Error::refused("--seed", "a measurement has its own"));
         }
         let Shape { rows, cols } = size.shape;
+        check_sizes(size, &[rows, cols, own.dim])?;
         let workload = HcalWorkload {
             config: settings.configure()?,
             dtype: size.dtype.element(),

@@ -1,6 +1,7 @@
 //! `wgloss run hcal`: prototype contrast over the levels of a hierarchy.
 
 use crate::engine::EngineArgs;
+use crate::names::level;
 use crate::options::HcalOptions;
 use crate::report::{Report, json_number};
 use crate::tensors::{Numbers, Output, Reals, TensorFile};
@@ -47,15 +48,7 @@ pub fn run(
     let kinds = ["labels", "prototypes"];
     let m = (0..).take_while(|k| kinds.iter().any(|kind| named(kind, *k)));
     let m = m.count().max(1);
-    for kind in ["labels", "prototypes", "parents", "noise"] {
-        if named(kind, m) {
-            let reason = format!(
-                "no tensor for level {}: labels and prototypes have {m} levels",
-                m + 1
-            );
-            return Err(Error::refused(format!("{kind}_{}", m + 1), reason));
-        }
-    }
+    check_levels(file, m)?;
     let mut reals: Vec<Reals> = Vec::new();
     let mut classes = Vec::new();
     for k in 0..m {
@@ -149,4 +142,30 @@ pub fn run(
         ],
         outputs,
     })
+}
+
+/// Refuses tensors of levels that are not there: numbered from 0, or behind a gap.
+fn check_levels(file: &TensorFile, m: usize) -> Result<(), Error> {
+    for tensor in file.names() {
+        let Some((kind, number)) = level(&tensor) else {
+            continue;
+        };
+        let last = match kind {
+            "labels" | "prototypes" | "noise" => m,
+            "parents" => m - 1,
+            _ => continue,
+        };
+        // A number that is written in another way is another name.
+        let k = number.parse().unwrap_or(0);
+        if !(1..=last).contains(&k) || number != k.to_string() {
+            let reason = match number == m.to_string() {
+                true => format!("level {m} is the last one, and has no parents"),
+                false => format!(
+                    "no such level: labels and prototypes are there for 1 to {m}, numbered from 1 without a gap"
+                ),
+            };
+            return Err(Error::refused(tensor, reason));
+        }
+    }
+    Ok(())
 }

@@ -33,7 +33,7 @@ pub fn run(
         [rows, cols] => (rows, cols),
         ref shape => return Err(Error::shape("logits", "[B, L]", format!("{shape:?}"))),
     };
-    let hierarchy = read_hierarchy(file, cols)?;
+    let Classes { hierarchy, apart } = read_hierarchy(file, rows, cols)?;
     let logits = file.reals("logits")?;
     file.expect("targets", &[rows, cols])?;
     let targets = file.flags("targets")?;
@@ -45,6 +45,7 @@ pub fn run(
         targets: &targets,
         grad_loss: grad_loss.as_deref(),
     };
+    // Without rows the hierarchy may be that of a few classes.
     let (engine, result) =
         engine.compute(|engine| engine.mcm(&config, &hierarchy, &inputs, wanted))?;
     let (shape, loss) = match result.loss[..] {
@@ -59,7 +60,7 @@ pub fn run(
             ("cols", json!(cols)),
             ("dtype", json!(inputs.logits.dtype().to_string())),
             ("edges", json!(hierarchy.edges())),
-            ("pairs", json!(hierarchy.pairs())),
+            ("pairs", json!(hierarchy.pairs() + apart)),
             ("depth", json!(hierarchy.depth())),
             ("reduction", json!(options.reduction())),
         ],
@@ -71,8 +72,16 @@ pub fn run(
     })
 }
 
-/// The hierarchy of `nodes` classes, by its edges.
-fn read_hierarchy(file: &TensorFile, nodes: usize) -> Result<Hierarchy, Error> {
+/// The classes of a file.
+struct Classes {
+    hierarchy: Hierarchy,
+    /// Those that are not in it: each is its own and only descendant.
+    apart: usize,
+}
+
+/// The hierarchy of `nodes` classes, by its edges. Where a batch has no rows, nothing in the file is as many as there
+/// are classes: then only those that edges name are in it.
+fn read_hierarchy(file: &TensorFile, rows: usize, nodes: usize) -> Result<Classes, Error> {
     match *file.shape("edges")? {
         [_, 2] => {}
         ref shape => {
@@ -83,10 +92,37 @@ fn read_hierarchy(file: &TensorFile, nodes: usize) -> Result<Hierarchy, Error> {
             ));
         }
     }
-    let edges: Vec<[u32; 2]> = file
+    let mut edges: Vec<[u32; 2]> = file
         .indices("edges")?
         .chunks_exact(2)
         .map(|edge| [edge[0], edge[1]])
         .collect();
-    Hierarchy::from_edges(nodes, &edges)
+    if rows > 0 || nodes <= file.most() || nodes >= 1 << 31 {
+        // From 2^31 nodes on it refuses them before anything else.
+        let hierarchy = Hierarchy::from_edges(nodes, &edges)?;
+        return Ok(Classes {
+            hierarchy,
+            apart: 0,
+        });
+    }
+    let mut named = edges.concat();
+    named.sort_unstable();
+    named.dedup();
+    if let Some(found) = named.last().filter(|last| **last as usize >= nodes) {
+        let expected = format!("nodes below {nodes}");
+        return Err(Error::value("edges", expected, found));
+    }
+    for node in edges.iter_mut().flatten() {
+        *node = named.partition_point(|other| other < node) as u32;
+    }
+    // One node at least, which may be any.
+    let inside = named.len().max(1);
+    let hierarchy = Hierarchy::from_edges(inside, &edges).map_err(|error| {
+        let reason = format!("{error} (nodes counted among those that edges name)");
+        Error::because(error.kind(), "edges", reason)
+    })?;
+    Ok(Classes {
+        hierarchy,
+        apart: nodes - inside,
+    })
 }

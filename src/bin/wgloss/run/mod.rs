@@ -1,14 +1,19 @@
 //! `wgloss run`: a loss of the tensors in a file.
 
+mod balance;
 mod contrastive;
 mod hcal;
 mod mcm;
+mod relations;
 mod rows;
+mod sets;
 
 use crate::engine::{self, EngineArgs};
+use crate::names;
 use crate::options::{self, Loss, Settings};
+use crate::output::Destination;
 use crate::report::{self, Field};
-use crate::tensors::{self, TensorFile};
+use crate::tensors::TensorFile;
 use clap::{ArgMatches, Args, Command};
 use serde_json::json;
 use std::path::PathBuf;
@@ -22,10 +27,17 @@ const NOTES: &str = "\
 One line of JSON goes to stdout: loss (null with --reduction none; as JSON has no such numbers, also the strings
 \"NaN\", \"Infinity\" and \"-Infinity\"), backend, adapter, driver, variant, the sizes and the reduction.
 
-Exit code 2, one line on stderr and nothing written where arguments or tensors are wrong; 1 where the machine cannot.";
+A tensor that another loss takes and this one does not is wrong; one that no loss takes is left alone, with a notice
+where its name is within two letters of a known one. What an earlier run wrote may lie in the file.
+
+The output is a file beside, synced, which then takes the name: whole or not at all. It may not be the input. A file
+that is replaced keeps its rights, a link stays one. A run that is killed while it writes leaves .wgloss-*.tmp there.
+
+Exit code 2, one line on stderr and nothing written where arguments or tensors are wrong; 1 where the machine cannot. Without -o the line of JSON is all there is: where stdout is closed, or a null
+device that is open both ways, exit code 1 says so before the work.";
 
 const ELEMENTS: &str = "\
-Reals are F32, F16 or BF16; flags U8 or BOOL, 1 = counts; indices U32, I32 or I64. Other tensors may lie in the file.";
+Reals are F32, F16 or BF16; flags U8 or BOOL, 1 = counts; indices U32, I32 or I64. Tensors that no loss takes may lie in the file.";
 
 /// What every loss takes beside its settings.
 #[derive(Args)]
@@ -42,13 +54,15 @@ struct RunArgs {
 
 /// The command with a subcommand for each loss.
 pub fn command(command: Command) -> Command {
-    let command = command.after_long_help(NOTES);
-    options::per_loss(command, |command, loss| {
+    let command = command.after_long_help(format!("{}\n\n{NOTES}", rows::kinds()));
+    options::per_loss(command, Loss::all(), |command, loss| {
         let tensors = match loss {
             Loss::Row(loss) => rows::tensors(loss),
             Loss::Mcm => mcm::TENSORS.into(),
             Loss::Hcal => hcal::TENSORS.into(),
             Loss::Contrastive => contrastive::TENSORS.into(),
+            Loss::Relations => relations::TENSORS.into(),
+            Loss::Balance => balance::TENSORS.into(),
         };
         RunArgs::augment_args(command).after_long_help(format!("{tensors}\n{ELEMENTS}"))
     })
@@ -59,8 +73,13 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode, Error> {
     let args: RunArgs = options::read(matches)?;
     // Wrong settings are reported before the file is opened.
     let settings = loss.settings(matches)?;
-    let output = args.output.as_deref().map(tensors::output).transpose()?;
+    let find = |path: &PathBuf| Destination::find(path, &args.input);
+    let output = args.output.as_ref().map(find).transpose()?;
+    if output.is_none() {
+        report::expect_reader()?;
+    }
     let file = TensorFile::open(&args.input)?;
+    let slips = names::check(&file, loss.name())?;
     let wanted = match output {
         Some(_) => Wanted::Gradients,
         None => Wanted::Loss,
@@ -70,9 +89,15 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode, Error> {
         Settings::Mcm(options) => mcm::run(options, &file, &args.engine, wanted),
         Settings::Hcal(options) => hcal::run(options, &file, &args.engine, wanted),
         Settings::Contrastive(options) => contrastive::run(options, &file, &args.engine, wanted),
+        Settings::Relations(options) => relations::run(options, &file, &args.engine),
+        Settings::Balance(options) => balance::run(options, &file, &args.engine, wanted),
     }?;
-    if let Some(path) = output {
-        tensors::write(&path, &report.outputs)?;
+    if let Some(output) = output {
+        output.write(&report.outputs)?;
+    }
+    // After the work: an error stays alone on stderr.
+    if let Some(slips) = slips {
+        report::notice(&slips);
     }
     let engine = &report.engine;
     let mut fields: Vec<Field> = vec![

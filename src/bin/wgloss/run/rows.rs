@@ -8,11 +8,8 @@ use serde_json::{Value, json};
 use wgloss::host::{Counted, Dense, Rows, Values, Wanted};
 use wgloss::losses::wdl::Form;
 use wgloss::{
-    AnyLoss, Entry, Error, Order, Reduction, Rowwise, TargetKind, Targets, Threshold, Wdl,
+    AnyLoss, CATALOG, Entry, Error, Order, Reduction, Rowwise, TargetKind, Targets, Threshold, Wdl,
 };
-
-/// Most rows of logits without labels: their count is not bounded by the file's size, and each gets a loss.
-const MOST_EMPTY_ROWS: usize = 1 << 24;
 
 /// Dense targets, as the file has them.
 enum Labels {
@@ -99,6 +96,27 @@ pub fn tensors(loss: &Entry) -> String {
     text
 }
 
+/// Which losses take which targets, for the help.
+pub fn kinds() -> String {
+    let names = |kind: TargetKind| -> String {
+        let of_kind = CATALOG
+            .iter()
+            .filter(|loss| loss.loss().target_kind() == kind);
+        of_kind.map(|loss| loss.name).collect::<Vec<_>>().join(", ")
+    };
+    let [hard, soft, proportions, logits] = [
+        TargetKind::Hard,
+        TargetKind::Soft,
+        TargetKind::Proportions,
+        TargetKind::Logits,
+    ]
+    .map(names);
+    format!(
+        "Targets of losses of rows:\n  soft, reals from 0 to 1: {soft}\n  reals from 0 on: {proportions}\n  \
+         hard, 0 or 1: {hard}\n  other logits: {logits}"
+    )
+}
+
 /// Computes the loss of a file.
 pub fn run(
     options: &RowOptions,
@@ -107,7 +125,8 @@ pub fn run(
     wanted: Wanted,
 ) -> Result<Report, Error> {
     let config = options.configure(RowTensors::given(file)?)?;
-    let tensors = RowTensors::read(file, options.loss, &config, options.permutation())?;
+    let seed = options.permutation();
+    let tensors = RowTensors::read(file, options.loss, &config, seed, wanted)?;
     let rows = tensors.rows();
     let (engine, result) = engine.compute(|engine| engine.rows(&config, &rows, wanted))?;
     let (shape, loss) = match config.reduction() {
@@ -176,20 +195,21 @@ struct WdlTensors {
 }
 
 impl RowTensors {
-    /// Reads what the loss takes. Tensors of other names are of no concern; those that another loss of rows takes in
-    /// the place of one of this loss's are an error.
+    /// Reads what the loss takes.
     fn read(
         file: &TensorFile,
         loss: &Entry,
         config: &AnyLoss,
         seed: Option<Order<&'static [u32], u64>>,
+        wanted: Wanted,
     ) -> Result<Self, Error> {
         let (rows, cols) = match *file.shape("logits")? {
             [rows, cols] => (rows, cols),
             ref shape => return Err(Error::shape("logits", "[B, L]", format!("{shape:?}"))),
         };
+        // Rows without labels are not bounded by what is in the file, and each gets a loss.
         let most = if cols == 0 {
-            MOST_EMPTY_ROWS
+            file.most()
         } else {
             u32::MAX as usize
         };
@@ -201,7 +221,7 @@ impl RowTensors {
             ));
         }
         let kind = config.target_kind();
-        let form = target_form(file, loss, kind)?;
+        let form = target_form(file, kind)?;
         let threshold = read_threshold(file, loss, rows, cols)?;
         let logits = file.reals("logits")?;
         let floats = |tensor: &str, len: usize| -> Result<Option<Vec<f32>>, Error> {
@@ -242,7 +262,7 @@ impl RowTensors {
             class_weight: floats("class_weight", cols)?,
             threshold,
             wdl: match config {
-                AnyLoss::Wdl(config) => read_wdl(file, config, seed, rows, cols)?,
+                AnyLoss::Wdl(config) => read_wdl(file, config, seed, rows, cols, wanted)?,
                 _ => WdlTensors::default(),
             },
             grad_loss,
@@ -321,29 +341,16 @@ impl RowTensors {
 }
 
 /// The tensor that says which form the targets have. There is exactly one form, and the loss takes it.
-fn target_form(file: &TensorFile, loss: &Entry, kind: TargetKind) -> Result<&'static str, Error> {
+fn target_form(file: &TensorFile, kind: TargetKind) -> Result<&'static str, Error> {
+    if kind == TargetKind::Logits {
+        return Ok("other");
+    }
     let mut forms = Vec::new();
     for form in ["targets", "target_bits", "target_offsets"] {
         let sparse = form == "target_offsets" && file.has("target_indices");
         if file.has(form) || sparse {
             forms.push(form);
         }
-    }
-    let name = loss.name;
-    let unwanted = |tensor: &str, instead: &str| {
-        Err(Error::refused(
-            tensor,
-            format!("{name} takes {instead} instead"),
-        ))
-    };
-    if kind == TargetKind::Logits {
-        return match forms[..] {
-            [] => Ok("other"),
-            [form, ..] => unwanted(form, "other"),
-        };
-    }
-    if file.has("other") {
-        return unwanted("other", "targets");
     }
     match forms[..] {
         [form] => Ok(form),
@@ -453,7 +460,11 @@ fn read_wdl(
     seed: Option<Order<&'static [u32], u64>>,
     rows: usize,
     cols: usize,
+    wanted: Wanted,
 ) -> Result<WdlTensors, Error> {
+    if config.form != Form::Adjacent {
+        file.refuse(&["permutation"], "--form pairs takes none")?;
+    }
     let seed = seed.filter(|_| config.form == Form::Adjacent);
     let mut wdl = WdlTensors {
         seed,
@@ -476,7 +487,7 @@ fn read_wdl(
     }
     let (sets, len) = config.theta_shape(cols);
     wdl.theta_shape = vec![len];
-    wdl.theta = Some(if file.has("theta") {
+    wdl.theta = if file.has("theta") {
         let shape = file.shape("theta")?;
         let fits = match *shape {
             [found] => sets == 1 && found == len,
@@ -491,10 +502,17 @@ fn read_wdl(
             return Err(Error::shape("theta", expected, format!("{shape:?}")));
         }
         wdl.theta_shape = shape.to_vec();
-        file.floats("theta")?
+        Some(file.floats("theta")?)
+    } else if rows > 0 || len <= file.most() {
+        Some(vec![0.0; sets * len])
+    } else if wanted == Wanted::Loss {
+        None
     } else {
-        vec![0.0; sets * len]
-    });
+        // Nothing in the file is as many as the gradient to theta would have.
+        let most = file.most();
+        let expected = format!("at most {most} labels without rows or theta, for grad_theta");
+        return Err(Error::shape("logits", expected, format!("[0, {cols}]")));
+    };
     if file.has("theta0") {
         wdl.theta0 = match *file.shape("theta0")? {
             [] | [1] => file.floats("theta0")?.first().copied(),
@@ -513,13 +531,7 @@ fn read_threshold(
     cols: usize,
 ) -> Result<Option<Shared>, Error> {
     if !loss.threshold {
-        return match file.has("threshold") {
-            false => Ok(None),
-            true => {
-                let reason = format!("{} takes none (tlpr takes one)", loss.name);
-                Err(Error::refused("threshold", reason))
-            }
-        };
+        return Ok(None);
     }
     let shape = file.shape("threshold")?;
     let form = match *shape {

@@ -1,0 +1,121 @@
+//! Weights for several losses over plain slices.
+
+use crate::device::tensor::{DType, Tensor};
+use crate::error::Error;
+use crate::host::engine::Engine;
+use crate::host::gpu::Gpu;
+use crate::host::values::{narrow, seed_words, wide};
+use crate::kernels::balance::{BalanceInputs, BalanceOutputs};
+use crate::losses::balance::{Balance, BalanceState};
+use crate::reference;
+
+/// What came out. What a balance does not have is empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BalanceResult {
+    /// One for each loss.
+    pub weights: Vec<f32>,
+    /// The weighted sum.
+    pub loss: f32,
+    /// One for each loss.
+    pub grad_losses: Vec<f32>,
+    /// With uncertainty weighting: one for each loss.
+    pub grad_log_variances: Vec<f32>,
+}
+
+/// One call on the device.
+fn on_gpu(
+    gpu: &Gpu,
+    config: &Balance,
+    losses: &[f32],
+    state: Option<BalanceState<&[f32], u64>>,
+    grad_loss: Option<f32>,
+) -> Result<BalanceResult, Error> {
+    let count = losses.len();
+    let vector = |buffer, len| Tensor::vector(buffer, DType::F32, len);
+    let input = gpu.put(losses)?;
+    let upstream = gpu.put(&[grad_loss.unwrap_or(1.0)])?;
+    let (kept, kept_len) = match state {
+        None => (gpu.upload(&[])?, 0),
+        Some(BalanceState::History(values) | BalanceState::LogVariances(values)) => {
+            (gpu.put(values)?, values.len())
+        }
+        Some(BalanceState::Seed(seed)) => (gpu.put(&seed_words(seed))?, 2),
+    };
+    let [weights, loss, grads, grad_state] = [
+        gpu.numbers(count)?,
+        gpu.numbers(1)?,
+        gpu.numbers(count)?,
+        gpu.numbers(count)?,
+    ];
+    let log_variances = matches!(config, Balance::Uncertainty);
+    let inputs = BalanceInputs {
+        losses: vector(&input, count),
+        state: state.map(|state| match state {
+            BalanceState::History(_) => BalanceState::History(vector(&kept, kept_len)),
+            BalanceState::LogVariances(_) => BalanceState::LogVariances(vector(&kept, kept_len)),
+            BalanceState::Seed(_) => BalanceState::Seed(Tensor::vector(&kept, DType::U32, 2)),
+        }),
+        grad_loss: Some(vector(&upstream, 1)),
+    };
+    let outputs = BalanceOutputs {
+        weights: Some(vector(&weights, count)),
+        loss: Some(vector(&loss, 1)),
+        grad_losses: Some(vector(&grads, count)),
+        grad_log_variances: log_variances.then(|| vector(&grad_state, count)),
+    };
+    gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;
+    let of_state = if log_variances { count } else { 0 };
+    Ok(BalanceResult {
+        weights: gpu.read(&weights, count)?,
+        loss: gpu.read(&loss, 1)?.first().copied().unwrap_or(0.0),
+        grad_losses: gpu.read(&grads, count)?,
+        grad_log_variances: gpu.read(&grad_state, of_state)?,
+    })
+}
+
+impl Engine {
+    /// Weighs losses: their weights, the weighted sum, and its gradients. What the call makes of a history or a seed is
+    /// not given back.
+    ///
+    /// # Errors
+    /// Settings, a state that is missing or of another length, device errors.
+    pub fn balance(
+        &self,
+        config: &Balance,
+        losses: &[f32],
+        state: Option<BalanceState<&[f32], u64>>,
+        grad_loss: Option<f32>,
+    ) -> Result<BalanceResult, Error> {
+        config.check()?;
+        config.check_state(state.as_ref())?;
+        // A device weighs at least one.
+        if let Some(gpu) = self.gpu().filter(|_| !losses.is_empty()) {
+            return on_gpu(gpu, config, losses, state, grad_loss);
+        }
+        let kept = match state {
+            Some(BalanceState::History(values) | BalanceState::LogVariances(values)) => {
+                wide(values)
+            }
+            Some(BalanceState::Seed(_)) | None => Vec::new(),
+        };
+        let out = reference::balance(
+            config,
+            &reference::BalanceInputs {
+                losses: &wide(losses),
+                present: None,
+                state: state.map(|state| match state {
+                    BalanceState::History(_) => BalanceState::History(&kept[..]),
+                    BalanceState::LogVariances(_) => BalanceState::LogVariances(&kept[..]),
+                    BalanceState::Seed(seed) => BalanceState::Seed(seed),
+                }),
+                grad_loss: grad_loss.map(f64::from),
+            },
+        )?;
+        Ok(BalanceResult {
+            weights: narrow(out.weights),
+            loss: out.loss as f32,
+            grad_losses: narrow(out.grad_losses),
+            grad_log_variances: narrow(out.grad_log_variances),
+        })
+    }
+}
