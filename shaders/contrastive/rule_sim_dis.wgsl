@@ -1,12 +1,14 @@
 // Similarity-Dissimilarity with its factor as the weight.
 // provides: weights
-// expects:  Weights
+// expects:  OF_KEY (1: the sets' roles are exchanged), Weights
 
 // Four pairs, by the labels they share, the sizes of the anchors' and of the keys' sets, and whether the key is the
 // anchor itself.
 fn weights(meet: vec4<f32>, anchors: vec4<f32>, keys: vec4<f32>, same: vec4<bool>) -> Weights {
     let none = vec4<f32>(0.0);
     let one = vec4<f32>(1.0);
-    let k = meet / (max(anchors, one) * (one + keys - meet));
+    let first = select(anchors, keys, OF_KEY == 1u);
+    let second = select(keys, anchors, OF_KEY == 1u);
+    let k = meet / (max(first, one) * (one + second - meet));
     return Weights(select(none, k, meet > none), none, none);
 }

@@ -7,5 +7,5 @@ struct Settings {
 }
 
 fn label_sides(e: Labels) -> LabelSides {
-    return bce_sides(params.own.pos_weight, e.logit);
+    return bce_sides(vec4<f32>(params.own.pos_weight), e.logit);
 }

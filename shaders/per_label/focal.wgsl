@@ -1,7 +1,7 @@
 // Focal loss, label by label: alpha_pos sigma(-s)^gamma softplus(-s) of a positive, alpha_neg sigma(s)^gamma softplus(s) of
 // a negative.
 // provides: Settings, label_sides
-// expects:  math, Labels, label
+// expects:  math, Labels, label, alphas
 
 struct Settings {
     gamma: f32,
@@ -13,7 +13,6 @@ struct Settings {
 fn label_sides(e: Labels) -> LabelSides {
     let pos = focal_side(params.own.gamma, params.own.slope_gamma, e.logit);
     let neg = focal_side(params.own.gamma, params.own.slope_gamma, -e.logit);
-    let a_pos = params.own.alpha_pos;
-    let a_neg = params.own.alpha_neg;
-    return LabelSides(a_pos * pos.loss, a_pos * pos.slope, a_neg * neg.loss, -a_neg * neg.slope);
+    let a = alphas(e);
+    return LabelSides(a.pos * pos.loss, a.pos * pos.slope, a.neg * neg.loss, -a.neg * neg.slope);
 }

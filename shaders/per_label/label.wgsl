@@ -44,6 +44,6 @@ fn margin_side(gamma: f32, margin: f32, s: vec4<f32>) -> FocalSide {
 }
 
 // The binary cross-entropy with logits: w softplus(-s) of a positive, softplus(s) of a negative.
-fn bce_sides(w: f32, s: vec4<f32>) -> LabelSides {
+fn bce_sides(w: vec4<f32>, s: vec4<f32>) -> LabelSides {
     return LabelSides(w * softplus4(-s), -w * sigmoid4(-s), softplus4(s), sigmoid4(s));
 }

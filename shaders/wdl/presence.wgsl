@@ -3,5 +3,5 @@
 // expects:  Labels, label
 
 fn label_sides(e: Labels) -> LabelSides {
-    return bce_sides(1.0, e.logit);
+    return bce_sides(vec4<f32>(1.0), e.logit);
 }

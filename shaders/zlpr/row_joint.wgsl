@@ -20,7 +20,8 @@ fn row_result(row: u32, a: Acc) -> RowResult {
     // Each side divided before the sum: it may be huge where the temperature is small.
     let pos = clamp((a.max_pos + log(a.sum_pos)) / params.own.inv_t_pos, LOWEST, HUGE);
     let neg = clamp((a.max_neg + log(a.sum_neg)) / params.own.inv_t_neg, LOWEST, HUGE);
-    let infinite = max(a.max_pos, a.max_neg) >= HUGE;
+    // Of halves, whose sum is finite: beyond the largest number it is an infinity, as a logit is.
+    let infinite = max(a.max_pos, a.max_neg) >= HUGE || 0.5 * pos + 0.5 * neg > 0.5 * HUGE;
     let x = select(clamp(pos + neg, LOWEST, HUGE), HUGE, infinite);
     let q = row_coefficient(row) * sigmoid(x);
     // A threshold moves both sides by the same amount, in opposite directions.

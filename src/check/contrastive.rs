@@ -160,6 +160,7 @@ fn members() -> Vec<(&'static str, Contrastive)> {
                 ("simdis-ksum", at(Outside, KSum)),
                 ("simdis-numerator", at(Numerator, Count)),
                 ("simdis-both", at(Both, Count)),
+                ("simdis-of-keys", Contrastive::sim_dis_of_keys()),
             ]);
         }
     }

@@ -34,6 +34,10 @@ pub struct Rows<'a> {
     pub sample_weight: Option<&'a [f32]>,
     /// `cols` weights, not negative.
     pub class_weight: Option<&'a [f32]>,
+    /// BCE: `cols` weights of the positive sides, not negative, in place of the setting.
+    pub pos_weight: Option<&'a [f32]>,
+    /// Focal: `cols` weights of the positive sides, in `[0, 1]`, in place of the setting.
+    pub alpha: Option<&'a [f32]>,
     /// Threshold of TLPR.
     pub threshold: Option<Threshold<&'a [f32]>>,
     /// WDL: the order of the labels in its adjacent form. Seeded ones are made on the GPU.
@@ -80,6 +84,8 @@ impl<'a> Rows<'a> {
             mask: None,
             sample_weight: None,
             class_weight: None,
+            pos_weight: None,
+            alpha: None,
             threshold: None,
             permutation: None,
             theta: None,
@@ -119,12 +125,16 @@ impl<'a> Rows<'a> {
             permutation: self.permutation.is_some(),
             theta: self.theta.is_some(),
             theta0: self.theta0.is_some(),
+            pos_weight: self.pos_weight.is_some(),
+            alpha: self.alpha.is_some(),
         })?;
         let lens = [
             ("class_mask", cols, self.class_mask.map(<[_]>::len)),
             ("mask", all, self.mask.map(<[_]>::len)),
             ("sample_weight", rows, self.sample_weight.map(<[_]>::len)),
             ("class_weight", cols, self.class_weight.map(<[_]>::len)),
+            ("pos_weight", cols, self.pos_weight.map(<[_]>::len)),
+            ("alpha", cols, self.alpha.map(<[_]>::len)),
         ];
         for (name, expected, found) in lens {
             check_len(name, expected, found.unwrap_or(expected))?;
@@ -138,6 +148,15 @@ impl<'a> Rows<'a> {
             let good = |w: &f32| w.is_finite() && *w >= 0.0;
             let expected = "finite weights, not negative";
             check_each("class_weight", weight, cols, expected, good)?;
+        }
+        if let Some(weight) = self.pos_weight {
+            let good = |w: &f32| w.is_finite() && *w >= 0.0;
+            let expected = "finite weights, not negative";
+            check_each("pos_weight", weight, cols, expected, good)?;
+        }
+        if let Some(alpha) = self.alpha {
+            let good = |a: &f32| (0.0..=1.0).contains(a);
+            check_each("alpha", alpha, cols, "values in [0, 1]", good)?;
         }
         if let Some(threshold) = self.threshold {
             let len = threshold.len_of(rows, cols);
@@ -244,6 +263,8 @@ impl<'a> Rows<'a> {
         let threshold = self.threshold.map_or(&[][..], Threshold::values);
         let class_mask_at = place(self.class_mask.unwrap_or(&[]));
         let class_weight_at = place(bytemuck::cast_slice(self.class_weight.unwrap_or(&[])));
+        let by_label = self.pos_weight.or(self.alpha).unwrap_or(&[]);
+        let by_label_at = place(bytemuck::cast_slice(by_label));
         let sample_weight_at = place(bytemuck::cast_slice(self.sample_weight.unwrap_or(&[])));
         let threshold_at = place(bytemuck::cast_slice(threshold));
         let grad_loss_at = place(bytemuck::cast_slice(self.grad_loss.unwrap_or(&[])));
@@ -286,6 +307,8 @@ impl<'a> Rows<'a> {
                 .map(|_| Tensor::matrix(&mask, DType::U8, rows, cols)),
             sample_weight: self.sample_weight.map(|v| side(sample_weight_at, v)),
             class_weight: self.class_weight.map(|v| side(class_weight_at, v)),
+            pos_weight: self.pos_weight.map(|v| side(by_label_at, v)),
+            alpha: self.alpha.map(|v| side(by_label_at, v)),
             threshold: self
                 .threshold
                 .map(|t| t.map(|values| side(threshold_at, values))),
@@ -385,6 +408,7 @@ impl<'a> Rows<'a> {
         let mask = self.mask.map(set);
         let sample_weight = self.sample_weight.map(wide);
         let class_weight = self.class_weight.map(wide);
+        let (pos_weight, alpha) = (self.pos_weight.map(wide), self.alpha.map(wide));
         let grad_loss = self.grad_loss.map(wide);
         let theta = self.theta.map(wide);
         let threshold = wide(self.threshold.map_or(&[][..], Threshold::values));
@@ -397,6 +421,8 @@ impl<'a> Rows<'a> {
             mask: mask.as_deref(),
             sample_weight: sample_weight.as_deref(),
             class_weight: class_weight.as_deref(),
+            pos_weight: pos_weight.as_deref(),
+            alpha: alpha.as_deref(),
             threshold: self.threshold.map(|t| t.map(|_| &threshold[..])),
             permutation: self.permutation,
             theta: theta.as_deref(),

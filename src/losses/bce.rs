@@ -1,7 +1,7 @@
 //! Binary cross-entropy with logits, summed (or averaged) over the labels of a row.
 //!
 //! `sum_l w y softplus(-s) + (1 - y) softplus(s)`, gradient `-w y sigma(-s) + (1 - y) sigma(s)`, with `w` =
-//! `pos_weight`, hard or soft targets `y`. PyTorch's `BCEWithLogitsLoss` over the batch is `row_mean` with
+//! `pos_weight` (one for all or one for each label), hard or soft targets `y`. PyTorch's `BCEWithLogitsLoss` over the batch is `row_mean` with
 //! [`Reduction::Mean`] where nothing is masked.
 //!
 //! **Edges.** A term of weight 0 is left out: a logit of -inf on a negative costs nothing. -inf on a positive makes the
@@ -16,7 +16,8 @@ use crate::losses::takes::{Takes, TargetKind};
 /// Binary cross-entropy with logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bce {
-    /// Weight `w` of the positive side: `w y softplus(-s) + (1 - y) softplus(s)`.
+    /// Weight `w` of the positive side: `w y softplus(-s) + (1 - y) softplus(s)`. It may be one per label instead, from the
+    /// tensor [`RowInputs::pos_weight`](crate::RowInputs); this is 1 then.
     pub pos_weight: f32,
     /// Label smoothing `eps` in `[0, 1]`: targets become `(1 - eps) y + eps / 2`.
     pub smoothing: f32,
@@ -47,7 +48,11 @@ impl Bce {
 
     /// What it takes beside logits and targets.
     pub(crate) fn takes(&self) -> Takes {
-        Takes::targets(TargetKind::Soft)
+        // One weight or many.
+        Takes {
+            by_label: (self.pos_weight == 1.0).then_some("pos_weight"),
+            ..Takes::targets(TargetKind::Soft)
+        }
     }
 
     /// Checks the settings alone.

@@ -16,6 +16,7 @@
 //! | the same, outside, sum of K | `K / sum K` | 0 | 0 | |
 //! | the same, numerator | `1 / \|P(i)\|` on `P(i)` | 0 | `log K` | |
 //! | the same, numerator and denominator | `1 / \|P(i)\|` on `P(i)` | `log K` on `P(i)`, else 0 | `log K` | |
+//! | the same with [`Roles::Key`] | `K` with `S` and `T` exchanged, in every placement | | | ws-MulSupCon (Lin & Chen, MICCAI 2025) |
 //! | [`Any`](Weighting::Any) | `1 / \|P(i)\|` on `P(i)` | 0 | 0 | SupCon, arXiv 2004.11362 |
 //! | [`All`](Weighting::All) | `[S = T, not empty] / ` their number | 0 | 0 | |
 //! | [`MulSupCon`](Weighting::MulSupCon) | `sum over l in S & T of 1 / \|P_l(i)\|`, divided by `\|S\|` or not | 0 | 0 | AAAI 2024 |
@@ -56,7 +57,8 @@
 //! have `K` outside the logarithm (0.872, temperature -0.4182) or in the denominator too (2.344, temperature -1.4128).
 //! The default is outside, divided by the number of positives: it keeps the factor's meaning as the share of a
 //! positive, and an anchor whose positives all are far from it weighs less than one with equals; divided by the sum of
-//! K it would weigh as much.
+//! K it would weigh as much. The one public implementation (ws-MulSupCon, by others than the paper's authors) has it there too, with
+//! the roles of the two sets exchanged: [`Contrastive::sim_dis_of_keys`].
 //!
 //! # Gradient
 //!
@@ -104,6 +106,8 @@ pub enum Weighting {
         placement: Placement,
         /// What it is divided by; anything but [`Normalizer::Count`] needs [`Placement::Outside`].
         normalizer: Normalizer,
+        /// Whose labels it begins with.
+        roles: Roles,
     },
     /// SupCon: every key that shares a label.
     Any,
@@ -131,6 +135,9 @@ pub(crate) enum PairRule {
     SimDis,
     Numerator,
     Both,
+    SimDisOfKey,
+    NumeratorOfKey,
+    BothOfKey,
     Any,
     All,
     MulSupCon,
@@ -168,11 +175,15 @@ impl Weighting {
             Weighting::SimDis {
                 placement,
                 normalizer,
+                roles,
             } => {
-                let rule = match placement {
-                    Placement::Outside => PairRule::SimDis,
-                    Placement::Numerator => PairRule::Numerator,
-                    Placement::Both => PairRule::Both,
+                let rule = match (placement, roles) {
+                    (Placement::Outside, Roles::Anchor) => PairRule::SimDis,
+                    (Placement::Numerator, Roles::Anchor) => PairRule::Numerator,
+                    (Placement::Both, Roles::Anchor) => PairRule::Both,
+                    (Placement::Outside, Roles::Key) => PairRule::SimDisOfKey,
+                    (Placement::Numerator, Roles::Key) => PairRule::NumeratorOfKey,
+                    (Placement::Both, Roles::Key) => PairRule::BothOfKey,
                 };
                 let divisor = match normalizer {
                     Normalizer::Count => Divisor::Count,
@@ -208,6 +219,16 @@ pub enum Placement {
     Numerator,
     /// In numerator and denominator.
     Both,
+}
+
+/// Whose set of labels is `S` in the factor `K(S, T)` of Similarity-Dissimilarity, the other one being `T`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Roles {
+    /// The anchor's, as in the paper.
+    #[default]
+    Anchor,
+    /// The key's, as in the one public implementation (ws-MulSupCon, MICCAI 2025).
+    Key,
 }
 
 /// What the factors of an anchor's positives are divided by.
@@ -311,6 +332,18 @@ impl Contrastive {
         let weighting = Weighting::SimDis {
             placement,
             normalizer,
+            roles: Roles::Anchor,
+        };
+        Contrastive::new(weighting, 0.07)
+    }
+
+    /// Similarity-Dissimilarity with the roles of the two label sets exchanged, as in the one public implementation
+    /// (ws-MulSupCon): `K(T, S)` outside, divided by the number of positives; temperature 0.07.
+    pub const fn sim_dis_of_keys() -> Self {
+        let weighting = Weighting::SimDis {
+            placement: Placement::Outside,
+            normalizer: Normalizer::Count,
+            roles: Roles::Key,
         };
         Contrastive::new(weighting, 0.07)
     }
@@ -383,6 +416,7 @@ impl Contrastive {
             Weighting::SimDis {
                 placement: Placement::Numerator | Placement::Both,
                 normalizer: Normalizer::KSum,
+                ..
             } => Err(Error::value(
                 "normalizer",
                 "count, or the factor outside",

@@ -43,7 +43,8 @@ use crate::losses::takes::{Takes, TargetKind};
 pub struct Focal {
     /// How strongly easy labels are played down; not negative.
     pub gamma: f32,
-    /// Weight of the positives, in `[0, 1]`; the negatives have `1 - alpha`. None: both have 1.
+    /// Weight of the positives, in `[0, 1]`; the negatives have `1 - alpha`. None: both have 1. The tensor
+    /// [`RowInputs::alpha`](crate::RowInputs) has one per label in its place.
     pub alpha: Option<f32>,
     /// Take the power for a constant in the gradient.
     pub detach_focus: bool,
@@ -102,7 +103,10 @@ impl Focal {
 
     /// What it takes beside logits and targets.
     pub(crate) fn takes(&self) -> Takes {
-        Takes::targets(TargetKind::Soft)
+        Takes {
+            by_label: Some("alpha"),
+            ..Takes::targets(TargetKind::Soft)
+        }
     }
 
     /// Checks the settings alone.

@@ -74,6 +74,8 @@ pub struct Takes {
     pub threshold: bool,
     /// Whether it needs an order of the labels.
     pub permutation: bool,
+    /// The name of the setting that a tensor may give for each label, where there is one.
+    pub by_label: Option<&'static str>,
     /// Whether targets that are proportions may be above 1.
     pub counts: bool,
     /// Whether a logit of -inf leaves its label out, as a mask does.
@@ -89,6 +91,8 @@ pub(crate) struct Gives {
     pub(crate) permutation: bool,
     pub(crate) theta: bool,
     pub(crate) theta0: bool,
+    pub(crate) pos_weight: bool,
+    pub(crate) alpha: bool,
 }
 
 impl Takes {
@@ -98,6 +102,7 @@ impl Takes {
             targets,
             threshold: false,
             permutation: false,
+            by_label: None,
             counts: false,
             masked_logits: false,
             theta: None,
@@ -111,6 +116,12 @@ impl Takes {
             ("permutation", gives.permutation, self.permutation),
             ("theta", gives.theta, self.theta.is_some()),
             ("theta0", gives.theta0, self.theta.is_some()),
+            (
+                "pos_weight",
+                gives.pos_weight,
+                self.by_label == Some("pos_weight"),
+            ),
+            ("alpha", gives.alpha, self.by_label == Some("alpha")),
         ] {
             if given && !taken {
                 return Err(Error::refused(name, "this loss takes none"));

@@ -4,7 +4,8 @@
 
 use crate::error::{Error, check_len};
 use crate::losses::contrastive::{
-    Contrastive, ContrastiveReduction, JACCARD_SLACK, NORM_FLOOR, Normalizer, Placement, Weighting,
+    Contrastive, ContrastiveReduction, JACCARD_SLACK, NORM_FLOOR, Normalizer, Placement, Roles,
+    Weighting,
 };
 use crate::reference::real::{Pairwise, Real, sum};
 
@@ -326,9 +327,15 @@ fn pair<T: Real>(
         return pair;
     }
     match weighting {
-        Weighting::SimDis { placement, .. } => {
-            let similar = number(both) / number(anchor.len());
-            let k = similar / number(1 + key.len() - both);
+        Weighting::SimDis {
+            placement, roles, ..
+        } => {
+            let (first, second) = match roles {
+                Roles::Anchor => (anchor.len(), key.len()),
+                Roles::Key => (key.len(), anchor.len()),
+            };
+            let similar = number(both) / number(first);
+            let k = similar / number(1 + second - both);
             pair.weight = if placement == Placement::Outside {
                 k
             } else {

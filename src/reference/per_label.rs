@@ -32,7 +32,9 @@ pub(super) struct Sides<T> {
 pub fn bce<T: Real>(config: &Bce, inputs: &RowInputs<'_, T>) -> Result<RowOutputs<T>, Error> {
     let pos_weight = T::from_f64(f64::from(config.pos_weight));
     let shape = (config.smoothing, config.row_mean, config.reduction);
-    elementwise(inputs, shape, |s| bce_sides(pos_weight, s))
+    elementwise(inputs, config.takes(), shape, |l| {
+        bce_sides(l.own.unwrap_or(pos_weight), l.s)
+    })
 }
 
 /// Focal loss and its gradient: [`bce`] with
@@ -44,8 +46,9 @@ pub fn focal<T: Real>(config: &Focal, inputs: &RowInputs<'_, T>) -> Result<RowOu
     let (alpha, beta) = config.alphas();
     let (alpha, beta) = (T::from_f64(alpha), T::from_f64(beta));
     let shape = (config.smoothing, config.row_mean, config.reduction);
-    elementwise(inputs, shape, |s| {
-        let (positive, negative) = (focal_side(focus, s), focal_side(focus, -s));
+    elementwise(inputs, config.takes(), shape, |l| {
+        let (positive, negative) = (focal_side(focus, l.s), focal_side(focus, -l.s));
+        let (alpha, beta) = l.own.map_or((alpha, beta), |own| (own, T::one() - own));
         Sides {
             positive: (term(alpha, positive.0), alpha * positive.1),
             negative: (term(beta, negative.0), -beta * negative.1),
@@ -62,9 +65,9 @@ pub fn asl<T: Real>(config: &Asl, inputs: &RowInputs<'_, T>) -> Result<RowOutput
     let negative = Focus::new(config.gamma_neg, config.detach_focus);
     let margin = number(config.margin);
     let shape = (config.smoothing, config.row_mean, config.reduction);
-    elementwise(inputs, shape, |s| Sides {
-        positive: focal_side(positive, s),
-        negative: asl_negative(negative, margin, s),
+    elementwise(inputs, config.takes(), shape, |l| Sides {
+        positive: focal_side(positive, l.s),
+        negative: asl_negative(negative, margin, l.s),
     })
 }
 
@@ -76,7 +79,8 @@ pub fn hill<T: Real>(config: &Hill, inputs: &RowInputs<'_, T>) -> Result<RowOutp
     let (lambda, margin) = (number::<T>(config.lambda), number::<T>(config.margin));
     let focus = Focus::new(config.gamma, false);
     let shape = (config.smoothing, config.row_mean, config.reduction);
-    elementwise(inputs, shape, |s| {
+    elementwise(inputs, config.takes(), shape, |l| {
+        let s = l.s;
         let (p, q) = (sigmoid(s), sigmoid(-s));
         Sides {
             positive: focal_side(focus, s - margin),
@@ -91,12 +95,12 @@ pub fn splc<T: Real>(config: &Splc, inputs: &RowInputs<'_, T>) -> Result<RowOutp
     let (margin, focus) = (number::<T>(config.margin), Focus::new(config.gamma, false));
     let threshold = T::from_f64(config.threshold_logit());
     let shape = (config.smoothing, config.row_mean, config.reduction);
-    elementwise(inputs, shape, |s| Sides {
-        positive: focal_side(focus, s - margin),
-        negative: match s > threshold {
-            true => focal_side(focus, s),
+    elementwise(inputs, config.takes(), shape, |l| Sides {
+        positive: focal_side(focus, l.s - margin),
+        negative: match l.s > threshold {
+            true => focal_side(focus, l.s),
             false => {
-                let (loss, slope) = focal_side(focus, -s);
+                let (loss, slope) = focal_side(focus, -l.s);
                 (loss, -slope)
             }
         },
@@ -135,11 +139,12 @@ pub fn dice<T: Real>(config: &Dice, inputs: &RowInputs<'_, T>) -> Result<RowOutp
 /// The loop that the losses above share; `shape` is smoothing, `row_mean` and reduction.
 fn elementwise<T: Real>(
     inputs: &RowInputs<'_, T>,
+    takes: Takes,
     (smoothing, row_mean, reduction): (f32, bool, Reduction),
-    sides: impl Fn(T) -> Sides<T>,
+    sides: impl Fn(&Label<T>) -> Sides<T>,
 ) -> Result<RowOutputs<T>, Error> {
     let eps = number(smoothing);
-    over_rows(inputs, reduction, SOFT_TARGETS, |labels| {
+    over_rows(inputs, reduction, takes, |labels| {
         let count = if row_mean { labels.len().max(1) } else { 1 };
         mixed(labels, T::one() / T::from_f64(count as f64), eps, &sides)
     })
@@ -150,10 +155,10 @@ pub(super) fn mixed<T: Real>(
     labels: &[Label<T>],
     scale: T,
     eps: T,
-    sides: impl Fn(T) -> Sides<T>,
+    sides: impl Fn(&Label<T>) -> Sides<T>,
 ) -> RowLoss<T> {
     let each = |l: &Label<T>| {
-        let Sides { positive, negative } = sides(l.s);
+        let Sides { positive, negative } = sides(l);
         let (w, t) = (scale * l.w, (T::one() - eps) * l.y + eps / T::from_f64(2.0));
         let (w_pos, w_neg) = (w * t, w * (T::one() - t));
         let loss = term(w_pos, positive.0) + term(w_neg, negative.0);

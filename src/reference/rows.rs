@@ -31,6 +31,10 @@ pub struct RowInputs<'a, T> {
     /// `cols` weights, at least 0: inside the sums (`w e^...`) where the loss has log-sum-exps, else
     /// the factor of the label's term.
     pub class_weight: Option<&'a [T]>,
+    /// BCE: `cols` weights of the positive sides, at least 0, in place of the setting.
+    pub pos_weight: Option<&'a [T]>,
+    /// Focal: `cols` weights of the positive sides, in `[0, 1]`, in place of the setting.
+    pub alpha: Option<&'a [T]>,
     /// Subtracted from the logits by the ZLPR family but for its KL forms (TLPR: a learnable threshold); all others
     /// refuse it.
     pub threshold: Option<Threshold<&'a [T]>>,
@@ -64,13 +68,15 @@ pub struct RowOutputs<T> {
     pub grad_theta0: Vec<T>,
 }
 
-/// One label that counts: its column, logit (less the threshold), target and class weight.
+/// One label that counts: its column, logit (less the threshold), target, class weight and own setting.
 #[derive(Clone, Copy)]
 pub(super) struct Label<T> {
     pub col: usize,
     pub s: T,
     pub y: T,
     pub w: T,
+    /// What a tensor says of it in place of a setting.
+    pub own: Option<T>,
 }
 
 /// Loss of one row and, label by label, its derivatives to logit and target.
@@ -139,10 +145,14 @@ pub(super) fn over_rows_with<T: Real>(
                 s: inputs.logits[row * cols + col] - s0.unwrap_or(T::zero()),
                 y: inputs.targets[row * cols + col],
                 w: inputs.class_weight.map_or(T::one(), |w| w[col]),
+                own: inputs.pos_weight.or(inputs.alpha).map(|own| own[col]),
             }
         };
         let labels: Vec<Label<T>> = counted.iter().map(label).collect();
-        let nan = |l: &Label<T>| l.s.is_nan() || l.y.is_nan() || l.w.is_nan();
+        let nan = |l: &Label<T>| {
+            let own = l.own.is_some_and(T::is_nan);
+            l.s.is_nan() || l.y.is_nan() || l.w.is_nan() || own
+        };
         let (result, to_shared) = if labels.iter().any(nan) {
             let nans = vec![T::nan(); parameters];
             (RowLoss::all(T::nan(), &labels), nans)
@@ -198,6 +208,8 @@ impl<T: Real> RowInputs<'_, T> {
             permutation: self.permutation.is_some(),
             theta: self.theta.is_some(),
             theta0: self.theta0.is_some(),
+            pos_weight: self.pos_weight.is_some(),
+            alpha: self.alpha.is_some(),
         })?;
         let (rows, cols) = (self.rows, self.cols);
         let all = elements(rows, cols)?;
@@ -208,6 +220,8 @@ impl<T: Real> RowInputs<'_, T> {
         let len = |slice: Option<&[T]>, absent| slice.map_or(absent, <[T]>::len);
         check_len("sample_weight", rows, len(self.sample_weight, rows))?;
         check_len("class_weight", cols, len(self.class_weight, cols))?;
+        check_len("pos_weight", cols, len(self.pos_weight, cols))?;
+        check_len("alpha", cols, len(self.alpha, cols))?;
         if let Some(threshold) = self.threshold {
             let len = threshold.len_of(rows, cols);
             check_len("threshold", len, threshold.values().len())?;

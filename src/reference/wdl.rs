@@ -87,7 +87,7 @@ fn row_loss<T: Real>(
     .map(|setting| T::from_f64(f64::from(setting)));
     let n = count(labels.len());
 
-    let mut out = mixed(labels, presence / n, T::zero(), |s| bce_sides(one, s));
+    let mut out = mixed(labels, presence / n, T::zero(), |l| bce_sides(one, l.s));
     let total = sum(labels.iter().map(|l| l.y + epsilon));
     if total <= T::zero() {
         return (out, Vec::new()); // no label counts, or none has a proportion

@@ -23,7 +23,7 @@ const LOSSES: [(&str, &[&str], &[&str]); 18] = [
         "--lambda-difference", "--additive", "--ascent", "--seed", "--seed-per-row"], &["--targets"]),
     ("mcm", &["--row"], &[]),
     ("hcal", &["--temperature", "--gamma", "--aggregation", "--attach", "--epsilon", "--seed"], &["--dim"]),
-    ("contrastive", &["--weighting", "--placement", "--normalizer", "--threshold", "--temperature", "--no-normalize"],
+    ("contrastive", &["--weighting", "--placement", "--normalizer", "--roles", "--threshold", "--temperature", "--no-normalize"],
         &["--labels"]),
 ];
 
@@ -70,9 +70,11 @@ fn options(text: &str) -> Vec<&str> {
 /// The options that each loss takes with a command.
 fn takes() -> impl Iterator<Item = (&'static str, &'static str, Vec<&'static str>)> {
     LOSSES.iter().flat_map(|(loss, own, bench)| {
+        let of_rows = !["hcal", "contrastive"].contains(loss);
+        let own = [*own, if of_rows { &["--mean-over"] } else { &[] }].concat();
         [
-            ("run", *loss, own.to_vec()),
-            ("bench", *loss, [*own, *bench].concat()),
+            ("run", *loss, own.clone()),
+            ("bench", *loss, [&own, *bench].concat()),
         ]
     })
 }
@@ -201,8 +203,8 @@ fn wrong_arguments_are_told_in_one_line() {
         (&["run", "--backend", "cpu", "zlpr", "x"], "--backend: options of wgloss run follow the loss"),
         (&["run", "zlpr"], "IN.safetensors: missing, wgloss run zlpr needs <IN.safetensors>"),
         (&["run", "zlpr", "x", "y"], "y: one argument too many for wgloss run zlpr"),
-        (&["run", "zlpr", "x", "-x"], "-x: zlpr does not take it (it takes --smoothing)"),
-        (&["run", "zlpr", "x", "--backnd", "cpu"], "--backnd: zlpr does not take it (it takes --smoothing); did you mean --backend?"),
+        (&["run", "zlpr", "x", "-x"], "-x: zlpr does not take it (it takes --smoothing, --mean-over)"),
+        (&["run", "zlpr", "x", "--backnd", "cpu"], "--backnd: zlpr does not take it (it takes --smoothing, --mean-over); did you mean --backend?"),
         (&["run", "zlpr", "x", "--smoothing=much"], "--smoothing: \"much\" does not fit, invalid float literal"),
         (&["run", "zlpr", "x", "--smoothing"], "--smoothing: needs a value"),
         (&["run", "zlpr", "x", "-o"], "-o: needs a value"),
@@ -226,12 +228,12 @@ fn wrong_arguments_are_told_in_one_line() {
         (&["run", "dice", "x", "--smooth", "0"], "smooth: expected a finite number of at least 1e-6, found 0"),
         (&["bench", "--json"], "--suite: missing, wgloss bench needs --suite"),
         (&["bench", "--suite", "--time", "0"], "--time: expected seconds, more than 0 and at most 3600, found 0"),
-        (&["bench", "zlpr", "--suite", "--shape", "2x2"], "--suite: zlpr does not take it (it takes --smoothing, --targets)"),
+        (&["bench", "zlpr", "--suite", "--shape", "2x2"], "--suite: zlpr does not take it (it takes --smoothing, --mean-over, --targets)"),
         (&["bench", "zlpr", "--shape", "2x2", "--sets", "0"], "--sets: \"0\" does not fit, 0 is not in 1..=256"),
         (&["bench", "zlpr"], "--shape: missing, wgloss bench zlpr needs --shape <ROWSxCOLS>"),
         (&["bench", "zlpr", "--shape", "3"], "--shape: expected ROWSxCOLS, such as 512x4096, found \"3\""),
         (&["bench", "zlpr", "2x2"], "2x2: one argument too many for wgloss bench zlpr"),
-        (&["bench", "zlpr-kl", "--shape", "2x2", "--targets", "u8"], "--targets: zlpr-kl does not take it (it takes --kl, --beta)"),
+        (&["bench", "zlpr-kl", "--shape", "2x2", "--targets", "u8"], "--targets: zlpr-kl does not take it (it takes --kl, --beta, --mean-over)"),
         (&["bench", "mcm", "--shape", "2x2", "--outputs", "gradient"], "--outputs: expected both or loss, found gradient"),
         (&["bench", "zlpr", "--shape", "2x2", "--json", "--csv", "x"], "--json: does not go together with --csv"),
     ];

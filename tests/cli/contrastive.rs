@@ -312,7 +312,7 @@ fn bad_contrastive_input_is_refused_by_name() {
         (
             good.clone(),
             "--gamma 2",
-            "--gamma: contrastive does not take it (it takes --weighting, --placement, --normalizer, --threshold, --temperature, --no-normalize)",
+            "--gamma: contrastive does not take it (it takes --weighting, --placement, --normalizer, --roles, --threshold, --temperature, --no-normalize)",
         ),
         (
             good.clone().without("labels"),
@@ -458,7 +458,7 @@ fn bad_contrastive_input_is_refused_by_name() {
     // The options are those of contrastive alone.
     let rows = folder.write("in.safetensors", &crate::support::good().bytes());
     let done = wgloss(&["run", "zlpr", &rows, "--temperature", "1"]);
-    let message = "--temperature: zlpr does not take it (it takes --smoothing)";
+    let message = "--temperature: zlpr does not take it (it takes --smoothing, --mean-over)";
     assert_eq!(done.refusal(2), message);
     let done = wgloss(&["run", "zlpr", &rows, "--reduction", "mean-all"]);
     let message = "--reduction: expected mean, sum or none, found mean-all";
@@ -487,6 +487,6 @@ fn bench_measures_the_reference_of_contrastive() {
     let done = wgloss(&["bench", "zlpr", "--shape", "2x2", "--labels", "3"]);
     assert_eq!(
         done.refusal(2),
-        "--labels: zlpr does not take it (it takes --smoothing, --targets)"
+        "--labels: zlpr does not take it (it takes --smoothing, --mean-over, --targets)"
     );
 }

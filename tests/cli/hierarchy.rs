@@ -277,7 +277,7 @@ fn bad_hierarchies_are_refused_by_name() {
         (good_mcm().u8("targets", &[2, 3], &[0, 1, 2, 0, 0, 0]), "mcm", &[], "targets: expected 0 or 1, found 2 at [0, 2]"),
         (good_mcm().f32("targets", &[2, 3], &[0.0; 6]), "mcm", &[], "targets: expected U8 or BOOL, found F32"),
         (good_mcm().f32("grad_loss", &[2], &[1.0; 2]), "mcm", &[], "grad_loss: expected [1], found [2]"),
-        (good_mcm(), "mcm", &["--gamma", "1"], "--gamma: mcm does not take it (it takes --row)"),
+        (good_mcm(), "mcm", &["--gamma", "1"], "--gamma: mcm does not take it (it takes --row, --mean-over)"),
         (hcal().u32("parents_1", &[0, 0, 2]), "hcal", &[], "parents_1: expected classes of level 2, below 2, found 2 as parent of class 2"),
         (hcal().i64("parents_1", &[0, 0, -1]), "hcal", &[], "parents_1: expected values from 0 to 4294967295, found -1 at [2]"),
         (hcal().u32("parents_1", &[0, 0]), "hcal", &[], "parents_1: expected [3], found [2]"),
@@ -338,7 +338,7 @@ fn hierarchies_are_measured() {
             "mcm",
             "--dim",
             "3",
-            "--dim: mcm does not take it (it takes --row)",
+            "--dim: mcm does not take it (it takes --row, --mean-over)",
         ),
         (
             "hcal",

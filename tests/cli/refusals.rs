@@ -98,14 +98,14 @@ fn bad_settings_are_refused_by_name() {
     let input = folder.write("in.safetensors", &good().bytes());
     #[rustfmt::skip]
     let table: [(&str, &[&str], &str); 25] = [
-        ("zlpr", &["--beta", "2"], "--beta: zlpr does not take it (it takes --smoothing)"),
-        ("zlpr", &["--t-pos", "2"], "--t-pos: zlpr does not take it (it takes --smoothing)"),
-        ("zlpr-soft", &["--pos-weight", "2"], "--pos-weight: zlpr-soft does not take it (it takes --smoothing)"),
-        ("zlpr-kl", &["--smoothing", "0"], "--smoothing: zlpr-kl does not take it (it takes --kl, --beta)"),
-        ("tlpr", &["--smoothing", "0.1"], "--smoothing: tlpr does not take it (it has no options of its own)"),
-        ("lsep", &["--t-neg", "1"], "--t-neg: lsep does not take it (it has no options of its own)"),
-        ("two-way", &["--row", "mean"], "--row: two-way does not take it (it takes --t-pos, --t-neg)"),
-        ("bce", &["--kl", "excess"], "--kl: bce does not take it (it takes --pos-weight, --smoothing, --row)"),
+        ("zlpr", &["--beta", "2"], "--beta: zlpr does not take it (it takes --smoothing, --mean-over)"),
+        ("zlpr", &["--t-pos", "2"], "--t-pos: zlpr does not take it (it takes --smoothing, --mean-over)"),
+        ("zlpr-soft", &["--pos-weight", "2"], "--pos-weight: zlpr-soft does not take it (it takes --smoothing, --mean-over)"),
+        ("zlpr-kl", &["--smoothing", "0"], "--smoothing: zlpr-kl does not take it (it takes --kl, --beta, --mean-over)"),
+        ("tlpr", &["--smoothing", "0.1"], "--smoothing: tlpr does not take it (it takes --mean-over)"),
+        ("lsep", &["--t-neg", "1"], "--t-neg: lsep does not take it (it takes --mean-over)"),
+        ("two-way", &["--row", "mean"], "--row: two-way does not take it (it takes --t-pos, --t-neg, --mean-over)"),
+        ("bce", &["--kl", "excess"], "--kl: bce does not take it (it takes --pos-weight, --smoothing, --row, --mean-over)"),
         ("zlpr-kl", &["--kl", "excess", "--beta", "1"], "--beta: needs --kl symmetric"),
         ("zlpr-kl", &["--beta", "-1"], "beta: expected a finite number"),
         ("two-way", &["--t-pos", "0"], "t_pos: expected a finite number"),

@@ -264,6 +264,77 @@ fn losses_that_json_has_no_number_for_have_names() {
     }
 }
 
+/// A setting for each label, the same for all, is the setting.
+#[test]
+fn a_setting_may_be_given_for_each_label() {
+    let folder = Folder::new("by-label");
+    for (loss, tensor, option, value) in [
+        ("bce", "pos_weight", "--pos-weight", 2.5),
+        ("focal", "alpha", "--alpha", 0.75),
+    ] {
+        let loss_of = |tensors: &Tensors, args: &[&str]| {
+            let args = [&["--backend", "cpu"], args].concat();
+            run(&folder, tensors, loss, &args).0["loss"].clone()
+        };
+        let each = good().f32(tensor, &[3], &[value; 3]);
+        let all = loss_of(&good(), &[option, &value.to_string()]);
+        assert_eq!(loss_of(&each, &[]), all, "{loss}");
+        let other = good().f32(tensor, &[3], &[value, 0.0, value]);
+        assert_ne!(loss_of(&other, &[]), all, "{loss}");
+        let input = folder.write(
+            "in.safetensors",
+            &good().f32(tensor, &[3], &[-1.0; 3]).bytes(),
+        );
+        let done = wgloss(&["run", loss, &input, "--backend", "cpu"]);
+        let line = done.refusal(2);
+        assert!(line.starts_with(&format!("{tensor}: expected ")), "{line}");
+        let short = folder.write(
+            "in.safetensors",
+            &good().f32(tensor, &[2], &[0.5; 2]).bytes(),
+        );
+        let done = wgloss(&["run", loss, &short, "--backend", "cpu"]);
+        let line = done.refusal(2);
+        assert!(
+            line.starts_with(&format!("{tensor}: expected [3]")),
+            "{line}"
+        );
+    }
+    let both = good().f32("pos_weight", &[3], &[2.0; 3]);
+    let input = folder.write("in.safetensors", &both.bytes());
+    let done = wgloss(&["run", "bce", &input, "--pos-weight", "2"]);
+    let line = done.refusal(2);
+    assert!(line.starts_with("pos_weight: "), "{line}");
+}
+
+/// With gradient accumulation the divisor is the rows of the whole step.
+#[test]
+fn the_mean_may_be_over_the_rows_of_a_whole_step() {
+    let folder = Folder::new("mean-over");
+    let loss = |args: &[&str]| {
+        let args = [&["--backend", "cpu"], args].concat();
+        run(&folder, &good(), "bce", &args).0["loss"]
+            .as_f64()
+            .unwrap()
+    };
+    let (sum, over) = (loss(&["--reduction", "sum"]), loss(&["--mean-over", "8"]));
+    assert!((sum / 8.0 - over).abs() < 1e-6, "{sum} {over}");
+    let input = folder.write("in.safetensors", &good().bytes());
+    for (args, message) in [
+        (
+            &["--mean-over", "0"][..],
+            "reduction: expected a finite number of at least ",
+        ),
+        (
+            &["--mean-over", "8", "--reduction", "sum"],
+            "--mean-over: does not go together with --reduction",
+        ),
+    ] {
+        let done = wgloss(&[&["run", "bce", &input], args].concat());
+        let line = done.refusal(2);
+        assert!(line.starts_with(message), "{line}");
+    }
+}
+
 /// Counts are for WDL without its presence term.
 #[test]
 fn counts_are_targets_where_nothing_is_unbounded() {

@@ -92,5 +92,14 @@ fn infinite(gpu: &Gpu) -> Result<(), Failed> {
     if !fine {
         return Err(format!("{found:?}").into());
     }
+    // A margin beside which every logit vanishes: no NaN where the positive side has no weight.
+    let huge = Hill::default().with_margin(f32::MAX);
+    let s = [-f32::MAX, 0.5];
+    let flags = Targets::Dense(Dense::Flags(&[0, 0]));
+    let rows = Rows::new(1, 2, Values::F32(&s), flags);
+    let found = Engine::on(gpu.clone()).rows(&huge, &rows, Wanted::Gradients)?;
+    if found.grad_logits[0] != 0.0 || !found.grad_logits[1].is_finite() {
+        return Err(format!("a huge margin: {found:?}").into());
+    }
     Ok(())
 }

@@ -123,20 +123,25 @@ fn edges(gpu: &Gpu) -> Result<(), Failed> {
     if large.loss != [20_000.0] || large.grad_logits != [1.0, -1.0, 0.0] {
         return Err(format!("large logits: {large:?}").into());
     }
-    // Masking through the logit: as if the label were not there.
-    let masked = one_row(
-        gpu,
-        Zlpr::hard(),
-        &[2.0, f32::NEG_INFINITY, 0.5],
-        &[1, 0, 0],
-    )?;
+    // Masking through the logit: as if the label were not there, whatever its target.
     let without = one_row(gpu, Zlpr::hard(), &[2.0, 0.5], &[1, 0])?;
-    if masked.loss != without.loss || masked.grad_logits[1] != 0.0 {
-        return Err(format!("-inf on a negative: {masked:?}").into());
+    for y in [0, 1] {
+        let logits = [2.0, f32::NEG_INFINITY, 0.5];
+        let masked = one_row(gpu, Zlpr::hard(), &logits, &[1, y, 0])?;
+        if masked.loss != without.loss || masked.grad_logits[1] != 0.0 {
+            return Err(format!("-inf with target {y}: {masked:?}").into());
+        }
     }
-    let infinite = one_row(gpu, Zlpr::hard(), &[f32::NEG_INFINITY, 0.5], &[1, 0])?;
-    if infinite.loss != [f32::INFINITY] || infinite.grad_logits[0] != -1.0 {
-        return Err(format!("-inf on a positive: {infinite:?}").into());
+    let infinite = one_row(gpu, Zlpr::hard(), &[f32::INFINITY, 0.5], &[0, 1])?;
+    if infinite.loss != [f32::INFINITY] || infinite.grad_logits[0] != 1.0 {
+        return Err(format!("+inf on a negative: {infinite:?}").into());
+    }
+    // Two sides whose sum is beyond f32.
+    for loss in [Zlpr::lsep(), Zlpr::two_way(4.0, 1.0)] {
+        let huge = one_row(gpu, loss, &[-f32::MAX, f32::MAX], &[1, 0])?;
+        if huge.loss != [f32::INFINITY] {
+            return Err(format!("beyond the largest number: {huge:?}").into());
+        }
     }
     Ok(())
 }

@@ -374,6 +374,43 @@ fn the_numerator_alone_has_the_gradient_of_any() {
     }
 }
 
+/// With exchanged roles the key's set takes the anchor's place in both factors.
+#[test]
+fn roles_exchange_the_sets() {
+    let y = [[1, 1, 0], [1, 0, 0], [1, 1, 1], [0, 0, 1u8]];
+    let x: [[f64; 2]; 4] = [[0.6, 0.8], [1.0, 0.0], [0.0, 1.0], [0.8, -0.6]];
+    let samples = Samples::new(&x.each_ref().map(|x| &x[..]), &y.each_ref().map(|y| &y[..]));
+    let config = Contrastive::sim_dis_of_keys()
+        .with_temperature(0.5)
+        .with_reduction(NONE);
+    let found = samples.run(&config).loss;
+    let count = |set: &[u8; 3]| set.iter().filter(|l| **l == 1).count() as f64;
+    let similar = |i: usize, p: usize| 2.0 * (x[i][0] * x[p][0] + x[i][1] * x[p][1]);
+    for i in 0..4 {
+        let others: Vec<usize> = (0..4).filter(|p| *p != i).collect();
+        let lse = others
+            .iter()
+            .map(|a| similar(i, *a).exp())
+            .sum::<f64>()
+            .ln();
+        let (mut sum, mut positives) = (0.0, 0.0);
+        for p in others {
+            let both = (0..3).filter(|l| y[i][*l] * y[p][*l] == 1).count() as f64;
+            if both > 0.0 {
+                positives += 1.0;
+                let k = both / count(&y[p]) / (1.0 + count(&y[i]) - both);
+                sum -= k * (similar(i, p) - lse);
+            }
+        }
+        close("roles", &found[i..=i], &[sum / positives], 1e-6);
+    }
+    let anchor = samples.run(&Contrastive::sim_dis().with_temperature(0.5));
+    assert_ne!(
+        anchor.loss,
+        samples.run(&config.with_reduction(Default::default())).loss
+    );
+}
+
 #[test]
 fn with_one_label_each_all_are_supcon() {
     let mut samples = Samples::random(3, 8, 0);

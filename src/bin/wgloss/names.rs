@@ -14,7 +14,9 @@ const OF_ROWS: &str = "loss grad_logits";
 #[rustfmt::skip]
 const TABLE: &[(&str, &[&str], &[&str])] = &[
     ("zlpr lsep two-way bp-mll", &[ROWS, TARGETS], &[OF_ROWS]),
-    ("zlpr-soft bce focal asl hill splc dice softmax-ce", &[ROWS, TARGETS], &[OF_ROWS, "grad_targets"]),
+    ("zlpr-soft asl hill splc dice softmax-ce", &[ROWS, TARGETS], &[OF_ROWS, "grad_targets"]),
+    ("bce", &[ROWS, TARGETS, "pos_weight"], &[OF_ROWS, "grad_targets"]),
+    ("focal", &[ROWS, TARGETS, "alpha"], &[OF_ROWS, "grad_targets"]),
     ("tlpr", &[ROWS, TARGETS, "threshold"], &[OF_ROWS, "grad_threshold"]),
     ("zlpr-kl", &[ROWS, "other"], &[OF_ROWS, "grad_other"]),
     ("wdl", &[ROWS, TARGETS, "permutation theta theta0"], &[OF_ROWS, "grad_targets grad_theta grad_theta0"]),
@@ -29,7 +31,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
 
 /// Names of the contract that no loss here reads.
 const ELSEWHERE: &str =
-    "pos_weight weight alpha row_mask key_mask temperature level_weights hidden weights bias state";
+    "weight row_mask key_mask temperature level_weights hidden weights bias state";
 
 /// Letters by which a name may differ from a known one to be taken for a slip.
 const SLIP: usize = 2;

@@ -107,7 +107,7 @@ impl Loss {
                 let options = RowOptions {
                     loss,
                     own: (own(loss.name).read)(matches)?,
-                    reduction: read::<ReductionOption>(matches)?.reduction,
+                    reduction: read(matches)?,
                 };
                 options.configure(Given::default())?;
                 Ok(Settings::Row(options))
@@ -220,14 +220,14 @@ impl Own {
 pub struct RowOptions {
     pub loss: &'static Entry,
     own: Box<dyn Configure>,
-    reduction: Reduce,
+    reduction: ReductionOption,
 }
 
 impl RowOptions {
     /// The loss with its settings, which are checked.
     pub fn configure(&self, given: Given) -> Result<AnyLoss, Error> {
         let config = self.own.configure(self.loss.loss(), given)?;
-        let config = config.with_reduction(self.reduction.into());
+        let config = config.with_reduction(self.reduction.reduction());
         config.check()?;
         Ok(config)
     }
@@ -239,7 +239,7 @@ impl RowOptions {
 
     /// The name of the reduction.
     pub fn reduction(&self) -> String {
-        value_name(self.reduction)
+        self.reduction.name()
     }
 }
 
@@ -254,21 +254,33 @@ enum Reduce {
     None,
 }
 
-impl From<Reduce> for Reduction {
-    fn from(reduce: Reduce) -> Self {
-        match reduce {
-            Reduce::Mean => Reduction::Mean,
-            Reduce::Sum => Reduction::Sum,
-            Reduce::None => Reduction::None,
-        }
-    }
-}
-
 #[derive(Args)]
 struct ReductionOption {
     /// How the rows' losses become the result
     #[arg(long, value_enum, default_value_t)]
     reduction: Reduce,
+    /// Sum over the rows, divided by N: the rows of all micro-batches of a step
+    #[arg(long, value_name = "N", conflicts_with = "reduction")]
+    mean_over: Option<f32>,
+}
+
+impl ReductionOption {
+    fn reduction(&self) -> Reduction {
+        match (self.mean_over, self.reduction) {
+            (Some(rows), _) => Reduction::MeanOver(rows),
+            (None, Reduce::Mean) => Reduction::Mean,
+            (None, Reduce::Sum) => Reduction::Sum,
+            (None, Reduce::None) => Reduction::None,
+        }
+    }
+
+    /// Its name.
+    fn name(&self) -> String {
+        match self.mean_over {
+            Some(_) => "mean-over".to_owned(),
+            None => value_name(self.reduction),
+        }
+    }
 }
 
 #[derive(Args)]
@@ -679,13 +691,13 @@ impl McmOptions {
     pub fn configure(&self) -> Mcm {
         Mcm {
             row_mean: self.row == Row::Mean,
-            reduction: self.reduction.reduction.into(),
+            reduction: self.reduction.reduction(),
         }
     }
 
     /// The name of the reduction.
     pub fn reduction(&self) -> String {
-        value_name(self.reduction.reduction)
+        self.reduction.name()
     }
 }
 
@@ -788,6 +800,14 @@ enum Normalizer {
     Ksum,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Roles {
+    /// The anchor's
+    Anchor,
+    /// The key's, as in the one public implementation
+    Key,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum ReduceAnchors {
     /// Mean over the anchors that have a positive
@@ -814,6 +834,9 @@ pub struct ContrastiveOptions {
     /// Simdis: what the factors are divided by [default: count]
     #[arg(long, value_enum)]
     normalizer: Option<Normalizer>,
+    /// Simdis: whose labels the factor begins with [default: anchor]
+    #[arg(long, value_enum)]
+    roles: Option<Roles>,
     /// Jaccard: least similarity [default: 0.3]
     #[arg(long, value_name = "X")]
     threshold: Option<f32>,
@@ -842,6 +865,7 @@ impl ContrastiveOptions {
         for (option, given, owner, there) in [
             ("--placement", placement.is_some(), "simdis", simdis),
             ("--normalizer", normalizer.is_some(), "simdis", simdis),
+            ("--roles", self.roles.is_some(), "simdis", simdis),
             ("--threshold", self.threshold.is_some(), "jaccard", jaccard),
         ] {
             needs(option, given, &format!("--weighting {owner}"), there)?;
@@ -856,6 +880,10 @@ impl ContrastiveOptions {
                 normalizer: match normalizer {
                     None | Some(Normalizer::Count) => contrastive::Normalizer::Count,
                     Some(Normalizer::Ksum) => contrastive::Normalizer::KSum,
+                },
+                roles: match self.roles {
+                    None | Some(Roles::Anchor) => contrastive::Roles::Anchor,
+                    Some(Roles::Key) => contrastive::Roles::Key,
                 },
             };
         }

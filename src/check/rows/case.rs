@@ -76,6 +76,8 @@ pub struct RowCase {
     pub threshold: Option<Threshold<()>>,
     /// Its permutation and weights.
     pub wdl: WdlCase,
+    /// Whether a tensor has a setting for each label.
+    pub by_label: bool,
     /// Element type of the logits.
     pub dtype: DType,
     /// Form of the targets.
@@ -104,6 +106,7 @@ impl RowCase {
             loss,
             threshold: None,
             wdl: WdlCase::default(),
+            by_label: false,
             dtype: DType::F32,
             form: plain_form(&loss),
             mode: Mode::Both,
@@ -137,6 +140,7 @@ impl RowCase {
         let targets = n.real("targets").unwrap_or_default();
         let (class_mask, mask) = (n.flags("class_mask"), n.flags("mask"));
         let (sample_weight, class_weight) = (n.real("sample_weight"), n.real("class_weight"));
+        let (pos_weight, alpha) = (n.real("pos_weight"), n.real("alpha"));
         let (threshold, theta) = (n.real("threshold"), n.real("theta"));
         let (theta0, grad_loss) = (n.real("theta0"), n.real("grad_loss"));
         let order = n.words("permutation").unwrap_or_default();
@@ -149,6 +153,8 @@ impl RowCase {
             mask: mask.as_deref(),
             sample_weight: sample_weight.as_deref(),
             class_weight: class_weight.as_deref(),
+            pos_weight: pos_weight.as_deref(),
+            alpha: alpha.as_deref(),
             threshold: self
                 .threshold
                 .zip(threshold.as_deref())
@@ -206,6 +212,8 @@ pub(super) fn prepare(
         mask: t.find("mask"),
         sample_weight: t.find("sample_weight"),
         class_weight: t.find("class_weight"),
+        pos_weight: t.find("pos_weight"),
+        alpha: t.find("alpha"),
         threshold: threshold
             .zip(t.find("threshold"))
             .map(|(form, values)| form.map(|()| values)),
@@ -322,6 +330,9 @@ impl Case for RowCase {
             }
             weight
         });
+        let takes = self.loss.takes();
+        let by_label = takes.by_label.filter(|_| self.by_label);
+        let by_label = by_label.map(|name| (name, random(cols, 0.0, 1.0)));
         let threshold = self
             .threshold
             .map(|form| random(form.len_of(rows, cols), -1.0, 1.0));
@@ -367,6 +378,9 @@ impl Case for RowCase {
         n.put_vector("class_mask", DType::U8, class_mask);
         n.put_vector("sample_weight", DType::F32, sample_weight);
         n.put_vector("class_weight", DType::F32, class_weight);
+        if let Some((name, values)) = by_label {
+            n.put_vector(name, DType::F32, Some(values));
+        }
         n.put_vector("threshold", DType::F32, threshold);
         n.put_vector("grad_loss", DType::F32, grad_loss);
         n.put_vector("theta0", DType::F32, theta0);

@@ -159,7 +159,9 @@ fn plain_losses() -> Vec<Row> {
             }),
             None,
         ),
+        ("bce-by-label", Bce::default().into(), None),
         ("focal", Focal::default().into(), None),
+        ("focal-by-label", Focal::default().into(), None),
         (
             "focal-detached",
             Focal::default()
@@ -283,6 +285,7 @@ pub fn row_cases(depth: Depth) -> Vec<RowCase> {
                         loss: loss.with_reduction(reductions[turn % 4]),
                         threshold,
                         wdl,
+                        by_label: name.ends_with("-by-label"),
                         dtype,
                         form,
                         mode: modes[turn % 5],

@@ -1,7 +1,7 @@
 //! The programs of the contrastive losses.
 
 use crate::device::caps::{Half, Reduce, Teams, Variant, block_lanes};
-use crate::device::module::{Constant, Module, NO_PART, PARTS, Part, Piece, Program, wgsl};
+use crate::device::module::{Constant, File, Module, NO_PART, PARTS, Part, Piece, Program, wgsl};
 use crate::device::plan::{Target, bindings};
 use crate::device::tensor::{DType, FLOATS};
 use crate::kernels::contrastive::params::{
@@ -391,6 +391,15 @@ static TERMS: [Part; 2] = [
 static WORDLESS: [Part; 1] = [Part::new("none", &[wgsl!("contrastive/words_none.wgsl")])];
 
 const LEAVES_ITSELF: &[(&str, Constant)] = &[("KEEPS_ITSELF", Constant::Is(0))];
+/// Of Similarity-Dissimilarity: whose set begins.
+const OF_ANCHOR: &[(&str, Constant)] = &[
+    ("KEEPS_ITSELF", Constant::Is(0)),
+    ("OF_KEY", Constant::Is(0)),
+];
+const OF_KEY: &[(&str, Constant)] = &[
+    ("KEEPS_ITSELF", Constant::Is(0)),
+    ("OF_KEY", Constant::Is(1)),
+];
 
 /// A rule by which pairs weigh: its files, and how what rows share is found.
 struct Rule {
@@ -400,41 +409,53 @@ struct Rule {
 }
 
 const fn rule(of: PairRule, weights: Part) -> Rule {
+    by_constants(of, LEAVES_ITSELF, weights)
+}
+
+const fn by_constants(
+    of: PairRule,
+    constants: &'static [(&'static str, Constant)],
+    weights: Part,
+) -> Rule {
     Rule {
         of,
         weights: Part {
-            constants: LEAVES_ITSELF,
+            constants,
             ..weights
         },
         shared: &COUNTED,
     }
 }
 
-static RULES: [Rule; 8] = [
-    rule(
-        PairRule::SimDis,
-        Part::new("simdis", &[wgsl!("contrastive/rule_sim_dis.wgsl")]),
-    ),
-    rule(
+const OUTSIDE: &[File] = &[wgsl!("contrastive/rule_sim_dis.wgsl")];
+const NUMERATOR: &[File] = &[
+    wgsl!("contrastive/log_factor.wgsl"),
+    wgsl!("contrastive/rule_numerator.wgsl"),
+];
+const BOTH: &[File] = &[
+    wgsl!("contrastive/log_factor.wgsl"),
+    wgsl!("contrastive/rule_both.wgsl"),
+];
+
+static RULES: [Rule; 11] = [
+    by_constants(PairRule::SimDis, OF_ANCHOR, Part::new("simdis", OUTSIDE)),
+    by_constants(
         PairRule::Numerator,
-        Part::new(
-            "numerator",
-            &[
-                wgsl!("contrastive/log_factor.wgsl"),
-                wgsl!("contrastive/rule_numerator.wgsl"),
-            ],
-        ),
+        OF_ANCHOR,
+        Part::new("numerator", NUMERATOR),
     ),
-    rule(
-        PairRule::Both,
-        Part::new(
-            "both",
-            &[
-                wgsl!("contrastive/log_factor.wgsl"),
-                wgsl!("contrastive/rule_both.wgsl"),
-            ],
-        ),
+    by_constants(PairRule::Both, OF_ANCHOR, Part::new("both", BOTH)),
+    by_constants(
+        PairRule::SimDisOfKey,
+        OF_KEY,
+        Part::new("simdisofkey", OUTSIDE),
     ),
+    by_constants(
+        PairRule::NumeratorOfKey,
+        OF_KEY,
+        Part::new("numeratorofkey", NUMERATOR),
+    ),
+    by_constants(PairRule::BothOfKey, OF_KEY, Part::new("bothofkey", BOTH)),
     rule(
         PairRule::Any,
         Part::new("any", &[wgsl!("contrastive/rule_any.wgsl")]),

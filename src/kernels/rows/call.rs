@@ -27,6 +27,10 @@ pub struct RowInputs<'a> {
     /// f32 `[L]`, not negative: `w e^...` inside the sums of the ZLPR family, `w` times the label's term in the losses
     /// that are sums over labels.
     pub class_weight: Option<Tensor<'a>>,
+    /// BCE: f32 `[L]`, not negative: the weight of each label's positive side, in place of the setting.
+    pub pos_weight: Option<Tensor<'a>>,
+    /// Focal: f32 `[L]`, in `[0, 1]`: the weight of each label's positive side, in place of the setting.
+    pub alpha: Option<Tensor<'a>>,
     /// The threshold of TLPR, f32.
     pub threshold: Option<Threshold<Tensor<'a>>>,
     /// WDL: the order of the labels in its adjacent form, u32. Values are not checked: an index outside `0..L` is
@@ -50,6 +54,8 @@ impl<'a> RowInputs<'a> {
             mask: None,
             sample_weight: None,
             class_weight: None,
+            pos_weight: None,
+            alpha: None,
             threshold: None,
             permutation: None,
             theta: None,
@@ -99,6 +105,8 @@ pub(crate) fn check(
         permutation: inputs.permutation.is_some(),
         theta: inputs.theta.is_some(),
         theta0: inputs.theta0.is_some(),
+        pos_weight: inputs.pos_weight.is_some(),
+        alpha: inputs.alpha.is_some(),
     })?;
     let mut all = Inspection::default();
     check_inputs(&mut all, takes, inputs)?;
@@ -132,6 +140,8 @@ fn check_inputs<'a>(
     inspect_targets(all, &inputs.targets, names, (rows, cols), dense)?;
     all.reads("class_mask", inputs.class_mask, flags, by_class)?;
     all.reads("class_weight", inputs.class_weight, reals, by_class)?;
+    all.reads("pos_weight", inputs.pos_weight, reals, by_class)?;
+    all.reads("alpha", inputs.alpha, reals, by_class)?;
     all.reads("sample_weight", inputs.sample_weight, reals, by_row)?;
     all.reads("mask", inputs.mask, flags, each)?;
     if let Some(threshold) = inputs.threshold {

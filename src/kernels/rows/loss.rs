@@ -16,6 +16,8 @@ pub(crate) struct RowLoss {
     pub(crate) targets: TargetKind,
     /// How lanes gather statistics by short cuts, where there is such a way.
     pub(crate) quick: Option<&'static Quick>,
+    /// The same with a setting by label, which comes the way of a threshold.
+    pub(crate) by_label: Option<&'static RowLoss>,
     /// Whether a logit of -inf leaves its label out.
     pub(crate) masked_logits: bool,
     /// Whether it is a stage of WDL, which leaves or finds something in scratch.
@@ -120,9 +122,16 @@ impl RowLoss {
             accumulator,
             targets,
             quick: None,
+            by_label: None,
             masked_logits: false,
             stage: None,
         }
+    }
+
+    /// What it is with a setting by label.
+    pub(crate) const fn with_by_label(mut self, loss: &'static RowLoss) -> RowLoss {
+        self.by_label = Some(loss);
+        self
     }
 
     /// A logit of -inf leaves its label out.

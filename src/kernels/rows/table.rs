@@ -14,6 +14,7 @@ use crate::kernels::rows::sparse::SPARSE;
 use crate::kernels::rows::wdl;
 use crate::losses::bce::Bce;
 use crate::losses::bp_mll::BpMll;
+use crate::losses::labels::Threshold;
 use crate::losses::per_label::{Asl, Dice, Focal, Hill, Splc};
 use crate::losses::softmax_ce::SoftmaxCe;
 use crate::losses::takes::TargetKind;
@@ -135,6 +136,18 @@ static BCE: RowLoss = RowLoss::new(
     &SUM,
     &[wgsl!("per_label/label.wgsl"), wgsl!("per_label/bce.wgsl")],
     &[BceSettings::MIRROR],
+)
+.with_by_label(&BCE_BY_LABEL);
+static BCE_BY_LABEL: RowLoss = RowLoss::new(
+    "bce_by_label",
+    TargetKind::Soft,
+    &SUM,
+    &[
+        wgsl!("shared/no_settings.wgsl"),
+        wgsl!("per_label/label.wgsl"),
+        wgsl!("per_label/bce_by_label.wgsl"),
+    ],
+    &[],
 );
 uniform! {
     struct FocalSettings as Settings {
@@ -148,7 +161,23 @@ static FOCAL: RowLoss = RowLoss::new(
     "focal",
     TargetKind::Soft,
     &SUM,
-    &[wgsl!("per_label/label.wgsl"), wgsl!("per_label/focal.wgsl")],
+    &[
+        wgsl!("per_label/label.wgsl"),
+        wgsl!("per_label/focal.wgsl"),
+        wgsl!("per_label/alpha.wgsl"),
+    ],
+    &[FocalSettings::MIRROR],
+)
+.with_by_label(&FOCAL_BY_LABEL);
+static FOCAL_BY_LABEL: RowLoss = RowLoss::new(
+    "focal_by_label",
+    TargetKind::Soft,
+    &SUM,
+    &[
+        wgsl!("per_label/label.wgsl"),
+        wgsl!("per_label/focal.wgsl"),
+        wgsl!("per_label/alpha_by_label.wgsl"),
+    ],
     &[FocalSettings::MIRROR],
 );
 uniform! {
@@ -239,7 +268,9 @@ pub(crate) static LOSSES: &[&RowLoss] = &[
     &KL_SYMMETRIC,
     &KL_EXCESS,
     &BCE,
+    &BCE_BY_LABEL,
     &FOCAL,
+    &FOCAL_BY_LABEL,
     &ASL,
     &HILL,
     &SPLC,
@@ -398,13 +429,30 @@ macro_rules! prepare {
             ) -> Result<Prepared, Error> {
                 self.check()?;
                 check(&self.takes(), self.reduction, inputs, outputs)?;
-                prepared::build(cx, plan(cx.target(), &self.row(), inputs, outputs)?)
+                let (row, inputs) = by_label(self.row(), inputs);
+                prepared::build(cx, plan(cx.target(), &row, &inputs, outputs)?)
             }
         }
     )*};
 }
 
 prepare!(Zlpr Bce Focal Asl Hill Splc Dice SoftmaxCe BpMll);
+
+/// A setting that a tensor gives for each label goes the way of a threshold per label, which no such loss has.
+fn by_label<'a>(row: Row, inputs: &RowInputs<'a>) -> (Row, RowInputs<'a>) {
+    let Some(values) = inputs.pos_weight.or(inputs.alpha) else {
+        return (row, *inputs);
+    };
+    let row = Row {
+        loss: row.loss.by_label.unwrap_or(row.loss),
+        ..row
+    };
+    let inputs = RowInputs {
+        threshold: Some(Threshold::Label(values)),
+        ..*inputs
+    };
+    (row, inputs)
+}
 
 /// Every module of the row losses.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {

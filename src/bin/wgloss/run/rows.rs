@@ -174,6 +174,8 @@ struct RowTensors {
     targets: Targets<Labels, Vec<u32>>,
     kind: TargetKind,
     class_mask: Option<Vec<u8>>,
+    pos_weight: Option<Vec<f32>>,
+    alpha: Option<Vec<f32>>,
     mask: Option<Vec<u8>>,
     sample_weight: Option<Vec<f32>>,
     class_weight: Option<Vec<f32>>,
@@ -259,6 +261,8 @@ impl RowTensors {
             class_mask,
             mask,
             sample_weight,
+            pos_weight: floats("pos_weight", cols)?,
+            alpha: floats("alpha", cols)?,
             class_weight: floats("class_weight", cols)?,
             threshold,
             wdl: match config {
@@ -292,6 +296,8 @@ impl RowTensors {
             mask: self.mask.as_deref(),
             sample_weight: self.sample_weight.as_deref(),
             class_weight: self.class_weight.as_deref(),
+            pos_weight: self.pos_weight.as_deref(),
+            alpha: self.alpha.as_deref(),
             threshold: self
                 .threshold
                 .as_ref()
