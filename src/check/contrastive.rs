@@ -179,6 +179,18 @@ const SHAPES: &[(usize, usize, usize, usize)] = &[
     (90, 260, 5, 700),
 ];
 
+/// A loss with the settings that go with what the numbers are like.
+fn at_points(loss: Contrastive, points: Points, turn: usize) -> Contrastive {
+    Contrastive {
+        temperature: match points {
+            Points::Sharp => 0.01,
+            _ => [0.07, 0.5, 0.1][turn % 3],
+        },
+        normalize: points != Points::Raw,
+        ..loss
+    }
+}
+
 /// The cases of the contrastive losses.
 pub fn contrastive_cases(depth: Depth) -> Vec<ContrastiveCase> {
     let repeats = match depth {
@@ -197,11 +209,6 @@ pub fn contrastive_cases(depth: Depth) -> Vec<ContrastiveCase> {
             let plain = ContrastiveCase::plain(name, loss, rows, dims, labels);
             cases.push(ContrastiveCase {
                 loss: Contrastive {
-                    temperature: match points {
-                        Points::Sharp => 0.01,
-                        _ => [0.07, 0.5, 0.1][turn % 3],
-                    },
-                    normalize: points != Points::Raw,
                     reduction: [
                         ContrastiveReduction::MeanActive,
                         ContrastiveReduction::None,
@@ -211,7 +218,7 @@ pub fn contrastive_cases(depth: Depth) -> Vec<ContrastiveCase> {
                     ][(turn / 3) % 5],
                     // Now and then tiles of single blocks.
                     tile_bytes: if turn % 4 == 1 { 0 } else { loss.tile_bytes },
-                    ..loss
+                    ..at_points(loss, points, turn)
                 },
                 dtype: [DType::F32, DType::F16, DType::Bf16][(turn / 2) % 3],
                 form: [Targets::Dense(DType::U8), Targets::Bits(()), SPARSE][(turn / 3) % 3],
@@ -284,18 +291,13 @@ pub fn cooperative_cases(depth: Depth) -> Vec<ContrastiveCase> {
         let plain = ContrastiveCase::plain(name, loss, rows, dims, labels);
         ContrastiveCase {
             loss: Contrastive {
-                temperature: match points {
-                    Points::Sharp => 0.01,
-                    _ => [0.07, 0.5, 0.1][turn % 3],
-                },
-                normalize: points != Points::Raw,
                 reduction: [
                     ContrastiveReduction::MeanActive,
                     ContrastiveReduction::None,
                     ContrastiveReduction::Sum,
                 ][turn % 3],
                 tile_bytes: if turn % 5 == 1 { 0 } else { loss.tile_bytes },
-                ..loss
+                ..at_points(loss, points, turn)
             },
             dtype: [DType::F16, DType::Bf16][turn % 2],
             others: [

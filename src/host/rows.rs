@@ -144,15 +144,13 @@ impl<'a> Rows<'a> {
             let good = |w: &f32| w.is_finite();
             check_each("sample_weight", weight, rows, "finite weights", good)?;
         }
-        if let Some(weight) = self.class_weight {
+        for (name, weight) in [
+            ("class_weight", self.class_weight),
+            ("pos_weight", self.pos_weight),
+        ] {
             let good = |w: &f32| w.is_finite() && *w >= 0.0;
             let expected = "finite weights, not negative";
-            check_each("class_weight", weight, cols, expected, good)?;
-        }
-        if let Some(weight) = self.pos_weight {
-            let good = |w: &f32| w.is_finite() && *w >= 0.0;
-            let expected = "finite weights, not negative";
-            check_each("pos_weight", weight, cols, expected, good)?;
+            check_each(name, weight.unwrap_or(&[]), cols, expected, good)?;
         }
         if let Some(alpha) = self.alpha {
             let good = |a: &f32| (0.0..=1.0).contains(a);

@@ -7,11 +7,9 @@ use crate::error::Error;
 use crate::losses::bce::Bce;
 use crate::losses::per_label::{Asl, Dice, Focal, Hill, Splc};
 use crate::losses::reduction::Reduction;
-use crate::losses::takes::{Takes, TargetKind};
+use crate::losses::takes::Takes;
 use crate::reference::real::{Real, sigmoid, softplus, sum};
 use crate::reference::rows::{Label, RowInputs, RowLoss, RowOutputs, over_rows};
-
-const SOFT_TARGETS: Takes = Takes::targets(TargetKind::Soft);
 
 /// What a label costs as a positive and as a negative: value and derivative to the logit.
 pub(super) struct Sides<T> {
@@ -119,7 +117,7 @@ pub fn dice<T: Real>(config: &Dice, inputs: &RowInputs<'_, T>) -> Result<RowOutp
     // a summand of M, and its derivative
     let size = |v: T| if config.squared { v * v } else { v };
     let slope = |v: T| if config.squared { two * v } else { one };
-    over_rows(inputs, config.reduction, SOFT_TARGETS, |labels| {
+    over_rows(inputs, config.reduction, config.takes(), |labels| {
         let both = |l: &Label<T>| two * l.w * sigmoid(l.s) * l.y;
         let each = |l: &Label<T>| l.w * (size(sigmoid(l.s)) + size(l.y));
         let n = sum(labels.iter().map(both)) + smooth;

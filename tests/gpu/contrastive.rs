@@ -304,8 +304,13 @@ fn bit_identical(gpu: &Gpu) -> Result<(), Failed> {
     let x: Vec<f32> = (0..200 * 24)
         .map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0)
         .collect();
+    same_bits(gpu, Values::F32(&x))
+}
+
+/// Twenty runs over 200 embeddings of 24 components give the same bits.
+pub fn same_bits(gpu: &Gpu, x: Values<'_>) -> Result<(), Failed> {
     let y: Vec<u8> = (0..200 * 20).map(|i| u8::from((i * 31) % 7 < 1)).collect();
-    let rows = Embeddings::new(200, 24, 20, Values::F32(&x), LabelSets::Dense(&y));
+    let rows = Embeddings::new(200, 24, 20, x, LabelSets::Dense(&y));
     let engine = Engine::on(gpu.clone());
     let first = engine.contrastive(&Contrastive::sim_dis(), &rows, Wanted::Gradients)?;
     if !first.grad_embeddings.iter().any(|g| *g != 0.0) {

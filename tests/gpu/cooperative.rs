@@ -1,7 +1,7 @@
 //! Cooperative matrices, on a device of their own: the feature is experimental, so no other test's device has it. Where
 //! the adapter does not offer them these tests show as ignored; with `WGLOSS_REQUIRE_COOPERATIVE=1` that is a failure.
 
-use crate::{Test, table};
+use crate::{Test, contrastive, table};
 use half::bf16;
 use libtest_mimic::{Failed, Trial};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -150,20 +150,7 @@ fn bit_identical(gpu: &Gpu) -> Result<(), Failed> {
     let x: Vec<bf16> = (0..200 * 24)
         .map(|i| bf16::from_f32(((i * 7919) % 1000) as f32 / 500.0 - 1.0))
         .collect();
-    let y: Vec<u8> = (0..200 * 20).map(|i| u8::from((i * 31) % 7 < 1)).collect();
-    let rows = Embeddings::new(200, 24, 20, Values::Bf16(&x), LabelSets::Dense(&y));
-    let engine = Engine::on(gpu.clone());
-    let first = engine.contrastive(&Contrastive::sim_dis(), &rows, Wanted::Gradients)?;
-    if !first.grad_embeddings.iter().any(|g| *g != 0.0) {
-        return Err("there is nothing to compare".into());
-    }
-    for run in 1..20 {
-        let again = engine.contrastive(&Contrastive::sim_dis(), &rows, Wanted::Gradients)?;
-        if again != first {
-            return Err(format!("run {run} differs").into());
-        }
-    }
-    Ok(())
+    contrastive::same_bits(gpu, Values::Bf16(&x))
 }
 
 /// f32 would lose digits: its plan is that of the same variant without cooperative matrices.

@@ -42,19 +42,13 @@ fn words<'a>(texts: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     texts.iter().flat_map(|text| text.split_whitespace())
 }
 
-/// The names that a loss reads.
-pub fn reads(loss: &str) -> Vec<&'static str> {
-    let rows = TABLE
-        .iter()
-        .filter(|(losses, ..)| losses.split_whitespace().any(|name| name == loss));
-    rows.flat_map(|(_, reads, _)| words(reads)).collect()
-}
-
-fn writes(loss: &str) -> Vec<&'static str> {
-    let rows = TABLE
-        .iter()
-        .filter(|(losses, ..)| losses.split_whitespace().any(|name| name == loss));
-    rows.flat_map(|(.., writes)| words(writes)).collect()
+/// The names that a loss reads, and those that it writes.
+fn of_loss(loss: &str) -> (Vec<&'static str>, Vec<&'static str>) {
+    let mut rows = TABLE.iter();
+    let row = rows.find(|(losses, ..)| losses.split_whitespace().any(|name| name == loss));
+    row.map_or_else(Default::default, |(_, reads, writes)| {
+        (words(reads).collect(), words(writes).collect())
+    })
 }
 
 /// A name as the table has it: with `k` for a number at its end, where it has one of a level.
@@ -75,7 +69,7 @@ pub fn level(tensor: &str) -> Option<(&str, &str)> {
 /// Refuses tensors whose names the contract knows, but not for this loss. Of what nobody knows, gives a notice where it
 /// looks like a slip. What a loss writes may lie in a file beside what it read.
 pub fn check(file: &TensorFile, loss: &str) -> Result<Option<String>, Error> {
-    let (mine, written) = (reads(loss), writes(loss));
+    let (mine, written) = of_loss(loss);
     let all: Vec<&str> = TABLE
         .iter()
         .flat_map(|(_, reads, _)| words(reads))
@@ -191,7 +185,7 @@ mod tests {
         }
         assert!(distance("scores", "logits") > SLIP);
         assert!(distance("a name that is much longer", "mask") > SLIP);
-        let mine = reads("hcal");
+        let mine = of_loss("hcal").0;
         let of = |name: &str| meant(name, &mine, &mine);
         assert_eq!(of("label_12"), Some("labels_12".into()));
         assert_eq!(of("labels1"), Some("labels_1".into()));

@@ -406,6 +406,15 @@ impl Configure for BceOptions {
 #[derive(Clone, Copy, Debug)]
 struct NumberOrNone(Option<f32>);
 
+impl std::fmt::Display for NumberOrNone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(number) => number.fmt(f),
+            None => f.write_str("none"),
+        }
+    }
+}
+
 fn number_or_none(text: &str) -> Result<NumberOrNone, String> {
     match text {
         "none" => Ok(NumberOrNone(None)),
@@ -422,7 +431,7 @@ struct FocalOptions {
     #[arg(long, value_name = "X", default_value_t = Focal::default().gamma)]
     gamma: f32,
     /// Weight of the positives, the negatives having 1 - X; none: both have 1
-    #[arg(long, value_name = "X|none", default_value = "0.25", value_parser = number_or_none)]
+    #[arg(long, value_name = "X|none", default_value_t = NumberOrNone(Focal::default().alpha), value_parser = number_or_none)]
     alpha: NumberOrNone,
     /// Takes the powers for constants in the gradient
     #[arg(long)]
