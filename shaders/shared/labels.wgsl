@@ -25,7 +25,7 @@ struct Labels {
     col: u32,                 // of the first; wraps to a large number before the row's first
     logit: vec4<f32>,         // finite, or +-HUGE for an infinite one
     label: vec4<f32>,         // the targets, or the other logits
-    weight: vec4<f32>,        // of the classes
+    weight: vec4<f32>,        // of the classes and elements
     threshold: vec4<f32>,
     inside: vec4<bool>,       // false: not in this row
     counts: vec4<bool>,       // false: masked out too, takes part in nothing

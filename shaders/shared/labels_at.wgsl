@@ -1,6 +1,6 @@
 // Rows and their labels as they lie in the tensors.
 // provides: row_at, labels_at, labels_plain
-// expects:  params, math, Row, Labels, logits, targets, mask, sides, grad, second, inside4, left_out4
+// expects:  params, math, Row, Labels, logits, targets, mask, weights, sides, grad, second, inside4, left_out4
 
 fn row_at(row: u32, live: bool, phase: u32) -> Row {
     let threshold = row_threshold(row);
@@ -36,16 +36,17 @@ fn plain_at(row: Row, q: u32, bits: vec4<u32>) -> Labels {
     let inside = inside4(col, row.cols);
     let aim = target4(row.targets, row.phase, q);
     let side = sides4(row.sides, q);
+    let own = element_weight4(row.mask, q);
     return Labels(
         row.row,
         col,
         bitcast<vec4<f32>>(bits),
         aim.label,
-        side.weight,
+        side.weight * finite4(own),
         side.threshold + row.threshold,
         inside,
         inside & mask4(row.mask, q) & side.counts & vec4<bool>(row.counts) & !left_out4(bits),
-        aim.bad | side.bad | vec4<bool>(row.bad),
+        aim.bad | side.bad | is_nan4(own) | vec4<bool>(row.bad),
     );
 }
 

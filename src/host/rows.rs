@@ -15,6 +15,9 @@ use crate::losses::takes::{Gives, Takes, TargetKind};
 use crate::reference;
 use crate::rowwise::Rowwise;
 
+/// What errors say of weights.
+const WEIGHTS: &str = "finite weights, not negative";
+
 /// What a loss of rows takes, as plain slices, row-major.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
@@ -34,6 +37,8 @@ pub struct Rows<'a> {
     pub sample_weight: Option<&'a [f32]>,
     /// `cols` weights, not negative.
     pub class_weight: Option<&'a [f32]>,
+    /// `rows * cols` weights, not negative.
+    pub weight: Option<Values<'a>>,
     /// BCE: `cols` weights of the positive sides, not negative, in place of the setting.
     pub pos_weight: Option<&'a [f32]>,
     /// Focal: `cols` weights of the positive sides, in `[0, 1]`, in place of the setting.
@@ -84,6 +89,7 @@ impl<'a> Rows<'a> {
             mask: None,
             sample_weight: None,
             class_weight: None,
+            weight: None,
             pos_weight: None,
             alpha: None,
             threshold: None,
@@ -125,6 +131,7 @@ impl<'a> Rows<'a> {
             permutation: self.permutation.is_some(),
             theta: self.theta.is_some(),
             theta0: self.theta0.is_some(),
+            weight: self.weight.is_some(),
             pos_weight: self.pos_weight.is_some(),
             alpha: self.alpha.is_some(),
         })?;
@@ -133,6 +140,7 @@ impl<'a> Rows<'a> {
             ("mask", all, self.mask.map(<[_]>::len)),
             ("sample_weight", rows, self.sample_weight.map(<[_]>::len)),
             ("class_weight", cols, self.class_weight.map(<[_]>::len)),
+            ("weight", all, self.weight.map(|weight| weight.len())),
             ("pos_weight", cols, self.pos_weight.map(<[_]>::len)),
             ("alpha", cols, self.alpha.map(<[_]>::len)),
         ];
@@ -149,8 +157,11 @@ impl<'a> Rows<'a> {
             ("pos_weight", self.pos_weight),
         ] {
             let good = |w: &f32| w.is_finite() && *w >= 0.0;
-            let expected = "finite weights, not negative";
-            check_each(name, weight.unwrap_or(&[]), cols, expected, good)?;
+            check_each(name, weight.unwrap_or(&[]), cols, WEIGHTS, good)?;
+        }
+        if let Some(weight) = self.weight {
+            let good = |w: &f64| w.is_finite() && *w >= 0.0;
+            check_counted("weight", &weight.to_f64(), &self.counted(), WEIGHTS, good)?;
         }
         if let Some(alpha) = self.alpha {
             let good = |a: &f32| (0.0..=1.0).contains(a);
@@ -249,6 +260,7 @@ impl<'a> Rows<'a> {
             },
         };
         let mask = gpu.upload(self.mask.unwrap_or(&[]))?;
+        let weight = gpu.upload(self.weight.map_or(&[][..], |weight| weight.bytes()))?;
 
         // The small tensors share one buffer, so that one binding reaches them all.
         let mut bytes = Vec::new();
@@ -305,6 +317,9 @@ impl<'a> Rows<'a> {
                 .map(|_| Tensor::matrix(&mask, DType::U8, rows, cols)),
             sample_weight: self.sample_weight.map(|v| side(sample_weight_at, v)),
             class_weight: self.class_weight.map(|v| side(class_weight_at, v)),
+            weight: self
+                .weight
+                .map(|values| Tensor::matrix(&weight, values.dtype(), rows, cols)),
             pos_weight: self.pos_weight.map(|v| side(by_label_at, v)),
             alpha: self.alpha.map(|v| side(by_label_at, v)),
             threshold: self
@@ -406,6 +421,7 @@ impl<'a> Rows<'a> {
         let mask = self.mask.map(set);
         let sample_weight = self.sample_weight.map(wide);
         let class_weight = self.class_weight.map(wide);
+        let weight = self.weight.map(|values| values.to_f64());
         let (pos_weight, alpha) = (self.pos_weight.map(wide), self.alpha.map(wide));
         let grad_loss = self.grad_loss.map(wide);
         let theta = self.theta.map(wide);
@@ -419,6 +435,7 @@ impl<'a> Rows<'a> {
             mask: mask.as_deref(),
             sample_weight: sample_weight.as_deref(),
             class_weight: class_weight.as_deref(),
+            weight: weight.as_deref(),
             pos_weight: pos_weight.as_deref(),
             alpha: alpha.as_deref(),
             threshold: self.threshold.map(|t| t.map(|_| &threshold[..])),

@@ -352,7 +352,10 @@ impl Dice {
 
     /// What it takes beside logits and targets.
     pub(crate) fn takes(&self) -> Takes {
-        Takes::targets(TargetKind::Soft)
+        Takes {
+            weight: false,
+            ..Takes::targets(TargetKind::Soft)
+        }
     }
 
     /// Checks the settings alone.

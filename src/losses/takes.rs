@@ -74,6 +74,8 @@ pub struct Takes {
     pub threshold: bool,
     /// Whether it needs an order of the labels.
     pub permutation: bool,
+    /// Whether it takes a weight for each element.
+    pub weight: bool,
     /// The name of the setting that a tensor may give for each label, where there is one.
     pub by_label: Option<&'static str>,
     /// Whether targets that are proportions may be above 1.
@@ -91,17 +93,19 @@ pub(crate) struct Gives {
     pub(crate) permutation: bool,
     pub(crate) theta: bool,
     pub(crate) theta0: bool,
+    pub(crate) weight: bool,
     pub(crate) pos_weight: bool,
     pub(crate) alpha: bool,
 }
 
 impl Takes {
-    /// Targets of this kind, and nothing else.
+    /// Targets of this kind, a weight for each element, and nothing else.
     pub(crate) const fn targets(targets: TargetKind) -> Takes {
         Takes {
             targets,
             threshold: false,
             permutation: false,
+            weight: true,
             by_label: None,
             counts: false,
             masked_logits: false,
@@ -116,6 +120,7 @@ impl Takes {
             ("permutation", gives.permutation, self.permutation),
             ("theta", gives.theta, self.theta.is_some()),
             ("theta0", gives.theta0, self.theta.is_some()),
+            ("weight", gives.weight, self.weight),
             (
                 "pos_weight",
                 gives.pos_weight,

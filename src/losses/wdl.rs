@@ -216,6 +216,7 @@ impl Wdl {
             permutation: self.form == Form::Adjacent,
             counts: self.lambda_presence == 0.0,
             theta: Some(self.theta()),
+            weight: false,
             ..Takes::targets(TargetKind::Proportions)
         }
     }

@@ -115,6 +115,7 @@ impl Zlpr {
         };
         Takes {
             threshold,
+            weight: targets != TargetKind::Logits,
             masked_logits: true,
             ..Takes::targets(targets)
         }

@@ -31,6 +31,8 @@ pub struct RowInputs<'a, T> {
     /// `cols` weights, at least 0: inside the sums (`w e^...`) where the loss has log-sum-exps, else
     /// the factor of the label's term.
     pub class_weight: Option<&'a [T]>,
+    /// `rows * cols` weights, at least 0, that stand where `class_weight` does, for each element its own.
+    pub weight: Option<&'a [T]>,
     /// BCE: `cols` weights of the positive sides, at least 0, in place of the setting.
     pub pos_weight: Option<&'a [T]>,
     /// Focal: `cols` weights of the positive sides, in `[0, 1]`, in place of the setting.
@@ -68,7 +70,7 @@ pub struct RowOutputs<T> {
     pub grad_theta0: Vec<T>,
 }
 
-/// One label that counts: its column, logit (less the threshold), target, class weight and own setting.
+/// One label that counts: its column, logit (less the threshold), target, weight and own setting.
 #[derive(Clone, Copy)]
 pub(super) struct Label<T> {
     pub col: usize,
@@ -140,11 +142,13 @@ pub(super) fn over_rows_with<T: Real>(
         let counted: Vec<usize> = (0..cols).filter(counts).collect();
         let label = |&col: &usize| {
             let s0 = threshold.map(|t| t.values()[t.index_of(row, col)]);
+            let of_class = inputs.class_weight.map_or(T::one(), |w| w[col]);
+            let of_element = inputs.weight.map_or(T::one(), |w| w[row * cols + col]);
             Label {
                 col,
                 s: inputs.logits[row * cols + col] - s0.unwrap_or(T::zero()),
                 y: inputs.targets[row * cols + col],
-                w: inputs.class_weight.map_or(T::one(), |w| w[col]),
+                w: of_class * of_element,
                 own: inputs.pos_weight.or(inputs.alpha).map(|own| own[col]),
             }
         };
@@ -208,6 +212,7 @@ impl<T: Real> RowInputs<'_, T> {
             permutation: self.permutation.is_some(),
             theta: self.theta.is_some(),
             theta0: self.theta0.is_some(),
+            weight: self.weight.is_some(),
             pos_weight: self.pos_weight.is_some(),
             alpha: self.alpha.is_some(),
         })?;
@@ -220,6 +225,7 @@ impl<T: Real> RowInputs<'_, T> {
         let len = |slice: Option<&[T]>, absent| slice.map_or(absent, <[T]>::len);
         check_len("sample_weight", rows, len(self.sample_weight, rows))?;
         check_len("class_weight", cols, len(self.class_weight, cols))?;
+        check_len("weight", all, len(self.weight, all))?;
         check_len("pos_weight", cols, len(self.pos_weight, cols))?;
         check_len("alpha", cols, len(self.alpha, cols))?;
         if let Some(threshold) = self.threshold {

@@ -8,8 +8,8 @@ use crate::losses::zlpr::{Form, Zlpr};
 use crate::reference::real::{Real, sigmoid, softplus, sum};
 use crate::reference::rows::{Label, RowInputs, RowLoss, RowOutputs, over_rows};
 
-/// A loss of the ZLPR family and its gradient. Per row, over the labels that count, with class
-/// weights `w` (1 where not given) and `s` less the threshold:
+/// A loss of the ZLPR family and its gradient. Per row, over the labels that count, with
+/// weights `w` of class and element (1 where not given) and `s` less the threshold:
 ///
 /// | form | loss | derivative to `s` |
 /// |---|---|---|
@@ -23,9 +23,9 @@ use crate::reference::rows::{Label, RowInputs, RowLoss, RowOutputs, over_rows};
 /// smoothed target, and the gradient is to the target before smoothing. The joint form is 0 where
 /// the row has no positive or no negative. The excess is at least 0 up to rounding.
 ///
-/// A logit of -inf on a negative (soft: where `t = 0`) counts as masked; on a positive the loss is
-/// +inf and the gradient its limit: the infinite logits of that side share it by weight. +inf is the
-/// mirror image. A label of weight 0 is in no sum, even if infinite. In the KL forms, which do not
+/// A logit of -inf leaves its label out, whatever the target. One of +inf on a negative (soft: where `t < 1`) makes the loss
+/// +inf and the gradient its limit: the infinite logits share it by weight. A label of weight 0 is in no sum, even if
+/// infinite. In the KL forms, which do not
 /// support infinite logits, one makes its row NaN. Gradients to the targets are not meaningful in a
 /// row whose loss is infinite. A NaN in a row makes that row's loss and gradient NaN.
 pub fn zlpr<T: Real>(config: &Zlpr, inputs: &RowInputs<'_, T>) -> Result<RowOutputs<T>, Error> {

@@ -31,6 +31,7 @@ fn family(backend: &str, tolerance: f64) {
     let (sample_weight, grad_loss) = ([0.75, 2.0], [-1.5, 0.5]);
     let class_mask = [1, 1, 0, 1, 1];
     let mask = [1, 1, 1, 1, 1, 1, 0, 1, 1, 1];
+    let weight = [1.0, 0.5, 2.0, 0.0, 1.5, 3.0, -1.0, 0.25, 1.0, 0.75];
     let bools = |flags: &[u8]| -> Vec<bool> { flags.iter().map(|flag| *flag == 1).collect() };
 
     let half = |row_mean| Bce {
@@ -94,6 +95,12 @@ fn family(backend: &str, tolerance: f64) {
                 .real("class_weight", Dtype::F16, &[5], &class_weight)
                 .f32("grad_loss", &[2], &grad_loss)
                 .i64("something_else", &[-1]);
+            // What is masked may weigh anything.
+            let weighted = loss != "zlpr-kl";
+            let tensors = match weighted {
+                true => tensors.real("weight", dtype, &shape, &weight),
+                false => tensors,
+            };
             let what = format!("{backend} {loss} {options:?} {dtype}");
             let options = [options, &["--backend", backend, "--reduction", "none"]].concat();
             let (_, written) = run(&folder, &tensors, loss, &options);
@@ -106,6 +113,7 @@ fn family(backend: &str, tolerance: f64) {
                 mask: Some(&bools(&mask)),
                 sample_weight: Some(&sample_weight),
                 class_weight: Some(&class_weight),
+                weight: weighted.then_some(&weight),
                 grad_loss: Some(&grad_loss),
                 ..RowInputs::default()
             });

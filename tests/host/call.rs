@@ -221,6 +221,8 @@ impl Case {
                 "mask" => ("mask", DType::U8, rows, cols),
                 "sample_weight" => ("sample_weight", DType::F32, 1, rows),
                 "class_weight" => ("class_weight", DType::F32, 1, cols),
+                "weight" => ("weight", DType::F32, rows, cols),
+                "same_weight" => ("weight", self.logits, rows, cols),
                 "batch_threshold" | "row_threshold" | "label_threshold" => {
                     ("threshold", DType::F32, 1, threshold)
                 }
@@ -299,6 +301,7 @@ impl Memory {
         inputs.mask = self.get("mask");
         inputs.sample_weight = self.get("sample_weight");
         inputs.class_weight = self.get("class_weight");
+        inputs.weight = self.get("weight");
         inputs.grad_loss = self.get("grad_loss");
         inputs.threshold = self.get("threshold").map(|t| {
             if with.contains("row_threshold") {
@@ -349,6 +352,7 @@ impl<'a> Call<'a> {
             ("mask", _) => inputs.mask.as_mut(),
             ("sample_weight", _) => inputs.sample_weight.as_mut(),
             ("class_weight", _) => inputs.class_weight.as_mut(),
+            ("weight", _) => inputs.weight.as_mut(),
             ("threshold", _) => inputs.threshold.as_mut().map(|threshold| match threshold {
                 Threshold::Batch(t) | Threshold::Row(t) | Threshold::Label(t) => t,
             }),

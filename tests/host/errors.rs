@@ -39,9 +39,10 @@ pub fn good() -> Vec<Case> {
     });
     let bce = Loss::Bce(Bce::default().with_reduction(Reduction::None));
     let (f32s, f16s, bf16s) = (DType::F32, DType::F16, DType::Bf16);
-    let soft_with = "loss same_grad grad_targets label_threshold grad_threshold class_weight";
+    let soft_with =
+        "loss same_grad grad_targets label_threshold grad_threshold class_weight same_weight mask";
     let joint_with = "loss in_place row_threshold grad_threshold grad_loss";
-    let bce_with = "loss same_grad grad_targets grad_loss sample_weight class_mask";
+    let bce_with = "loss same_grad grad_targets grad_loss sample_weight class_mask weight";
     let others = [
         (soft, f16s, Form::Dense(f32s), soft_with),
         (
@@ -79,6 +80,7 @@ fn types(name: &str, case: &Case) -> (&'static str, DType) {
         ("other", DType::F16) => ("f16", DType::Bf16),
         ("other", _) => ("bf16", DType::F16),
         ("targets", _) => ("u8 or f32 or f16 or bf16", DType::U32),
+        ("weight", _) => ("f32 or f16 or bf16", DType::U8),
         ("class_mask" | "mask", _) => ("u8", DType::U32),
         ("target_bits" | "target_offsets" | "target_indices", _) => ("u32", DType::F32),
         ("grad_logits", DType::F16) => ("f32 or f16", DType::Bf16),

@@ -78,13 +78,14 @@ fn wrong_lengths_are_refused() {
     type Spoil = fn(&mut RowInputs<'static, f64>);
     static LONG: [f64; 7] = [0.5; 7];
     static FLAGS: [bool; 7] = [true; 7];
-    let wrong: [(&str, Spoil); 12] = [
+    let wrong: [(&str, Spoil); 13] = [
         ("logits", |i| i.logits = &LONG[..5]),
         ("targets", |i| i.targets = &LONG),
         ("class_mask", |i| i.class_mask = Some(&FLAGS[..2])),
         ("mask", |i| i.mask = Some(&FLAGS)),
         ("sample_weight", |i| i.sample_weight = Some(&LONG[..3])),
         ("class_weight", |i| i.class_weight = Some(&LONG[..2])),
+        ("weight", |i| i.weight = Some(&LONG)),
         ("threshold", |i| {
             i.threshold = Some(Threshold::Batch(&LONG[..2]));
         }),
@@ -112,9 +113,13 @@ fn wrong_lengths_are_refused() {
             let mut inputs = right;
             spoil(&mut inputs);
             let message = loss.run(&inputs).unwrap_err().to_string();
-            let refused = tensor == "threshold" && !loss.uses_threshold();
+            let refused = match tensor {
+                "threshold" => !loss.uses_threshold(),
+                "weight" => !loss.takes_weight(),
+                _ => false,
+            };
             let wanted = match (tensor, loss.targets()) {
-                _ if refused => "threshold: this loss takes none".to_owned(),
+                _ if refused => format!("{tensor}: this loss takes none"),
                 ("targets", Targets::Logits) => "other: expected ".to_owned(),
                 _ => format!("{tensor}: expected "),
             };

@@ -192,6 +192,10 @@ impl Loss {
         }
     }
 
+    fn takes_weight(&self) -> bool {
+        self.0.takes().weight
+    }
+
     fn uses_threshold(&self) -> bool {
         self.0.takes().threshold
     }
@@ -219,6 +223,7 @@ struct Problem {
     mask: Option<Vec<bool>>,
     sample_weight: Option<Vec<f64>>,
     class_weight: Option<Vec<f64>>,
+    weight: Option<Vec<f64>>,
     share: Share,
     threshold: Vec<f64>,
     grad_loss: Option<Vec<f64>>,
@@ -260,6 +265,7 @@ impl Problem {
             mask: Some((0..rows * cols).map(|_| rng.unit() < 0.8).collect()),
             sample_weight: Some(rng.many(rows, 0.2, 2.0)),
             class_weight: Some(rng.many(cols, 0.2, 2.0)),
+            weight: loss.takes_weight().then(|| rng.many(rows * cols, 0.2, 2.0)),
             share,
             threshold: rng.many(thresholds, -1.0, 1.0),
             ..Problem::random(rng, rows, cols, loss)
@@ -288,6 +294,7 @@ impl Problem {
             mask: self.mask.as_deref(),
             sample_weight: self.sample_weight.as_deref(),
             class_weight: self.class_weight.as_deref(),
+            weight: self.weight.as_deref(),
             threshold: match self.share {
                 Share::Nothing => None,
                 Share::Everything => Some(Threshold::Batch(&self.threshold[..])),
@@ -491,6 +498,7 @@ fn gradients_are_finite_differences() {
         problem.mask.take_if(|_| without(1));
         problem.sample_weight.take_if(|_| without(2));
         problem.class_weight.take_if(|_| without(3));
+        problem.weight.take_if(|_| without(4));
         let upstream = if reduction == Reduction::None && rng.flip() {
             3
         } else {
@@ -658,6 +666,33 @@ fn class_weights_count_labels() {
             &one.clone().without(4).run(*loss),
             1e-15,
         );
+    }
+}
+
+/// Weights by element stand where those by class do: one that is the same in every row is a class's, and both multiply.
+#[test]
+fn weights_of_elements_are_those_of_classes_row_by_row() {
+    println!("seed 43");
+    for loss in losses() {
+        let what = format!("{loss:?}");
+        let rng = &mut Rng(43);
+        let mut problem = Problem::full(rng, 3, 5, loss, Share::Row);
+        let each = rng.many(5, 0.0, 2.0);
+        if !loss.takes_weight() {
+            problem.weight = Some(each.repeat(3));
+            let refused = loss.run(&problem.inputs()).unwrap_err().to_string();
+            assert_eq!(refused, "weight: this loss takes none", "{what}");
+            continue;
+        }
+        (problem.weight, problem.class_weight) = (None, Some(each.clone()));
+        let of_classes = problem.run(loss);
+        problem.weight = Some(each.iter().map(|w| w * 4.0).collect::<Vec<_>>().repeat(3));
+        problem.class_weight = Some(vec![0.25; 5]);
+        same(&what, &problem.run(loss), &of_classes, 1e-15);
+        (problem.mask, problem.class_mask) = (None, None);
+        let before = problem.run(loss);
+        problem.weight.as_mut().unwrap()[7] += 1.0;
+        assert_ne!(problem.run(loss), before, "{what}");
     }
 }
 
@@ -887,6 +922,7 @@ fn order_of_labels_and_rows_is_irrelevant() {
             mask: problem.mask.as_ref().map(|of| pick(of, &all)),
             sample_weight: problem.sample_weight.as_ref().map(|of| pick(of, &rows)),
             class_weight: problem.class_weight.as_ref().map(|of| pick(of, &cols)),
+            weight: problem.weight.as_ref().map(|of| pick(of, &all)),
             threshold: pick(&problem.threshold, &cols),
             ..problem.clone()
         };

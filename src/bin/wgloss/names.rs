@@ -13,11 +13,12 @@ const OF_ROWS: &str = "loss grad_logits";
 /// Losses, what they read, and what they write. `_k` stands for the number of a level.
 #[rustfmt::skip]
 const TABLE: &[(&str, &[&str], &[&str])] = &[
-    ("zlpr lsep two-way bp-mll", &[ROWS, TARGETS], &[OF_ROWS]),
-    ("zlpr-soft asl hill splc dice softmax-ce", &[ROWS, TARGETS], &[OF_ROWS, "grad_targets"]),
-    ("bce", &[ROWS, TARGETS, "pos_weight"], &[OF_ROWS, "grad_targets"]),
-    ("focal", &[ROWS, TARGETS, "alpha"], &[OF_ROWS, "grad_targets"]),
-    ("tlpr", &[ROWS, TARGETS, "threshold"], &[OF_ROWS, "grad_threshold"]),
+    ("zlpr lsep two-way bp-mll", &[ROWS, TARGETS, "weight"], &[OF_ROWS]),
+    ("zlpr-soft asl hill splc softmax-ce", &[ROWS, TARGETS, "weight"], &[OF_ROWS, "grad_targets"]),
+    ("dice", &[ROWS, TARGETS], &[OF_ROWS, "grad_targets"]),
+    ("bce", &[ROWS, TARGETS, "weight pos_weight"], &[OF_ROWS, "grad_targets"]),
+    ("focal", &[ROWS, TARGETS, "weight alpha"], &[OF_ROWS, "grad_targets"]),
+    ("tlpr", &[ROWS, TARGETS, "weight threshold"], &[OF_ROWS, "grad_threshold"]),
     ("zlpr-kl", &[ROWS, "other"], &[OF_ROWS, "grad_other"]),
     ("wdl", &[ROWS, TARGETS, "permutation theta theta0"], &[OF_ROWS, "grad_targets grad_theta grad_theta0"]),
     ("mcm", &["logits targets edges grad_loss"], &[OF_ROWS, "probabilities"]),
@@ -30,8 +31,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
 ];
 
 /// Names of the contract that no loss here reads.
-const ELSEWHERE: &str =
-    "weight row_mask key_mask temperature level_weights hidden weights bias state";
+const ELSEWHERE: &str = "row_mask key_mask temperature level_weights hidden weights bias state";
 
 /// Letters by which a name may differ from a known one to be taken for a slip.
 const SLIP: usize = 2;

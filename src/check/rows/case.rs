@@ -78,6 +78,8 @@ pub struct RowCase {
     pub wdl: WdlCase,
     /// Whether a tensor has a setting for each label.
     pub by_label: bool,
+    /// Element type of the weights by element, where there are some.
+    pub weight: Option<DType>,
     /// Element type of the logits.
     pub dtype: DType,
     /// Form of the targets.
@@ -107,6 +109,7 @@ impl RowCase {
             threshold: None,
             wdl: WdlCase::default(),
             by_label: false,
+            weight: None,
             dtype: DType::F32,
             form: plain_form(&loss),
             mode: Mode::Both,
@@ -140,6 +143,7 @@ impl RowCase {
         let targets = n.real("targets").unwrap_or_default();
         let (class_mask, mask) = (n.flags("class_mask"), n.flags("mask"));
         let (sample_weight, class_weight) = (n.real("sample_weight"), n.real("class_weight"));
+        let weight = n.real("weight");
         let (pos_weight, alpha) = (n.real("pos_weight"), n.real("alpha"));
         let (threshold, theta) = (n.real("threshold"), n.real("theta"));
         let (theta0, grad_loss) = (n.real("theta0"), n.real("grad_loss"));
@@ -153,6 +157,7 @@ impl RowCase {
             mask: mask.as_deref(),
             sample_weight: sample_weight.as_deref(),
             class_weight: class_weight.as_deref(),
+            weight: weight.as_deref(),
             pos_weight: pos_weight.as_deref(),
             alpha: alpha.as_deref(),
             threshold: self
@@ -212,6 +217,7 @@ pub(super) fn prepare(
         mask: t.find("mask"),
         sample_weight: t.find("sample_weight"),
         class_weight: t.find("class_weight"),
+        weight: t.find("weight"),
         pos_weight: t.find("pos_weight"),
         alpha: t.find("alpha"),
         threshold: threshold
@@ -256,9 +262,11 @@ impl fmt::Display for RowCase {
         };
         write!(
             f,
-            "{} {} targets={} {reduction} {:?} {:?} {:?} {:?} {}x{} seed={}",
+            "{} {}{} targets={} {reduction} {:?} {:?} {:?} {:?} {}x{} seed={}",
             self.name,
             self.dtype,
+            self.weight
+                .map_or_else(String::new, |dtype| format!(" weight={dtype}")),
             form_name(self.form),
             self.mode,
             self.extras,
@@ -339,6 +347,14 @@ impl Case for RowCase {
         let sets = theta_shape(&self.loss, cols);
         let theta = self.wdl.theta.then(|| random(sets.0 * sets.1, -2.0, 2.0));
         let theta0 = self.wdl.theta0.then(|| random(1, -1.0, 1.0));
+        // One in eight weighs nothing.
+        let mut weight = self.weight.map(|dtype| {
+            let one = |i| match i % 8 {
+                5 => 0.0,
+                _ => rounded(dtype, rng.uniform(0.1, 3.0)),
+            };
+            (0..rows * cols).map(one).collect::<Vec<f64>>()
+        });
         let mut flags = |count: usize| -> Vec<f64> {
             let one = |_| rng.chance(0.8);
             from_flags(&(0..count).map(one).collect::<Vec<bool>>())
@@ -363,6 +379,9 @@ impl Case for RowCase {
                 ];
                 if out.contains(&true) {
                     logits[i] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 3.0][i % 4];
+                    if let Some(weight) = &mut weight {
+                        weight[i] = [-1.0, f64::NAN][i % 2];
+                    }
                     if real || kind == TargetKind::Logits {
                         targets[i] = [f64::NAN, -1.0, -100.0, f64::INFINITY][i % 4];
                     } else if self.form == Targets::Dense(DType::U8) {
@@ -384,6 +403,9 @@ impl Case for RowCase {
         n.put_vector("threshold", DType::F32, threshold);
         n.put_vector("grad_loss", DType::F32, grad_loss);
         n.put_vector("theta0", DType::F32, theta0);
+        if let Some((weight, dtype)) = weight.zip(self.weight) {
+            n.put("weight", dtype, (rows, cols), weight);
+        }
         if let Some(mask) = mask {
             n.put("mask", DType::U8, (rows, cols), mask);
         }

@@ -6,15 +6,18 @@ use crate::check::numbers::SPARSE;
 use crate::check::rows::case::{Extras, Mode, RowCase, WdlCase};
 use crate::device::tensor::DType;
 use crate::losses::bce::Bce;
+use crate::losses::bp_mll::BpMll;
 use crate::losses::labels::{Order, Scope, Targets, Threshold};
 use crate::losses::per_label::{Asl, Dice, Focal, Hill};
 use crate::losses::reduction::Reduction;
+use crate::losses::softmax_ce::SoftmaxCe;
 use crate::losses::takes::TargetKind;
 use crate::losses::wdl::{self, PairWeights, Phi, Prediction, Wdl};
 use crate::losses::zlpr::Zlpr;
 use crate::rowwise::{AnyLoss, CATALOG, Rowwise};
 
-/// A loss of the table: its name, its settings, its threshold, what WDL takes.
+/// A loss of the table: its name (a setting by label where it ends with by-label, weights by element where it ends with
+/// by-element), its settings, its threshold, what WDL takes.
 type Row = (&'static str, AnyLoss, Option<Threshold<()>>, WdlCase);
 
 /// Every loss of the table. One of the catalogue that has no row by its name (or by its name and more) gets one with the
@@ -138,6 +141,9 @@ fn plain_losses() -> Vec<Row> {
         ("tlpr-batch", zlpr(Zlpr::hard()), batch),
         ("tlpr-row", zlpr(Zlpr::hard()), row),
         ("tlpr-label", zlpr(Zlpr::hard()), label),
+        ("zlpr-by-element", zlpr(Zlpr::hard()), None),
+        ("tlpr-by-element", zlpr(Zlpr::hard()), label),
+        ("zlpr-soft-by-element", zlpr(Zlpr::soft()), None),
         ("zlpr-soft", zlpr(Zlpr::soft()), None),
         (
             "zlpr-soft-smooth",
@@ -160,6 +166,11 @@ fn plain_losses() -> Vec<Row> {
             None,
         ),
         ("bce-by-label", Bce::default().into(), None),
+        ("bce-by-element", Bce::default().into(), None),
+        ("softmax-ce", SoftmaxCe::default().into(), None),
+        ("softmax-ce-by-element", SoftmaxCe::default().into(), None),
+        ("bp-mll", BpMll::default().into(), None),
+        ("bp-mll-by-element", BpMll::default().into(), None),
         ("focal", Focal::default().into(), None),
         ("focal-by-label", Focal::default().into(), None),
         (
@@ -243,6 +254,7 @@ pub fn row_cases(depth: Depth) -> Vec<RowCase> {
         Some(Extras::Upstream),
         Some(Extras::Sides),
     ];
+    let weights = [DType::F32, DType::F16, DType::F32, DType::Bf16];
     let datas = [Data::Normal, Data::Edges, Data::Large];
     let mut cases = Vec::new();
     // Steps of the counter that are coprime to the lists' lengths make all of them meet all others.
@@ -286,6 +298,7 @@ pub fn row_cases(depth: Depth) -> Vec<RowCase> {
                         threshold,
                         wdl,
                         by_label: name.ends_with("-by-label"),
+                        weight: name.ends_with("-by-element").then_some(weights[turn % 4]),
                         dtype,
                         form,
                         mode: modes[turn % 5],

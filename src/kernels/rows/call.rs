@@ -27,6 +27,10 @@ pub struct RowInputs<'a> {
     /// f32 `[L]`, not negative: `w e^...` inside the sums of the ZLPR family, `w` times the label's term in the losses
     /// that are sums over labels.
     pub class_weight: Option<Tensor<'a>>,
+    /// `[B, L]`, f32, f16 or bf16, not negative: a weight for each element, which stands where `class_weight` does. Every
+    /// row loss takes it but dice, WDL and the KL forms. Beside a `mask`, or of 16 bits, it is copied into scratch, 4 bytes
+    /// an element.
+    pub weight: Option<Tensor<'a>>,
     /// BCE: f32 `[L]`, not negative: the weight of each label's positive side, in place of the setting.
     pub pos_weight: Option<Tensor<'a>>,
     /// Focal: f32 `[L]`, in `[0, 1]`: the weight of each label's positive side, in place of the setting.
@@ -54,6 +58,7 @@ impl<'a> RowInputs<'a> {
             mask: None,
             sample_weight: None,
             class_weight: None,
+            weight: None,
             pos_weight: None,
             alpha: None,
             threshold: None,
@@ -105,6 +110,7 @@ pub(crate) fn check(
         permutation: inputs.permutation.is_some(),
         theta: inputs.theta.is_some(),
         theta0: inputs.theta0.is_some(),
+        weight: inputs.weight.is_some(),
         pos_weight: inputs.pos_weight.is_some(),
         alpha: inputs.alpha.is_some(),
     })?;
@@ -140,6 +146,7 @@ fn check_inputs<'a>(
     inspect_targets(all, &inputs.targets, names, (rows, cols), dense)?;
     all.reads("class_mask", inputs.class_mask, flags, by_class)?;
     all.reads("class_weight", inputs.class_weight, reals, by_class)?;
+    all.reads("weight", inputs.weight, FLOATS, each)?;
     all.reads("pos_weight", inputs.pos_weight, reals, by_class)?;
     all.reads("alpha", inputs.alpha, reals, by_class)?;
     all.reads("sample_weight", inputs.sample_weight, reals, by_row)?;

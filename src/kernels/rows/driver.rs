@@ -26,6 +26,10 @@ use crate::kernels::rows::phase::{Phases, reaches_vectors};
 use crate::kernels::rows::shape::{COLUMN_ROWS_PER_LANE, LONG, Merge, Shape};
 use crate::kernels::rows::sides::{MAX_COPY_GROUPS, SIDE_FORMS, SideForm, Sides};
 use crate::kernels::rows::sparse::Bits;
+use crate::kernels::rows::weights::{
+    Copies, MASK_ANY, MASK_NONE, MASK_WORDS, WEIGHT, WEIGHT_ANY, WEIGHT_COPIED, is_copied,
+    mask_part,
+};
 use crate::kernels::storage::{
     Access, Destination, STORAGES, Storage, TARGETS_BITS, TARGETS_BITS_ANY, TARGETS_U8,
     TARGETS_U8_ANY,
@@ -136,15 +140,6 @@ static SECOND_ANY: Part = Part {
     ..Part::new("secondany", &[wgsl!("shared/second_any.wgsl")])
 };
 static SECOND_NONE: Part = Part::new("hard", &[wgsl!("shared/second_none.wgsl")]);
-static MASK_NONE: Part = Part::new("", &[wgsl!("shared/mask_none.wgsl")]);
-static MASK_WORDS: Part = Part {
-    bindings: &[(4, "mask")],
-    ..Part::new("mask", &[wgsl!("shared/mask_words.wgsl")])
-};
-static MASK_ANY: Part = Part {
-    bindings: &[(4, "mask")],
-    ..Part::new("maskany", &[wgsl!("shared/mask_any.wgsl")])
-};
 static MERGE_ALONE: Part = Part::new("alone", &[wgsl!("shared/merge_alone.wgsl")]);
 static MERGE_NEAR: Part = Part::new("near", &[wgsl!("shared/merge_near.wgsl")]);
 static MERGE_WIDE: Part = Part::new("wide", &[wgsl!("shared/merge_wide.wgsl")]);
@@ -208,7 +203,12 @@ struct Way {
 
 impl Io {
     /// The same for any place of the tensors, and rows that begin with their first label.
-    fn anywhere(self, storage: &'static Storage, targets: &'static Part) -> Io {
+    fn anywhere(
+        self,
+        storage: &'static Storage,
+        targets: &'static Part,
+        mask: &'static Part,
+    ) -> Io {
         Io {
             access: storage.any,
             destination: Destination::F32,
@@ -217,10 +217,7 @@ impl Io {
                 true => self.second,
                 false => &SECOND_ANY,
             },
-            mask: match std::ptr::eq(self.mask, &MASK_NONE) {
-                true => self.mask,
-                false => &MASK_ANY,
-            },
+            mask,
             ..self
         }
     }
@@ -331,6 +328,9 @@ pub(crate) fn modules(loss: &'static RowLoss, thorough: bool, workgroup: u32) ->
             });
         }
     }
+    for mask in [&WEIGHT, &WEIGHT_ANY, &WEIGHT_COPIED] {
+        ios.push(Io { mask, ..first });
+    }
     let mut all = Vec::new();
     for reduce in [Reduce::Tree, Reduce::Subgroup] {
         let merges = match reduce {
@@ -404,6 +404,7 @@ impl Windows {
             Targets::Sparse { .. } => sparse = true,
         }
         by_rows.extend(inputs.mask.map(|t| ("mask", t)));
+        by_rows.extend(inputs.weight.map(|t| ("weight", t)));
         by_rows.extend(gradient(inputs, outputs).map(|t| ("grad_logits", t)));
         by_rows.extend(outputs.grad_targets.map(|t| ("grad_targets", t)));
         by_rows.extend(others);
@@ -430,6 +431,11 @@ impl Windows {
             let caps = target.caps;
             let words = caps.max_binding.saturating_sub(caps.storage_align) / 4;
             most = most.min(words.saturating_sub(2).max(1) as usize);
+        }
+        if is_copied(inputs) {
+            // The copies of a window's weights are one binding too.
+            let room = target.caps.max_binding / 4 / (inputs.logits.cols() as u64).max(1);
+            most = most.min(usize::try_from(room).unwrap_or(usize::MAX).max(1));
         }
         to_u32(inputs.logits.rows() as u64, "logits")?;
         to_u32(inputs.logits.cols() as u64, "logits")?;
@@ -616,6 +622,8 @@ pub(crate) struct Driver<'a, 'c> {
     places: Places,
     /// The bits of sparse targets.
     bits: Option<Bits<'a>>,
+    /// The copies of weights.
+    copies: Option<Copies<'a>>,
 }
 
 /// Regions of scratch.
@@ -670,7 +678,7 @@ impl<'a, 'c> Driver<'a, 'c> {
             destination,
             targets: targets_part(&inputs.targets, variant, Some(&phases)),
             second,
-            mask: mask_part(inputs, &phases),
+            mask: mask_part(inputs, Some(&phases)),
             sides: SideForm::of(target, inputs),
         };
         let at = (cols, phases.most());
@@ -730,7 +738,11 @@ impl<'a, 'c> Driver<'a, 'c> {
             sweep: Sweep {
                 loss: row.loss,
                 io,
-                columns_io: io.anywhere(storage, targets_part(&inputs.targets, variant, None)),
+                columns_io: io.anywhere(
+                    storage,
+                    targets_part(&inputs.targets, variant, None),
+                    mask_part(inputs, None),
+                ),
                 variant,
                 shape,
                 once: row.loss.accumulator.once && !counted,
@@ -742,6 +754,7 @@ impl<'a, 'c> Driver<'a, 'c> {
             direct,
             places,
             bits: Bits::of(inputs),
+            copies: Copies::of(inputs),
         })
     }
 
@@ -766,7 +779,7 @@ impl<'a, 'c> Driver<'a, 'c> {
                 destination: Destination::F32,
                 targets: targets_part(&inputs.targets, self.sweep.variant, Some(&phases)),
                 second: &SECOND_NONE,
-                mask: mask_part(inputs, &phases),
+                mask: mask_part(inputs, Some(&phases)),
                 sides: self.sweep.io.sides,
             },
             shape,
@@ -777,23 +790,30 @@ impl<'a, 'c> Driver<'a, 'c> {
         }
     }
 
-    /// Takes room for the bits of sparse targets, apart from the scratch that is bound beside them.
-    pub(crate) fn take_bits(&mut self, scratch: &mut Scratch, rows: usize) -> Result<(), Error> {
-        match &mut self.bits {
-            Some(bits) => bits.take(scratch, rows),
+    /// Takes room for the bits of sparse targets and for copies of weights, apart from the scratch that is bound beside
+    /// them.
+    pub(crate) fn take_copies(&mut self, scratch: &mut Scratch, rows: usize) -> Result<(), Error> {
+        if let Some(bits) = &mut self.bits {
+            bits.take(scratch, rows)?;
+        }
+        match &mut self.copies {
+            Some(copies) => copies.take(scratch, rows),
             None => Ok(()),
         }
     }
 
-    /// Adds what a window needs before its own dispatches: the bits of sparse targets.
+    /// Adds what a window needs before its own dispatches: the bits of sparse targets, and copies of weights.
     pub(crate) fn before(
         &self,
         steps: &mut Dispatches<'a, '_>,
         params: &RowParams,
     ) -> Result<(), Error> {
         let (first, rows) = (params.window.first_row, params.window.rows);
-        match &self.bits {
-            Some(bits) => bits.make(steps, first as usize, rows as usize),
+        if let Some(bits) = &self.bits {
+            bits.make(steps, first as usize, rows as usize)?;
+        }
+        match &self.copies {
+            Some(copies) => copies.make(steps, first as usize, rows as usize),
             None => Ok(()),
         }
     }
@@ -832,7 +852,10 @@ impl<'a, 'c> Driver<'a, 'c> {
             (None, Targets::Sparse { .. }) => (Bind::Nothing, 0, 0),
         };
         let (second_bind, grad2_offset, grad2_stride) = part(outputs.grad_targets);
-        let (mask_bind, mask_offset, mask_stride) = part(inputs.mask);
+        let (mask_bind, mask_offset, mask_stride) = match &self.copies {
+            Some(copies) => copies.bind(),
+            None => part(inputs.weight.or(inputs.mask)),
+        };
         let (grad_bind, grad_offset, grad_stride) = part(gradient(inputs, outputs));
         let in_place = matches!(outputs.grad_logits, Some(Gradient::InPlace));
         // Where a window's numbers lie among those of all rows, unless they are folded window by window.
@@ -1037,7 +1060,12 @@ impl<'a, 'c> Driver<'a, 'c> {
             outputs.loss,
         ];
         let written: u64 = written.into_iter().flatten().map(size).sum();
-        reads * (size(inputs.logits) + targets + inputs.mask.map_or(0, size)) + written
+        reads
+            * (size(inputs.logits)
+                + targets
+                + inputs.mask.map_or(0, size)
+                + inputs.weight.map_or(0, size))
+            + written
     }
 }
 
@@ -1085,15 +1113,6 @@ fn in_vectors(
     match phases.most() == 0 && cols.is_multiple_of(u64::from(storage.vectors.step)) {
         true => storage.whole,
         false => storage.vectors,
-    }
-}
-
-/// The part that reads the mask of rows that begin at these phases.
-fn mask_part(inputs: &RowInputs<'_>, phases: &Phases) -> &'static Part {
-    match inputs.mask {
-        None => &MASK_NONE,
-        Some(mask) if phases.begin_alike(&mask) => &MASK_WORDS,
-        Some(_) => &MASK_ANY,
     }
 }
 

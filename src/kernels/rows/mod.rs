@@ -12,3 +12,4 @@ pub(crate) mod sides;
 pub(crate) mod sparse;
 pub(crate) mod table;
 pub(crate) mod wdl;
+pub(crate) mod weights;

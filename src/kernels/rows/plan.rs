@@ -19,7 +19,7 @@ pub(crate) fn plan<'a>(
     let mut driver = Driver::new(target, row, inputs, outputs, &windows, &mut scratch)?;
     let own = scratch.bind();
     let sides = Sides::bind(target, inputs, driver.phases(), &mut scratch)?;
-    driver.take_bits(&mut scratch, windows.first())?;
+    driver.take_copies(&mut scratch, windows.first())?;
     let mut steps = Dispatches::new(target);
     for (i, (params, bindings)) in driver
         .windows(&windows, &sides, own)?

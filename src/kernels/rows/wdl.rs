@@ -394,7 +394,7 @@ fn plan<'a>(
     let own = scratch.bind();
     stages.take_order(&mut scratch, windows.first())?;
     let sides = Sides::bind(target, &inputs, driver.phases(), &mut scratch)?;
-    driver.take_bits(&mut scratch, windows.first())?;
+    driver.take_copies(&mut scratch, windows.first())?;
 
     let mut steps = Dispatches::new(target);
     for (i, (params, bindings)) in driver

@@ -52,6 +52,7 @@ const OPTIONAL: &str = "
   mask            [B, L] flags
   sample_weight   [B] reals
   class_weight    [L] reals, not negative
+  weight          [B, L] reals, not negative (all but dice, wdl and zlpr-kl)
   grad_loss       [1], or with --reduction none [1] or [B]: the upstream gradient; absent: ones
 Tensors that are written with -o, F32:
   loss            [], or with --reduction none [B]
@@ -174,6 +175,7 @@ struct RowTensors {
     targets: Targets<Labels, Vec<u32>>,
     kind: TargetKind,
     class_mask: Option<Vec<u8>>,
+    weight: Option<Reals>,
     pos_weight: Option<Vec<f32>>,
     alpha: Option<Vec<f32>>,
     mask: Option<Vec<u8>>,
@@ -243,6 +245,13 @@ impl RowTensors {
         let class_mask = flags("class_mask", &[cols])?;
         let mask = flags("mask", &[rows, cols])?;
         let sample_weight = floats("sample_weight", rows)?;
+        let weight = match file.has("weight") {
+            true => {
+                file.expect("weight", &[rows, cols])?;
+                Some(file.reals("weight")?)
+            }
+            false => None,
+        };
         let counted = Counted {
             cols,
             class_mask: class_mask.as_deref(),
@@ -261,6 +270,7 @@ impl RowTensors {
             class_mask,
             mask,
             sample_weight,
+            weight,
             pos_weight: floats("pos_weight", cols)?,
             alpha: floats("alpha", cols)?,
             class_weight: floats("class_weight", cols)?,
@@ -296,6 +306,7 @@ impl RowTensors {
             mask: self.mask.as_deref(),
             sample_weight: self.sample_weight.as_deref(),
             class_weight: self.class_weight.as_deref(),
+            weight: self.weight.as_ref().map(Reals::values),
             pos_weight: self.pos_weight.as_deref(),
             alpha: self.alpha.as_deref(),
             threshold: self
