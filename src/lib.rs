@@ -191,6 +191,7 @@ mod rowwise;
 
 pub use device::caps::{Caps, Half, Reduce, Variant};
 pub use device::context::Context;
+pub use device::live::Setting;
 pub use device::plan::{Plan, Step};
 pub use device::prepared::Prepared;
 pub use device::tensor::{DType, Tensor};

@@ -174,7 +174,7 @@ pub fn mcm_cases(depth: Depth) -> Vec<McmCase> {
 fn loss_len(config: &Mcm, rows: usize) -> usize {
     match config.reduction {
         Reduction::None => rows,
-        Reduction::Sum | Reduction::Mean | Reduction::MeanOver(_) => 1,
+        _ => 1,
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod caps;
 pub(crate) mod context;
 pub(crate) mod inspect;
+pub(crate) mod live;
 pub(crate) mod module;
 pub(crate) mod plan;
 pub(crate) mod prepared;

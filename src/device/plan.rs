@@ -2,9 +2,11 @@
 //! and make nothing on the device.
 
 use crate::device::caps::{Caps, Variant};
+use crate::device::live::{CHANGES, Field, Given, LIVE, SOURCE, WRITTEN, Writes};
 use crate::device::module::{Kernel, Module};
 use crate::device::tensor::Tensor;
 use crate::error::{Error, ErrorKind};
+use std::any::TypeId;
 
 /// Storage bindings of every kernel, beside the uniform binding 0.
 pub(crate) const STORAGE_BINDINGS: usize = 7;
@@ -67,6 +69,8 @@ pub(crate) enum Bind<'a> {
     },
     /// Bytes of the call's scratch.
     Scratch { start: u64, size: u64 },
+    /// The parameters that steps write over.
+    Live,
 }
 
 /// Bindings 1 to 7 of a step.
@@ -210,7 +214,11 @@ impl Scratch {
 pub(crate) struct Dispatch<'a> {
     pub(crate) step: Step,
     pub(crate) params: Vec<u8>,
+    /// The type that the parameters have.
+    pub(crate) params_type: TypeId,
     pub(crate) bindings: Binds<'a>,
+    /// What it writes over the parameters of later steps; its own come last.
+    pub(crate) writes: Option<Writes>,
 }
 
 /// A planned call whose GPU objects do not exist yet.
@@ -306,12 +314,51 @@ impl<'a, 'c> Dispatches<'a, 'c> {
                 groups,
             },
             params: bytemuck::bytes_of(&params).to_vec(),
+            params_type: TypeId::of::<P>(),
             bindings: bindings.into(),
+            writes: None,
         });
     }
 
+    /// Adds steps that write the settings which buffers give over the parameters of all steps that are added after.
+    pub(crate) fn push_settings(&mut self, given: &Given<'a>) -> Result<(), Error> {
+        for (setting, value) in given {
+            let place = self.target.bind_all(setting.name, value)?;
+            self.push_live(place, setting.fields);
+        }
+        Ok(())
+    }
+
+    /// Adds steps that write a number, which lies at `source` of a binding, over parameters of all steps that are added
+    /// after.
+    pub(crate) fn push_live(&mut self, (bind, source): (Bind<'a>, u32), fields: &[Field]) {
+        for fields in fields.chunks(CHANGES as usize) {
+            let mut bindings = Binds::default();
+            bindings[SOURCE - 1] = bind;
+            bindings[WRITTEN - 1] = Bind::Live;
+            let module = LIVE.module(self.target.variant.workgroup);
+            // How many steps come after is not known yet.
+            self.push_grid(module, "write", [0, fields.len() as u32, 1], (), bindings);
+            if let Some(step) = self.all.last_mut() {
+                step.writes = Some(Writes {
+                    source,
+                    fields: fields.to_vec(),
+                });
+            }
+        }
+    }
+
     /// All of them, with the scratch they share.
-    pub(crate) fn draft(self, scratch: &Scratch, windows: usize) -> Draft<'a> {
+    pub(crate) fn draft(mut self, scratch: &Scratch, windows: usize) -> Draft<'a> {
+        let mut rest = &mut self.all[..];
+        while let Some((step, after)) = rest.split_first_mut() {
+            if let Some(writes) = &step.writes {
+                let steps = |of| after.iter().filter(|d| d.params_type == of).count();
+                let most = writes.types().map(steps).max().unwrap_or(0) as u32;
+                step.step.groups[0] = most.div_ceil(step.step.kernel.module.workgroup);
+            }
+            rest = after;
+        }
         Draft {
             dispatches: self.all,
             scratch_bytes: 4 * scratch.words,

@@ -1,8 +1,10 @@
 //! A prepared call: everything made and bound, ready to be recorded any number of times.
 
 use crate::device::context::{Context, scoped};
-use crate::device::plan::{Bind, Draft, Plan, STORAGE_BINDINGS};
+use crate::device::live::Writes;
+use crate::device::plan::{Bind, Dispatch, Draft, Plan, STORAGE_BINDINGS};
 use crate::error::{Error, ErrorKind};
+use std::any::TypeId;
 
 /// A checked call with its pipelines, bind groups, parameters and scratch.
 ///
@@ -54,7 +56,7 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
     let reach = drafts.iter().flat_map(|draft| &draft.bindings);
     let reach = reach.map(|bind| match *bind {
         Bind::Scratch { size, .. } => size,
-        Bind::Nothing | Bind::Buffer { .. } => 0,
+        Bind::Nothing | Bind::Buffer { .. } | Bind::Live => 0,
     });
     for (reached, most) in [
         (reach.max().unwrap_or(0), caps.max_binding),
@@ -73,25 +75,27 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
     for draft in &drafts {
         pipelines.push(cx.pipeline(draft.step.kernel)?);
     }
-    let mut offsets = Vec::with_capacity(drafts.len());
-    let mut bytes = Vec::new();
-    for draft in &drafts {
-        bytes.resize(bytes.len().next_multiple_of(caps.uniform_align as usize), 0);
-        offsets.push(bytes.len() as u64);
-        bytes.extend_from_slice(&draft.params);
-    }
+    let laid = lay(&drafts, caps.uniform_align);
     let groups = scoped(device, || {
-        let params = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("wgloss parameters"),
-            size: bytes.len().next_multiple_of(4).max(4) as u64,
-            usage: wgpu::BufferUsages::UNIFORM,
-            mapped_at_creation: true,
-        });
-        // A buffer that could not be made (out of memory) is reported by the scope.
-        if let Ok(mut view) = params.slice(..).get_mapped_range_mut() {
-            view.slice(..bytes.len()).copy_from_slice(&bytes);
-        }
-        params.unmap();
+        let uniform = |bytes: &[u8], usage: wgpu::BufferUsages| {
+            let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("wgloss parameters"),
+                size: bytes.len().next_multiple_of(4).max(4) as u64,
+                usage: wgpu::BufferUsages::UNIFORM | usage,
+                mapped_at_creation: true,
+            });
+            // A buffer that could not be made (out of memory) is reported by the scope.
+            if let Ok(mut view) = buffer.slice(..).get_mapped_range_mut() {
+                view.slice(..bytes.len()).copy_from_slice(bytes);
+            }
+            buffer.unmap();
+            buffer
+        };
+        let params = uniform(&laid.fixed, wgpu::BufferUsages::empty());
+        let live = match laid.live.is_empty() {
+            true => params.clone(),
+            false => uniform(&laid.live, wgpu::BufferUsages::STORAGE),
+        };
         let scratch = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("wgloss scratch"),
             size: scratch_bytes.max(4),
@@ -107,12 +111,17 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
                 size,
             } => (buffer.clone(), start, size),
             Bind::Scratch { start, size } => binding(&scratch, start, size),
+            Bind::Live => binding(&live, 0, live.size()),
         };
         drafts
             .iter()
-            .zip(&offsets)
-            .map(|(draft, offset)| {
-                let mut all = vec![binding(&params, *offset, draft.params.len() as u64)];
+            .zip(&laid.places)
+            .map(|(draft, place)| {
+                let (buffer, offset, size) = match *place {
+                    Place::Fixed(offset, size) => (&params, offset, size),
+                    Place::Live(offset, size) => (&live, offset, size),
+                };
+                let mut all = vec![binding(buffer, offset, size)];
                 all.extend((0..STORAGE_BINDINGS).map(|i| storage(i, &draft.bindings[i])));
                 let entries: Vec<wgpu::BindGroupEntry<'_>> = all
                     .iter()
@@ -143,6 +152,69 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
         },
         steps: pipelines.into_iter().zip(groups).collect(),
     })
+}
+
+/// Where a step's parameters lie, and how many bytes they are.
+enum Place {
+    Fixed(u64, u64),
+    Live(u64, u64),
+}
+
+/// The parameters of all steps: those that stay as they are, and apart from them those that steps write over, which no
+/// step may have both as uniform and as storage.
+#[derive(Default)]
+struct Laid {
+    fixed: Vec<u8>,
+    live: Vec<u8>,
+    places: Vec<Place>,
+}
+
+/// Lays out parameters. Of those that are written over, all of one type lie one after the other.
+fn lay(drafts: &[Dispatch<'_>], align: u64) -> Laid {
+    fn put(bytes: &mut Vec<u8>, params: &[u8], align: u64) -> u64 {
+        bytes.resize(bytes.len().next_multiple_of(align as usize), 0);
+        let at = bytes.len() as u64;
+        bytes.extend_from_slice(params);
+        at
+    }
+    let mut laid = Laid::default();
+    let mut types: Vec<TypeId> = Vec::new();
+    for of in drafts
+        .iter()
+        .flat_map(|draft| draft.writes.iter().flat_map(Writes::types))
+    {
+        if !types.contains(&of) {
+            types.push(of);
+        }
+    }
+    let mut live = vec![0; drafts.len()];
+    for of in &types {
+        let same = drafts.iter().enumerate();
+        for (i, draft) in same.filter(|(_, draft)| draft.params_type == *of) {
+            live[i] = put(&mut laid.live, &draft.params, align);
+        }
+    }
+    for (i, draft) in drafts.iter().enumerate() {
+        let place = |of: TypeId| {
+            let mut after = (i..drafts.len()).filter(|at| drafts[*at].params_type == of);
+            let (first, second) = (after.next(), after.next());
+            let first_at = first.map_or(0, |at| live[at]);
+            let stride = second.map_or(0, |at| live[at] - first_at);
+            let count = first.into_iter().chain(second).chain(after).count();
+            (first_at, stride, count as u32)
+        };
+        let changes = draft.writes.as_ref().map(|writes| writes.changes(place));
+        let params = match &changes {
+            Some(changes) => bytemuck::cast_slice(changes),
+            None => &draft.params[..],
+        };
+        let size = params.len() as u64;
+        laid.places.push(match types.contains(&draft.params_type) {
+            true => Place::Live(live[i], size),
+            false => Place::Fixed(put(&mut laid.fixed, params, align), size),
+        });
+    }
+    laid
 }
 
 fn binding(buffer: &wgpu::Buffer, offset: u64, size: u64) -> (wgpu::Buffer, u64, u64) {

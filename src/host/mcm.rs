@@ -71,7 +71,7 @@ impl McmRows<'_> {
         let gradients = wanted == Wanted::Gradients;
         let losses = match config.reduction {
             Reduction::None => rows,
-            Reduction::Sum | Reduction::Mean | Reduction::MeanOver(_) => 1,
+            _ => 1,
         };
         let all = if gradients { rows * cols } else { 0 };
         let lens = [losses, all, all];

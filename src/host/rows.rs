@@ -326,13 +326,14 @@ impl<'a> Rows<'a> {
                 .threshold
                 .map(|t| t.map(|values| side(threshold_at, values))),
             grad_loss: self.grad_loss.map(|v| side(grad_loss_at, v)),
+            settings: &[],
         };
 
         let gradients = wanted == Wanted::Gradients;
         let to_targets = gradients && self.has_target_gradient(&loss.takes());
         let loss_len = match loss.reduction() {
             Reduction::None => rows,
-            Reduction::Sum | Reduction::Mean | Reduction::MeanOver(_) => 1,
+            _ => 1,
         };
         let lens = [
             loss_len,

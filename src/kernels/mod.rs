@@ -12,6 +12,7 @@ pub(crate) mod targets;
 pub(crate) mod view;
 pub(crate) mod work;
 
+use crate::device::live;
 use crate::device::module::Module;
 
 /// Every module that a device with all features could be asked for, at one workgroup size.
@@ -23,6 +24,7 @@ pub fn modules(workgroup: u32) -> Vec<Module> {
         hcal::modules,
         balance::modules,
         sums::modules,
+        live::modules,
     ]
     .iter()
     .flat_map(|family| family(workgroup))

@@ -10,8 +10,8 @@
 //! **Cost.** As [`zlpr`](super::zlpr).
 
 use crate::error::Error;
-use crate::losses::reduction::{Reduction, check_reduction, check_setting, setters};
-use crate::losses::takes::{Takes, TargetKind};
+use crate::losses::reduction::{Reduction, check_setting, setters};
+use crate::losses::takes::{Takes, TargetKind, elements};
 
 /// Binary cross-entropy with logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,6 +50,7 @@ impl Bce {
     pub(crate) fn takes(&self) -> Takes {
         // One weight or many.
         Takes {
+            counted: elements(self.row_mean),
             by_label: (self.pos_weight == 1.0).then_some("pos_weight"),
             ..Takes::targets(TargetKind::Soft)
         }
@@ -62,7 +63,7 @@ impl Bce {
     pub fn check(&self) -> Result<(), Error> {
         check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
         check_setting("pos_weight", self.pos_weight, 0.0..=f32::MAX)?;
-        check_reduction(self.reduction)
+        self.takes().check_reduction(self.reduction)
     }
 }
 

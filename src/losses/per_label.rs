@@ -33,8 +33,8 @@
 //! finite always. A NaN makes its row's loss and gradient NaN, and no other row's.
 
 use crate::error::Error;
-use crate::losses::reduction::{Reduction, check_reduction, check_setting, setters};
-use crate::losses::takes::{Takes, TargetKind};
+use crate::losses::reduction::{Reduction, check_setting, setters};
+use crate::losses::takes::{Takes, TargetKind, elements};
 
 /// Focal loss: `alpha (1-p)^gamma sp(-s)` of a positive, `(1-alpha) p^gamma sp(s)` of a negative.
 ///
@@ -104,6 +104,7 @@ impl Focal {
     /// What it takes beside logits and targets.
     pub(crate) fn takes(&self) -> Takes {
         Takes {
+            counted: elements(self.row_mean),
             by_label: Some("alpha"),
             ..Takes::targets(TargetKind::Soft)
         }
@@ -117,7 +118,7 @@ impl Focal {
         check_setting("gamma", self.gamma, 0.0..=f32::MAX)?;
         check_setting("alpha", self.alpha.unwrap_or(1.0), 0.0..=1.0)?;
         check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
-        check_reduction(self.reduction)
+        self.takes().check_reduction(self.reduction)
     }
 }
 
@@ -174,7 +175,10 @@ impl Asl {
 
     /// What it takes beside logits and targets.
     pub(crate) fn takes(&self) -> Takes {
-        Takes::targets(TargetKind::Soft)
+        Takes {
+            counted: elements(self.row_mean),
+            ..Takes::targets(TargetKind::Soft)
+        }
     }
 
     /// Checks the settings alone.
@@ -186,7 +190,7 @@ impl Asl {
         check_setting("gamma_neg", self.gamma_neg, 0.0..=f32::MAX)?;
         check_setting("margin", self.margin, 0.0..=1.0)?;
         check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
-        check_reduction(self.reduction)
+        self.takes().check_reduction(self.reduction)
     }
 }
 
@@ -234,7 +238,10 @@ impl Hill {
 
     /// What it takes beside logits and targets.
     pub(crate) fn takes(&self) -> Takes {
-        Takes::targets(TargetKind::Soft)
+        Takes {
+            counted: elements(self.row_mean),
+            ..Takes::targets(TargetKind::Soft)
+        }
     }
 
     /// Checks the settings alone.
@@ -246,7 +253,7 @@ impl Hill {
         check_setting("margin", self.margin, 0.0..=f32::MAX)?;
         check_setting("gamma", self.gamma, 0.0..=f32::MAX)?;
         check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
-        check_reduction(self.reduction)
+        self.takes().check_reduction(self.reduction)
     }
 }
 
@@ -302,7 +309,10 @@ impl Splc {
 
     /// What it takes beside logits and targets.
     pub(crate) fn takes(&self) -> Takes {
-        Takes::targets(TargetKind::Soft)
+        Takes {
+            counted: elements(self.row_mean),
+            ..Takes::targets(TargetKind::Soft)
+        }
     }
 
     /// Checks the settings alone.
@@ -314,7 +324,7 @@ impl Splc {
         check_setting("gamma", self.gamma, 0.0..=f32::MAX)?;
         check_setting("threshold", self.threshold, 0.0..=1.0)?;
         check_setting("smoothing", self.smoothing, 0.0..=1.0)?;
-        check_reduction(self.reduction)
+        self.takes().check_reduction(self.reduction)
     }
 }
 
@@ -364,7 +374,7 @@ impl Dice {
     /// [`ErrorKind::Value`](crate::ErrorKind::Value) names the setting.
     pub fn check(&self) -> Result<(), Error> {
         check_setting("smooth", self.smooth, 1e-6..=f32::MAX)?;
-        check_reduction(self.reduction)
+        self.takes().check_reduction(self.reduction)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::error::Error;
 use crate::losses::labels::{TargetNames, Targets};
+use crate::losses::reduction::{Reduction, check_reduction};
 
 /// What the targets mean to a loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +66,7 @@ impl ThetaShape {
 }
 
 /// What a loss of rows takes, with its settings, of what not all of them do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Takes {
     /// What the targets mean.
@@ -74,6 +75,8 @@ pub struct Takes {
     pub threshold: bool,
     /// Whether it needs an order of the labels.
     pub permutation: bool,
+    /// The mean over what counts in the batch that it has: [`Reduction::MeanElements`] or [`Reduction::MeanActive`].
+    pub counted: Option<Reduction>,
     /// Whether it takes a weight for each element.
     pub weight: bool,
     /// The name of the setting that a tensor may give for each label, where there is one.
@@ -84,6 +87,11 @@ pub struct Takes {
     pub masked_logits: bool,
     /// The shape of `theta`, where it takes that and `theta0`.
     pub theta: Option<ThetaShape>,
+}
+
+/// The mean over elements, of a loss whose rows are sums over labels, if they are no means.
+pub(crate) fn elements(row_mean: bool) -> Option<Reduction> {
+    (!row_mean).then_some(Reduction::MeanElements)
 }
 
 /// Which of them a call gives.
@@ -105,11 +113,20 @@ impl Takes {
             targets,
             threshold: false,
             permutation: false,
+            counted: None,
             weight: true,
             by_label: None,
             counts: false,
             masked_logits: false,
             theta: None,
+        }
+    }
+
+    /// Checks the reduction.
+    pub(crate) fn check_reduction(&self, reduction: Reduction) -> Result<(), Error> {
+        match self.counted == Some(reduction) {
+            true => Ok(()),
+            false => check_reduction(reduction),
         }
     }
 

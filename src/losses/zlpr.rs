@@ -28,7 +28,7 @@
 //! [`Plan::scratch_bytes`](crate::Plan) has the number.
 
 use crate::error::Error;
-use crate::losses::reduction::{Reduction, check_reduction, check_setting, setters};
+use crate::losses::reduction::{Reduction, check_setting, setters};
 use crate::losses::takes::{Takes, TargetKind};
 
 /// Which member of the family.
@@ -115,6 +115,7 @@ impl Zlpr {
         };
         Takes {
             threshold,
+            counted: matches!(self.form, Form::Joint { .. }).then_some(Reduction::MeanActive),
             weight: targets != TargetKind::Logits,
             masked_logits: true,
             ..Takes::targets(targets)
@@ -142,7 +143,7 @@ impl Zlpr {
             Form::KlSymmetric { beta } => check_setting("beta", beta, 1e-6..=f32::MAX)?,
             Form::Hard | Form::Soft | Form::KlExcess => {}
         }
-        check_reduction(self.reduction)
+        self.takes().check_reduction(self.reduction)
     }
 }
 

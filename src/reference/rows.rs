@@ -121,7 +121,6 @@ pub(super) fn over_rows_with<T: Real>(
 ) -> Result<(RowOutputs<T>, Vec<T>), Error> {
     let elements = inputs.check(reduction, &takes)?;
     let (rows, cols) = (inputs.rows, inputs.cols);
-    let scale = T::from_f64(reduction.scale(rows));
     let threshold = inputs.threshold;
     let to_targets = takes.targets.has_gradient();
     let mut out = RowOutputs {
@@ -134,12 +133,28 @@ pub(super) fn over_rows_with<T: Real>(
     };
     let mut to_threshold = vec![Pairwise::new(); threshold.map_or(0, |t| t.values().len())];
     let mut shared = vec![Pairwise::new(); parameters];
-    for row in 0..rows {
+    let counted_of = |row: usize| -> Vec<usize> {
         let counts = |&col: &usize| {
             inputs.counts(row, col)
                 && !(takes.masked_logits && inputs.logits[row * cols + col] == T::neg_infinity())
         };
-        let counted: Vec<usize> = (0..cols).filter(counts).collect();
+        (0..cols).filter(counts).collect()
+    };
+    let half = T::from_f64(0.5);
+    let positive = |row: usize| {
+        let counted = counted_of(row);
+        counted
+            .iter()
+            .any(|col| inputs.targets[row * cols + col] > half)
+    };
+    let count = match reduction {
+        Reduction::MeanElements => (0..rows).map(|row| counted_of(row).len()).sum(),
+        Reduction::MeanActive => (0..rows).filter(|row| positive(*row)).count(),
+        _ => rows,
+    };
+    let scale = T::from_f64(reduction.scale(count));
+    for row in 0..rows {
+        let counted = counted_of(row);
         let label = |&col: &usize| {
             let s0 = threshold.map(|t| t.values()[t.index_of(row, col)]);
             let of_class = inputs.class_weight.map_or(T::one(), |w| w[col]);

@@ -209,7 +209,7 @@ fn wrong_arguments_are_told_in_one_line() {
         (&["run", "zlpr", "x", "--smoothing"], "--smoothing: needs a value"),
         (&["run", "zlpr", "x", "-o"], "-o: needs a value"),
         (&["run", "zlpr", "x", "--smoothing", "0", "--smoothing", "0"], "--smoothing: given twice"),
-        (&["run", "zlpr", "x", "--reduction", "max"], "--reduction: expected mean, sum or none, found max"),
+        (&["run", "zlpr", "x", "--reduction", "max"], "--reduction: expected mean, sum, none, mean-elements or mean-active, found max"),
         (&["run", "zlpr", "x", "--variant", "bush-64-packed"], "--variant: expected (tree|subgroup)-(32..1024)-(packed|native)[-cooperative], such as tree-64-packed, found \"bush-64-packed\""),
         (&["run", "wdl", "x", "--seed", "-3"], "--seed: \"-3\" does not fit, invalid digit found in string"),
         (&["run", "wdl", "x", "--additive=yes"], "--additive: takes no value, found yes"),

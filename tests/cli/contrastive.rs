@@ -461,7 +461,8 @@ fn bad_contrastive_input_is_refused_by_name() {
     let message = "--temperature: zlpr does not take it (it takes --smoothing, --mean-over)";
     assert_eq!(done.refusal(2), message);
     let done = wgloss(&["run", "zlpr", &rows, "--reduction", "mean-all"]);
-    let message = "--reduction: expected mean, sum or none, found mean-all";
+    let message =
+        "--reduction: expected mean, sum, none, mean-elements or mean-active, found mean-all";
     assert_eq!(done.refusal(2), message);
 }
 

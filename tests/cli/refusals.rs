@@ -101,7 +101,7 @@ fn bad_settings_are_refused_by_name() {
     let folder = Folder::new("settings");
     let input = folder.write("in.safetensors", &good().bytes());
     #[rustfmt::skip]
-    let table: [(&str, &[&str], &str); 25] = [
+    let table: [(&str, &[&str], &str); 28] = [
         ("zlpr", &["--beta", "2"], "--beta: zlpr does not take it (it takes --smoothing, --mean-over)"),
         ("zlpr", &["--t-pos", "2"], "--t-pos: zlpr does not take it (it takes --smoothing, --mean-over)"),
         ("zlpr-soft", &["--pos-weight", "2"], "--pos-weight: zlpr-soft does not take it (it takes --smoothing, --mean-over)"),
@@ -118,6 +118,9 @@ fn bad_settings_are_refused_by_name() {
         ("zlpr", &["--smoothing", "1.5"], "smoothing: expected a number from 0 to 1, found 1.5"),
         ("zlpr", &["--smoothing", "nan"], "smoothing: expected a number from 0 to 1, found NaN"),
         ("bce", &["--seed", "3"], "--seed: bce does not take it"),
+        ("zlpr", &["--reduction", "mean-elements"], "reduction: the mean over elements is for losses whose rows are sums over labels"),
+        ("bce", &["--row", "mean", "--reduction", "mean-elements"], "reduction: the mean over elements is for losses whose rows are sums over labels"),
+        ("bce", &["--reduction", "mean-active"], "reduction: the mean over rows with a positive is for lsep and two-way"),
         ("wdl", &["--form", "adjacent"], "permutation: needed with --form adjacent, or --seed"),
         ("wdl", &["--form", "pairs", "--seed", "3"], "--seed: needs --form adjacent"),
         ("wdl", &["--seed-per-row"], "--seed-per-row: needs --seed"),

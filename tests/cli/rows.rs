@@ -422,3 +422,30 @@ fn empty_batches_and_rows_cost_nothing() {
         }
     }
 }
+
+/// The mean over elements divides by those that neither a mask nor a weight of 0 leaves out.
+#[test]
+fn means_over_elements_count_them() {
+    let folder = Folder::new("mean-elements");
+    let logits: Vec<f64> = (0..12).map(|i| f64::from(i) * 0.5 - 3.0).collect();
+    let targets: Vec<f64> = (0..12).map(|i| f64::from(u8::from(i % 3 == 0))).collect();
+    let all = Tensors::default()
+        .f32("logits", &[3, 4], &logits)
+        .f32("targets", &[3, 4], &targets);
+    let masked = all
+        .clone()
+        .u8("class_mask", &[4], &[1, 1, 0, 1])
+        .u8("mask", &[3, 4], &[1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0])
+        .f32("sample_weight", &[3], &[2.0, 0.0, 0.5]);
+    // Of the nine outside class 2, one in row 0 and one in row 2 are masked, and row 1 weighs nothing.
+    for (tensors, count) in [(all, "12"), (masked, "4")] {
+        for loss in ["bce", "focal", "asl", "hill", "splc"] {
+            let options = ["--backend", "cpu", "--reduction", "mean-elements"];
+            let (line, found) = run(&folder, &tensors, loss, &options);
+            assert_eq!(line["reduction"], "mean-elements");
+            let options = ["--backend", "cpu", "--mean-over", count];
+            let (_, wanted) = run(&folder, &tensors, loss, &options);
+            assert_eq!(found, wanted, "{loss} {count}");
+        }
+    }
+}

@@ -10,6 +10,7 @@ mod hcal;
 mod mcm;
 mod per_label;
 mod regimes;
+mod settings;
 mod table;
 mod wdl;
 mod zlpr;
@@ -41,6 +42,7 @@ fn main() {
     let required = std::env::var("WGLOSS_REQUIRE_GPU").is_ok_and(|v| v == "1");
     let tests: Vec<Test> = [
         regimes::TESTS,
+        settings::TESTS,
         embed::TESTS,
         zlpr::TESTS,
         per_label::TESTS,

@@ -7,7 +7,8 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use wgloss::check::{self, Data, Extras, Layout, Mode, Outcome, RowCase, SPARSE};
 use wgloss::host::{self, Dense, Engine, Gpu, Rows, Values, Wanted};
 use wgloss::{
-    AnyLoss, CATALOG, DType, Reduction, Rowwise, TargetKind, Targets, Zlpr, reference, wgpu,
+    AnyLoss, Bce, CATALOG, DType, Focal, Reduction, Rowwise, Splc, TargetKind, Targets, Zlpr,
+    reference, wgpu,
 };
 
 pub const TESTS: &[Test] = &[
@@ -20,6 +21,7 @@ pub const TESTS: &[Test] = &[
     ("regimes/sums_of_four_million", four_million),
     ("regimes/borders_of_a_gpu", gpu_borders),
     ("regimes/random_shapes", random_shapes),
+    ("regimes/means_over_what_counts", means),
 ];
 
 fn zlpr(rows: usize, cols: usize) -> RowCase {
@@ -60,6 +62,45 @@ fn split_rows(gpu: &Gpu) -> Result<(), Failed> {
         });
     }
     table::run(gpu, &cases)
+}
+
+/// Means over elements and over rows with a positive: what counts is found on the device, whatever leaves something out.
+fn means(gpu: &Gpu) -> Result<(), Failed> {
+    let mut cases = Vec::new();
+    for (rows, cols) in [(33, 17), (5, 1000), (2, 33_003), (1, 1), (700, 3)] {
+        for (name, loss) in [
+            ("bce", AnyLoss::from(Bce::default())),
+            ("focal", Focal::default().into()),
+            ("splc", Splc::default().into()),
+            ("lsep", Zlpr::lsep().into()),
+            ("two-way", Zlpr::two_way(4.0, 1.0).into()),
+        ] {
+            let mean = loss.takes().counted.ok_or("it counts something")?;
+            for (extras, form) in [
+                (Some(Extras::All), Targets::Dense(DType::U8)),
+                (Some(Extras::Sides), SPARSE),
+                (Some(Extras::Upstream), Targets::Bits(())),
+                (None, Targets::Dense(DType::U8)),
+            ] {
+                cases.push(RowCase {
+                    extras,
+                    form,
+                    data: Data::Edges,
+                    seed: 77 + cases.len() as u64,
+                    ..RowCase::plain(name, loss.with_reduction(mean), rows, cols)
+                });
+            }
+        }
+    }
+    table::run(gpu, &cases)?;
+    // In windows, whose counts are of all of them.
+    let narrow = narrow(gpu, 1 << 16)?;
+    let windows: Vec<RowCase> = cases
+        .into_iter()
+        .filter(|case| (case.cols == 17 || case.cols == 3) && case.form != SPARSE)
+        .map(|case| case.with_shape(2500, 17, case.seed))
+        .collect();
+    table::run(&narrow, &windows)
 }
 
 fn many_rows(gpu: &Gpu) -> Result<(), Failed> {

@@ -13,5 +13,6 @@ mod pipelines;
 mod plans;
 mod record;
 mod refusals;
+mod settings;
 mod sizes;
 mod wdl;

@@ -6,7 +6,7 @@ use wgloss::Rowwise;
 use wgloss::shader::{self, Kernel};
 use wgloss::{Caps, Context, DType, Half, Reduction, Variant};
 
-/// The losses of rows that modules are made of, without the stages of WDL.
+/// The losses of rows that modules are made of, without the stages of WDL and those that count.
 fn row_losses(kernels: &[Kernel]) -> BTreeSet<String> {
     let of_rows = |kernel: &&Kernel| {
         let files = kernel.module.files();
@@ -14,7 +14,8 @@ fn row_losses(kernels: &[Kernel]) -> BTreeSet<String> {
     };
     let name = |kernel: &Kernel| kernel.module.part_names().next().map(str::to_owned);
     let all = kernels.iter().filter(of_rows).filter_map(name);
-    all.filter(|loss| !loss.starts_with("wdl_")).collect()
+    let stage = |loss: &String| loss.starts_with("wdl_") || loss.starts_with("count_");
+    all.filter(|loss| !stage(loss)).collect()
 }
 
 /// The kernels of a workgroup size that a device with `caps` can run.

@@ -696,6 +696,53 @@ fn weights_of_elements_are_those_of_classes_row_by_row() {
     }
 }
 
+/// A mean over what counts is the sum over its number, which is found here by hand.
+#[test]
+fn means_over_what_counts_divide_by_its_number() {
+    println!("seed 47");
+    for loss in losses() {
+        let rng = &mut Rng(47);
+        let mut problem = Problem::full(rng, 5, 4, loss, Share::Nothing);
+        problem.sample_weight.as_mut().unwrap()[1] = 0.0;
+        problem.logits[8..12].fill(f64::NEG_INFINITY);
+        problem.targets[16..].fill(0.0);
+        let (mask, class_mask) = (
+            problem.mask.clone().unwrap(),
+            problem.class_mask.clone().unwrap(),
+        );
+        let counts = |i: usize| mask[i] && class_mask[i % 4] && i / 4 != 1;
+        for (mean, count) in [
+            (
+                Reduction::MeanElements,
+                (0..20).filter(|i| counts(*i)).count(),
+            ),
+            (
+                Reduction::MeanActive,
+                [0, 3]
+                    .iter()
+                    .filter(|row| {
+                        (0..4).any(|c| counts(4 * *row + c) && problem.targets[4 * *row + c] > 0.5)
+                    })
+                    .count(),
+            ),
+        ] {
+            let what = format!("{loss:?} {mean:?}");
+            if loss.0.takes().counted != Some(mean) {
+                assert!(loss.by(mean).0.check().is_err(), "{what}");
+                continue;
+            }
+            assert!(count > 0 && count < 20, "{what}: {count}");
+            let over = loss.by(Reduction::MeanOver(count as f32));
+            same(
+                &what,
+                &problem.run(loss.by(mean)),
+                &problem.run(over),
+                1e-15,
+            );
+        }
+    }
+}
+
 /// Smoothing is the loss at the smoothed targets.
 #[test]
 fn smoothing_moves_the_targets() {

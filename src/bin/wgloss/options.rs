@@ -252,6 +252,10 @@ enum Reduce {
     Sum,
     /// One loss per row
     None,
+    /// Mean over the elements that count (bce, focal, asl, hill, splc)
+    MeanElements,
+    /// Mean over the rows with a positive (lsep, two-way)
+    MeanActive,
 }
 
 #[derive(Args)]
@@ -271,15 +275,14 @@ impl ReductionOption {
             (None, Reduce::Mean) => Reduction::Mean,
             (None, Reduce::Sum) => Reduction::Sum,
             (None, Reduce::None) => Reduction::None,
+            (None, Reduce::MeanElements) => Reduction::MeanElements,
+            (None, Reduce::MeanActive) => Reduction::MeanActive,
         }
     }
 
     /// Its name.
     fn name(&self) -> String {
-        match self.mean_over {
-            Some(_) => "mean-over".to_owned(),
-            None => value_name(self.reduction),
-        }
+        self.reduction().name().to_owned()
     }
 }
 

@@ -197,7 +197,7 @@ pub(super) fn theta_shape(loss: &AnyLoss, cols: usize) -> (usize, usize) {
 pub(super) fn loss_len(loss: &AnyLoss, rows: usize) -> usize {
     match loss.reduction() {
         Reduction::None => rows,
-        Reduction::Sum | Reduction::Mean | Reduction::MeanOver(_) => 1,
+        _ => 1,
     }
 }
 
@@ -236,6 +236,7 @@ pub(super) fn prepare(
         theta: t.find("theta"),
         theta0: t.find("theta0"),
         grad_loss: t.find("grad_loss"),
+        settings: &[],
     };
     let outputs = RowOutputs {
         loss: t.find("loss"),
@@ -254,12 +255,7 @@ pub(super) fn prepare(
 
 impl fmt::Display for RowCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reduction = match self.loss.reduction() {
-            Reduction::None => "none",
-            Reduction::Sum => "sum",
-            Reduction::Mean => "mean",
-            Reduction::MeanOver(_) => "mean-over",
-        };
+        let reduction = self.loss.reduction().name();
         write!(
             f,
             "{} {}{} targets={} {reduction} {:?} {:?} {:?} {:?} {}x{} seed={}",

@@ -294,7 +294,10 @@ pub fn row_cases(depth: Depth) -> Vec<RowCase> {
                     };
                     cases.push(RowCase {
                         name,
-                        loss: loss.with_reduction(reductions[turn % 4]),
+                        loss: loss.with_reduction(match loss.takes().counted {
+                            Some(mean) if turn % 3 == 0 => mean,
+                            _ => reductions[turn % 4],
+                        }),
                         threshold,
                         wdl,
                         by_label: name.ends_with("-by-label"),

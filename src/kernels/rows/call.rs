@@ -1,6 +1,7 @@
 //! What all row losses share: inputs and outputs, and their checks.
 
 use crate::device::inspect::{Inspection, Shape};
+use crate::device::live::{self, Given, Live, Setting};
 use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
 use crate::kernels::targets::inspect_targets;
@@ -46,6 +47,10 @@ pub struct RowInputs<'a> {
     pub theta0: Option<Tensor<'a>>,
     /// Upstream gradient, f32 `[1]`, or `[B]` without a reduction; absent: ones.
     pub grad_loss: Option<Tensor<'a>>,
+    /// Settings that lie on the device. Those of row losses that can: `beta`, `t_pos`, `t_neg`, `smoothing`, `pos_weight`,
+    /// `alpha`, `gamma`, `gamma_pos`, `gamma_neg`, `margin`, `lambda`, `smooth`, and of WDL `epsilon`, `lambda_presence`,
+    /// `lambda_ratio`, `lambda_difference`, `huber_delta`, each where the loss has it.
+    pub settings: &'a [Setting<'a>],
 }
 
 impl<'a> RowInputs<'a> {
@@ -66,6 +71,7 @@ impl<'a> RowInputs<'a> {
             theta: None,
             theta0: None,
             grad_loss: None,
+            settings: &[],
         }
     }
 }
@@ -97,13 +103,14 @@ pub struct RowOutputs<'a> {
     pub grad_theta0: Option<Tensor<'a>>,
 }
 
-/// Checks the tensors of a call.
-pub(crate) fn check(
+/// Checks the tensors of a call. Gives the settings that are among them, of those in `live`.
+pub(crate) fn check<'a>(
     takes: &Takes,
     reduction: Reduction,
-    inputs: &RowInputs<'_>,
-    outputs: &RowOutputs<'_>,
-) -> Result<(), Error> {
+    live: &[Live],
+    inputs: &RowInputs<'a>,
+    outputs: &RowOutputs<'a>,
+) -> Result<Given<'a>, Error> {
     takes.targets.check_form(&inputs.targets)?;
     takes.check(Gives {
         threshold: inputs.threshold.is_some(),
@@ -122,8 +129,18 @@ pub(crate) fn check(
     let len = Shape::Vector(if each { rows } else { 1 });
     all.writes("loss", outputs.loss, &[DType::F32], len)?;
     check_outputs(&mut all, takes, inputs, outputs)?;
+    let given = live::inspect(&mut all, inputs.settings, live)?;
+    let by_label = [
+        ("pos_weight", inputs.pos_weight.is_some()),
+        ("alpha", inputs.alpha.is_some()),
+    ];
+    for (name, _) in by_label.into_iter().filter(|(_, given)| *given) {
+        if given.iter().any(|(setting, _)| setting.name == name) {
+            return Err(Error::refused(name, "is given for each label too"));
+        }
+    }
     all.finish()?;
-    Ok(())
+    Ok(given)
 }
 
 fn check_inputs<'a>(

@@ -266,9 +266,9 @@ fn module(loss: &'static RowLoss, io: Io, way: Way, (reduce, workgroup): (Reduce
 fn combine(loss: &'static RowLoss, sides: SideForm, workgroup: u32) -> Module {
     let mut parts = [&NO_PART; PARTS];
     parts[LOSS] = &loss.part;
-    // The first stage gives no loss, so that it asks for no row's weight.
+    // These stages give no loss, so that they ask for no row's weight.
     parts[SIDES] = match loss.stage {
-        Some(Stage::First) => &NO_SIDES,
+        Some(Stage::First | Stage::Count) => &NO_SIDES,
         _ => sides.part(),
     };
     parts[ACCUMULATOR] = &loss.accumulator.part;
@@ -624,6 +624,8 @@ pub(crate) struct Driver<'a, 'c> {
     bits: Option<Bits<'a>>,
     /// The copies of weights.
     copies: Option<Copies<'a>>,
+    /// The number that a stage leaves.
+    total: Region,
 }
 
 /// Regions of scratch.
@@ -702,7 +704,8 @@ impl<'a, 'c> Driver<'a, 'c> {
         // A last stage has scratch where the losses of the rows would be bound.
         let plain = !reduced && !split && !coefs && !want_threshold && row.loss.stage.is_none();
         let direct = outputs.loss.filter(|_| plain);
-        let through = outputs.loss.is_some() && direct.is_none();
+        let counts = row.loss.stage == Some(Stage::Count);
+        let through = counts || outputs.loss.is_some() && direct.is_none();
         // The first window has the most rows, and the others add to its parts.
         let parts = (windows.first() as u32).div_ceil(column_rows(variant.workgroup));
         let chunk_words = shape.chunk_words(row.loss.accumulator.acc_words, windows.first());
@@ -755,6 +758,7 @@ impl<'a, 'c> Driver<'a, 'c> {
             places,
             bits: Bits::of(inputs),
             copies: Copies::of(inputs),
+            total: Region::ABSENT,
         })
     }
 
@@ -790,16 +794,22 @@ impl<'a, 'c> Driver<'a, 'c> {
         }
     }
 
-    /// Takes room for the bits of sparse targets and for copies of weights, apart from the scratch that is bound beside
-    /// them.
+    /// Takes room for the bits of sparse targets, for copies of weights, and for the number that a stage leaves: apart
+    /// from the scratch that is bound beside them.
     pub(crate) fn take_copies(&mut self, scratch: &mut Scratch, rows: usize) -> Result<(), Error> {
         if let Some(bits) = &mut self.bits {
             bits.take(scratch, rows)?;
         }
-        match &mut self.copies {
-            Some(copies) => copies.take(scratch, rows),
-            None => Ok(()),
+        if let Some(copies) = &mut self.copies {
+            copies.take(scratch, rows)?;
         }
+        self.total = scratch.take_if(self.row.loss.stage == Some(Stage::Count), 1)?;
+        Ok(())
+    }
+
+    /// Where a stage leaves the number of all rows.
+    pub(crate) fn total(&self) -> Region {
+        self.total
     }
 
     /// Adds what a window needs before its own dispatches: the bits of sparse targets, and copies of weights.
@@ -933,8 +943,14 @@ impl<'a, 'c> Driver<'a, 'c> {
         &self.phases
     }
 
+    /// What the reduction multiplies by, unless something has to be counted.
     fn scale(&self) -> f32 {
-        self.row.reduction.scale(self.inputs.logits.rows()) as f32
+        let logits = self.inputs.logits;
+        let count = match self.row.reduction {
+            Reduction::MeanElements => logits.rows() * logits.cols(),
+            _ => logits.rows(),
+        };
+        self.row.reduction.scale(count) as f32
     }
 
     /// Adds what follows a window's own dispatches: sums of its slices.
@@ -992,10 +1008,14 @@ impl<'a, 'c> Driver<'a, 'c> {
             scratch,
             ..FinishBindings::default()
         };
-        if let Some(loss) = self.outputs.loss.filter(|_| self.direct.is_none()) {
-            let (bind, destination) = self.target.bind_all("loss", &loss)?;
+        let through = self.outputs.loss.filter(|_| self.direct.is_none());
+        let first = match (through, self.total.at()) {
+            (Some(loss), _) => Some((self.target.bind_all("loss", &loss)?, loss.cols() as u32)),
+            (None, ABSENT) => None,
+            (None, _) => Some(((self.total.bind(), 0), 1)),
+        };
+        if let Some(((bind, destination), len)) = first {
             bindings.first = bind;
-            let len = loss.cols() as u32;
             let reduced = self.row.reduction != Reduction::None;
             let (stride, count) = if reduced { (1, rows as u32) } else { (0, 1) };
             jobs[0] = FinishJob {

@@ -1,5 +1,6 @@
 //! What a row loss is to the driver: files, statistics, settings.
 
+use crate::device::live::Live;
 use crate::device::module::{Constant, File, Mirror, Part, wgsl};
 use crate::kernels::rows::params::Settings;
 use crate::losses::reduction::Reduction;
@@ -20,17 +21,19 @@ pub(crate) struct RowLoss {
     pub(crate) by_label: Option<&'static RowLoss>,
     /// Whether a logit of -inf leaves its label out.
     pub(crate) masked_logits: bool,
-    /// Whether it is a stage of WDL, which leaves or finds something in scratch.
+    /// Whether it is a stage, which leaves or finds something in scratch.
     pub(crate) stage: Option<Stage>,
 }
 
 /// A stage that hands on through scratch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// The first: its gradient goes nowhere but into a tensor of f32.
+    /// WDL's first: its gradient goes nowhere but into a tensor of f32.
     First,
-    /// The last: it begins each row with what lies in scratch.
+    /// WDL's last: it begins each row with what lies in scratch.
     Last,
+    /// It counts, and leaves the number of all rows.
+    Count,
 }
 
 /// The statistics of a row: how lanes gather them, and what a row's gradient needs of them.
@@ -174,6 +177,8 @@ pub(crate) struct Row {
     pub(crate) smoothing: f32,
     pub(crate) row_mean: bool,
     pub(crate) reduction: Reduction,
+    /// Settings that buffers can give.
+    pub(crate) live: &'static [Live],
 }
 
 impl Row {
@@ -181,6 +186,7 @@ impl Row {
     pub(crate) fn new<S: bytemuck::Pod>(
         loss: &'static RowLoss,
         settings: S,
+        live: &'static [Live],
         reduction: Reduction,
     ) -> Row {
         Row {
@@ -189,6 +195,31 @@ impl Row {
             smoothing: 0.0,
             row_mean: false,
             reduction,
+            live,
         }
     }
 }
+
+/// The [`Live`] settings of a row loss: of each the fields of its struct, or of another, and what becomes of the number there.
+macro_rules! live {
+    ($($name:literal: $($params:ident.$field:ident $becomes:expr),+;)*) => {
+        &[$($crate::device::live::Live {
+            name: $name,
+            fields: &[$($crate::kernels::rows::loss::live!(@ $params $field $becomes)),+],
+        },)*]
+    };
+    (@ RowGeneral $field:ident $becomes:expr) => {
+        $crate::device::live::Field::of::<$crate::kernels::rows::params::RowParams>(
+            std::mem::offset_of!($crate::kernels::rows::params::RowParams, general.$field),
+            $becomes,
+        )
+    };
+    (@ $settings:ident $field:ident $becomes:expr) => {
+        $crate::device::live::Field::of::<$crate::kernels::rows::params::RowParams>(
+            std::mem::offset_of!($crate::kernels::rows::params::RowParams, own)
+                + std::mem::offset_of!($settings, $field),
+            $becomes,
+        )
+    };
+}
+pub(crate) use live;

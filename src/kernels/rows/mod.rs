@@ -1,6 +1,7 @@
 //! The losses of rows of logits, which share the driver `shaders/shared/rows.wgsl`.
 
 pub(crate) mod call;
+pub(crate) mod count;
 pub(crate) mod driver;
 pub(crate) mod loss;
 pub(crate) mod params;

@@ -1,40 +1,71 @@
 //! From a checked row loss to its dispatches: one driver over windows of rows.
 
-use crate::device::plan::{Dispatches, Draft, Scratch, Target};
+use crate::device::live::Given;
+use crate::device::plan::{Dispatches, Draft, Region, Scratch, Target};
 use crate::error::Error;
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
 use crate::kernels::rows::driver::{Driver, Windows};
 use crate::kernels::rows::loss::Row;
 use crate::kernels::rows::sides::Sides;
 
-/// Plans a checked call of any row loss but WDL.
+/// What was recorded.
+pub(crate) struct Recorded {
+    windows: usize,
+    /// Bytes that it moves.
+    bytes: u64,
+    /// Of what only counts, where the number is.
+    pub(crate) total: Region,
+}
+
+/// Plans a checked call of any row loss but WDL; `before` adds what it needs to know of the batch first.
 pub(crate) fn plan<'a>(
     target: Target<'_>,
     row: &Row,
     inputs: &RowInputs<'a>,
     outputs: &RowOutputs<'a>,
+    settings: &Given<'a>,
+    before: impl FnOnce(&mut Dispatches<'a, '_>, &mut Scratch) -> Result<(), Error>,
 ) -> Result<Draft<'a>, Error> {
-    let windows = Windows::of(target, row, inputs, outputs, usize::MAX, &[])?;
     let mut scratch = Scratch::default();
-    let mut driver = Driver::new(target, row, inputs, outputs, &windows, &mut scratch)?;
-    let own = scratch.bind();
-    let sides = Sides::bind(target, inputs, driver.phases(), &mut scratch)?;
-    driver.take_copies(&mut scratch, windows.first())?;
     let mut steps = Dispatches::new(target);
+    steps.push_settings(settings)?;
+    before(&mut steps, &mut scratch)?;
+    let recorded = record(&mut steps, &mut scratch, row, inputs, outputs)?;
+    Ok(steps
+        .draft(&scratch, recorded.windows)
+        .moving(recorded.bytes))
+}
+
+/// Adds the dispatches of a loss.
+pub(crate) fn record<'a>(
+    steps: &mut Dispatches<'a, '_>,
+    scratch: &mut Scratch,
+    row: &Row,
+    inputs: &RowInputs<'a>,
+    outputs: &RowOutputs<'a>,
+) -> Result<Recorded, Error> {
+    let target = steps.target;
+    let windows = Windows::of(target, row, inputs, outputs, usize::MAX, &[])?;
+    let mut driver = Driver::new(target, row, inputs, outputs, &windows, scratch)?;
+    let own = scratch.bind();
+    let sides = Sides::bind(target, inputs, driver.phases(), scratch)?;
+    driver.take_copies(scratch, windows.first())?;
     for (i, (params, bindings)) in driver
         .windows(&windows, &sides, own)?
         .into_iter()
         .enumerate()
     {
         if i == 0 {
-            sides.gather(&mut steps);
+            sides.gather(steps);
         }
-        driver.before(&mut steps, &params)?;
-        driver.sweep.record(&mut steps, params, bindings)?;
-        driver.after(&mut steps, &params, own);
+        driver.before(steps, &params)?;
+        driver.sweep.record(steps, params, bindings)?;
+        driver.after(steps, &params, own);
     }
-    driver.finish(&mut steps, own)?;
-    Ok(steps
-        .draft(&scratch, windows.count())
-        .moving(driver.bytes(1)))
+    driver.finish(steps, own)?;
+    Ok(Recorded {
+        windows: windows.count(),
+        bytes: driver.bytes(1),
+        total: driver.total(),
+    })
 }

@@ -1,12 +1,14 @@
 //! The kernel table of the row losses: which kernel each runs, with which settings.
 
 use crate::device::context::Context;
+use crate::device::live::{Becomes, Live};
 use crate::device::module::{Module, uniform, wgsl};
 use crate::device::prepared::{self, Prepared};
 use crate::error::Error;
 use crate::kernels::rows::call::{RowInputs, RowOutputs, check};
+use crate::kernels::rows::count;
 use crate::kernels::rows::driver::{self, FINISH};
-use crate::kernels::rows::loss::{Accumulator, Quick, Row, RowLoss, accumulator, quick};
+use crate::kernels::rows::loss::{Accumulator, Quick, Row, RowLoss, accumulator, live, quick};
 use crate::kernels::rows::permutation::PERMUTATION;
 use crate::kernels::rows::plan::plan;
 use crate::kernels::rows::sides::GATHER;
@@ -284,25 +286,82 @@ pub(crate) static LOSSES: &[&RowLoss] = &[
 /// way.
 static THOROUGH: &[&RowLoss] = &[&ZLPR_HARD, &BCE, &KL_EXCESS];
 
+const SELF: Becomes = Becomes::ITSELF;
+const INVERSE: Becomes = Becomes::Over { times: 1.0 };
+/// What is left of 1.
+const REST: Becomes = Becomes::Linear {
+    times: -1.0,
+    plus: 1.0,
+};
+
+/// Settings that can come from buffers, loss by loss.
+static SOFT_LIVE: &[Live] = live! { "smoothing": RowGeneral.smoothing SELF; };
+static JOINT_LIVE: &[Live] = live! {
+    "t_pos": TwoSidedSettings.inv_t_pos INVERSE;
+    "t_neg": TwoSidedSettings.inv_t_neg INVERSE;
+};
+static SYMMETRIC_LIVE: &[Live] = live! { "beta": SymmetricSettings.beta SELF; };
+static BCE_LIVE: &[Live] = live! {
+    "pos_weight": BceSettings.pos_weight SELF;
+    "smoothing": RowGeneral.smoothing SELF;
+};
+static FOCAL_LIVE: &[Live] = live! {
+    "gamma": FocalSettings.gamma SELF, FocalSettings.slope_gamma SELF;
+    "alpha": FocalSettings.alpha_pos SELF, FocalSettings.alpha_neg REST;
+    "smoothing": RowGeneral.smoothing SELF;
+};
+static FOCAL_DETACHED_LIVE: &[Live] = live! {
+    "gamma": FocalSettings.gamma SELF;
+    "alpha": FocalSettings.alpha_pos SELF, FocalSettings.alpha_neg REST;
+    "smoothing": RowGeneral.smoothing SELF;
+};
+static ASL_LIVE: &[Live] = live! {
+    "gamma_pos": AslSettings.gamma_pos SELF, AslSettings.slope_pos SELF;
+    "gamma_neg": AslSettings.gamma_neg SELF, AslSettings.slope_neg SELF;
+    "margin": AslSettings.margin SELF;
+    "smoothing": RowGeneral.smoothing SELF;
+};
+static ASL_DETACHED_LIVE: &[Live] = live! {
+    "gamma_pos": AslSettings.gamma_pos SELF;
+    "gamma_neg": AslSettings.gamma_neg SELF;
+    "margin": AslSettings.margin SELF;
+    "smoothing": RowGeneral.smoothing SELF;
+};
+static HILL_LIVE: &[Live] = live! {
+    "lambda": HillSettings.lambda SELF;
+    "margin": HillSettings.margin SELF;
+    "gamma": HillSettings.gamma SELF;
+    "smoothing": RowGeneral.smoothing SELF;
+};
+static SPLC_LIVE: &[Live] = live! {
+    "margin": SplcSettings.margin SELF;
+    "gamma": SplcSettings.gamma SELF;
+    "smoothing": RowGeneral.smoothing SELF;
+};
+static DICE_LIVE: &[Live] = live! { "smooth": DiceSettings.smoothing_term SELF; };
+
 impl Zlpr {
     fn row(&self) -> Row {
         match self.form {
-            Form::Hard => Row::new(&ZLPR_HARD, (), self.reduction),
+            Form::Hard => Row::new(&ZLPR_HARD, (), &[], self.reduction),
             Form::Joint { t_pos, t_neg } => {
                 let settings = TwoSidedSettings {
                     inv_t_pos: 1.0 / t_pos,
                     inv_t_neg: 1.0 / t_neg,
                 };
-                Row::new(&ZLPR_JOINT, settings, self.reduction)
+                Row::new(&ZLPR_JOINT, settings, JOINT_LIVE, self.reduction)
             }
             Form::Soft => Row {
                 smoothing: self.smoothing,
-                ..Row::new(&ZLPR_SOFT, (), self.reduction)
+                ..Row::new(&ZLPR_SOFT, (), SOFT_LIVE, self.reduction)
             },
-            Form::KlSymmetric { beta } => {
-                Row::new(&KL_SYMMETRIC, SymmetricSettings { beta }, self.reduction)
-            }
-            Form::KlExcess => Row::new(&KL_EXCESS, (), self.reduction),
+            Form::KlSymmetric { beta } => Row::new(
+                &KL_SYMMETRIC,
+                SymmetricSettings { beta },
+                SYMMETRIC_LIVE,
+                self.reduction,
+            ),
+            Form::KlExcess => Row::new(&KL_EXCESS, (), &[], self.reduction),
         }
     }
 }
@@ -315,7 +374,7 @@ impl Bce {
         Row {
             smoothing: self.smoothing,
             row_mean: self.row_mean,
-            ..Row::new(&BCE, settings, self.reduction)
+            ..Row::new(&BCE, settings, BCE_LIVE, self.reduction)
         }
     }
 }
@@ -334,10 +393,14 @@ impl Focal {
             alpha_pos: alpha_pos as f32,
             alpha_neg: alpha_neg as f32,
         };
+        let live = match self.detach_focus {
+            true => FOCAL_DETACHED_LIVE,
+            false => FOCAL_LIVE,
+        };
         Row {
             smoothing: self.smoothing,
             row_mean: self.row_mean,
-            ..Row::new(&FOCAL, settings, self.reduction)
+            ..Row::new(&FOCAL, settings, live, self.reduction)
         }
     }
 }
@@ -351,10 +414,14 @@ impl Asl {
             slope_neg: slope_exponent(self.gamma_neg, self.detach_focus),
             margin: self.margin,
         };
+        let live = match self.detach_focus {
+            true => ASL_DETACHED_LIVE,
+            false => ASL_LIVE,
+        };
         Row {
             smoothing: self.smoothing,
             row_mean: self.row_mean,
-            ..Row::new(&ASL, settings, self.reduction)
+            ..Row::new(&ASL, settings, live, self.reduction)
         }
     }
 }
@@ -369,7 +436,7 @@ impl Hill {
         Row {
             smoothing: self.smoothing,
             row_mean: self.row_mean,
-            ..Row::new(&HILL, settings, self.reduction)
+            ..Row::new(&HILL, settings, HILL_LIVE, self.reduction)
         }
     }
 }
@@ -386,7 +453,7 @@ impl Splc {
         Row {
             smoothing: self.smoothing,
             row_mean: self.row_mean,
-            ..Row::new(&SPLC, settings, self.reduction)
+            ..Row::new(&SPLC, settings, SPLC_LIVE, self.reduction)
         }
     }
 }
@@ -397,19 +464,19 @@ impl Dice {
             smoothing_term: self.smooth,
             squared: f32::from(u8::from(self.squared)),
         };
-        Row::new(&DICE, settings, self.reduction)
+        Row::new(&DICE, settings, DICE_LIVE, self.reduction)
     }
 }
 
 impl SoftmaxCe {
     fn row(&self) -> Row {
-        Row::new(&SOFTMAX_CE, (), self.reduction)
+        Row::new(&SOFTMAX_CE, (), &[], self.reduction)
     }
 }
 
 impl BpMll {
     fn row(&self) -> Row {
-        Row::new(&BP_MLL, (), self.reduction)
+        Row::new(&BP_MLL, (), &[], self.reduction)
     }
 }
 
@@ -429,9 +496,14 @@ macro_rules! prepare {
                 outputs: &RowOutputs<'_>,
             ) -> Result<Prepared, Error> {
                 self.check()?;
-                check(&self.takes(), self.reduction, inputs, outputs)?;
-                let (row, inputs) = by_label(self.row(), inputs);
-                prepared::build(cx, plan(cx.target(), &row, &inputs, outputs)?)
+                let (row, by_label) = by_label(self.row(), inputs);
+                let live = check(&self.takes(), self.reduction, row.live, inputs, outputs)?;
+                prepared::build(
+                    cx,
+                    plan(cx.target(), &row, &by_label, outputs, &live, |steps, scratch| {
+                        count::push(steps, scratch, &row, &by_label)
+                    })?,
+                )
             }
         }
     )*};
@@ -462,6 +534,9 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
     for loss in LOSSES {
         let thorough = THOROUGH.iter().any(|one| std::ptr::eq(*one, *loss));
         all.extend(driver::modules(loss, thorough, workgroup));
+    }
+    for loss in count::COUNTS {
+        all.extend(driver::modules(loss, false, workgroup));
     }
     all.extend(wdl::modules(workgroup));
     all

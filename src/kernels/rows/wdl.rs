@@ -11,6 +11,7 @@
 
 use crate::device::caps::{Half, Reduce, Variant};
 use crate::device::context::Context;
+use crate::device::live::{Becomes, Given, Live};
 use crate::device::module::{Module, NO_PART, Part, Piece, Program, constants, uniform, wgsl};
 use crate::device::plan::{
     ABSENT, Bind, Dispatches, Draft, Grid, Region, Scratch, Target, bindings, to_u32,
@@ -23,7 +24,7 @@ use crate::kernels::rows::driver::{
     Driver, MASK, MERGE, RowBindings, SIDES, Sweep, Windows, merge_part, modules as row_modules,
     reach,
 };
-use crate::kernels::rows::loss::{Accumulator, Row, RowLoss, Stage, accumulator};
+use crate::kernels::rows::loss::{Accumulator, Row, RowLoss, Stage, accumulator, live};
 use crate::kernels::rows::params::{ROW_MIRRORS, RowParams, Settings};
 use crate::kernels::rows::permutation;
 use crate::kernels::rows::shape::{Merge, Shape};
@@ -68,6 +69,15 @@ uniform! {
         unit: u32,
     }
 }
+
+/// Settings that can come from buffers, the last of them with Huber's alone.
+static WDL_LIVE: &[Live] = live! {
+    "epsilon": WdlSettings.epsilon Becomes::ITSELF;
+    "lambda_presence": WdlSettings.lambda_presence Becomes::ITSELF;
+    "lambda_ratio": WdlSettings.lambda_ratio Becomes::ITSELF;
+    "lambda_difference": WdlSettings.lambda_difference Becomes::ITSELF;
+    "huber_delta": WdlSettings.huber_delta Becomes::ITSELF;
+};
 
 uniform! {
     /// As shaders/wdl/theta.wgsl has it.
@@ -358,8 +368,12 @@ impl Wdl {
         outputs: &RowOutputs<'_>,
     ) -> Result<Prepared, Error> {
         self.check()?;
-        check(&self.takes(), self.reduction, inputs, outputs)?;
-        prepared::build(cx, plan(cx.target(), self, inputs, outputs)?)
+        let possible = match self.phi {
+            Phi::Huber { .. } => WDL_LIVE,
+            Phi::Square | Phi::Abs => &WDL_LIVE[..WDL_LIVE.len() - 1],
+        };
+        let live = check(&self.takes(), self.reduction, possible, inputs, outputs)?;
+        prepared::build(cx, plan(cx.target(), self, inputs, outputs, &live)?)
     }
 }
 
@@ -369,6 +383,7 @@ fn plan<'a>(
     config: &Wdl,
     inputs: &RowInputs<'a>,
     outputs: &RowOutputs<'a>,
+    settings: &Given<'a>,
 ) -> Result<Draft<'a>, Error> {
     // The bounded form's parameter goes the way of a threshold that the whole batch shares.
     let inputs = RowInputs {
@@ -380,7 +395,7 @@ fn plan<'a>(
         ..*outputs
     };
     let mut stages = Stages::new(target, config, &inputs, &outputs);
-    let row = Row::new(stages.last(), (), config.reduction);
+    let row = Row::new(stages.last(), (), WDL_LIVE, config.reduction);
     let by_rows: Vec<_> = stages.by_rows().collect();
     let most = stages.most_rows();
     let windows = Windows::of(target, &row, &inputs, &outputs, most, &by_rows)?;
@@ -397,6 +412,7 @@ fn plan<'a>(
     driver.take_copies(&mut scratch, windows.first())?;
 
     let mut steps = Dispatches::new(target);
+    steps.push_settings(settings)?;
     for (i, (params, bindings)) in driver
         .windows(&windows, &sides, own)?
         .into_iter()

@@ -1,0 +1,78 @@
+//! Means over what counts in the batch, where a mask, a weight of 0 or the targets decide about that: it is counted on the
+//! device first, as a loss of rows would be, and the number goes into the parameters of what comes after.
+
+use crate::device::live::{Becomes, Field};
+use crate::device::module::{File, wgsl};
+use crate::device::plan::{Dispatches, Scratch};
+use crate::error::Error;
+use crate::kernels::rows::call::{RowInputs, RowOutputs};
+use crate::kernels::rows::loss::{Accumulator, Row, RowLoss, Stage, accumulator};
+use crate::kernels::rows::params::{FinishJob, JOBS, RowParams};
+use crate::kernels::rows::plan::record;
+use crate::losses::reduction::Reduction;
+use crate::losses::takes::TargetKind;
+
+static COUNT: Accumulator = accumulator!(
+    1,
+    1,
+    "shared/count_shuffle.wgsl",
+    &[wgsl!("shared/no_settings.wgsl"), wgsl!("shared/count.wgsl")]
+);
+const fn counting(name: &'static str, files: &'static [File]) -> RowLoss {
+    let mut loss = RowLoss::new(name, TargetKind::Hard, &COUNT, files, &[]);
+    loss.stage = Some(Stage::Count);
+    loss
+}
+/// Elements that count.
+static ELEMENTS: RowLoss = counting("count_elements", &[wgsl!("shared/count_elements.wgsl")]);
+/// Rows with a positive that counts, where a logit of -inf leaves its label out.
+static ACTIVE: RowLoss =
+    counting("count_active", &[wgsl!("shared/count_active.wgsl")]).with_masked_logits();
+
+/// What counts.
+pub(crate) static COUNTS: &[&RowLoss] = &[&ELEMENTS, &ACTIVE];
+
+/// The places of the reduction's scale: what gradients are multiplied by, and the sum of the rows' losses.
+const SCALES: &[Field] = &[
+    Field::of::<RowParams>(
+        std::mem::offset_of!(RowParams, general.scale),
+        Becomes::OverCount { times: 1.0 },
+    ),
+    Field::of::<[FinishJob; JOBS]>(
+        std::mem::offset_of!(FinishJob, scale),
+        Becomes::OverCount { times: 1.0 },
+    ),
+];
+
+/// What a call has to count beforehand: nothing where its shape says it.
+fn of(row: &Row, inputs: &RowInputs<'_>) -> Option<&'static RowLoss> {
+    let masked =
+        inputs.mask.is_some() || inputs.class_mask.is_some() || inputs.sample_weight.is_some();
+    match row.reduction {
+        Reduction::MeanElements if masked => Some(&ELEMENTS),
+        Reduction::MeanActive => Some(&ACTIVE),
+        _ => None,
+    }
+}
+
+/// Adds the steps that count, and that write what they found into the parameters of those after, where a call needs that.
+pub(crate) fn push<'a>(
+    steps: &mut Dispatches<'a, '_>,
+    scratch: &mut Scratch,
+    row: &Row,
+    inputs: &RowInputs<'a>,
+) -> Result<(), Error> {
+    let Some(loss) = of(row, inputs) else {
+        return Ok(());
+    };
+    let row = Row::new(loss, (), &[], Reduction::Sum);
+    let inputs = RowInputs {
+        weight: None,
+        threshold: None,
+        grad_loss: None,
+        ..*inputs
+    };
+    let counted = record(steps, scratch, &row, &inputs, &RowOutputs::default())?;
+    steps.push_live((counted.total.bind(), 0), SCALES);
+    Ok(())
+}

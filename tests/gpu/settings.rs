@@ -1,0 +1,268 @@
+//! Settings that lie on the device.
+
+use crate::Test;
+use libtest_mimic::Failed;
+use wgloss::host::Gpu;
+use wgloss::losses::wdl::{PairWeights, Phi};
+use wgloss::{
+    AnyLoss, Asl, Bce, DType, Dice, Focal, Gradient, Hill, Prepared, Reduction, RowInputs,
+    RowOutputs, Rowwise, Setting, Splc, Targets, Tensor, Wdl, Zlpr, wgpu,
+};
+
+pub const TESTS: &[Test] = &[
+    ("settings/a_buffer_gives_what_the_struct_would", rows),
+    ("settings/a_prepared_call_reads_them_anew", anew),
+];
+
+/// Rows and labels: short rows, and rows that are split.
+const SHAPES: [(usize, usize); 2] = [(7, 50), (2, 33_003)];
+
+/// A loss, the same with other settings than those that buffers are to give, and what these give.
+type Row = (AnyLoss, AnyLoss, Vec<(&'static str, f32)>);
+
+fn losses() -> Vec<Row> {
+    let wdl = Wdl {
+        phi: Phi::Huber { delta: 0.25 },
+        epsilon: 0.125,
+        lambda_presence: 0.5,
+        lambda_ratio: 3.0,
+        lambda_difference: 2.0,
+        ..Wdl::pairs(PairWeights::RankOne)
+    };
+    let plain_wdl = Wdl {
+        phi: Phi::Huber { delta: 1.0 },
+        ..Wdl::pairs(PairWeights::RankOne)
+    };
+    let focal = Focal {
+        gamma: 1.5,
+        alpha: Some(0.75),
+        smoothing: 0.25,
+        ..Focal::default()
+    };
+    let asl = Asl {
+        gamma_pos: 0.5,
+        gamma_neg: 3.0,
+        margin: 0.125,
+        smoothing: 0.25,
+        ..Asl::default()
+    };
+    let focals = vec![("gamma", 1.5), ("alpha", 0.75), ("smoothing", 0.25)];
+    let asls = vec![
+        ("gamma_pos", 0.5),
+        ("gamma_neg", 3.0),
+        ("margin", 0.125),
+        ("smoothing", 0.25),
+    ];
+    // Powers of two, whose inverses are exact.
+    vec![
+        (
+            Zlpr::two_way(2.0, 0.5).into(),
+            Zlpr::two_way(4.0, 1.0).into(),
+            vec![("t_pos", 2.0), ("t_neg", 0.5)],
+        ),
+        (
+            Zlpr::soft().with_smoothing(0.25).into(),
+            Zlpr::soft().into(),
+            vec![("smoothing", 0.25)],
+        ),
+        (
+            Bce {
+                pos_weight: 3.0,
+                smoothing: 0.125,
+                ..Bce::default()
+            }
+            .into(),
+            Bce::default().into(),
+            vec![("pos_weight", 3.0), ("smoothing", 0.125)],
+        ),
+        (focal.into(), Focal::default().into(), focals.clone()),
+        (
+            focal.with_detached_focus().into(),
+            Focal::default().with_detached_focus().into(),
+            focals,
+        ),
+        (asl.into(), Asl::default().into(), asls.clone()),
+        (
+            asl.with_detached_focus().into(),
+            Asl::default().with_detached_focus().into(),
+            asls,
+        ),
+        (
+            Hill {
+                lambda: 2.0,
+                margin: 0.5,
+                gamma: 1.0,
+                smoothing: 0.25,
+                ..Hill::default()
+            }
+            .into(),
+            Hill::default().into(),
+            vec![
+                ("lambda", 2.0),
+                ("margin", 0.5),
+                ("gamma", 1.0),
+                ("smoothing", 0.25),
+            ],
+        ),
+        (
+            Splc {
+                margin: 0.5,
+                gamma: 1.0,
+                smoothing: 0.25,
+                ..Splc::default()
+            }
+            .into(),
+            Splc::default().into(),
+            vec![("margin", 0.5), ("gamma", 1.0), ("smoothing", 0.25)],
+        ),
+        (
+            Dice {
+                smooth: 4.0,
+                ..Dice::default()
+            }
+            .into(),
+            Dice::default().into(),
+            vec![("smooth", 4.0)],
+        ),
+        (
+            wdl.into(),
+            plain_wdl.into(),
+            vec![
+                ("epsilon", 0.125),
+                ("lambda_presence", 0.5),
+                ("lambda_ratio", 3.0),
+                ("lambda_difference", 2.0),
+                ("huber_delta", 0.25),
+            ],
+        ),
+    ]
+}
+
+/// Numbers of a problem on the device, and where the results go.
+struct Problem {
+    shape: (usize, usize),
+    logits: wgpu::Buffer,
+    targets: wgpu::Buffer,
+    values: wgpu::Buffer,
+    loss: wgpu::Buffer,
+    grad: wgpu::Buffer,
+}
+
+impl Problem {
+    fn new(gpu: &Gpu, shape: (usize, usize)) -> Result<Problem, Failed> {
+        let n = shape.0 * shape.1;
+        let logits: Vec<f32> = (0..n)
+            .map(|i| ((i * 7919) % 1000) as f32 / 100.0 - 5.0)
+            .collect();
+        let targets: Vec<u8> = (0..n).map(|i| u8::from((i * 31) % 7 < 2)).collect();
+        Ok(Problem {
+            shape,
+            logits: gpu.upload(bytemuck::cast_slice(&logits))?,
+            targets: gpu.upload(&targets)?,
+            values: gpu.zeros(64)?,
+            loss: gpu.zeros(4)?,
+            grad: gpu.zeros(4 * n as u64)?,
+        })
+    }
+
+    /// Loss and gradient of a call whose settings lie behind one another in `values`.
+    fn prepare(
+        &self,
+        gpu: &Gpu,
+        loss: &AnyLoss,
+        names: &[&'static str],
+    ) -> Result<Prepared, Failed> {
+        let (rows, cols) = self.shape;
+        let settings: Vec<Setting<'_>> = names
+            .iter()
+            .enumerate()
+            .map(|(i, name)| Setting {
+                name,
+                value: Tensor::vector(&self.values, DType::F32, 1).with_offset(i as u64 + 1),
+            })
+            .collect();
+        let inputs = RowInputs {
+            settings: &settings,
+            ..RowInputs::new(
+                Tensor::matrix(&self.logits, DType::F32, rows, cols),
+                Targets::Dense(Tensor::matrix(&self.targets, DType::U8, rows, cols)),
+            )
+        };
+        let outputs = RowOutputs {
+            loss: Some(Tensor::vector(&self.loss, DType::F32, 1)),
+            grad_logits: Some(Gradient::To(Tensor::matrix(
+                &self.grad,
+                DType::F32,
+                rows,
+                cols,
+            ))),
+            ..RowOutputs::default()
+        };
+        Ok(loss.prepare(gpu.context(), &inputs, &outputs)?)
+    }
+
+    fn set(&self, gpu: &Gpu, values: &[f32]) {
+        gpu.queue()
+            .write_buffer(&self.values, 4, bytemuck::cast_slice(values));
+    }
+
+    fn results(&self, gpu: &Gpu) -> Result<Vec<u8>, Failed> {
+        let mut bytes = gpu.download(&self.loss, 4)?;
+        bytes.extend(gpu.download(&self.grad, 4 * (self.shape.0 * self.shape.1) as u64)?);
+        gpu.queue().write_buffer(&self.grad, 0, &[0xff; 64]);
+        Ok(bytes)
+    }
+}
+
+fn rows(gpu: &Gpu) -> Result<(), Failed> {
+    for shape in SHAPES {
+        for (wanted, other, settings) in losses() {
+            // WDL's Huber differences cost the square of the labels.
+            let (rows, cols) = shape;
+            let cols = if wanted.takes().theta.is_some() {
+                cols.min(300)
+            } else {
+                cols
+            };
+            let problem = Problem::new(gpu, (rows, cols))?;
+            gpu.run(&[&problem.prepare(gpu, &wanted, &[])?])?;
+            let expected = problem.results(gpu)?;
+            let (names, values): (Vec<_>, Vec<_>) = settings.into_iter().unzip();
+            problem.set(gpu, &values);
+            gpu.run(&[&problem.prepare(gpu, &other, &names)?])?;
+            if problem.results(gpu)? != expected {
+                return Err(
+                    format!("{wanted:?} at {shape:?}: {names:?} from a buffer differ").into(),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One prepared call, run with one value and then with another, beside a call that has the value in its struct.
+fn anew(gpu: &Gpu) -> Result<(), Failed> {
+    let problem = Problem::new(gpu, (70, 14))?;
+    let loss = |margin| {
+        AnyLoss::from(
+            Asl {
+                margin,
+                ..Asl::default()
+            }
+            .with_reduction(Reduction::Sum),
+        )
+    };
+    let call = problem.prepare(gpu, &loss(0.9), &["margin"])?;
+    let mut before = Vec::new();
+    for margin in [0.25, 0.0, 0.25] {
+        gpu.run(&[&problem.prepare(gpu, &loss(margin), &[])?])?;
+        let expected = problem.results(gpu)?;
+        problem.set(gpu, &[margin]);
+        gpu.run(&[&call])?;
+        if problem.results(gpu)? != expected || before == expected {
+            return Err(format!("a margin of {margin} from a buffer differs").into());
+        }
+        before = expected;
+    }
+    Ok(())
+}
