@@ -6,7 +6,7 @@
 // provides: the entry points, records (binding 1, what is known of the anchors), each (binding 2, the anchors' losses),
 //           loss (binding 3), upstream (binding 4, the gradient to the loss), small (binding 5), grad (binding 7)
 // expects:  params, WG, SUMMED (what one sum takes in), the numbers of divisors, sums, record fields and wants, Lane,
-//           Group, group_sum of lanes_tree.wgsl
+//           Group, group_sum of lanes_tree.wgsl, kept, in_mean
 
 @group(0) @binding(1) var<storage, read_write> records: array<f32>;
 @group(0) @binding(2) var<storage, read_write> each: array<u32>;
@@ -33,7 +33,7 @@ fn merge(
     let weight = records[record_at(SUM_WEIGHTS, anchor)];
     let count = records[record_at(SUM_COUNT, anchor)];
     let unsound = records[record_at(SUM_UNSOUND, anchor)];
-    let labels = small[params.own.sizes + anchor] & ~UNSOUND;
+    let labels = small[params.own.sizes + anchor] & SIZE;
     var divisor = 1.0;
     switch params.settings.divisor {
         case BY_COUNT: {
@@ -91,11 +91,12 @@ fn total(
         var some = Ends();
         for (var anchor = start; anchor < stop; anchor += WG) {
             let state = records[record_at(RECORD_STATE, anchor)];
+            let size = small[params.own.sizes + anchor];
             // Those with NaN are left to `unsound`.
             some.loss += select(0.0, records[record_at(RECORD_LOSS, anchor)], state == 1.0);
-            some.anchors += select(0.0, 1.0, state > 0.0);
+            some.anchors += select(0.0, 1.0, in_mean(state, size));
             some.unsound += select(0.0, 1.0, state == 2.0);
-            some.labels += f32(small[params.own.sizes + anchor] & ~UNSOUND);
+            some.labels += f32(size & SIZE);
         }
         all = Ends(all.loss + some.loss, all.anchors + some.anchors, all.unsound + some.unsound, all.labels + some.labels);
     }
@@ -118,7 +119,9 @@ fn total(
                 let place = params.ends.upstream_at + select(0u, anchor, params.ends.want_upstream == WANT_PER_ANCHOR);
                 factor *= bitcast<f32>(upstream[place]);
             }
-            some += factor * records[record_at(RECORD_ALONG, anchor)];
+            // What is upstream of an anchor that is left out does not matter.
+            let counts = kept(small[params.own.sizes + anchor]);
+            some += select(0.0, factor * records[record_at(RECORD_ALONG, anchor)], counts);
             records[record_at(RECORD_EXPONENTIAL, anchor)] *= factor;
             records[record_at(RECORD_WEIGHT, anchor)] *= factor;
         }

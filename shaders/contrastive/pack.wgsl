@@ -5,7 +5,7 @@
 // provides: pack_row, labels (binding 2), indices (binding 3), z (binding 4), sets (binding 5),
 //           small (binding 6), itself_index (binding 7)
 // expects:  params, NORM_FLOOR (the least norm that a row is divided by), SUMMED (what one sum takes in), FORM_BITS,
-//           FORM_BYTES, FORM_LISTS, SAME_NUMBER, FROM_INDEX, source_bits, finite, team_sum
+//           FORM_BYTES, FORM_LISTS, SAME_NUMBER, FROM_INDEX, source_bits, finite, team_sum, set_place
 
 @group(0) @binding(2) var<storage, read_write> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> indices: array<u32>;
@@ -13,11 +13,6 @@
 @group(0) @binding(5) var<storage, read_write> sets: array<u32>;
 @group(0) @binding(6) var<storage, read_write> small: array<u32>;
 @group(0) @binding(7) var<storage, read_write> itself_index: array<u32>;
-
-// Where word `w` of a row's set is.
-fn set_place(row: u32, w: u32) -> u32 {
-    return 4u * (params.own.sets + w * params.own.stride) + params.work.row + row;
-}
 
 // Word `w` of a row's label set, where it does not come from a list.
 fn set_bits(row: u32, w: u32) -> u32 {

@@ -1,14 +1,14 @@
 // Eight own rows and four other rows whose pairs are looked at: what is known of each beside its row of z.
 // provides: Rows, Others, EightRows, rows_at, others_at
-// expects:  params, Eight, own_set, own_eight, other_set
+// expects:  params, Eight, own_set, own_eight, other_set, kept_four
 
-// Of four own rows: sizes of their sets, with UNSOUND, and which key each is itself.
+// Of four own rows: sizes of their sets, with what stands beside them, and which key each is itself.
 struct Rows {
     sizes: vec4<u32>,
     itself: vec4<u32>,
 }
 
-// Of four other rows: sizes, their numbers among all, and which of them there are.
+// Of four other rows: sizes, their numbers among all, and which of them there are and count.
 struct Others {
     sizes: vec4<u32>,
     numbers: vec4<u32>,
@@ -31,9 +31,10 @@ fn rows_at(row4: u32, lane: u32) -> EightRows {
 fn others_at(col4: u32) -> Others {
     let cols = vec4<u32>(4u * col4) + vec4<u32>(0u, 1u, 2u, 3u);
     let held = min(col4, (params.other.rows - 1u) / 4u);
+    let sizes = other_set(params.row.words, held);
     return Others(
-        other_set(params.row.words, held),
+        sizes,
         cols + vec4<u32>(params.other.first),
-        cols < vec4<u32>(params.other.rows),
+        (cols < vec4<u32>(params.other.rows)) & kept_four(sizes),
     );
 }

@@ -66,8 +66,8 @@ fn candidate(
     let s = select(scaled, none, wild);
     let same = rows.itself == vec4<u32>(number);
     let counts = vec4<bool>(inside) & (!same | vec4<bool>(KEEPS_ITSELF == 1u));
-    let sizes = vec4<f32>(rows.sizes & vec4<u32>(~UNSOUND));
-    let pair = weights(meet, sizes, vec4<f32>(f32(size & ~UNSOUND)), same);
+    let sizes = vec4<f32>(rows.sizes & vec4<u32>(SIZE));
+    let pair = weights(meet, sizes, vec4<f32>(f32(size & SIZE)), same);
     let odd = ((rows.sizes | vec4<u32>(size)) & vec4<u32>(UNSOUND)) != vec4<u32>(0u);
     return Candidate(
         s,

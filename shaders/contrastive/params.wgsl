@@ -3,17 +3,21 @@
 // or of the keys.
 // Mirrors: src/kernels/contrastive/params.rs, which says what the numbers stand for.
 // provides: PairGrid, PairChunks, PairSide, PairRow, PairRoles, PairRecord, PairWork, PairSettings, PairSource,
-//           PairEnds, PairParams, params (binding 0), FAR, UNSOUND
+//           PairEnds, PairParams, params (binding 0), FAR, UNSOUND, LEFT_OUT, SIZE
 // expects:  nothing
 
 // Where a running maximum of similarities starts; similarities beyond its size are not computed with.
 const FAR = -1e30f;
 // Beside a set's size: the row of `z` has a value that is not finite.
 const UNSOUND = 0x80000000u;
+// The same: the row's mask is 0.
+const LEFT_OUT = 0x40000000u;
+// What of such a word is the size.
+const SIZE = 0x3fffffffu;
 
 // Rows of z, tiles, sums, sets and records count vectors of four, everything else elements. Label sets lie word by word:
-// a vector has one word of four rows. Behind the words come the sizes, with UNSOUND, and which key each row is itself;
-// behind these, for MulSupCon with an index, the words of that key's set.
+// a vector has one word of four rows. Behind the words come the sizes, with UNSOUND or LEFT_OUT, and which key each row is
+// itself; behind these, for MulSupCon with an index, the words of that key's set.
 
 // Which part of the work each workgroup does.
 struct PairGrid {
@@ -38,7 +42,7 @@ struct PairSide {
     z: u32,                 // the first of them in `z`
     sets: u32,              // the first word of the first four of them in `sets`
     stride: u32,            // from one word of the sets to the next
-    sizes: u32,             // in `small`, of all rows of the side: sizes of the sets, with UNSOUND
+    sizes: u32,             // in `small`, of all rows of the side: sizes of the sets, with UNSOUND or LEFT_OUT
     norms: u32,             // in `small`, of all rows: one over the norm, 0 where there is no gradient
     lists: u32,             // in `lists`, the list of the first of them
 }
@@ -81,7 +85,7 @@ struct PairSettings {
     threshold: f32,         // least similarity of label sets that counts
     inv_temperature: f32,
     normalize: u32,         // 1: rows are divided by their norms
-    mean_active: u32,       // 1: the scale is one over the active anchors
+    mean_active: u32,       // 1: the scale is one over the anchors of `in_mean`
     mean_labels: u32,       // 1: one over the labels of all anchors
     scale: f32,             // in all other cases
     nan: u32,               // the bit pattern, which WGSL has no constant for
@@ -89,7 +93,7 @@ struct PairSettings {
 
 // Rows as they were given.
 struct PairSource {
-    offset: u32,            // the first embedding in `source`
+    offset: u32,            // the first embedding in `source`; the first flag in `mask`
     stride: u32,            // from one embedding to the next
     form: u32,              // of the label sets: FORM_BITS, FORM_BYTES or FORM_LISTS
     labels_offset: u32,     // the first of `labels`

@@ -2,7 +2,7 @@
 //
 // Mirrors: src/kernels/contrastive/params.rs.
 // provides: project_row, z (binding 1), small (binding 5), sums (binding 6), grad (binding 7)
-// expects:  params, SUMMED (what one sum takes in), team_sum
+// expects:  params, SUMMED (what one sum takes in), team_sum, kept
 
 @group(0) @binding(1) var<storage, read_write> z: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> small: array<u32>;
@@ -35,7 +35,7 @@ fn project_row(row: u32, writes: bool, lane: u32, lanes: u32) {
     along = team_sum(vec2<f32>(along, 0.0), lane, lanes).x;
     if (writes) {
         let inverse = bitcast<f32>(small[params.own.norms + params.own.first + row]);
-        let unsound = small[params.record.unsound] != 0u;
+        let unsound = small[params.record.unsound] != 0u && kept(small[params.own.sizes + params.own.first + row]);
         for (var i = lane; i < params.row.depth; i += lanes) {
             let g = (summed(row, i) - along * z[unit + i]) * params.settings.inv_temperature * inverse;
             let bits = select(bitcast<vec4<u32>>(g), vec4<u32>(params.settings.nan), unsound);

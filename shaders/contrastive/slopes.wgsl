@@ -2,7 +2,8 @@
 // Mirrors: src/kernels/contrastive/params.rs.
 // provides: records (binding 5), slopes_at
 // expects:  params, KEEPS_ITSELF (1: the key that is the anchor counts), the numbers of record fields, Four, tile_four,
-//           keep_four, Rows, Others, rows_at, others_at, shared_labels, shared_low, shared_high, Weights, weights
+//           keep_four, Rows, Others, rows_at, others_at, kept_four, shared_labels, shared_low, shared_high, Weights,
+//           weights
 
 @group(0) @binding(5) var<storage, read_write> records: array<vec4<f32>>;
 
@@ -42,8 +43,8 @@ fn slopes_with(
     let s = product * params.settings.inv_temperature;
     let same = rows.itself == vec4<u32>(number);
     let counts = inside & (!same | vec4<bool>(KEEPS_ITSELF == 1u));
-    let sizes = vec4<f32>(rows.sizes & vec4<u32>(~UNSOUND));
-    let other_size = vec4<f32>(f32(size & ~UNSOUND));
+    let sizes = vec4<f32>(rows.sizes & vec4<u32>(SIZE));
+    let other_size = vec4<f32>(f32(size & SIZE));
     var sum = slope(s, weights(meet, sizes, other_size, same), own.largest, own.exponential, own.weight);
     if (params.roles.both != 0u) {
         let pair = weights(meet, other_size, sizes, same);
@@ -56,7 +57,7 @@ fn slopes_four(row4: u32, col4: u32, meet: Four, rows: Rows, others: Others, fac
     let product = tile_four(row4, min(col4, params.work.stride - 1u));
     let own = known(params.own.first / 4u + row4);
     let numbers = vec4<u32>(4u * row4) + vec4<u32>(0u, 1u, 2u, 3u);
-    let inside = numbers < vec4<u32>(params.own.rows);
+    let inside = (numbers < vec4<u32>(params.own.rows)) & kept_four(rows.sizes);
     let a = vec3<f32>(facts.largest.x, facts.exponential.x, facts.weight.x);
     let b = vec3<f32>(facts.largest.y, facts.exponential.y, facts.weight.y);
     let c = vec3<f32>(facts.largest.z, facts.exponential.z, facts.weight.z);

@@ -70,6 +70,8 @@ pub struct ContrastiveCase {
     pub form: TargetForm,
     /// Whom the anchors are compared with.
     pub others: Others,
+    /// Whether masks leave some of them out, with NaN and whatever else in them.
+    pub masked: bool,
     /// What is asked for.
     pub asked: Asked,
     /// How the tensors lie.
@@ -106,6 +108,7 @@ impl ContrastiveCase {
                 Weighting::Paired => Others::Indexed(rows),
                 _ => Others::Same,
             },
+            masked: false,
             asked: Asked::All,
             layout: Layout::Apart,
             points: Points::Normal,
@@ -129,11 +132,12 @@ impl fmt::Display for ContrastiveCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} {} sets={} {:?} {:?} {:?} {:?} {:?} tile={} {}x{} labels={} upstream={:e} seed={}",
+            "{} {} sets={} {:?} masked={} {:?} {:?} {:?} {:?} tile={} {}x{} labels={} upstream={:e} seed={}",
             self.name,
             self.dtype,
             form_name(self.form),
             self.others,
+            self.masked,
             self.loss.reduction,
             self.asked,
             self.layout,
@@ -226,6 +230,7 @@ pub fn contrastive_cases(depth: Depth) -> Vec<ContrastiveCase> {
                     (Weighting::Paired, _) => Others::Indexed(m),
                     (_, others) => others,
                 },
+                masked: turn % 7 % 3 == 2,
                 asked: [
                     Asked::All,
                     Asked::All,
@@ -312,6 +317,7 @@ pub fn cooperative_cases(depth: Depth) -> Vec<ContrastiveCase> {
                 Asked::All
             },
             layout: [Layout::Apart, Layout::Together][turn / 2 % 2],
+            masked: turn % 3 == 2,
             upstream: [1.0, 1e-6, 1e4][turn / 2 % 3],
             points,
             seed: 1300 + turn as u64,
@@ -356,6 +362,8 @@ fn inputs(t: &Tensors, labels: usize) -> Result<ContrastiveInputs<'_>, Error> {
             None => None,
         },
         self_index: t.find("self_index"),
+        row_mask: t.find("row_mask"),
+        key_mask: t.find("key_mask"),
         grad_loss: t.find("grad_loss"),
     })
 }
@@ -417,6 +425,8 @@ impl ContrastiveCase {
                 labels: &key_sets,
             }),
             self_index: own.as_deref(),
+            row_mask: n.flags("row_mask").as_deref(),
+            key_mask: n.flags("key_mask").as_deref(),
             grad_loss: n.real("grad_loss").as_deref(),
         })
     }
@@ -482,17 +492,34 @@ impl Case for ContrastiveCase {
         }
         // The first keys are anchors once more.
         let m = counts[1];
-        let own = matches!(self.others, Others::Indexed(_)).then(|| {
+        let mut own = matches!(self.others, Others::Indexed(_)).then(|| {
             let own = |row: usize| match m > 0 && row % 5 != 4 {
                 true => ((row * 3 + 1) % m) as f64,
                 false => f64::from(u32::MAX),
             };
-            (0..self.rows).map(own).collect()
+            (0..self.rows).map(own).collect::<Vec<f64>>()
         });
         let upstream = rng.many(self.loss_len(), -2.0, 2.0).into_iter();
-        let grad_loss = upstream
+        let mut grad_loss: Vec<f64> = upstream
             .map(|v| rounded(DType::F32, self.upstream * v))
             .collect();
+        let mut masks = [None, None];
+        for side in (0..2).filter(|_| self.masked) {
+            let mask: Vec<bool> = (0..counts[side]).map(|_| rng.chance(0.7)).collect();
+            for row in (0..counts[side]).filter(|row| !mask[*row]) {
+                let bad = [f64::NAN, f64::INFINITY, 0.5][row % 3];
+                x[side][row * self.dims..(row + 1) * self.dims].fill(bad);
+                sets[side][row * self.labels..(row + 1) * self.labels].fill(row % 2 == 0);
+                if side == 0 && grad_loss.len() > 1 {
+                    grad_loss[row] = f64::NAN;
+                }
+                if let Some(own) = own.as_mut().filter(|_| side == 0) {
+                    own[row] = [4e9, 0.0][row % 2];
+                }
+            }
+            masks[side] = Some(from_flags(&mask));
+        }
+        let [row_mask, key_mask] = masks;
         let [embeddings, keys] = x;
         let [labels, key_labels] = sets.map(|sets| from_flags(&sets));
 
@@ -506,6 +533,8 @@ impl Case for ContrastiveCase {
             n.put_labels(names, self.key_form(), (m, self.labels), key_labels);
         }
         n.put_vector("self_index", DType::U32, own);
+        n.put_vector("row_mask", DType::U8, row_mask);
+        n.put_vector("key_mask", DType::U8, key_mask.filter(|_| m > 0));
         n.put_vector("grad_loss", DType::F32, Some(grad_loss));
         Ok(n)
     }

@@ -5,12 +5,12 @@ use crate::error::{Error, check_len};
 use crate::host::engine::Engine;
 use crate::host::gpu::Gpu;
 use crate::host::values::{
-    REFERENCE_BYTES, Values, Wanted, check_each, check_room, check_upstream, narrow, wide,
+    REFERENCE_BYTES, Values, Wanted, check_room, check_upstream, narrow, wide,
 };
 use crate::kernels::contrastive::call::{
     ContrastiveInputs, ContrastiveOutputs, Keys, RelationInputs, RelationOutputs, Relations,
 };
-use crate::losses::contrastive::{Contrastive, ContrastiveReduction};
+use crate::losses::contrastive::{Contrastive, ContrastiveReduction, KEY_MASK_ALONE};
 use crate::losses::labels::{TargetNames, Targets};
 use crate::reference;
 use std::borrow::Cow;
@@ -46,6 +46,11 @@ pub struct Embeddings<'a> {
     pub keys: Option<KeyEmbeddings<'a>>,
     /// With keys: for each anchor the key that is the anchor itself, or -1.
     pub self_index: Option<&'a [i32]>,
+    /// `rows` flags, 0 where a sample is left out, whatever it holds: as an anchor, and as a key where the anchors are the
+    /// keys.
+    pub row_mask: Option<&'a [u8]>,
+    /// A flag for each key, 0 where it is left out; needs keys.
+    pub key_mask: Option<&'a [u8]>,
     /// Upstream gradient: one, or without a reduction `rows`.
     pub grad_loss: Option<&'a [f32]>,
 }
@@ -126,35 +131,69 @@ impl Sets {
     }
 }
 
+/// Whether a mask, if there is one, leaves a row in.
+fn has(mask: Option<&[u8]>, row: usize) -> bool {
+    mask.is_none_or(|mask| mask[row] != 0)
+}
+
+/// Lists without those of the rows that a mask leaves out.
+fn counted(offsets: &[u32], indices: &[u32], mask: Option<&[u8]>) -> (Vec<u32>, Vec<u32>) {
+    let (mut ends, mut all) = (vec![0], Vec::new());
+    for (row, ends_of) in offsets.windows(2).enumerate() {
+        if has(mask, row) {
+            all.extend(&indices[ends_of[0] as usize..ends_of[1] as usize]);
+        }
+        ends.push(all.len() as u32);
+    }
+    (ends, all)
+}
+
+/// Checks label sets, but for the labels of rows that a mask leaves out.
 fn check_sets(
     sets: LabelSets<'_>,
     names: TargetNames,
-    rows: usize,
-    classes: usize,
+    (rows, classes): (usize, usize),
+    mask: Option<&[u8]>,
 ) -> Result<(), Error> {
     match sets {
         Targets::Dense(flags) => {
             check_len(names.dense, rows.saturating_mul(classes), flags.len())?;
-            check_each(names.dense, flags, classes, "0 or 1", |y| *y <= 1)
+            let sets = flags.chunks(classes.max(1)).enumerate();
+            for (row, set) in sets.filter(|(row, _)| has(mask, *row)) {
+                if let Some(label) = set.iter().position(|y| *y > 1) {
+                    let found = format!("{} at [{row}, {label}]", set[label]);
+                    return Err(Error::value(names.dense, "0 or 1", found));
+                }
+            }
+            Ok(())
         }
         Targets::Bits(words) => {
             let all = rows.saturating_mul(classes.div_ceil(32));
             check_len(names.bits, all, words.len())
         }
         Targets::Sparse { offsets, indices } => {
-            reference::check_lists(names, (rows, classes), offsets, indices)
+            reference::check_offsets(names, rows, offsets, indices.len())?;
+            let counts =
+                |at: usize| has(mask, offsets.partition_point(|end| *end as usize <= at) - 1);
+            reference::check_listed(names, classes, indices, counts)
         }
     }
 }
 
-fn dense(sets: LabelSets<'_>, rows: usize, classes: usize) -> Result<Vec<bool>, Error> {
+fn dense(
+    sets: LabelSets<'_>,
+    rows: usize,
+    classes: usize,
+    mask: Option<&[u8]>,
+) -> Result<Vec<bool>, Error> {
     // Of lists there may be far more flags than indices.
     check_room("labels", rows.saturating_mul(classes))?;
     match sets {
         Targets::Dense(flags) => Ok(flags.iter().map(|y| *y != 0).collect()),
         Targets::Bits(words) => reference::dense_from_bits(rows, classes, words),
         Targets::Sparse { offsets, indices } => {
-            reference::dense_from_sparse(rows, classes, offsets, indices)
+            let (offsets, indices) = counted(offsets, indices, mask);
+            reference::dense_from_sparse(rows, classes, &offsets, &indices)
         }
     }
 }
@@ -176,8 +215,26 @@ impl<'a> Embeddings<'a> {
             labels,
             keys: None,
             self_index: None,
+            row_mask: None,
+            key_mask: None,
             grad_loss: None,
         }
+    }
+
+    fn check_masks(&self) -> Result<(), Error> {
+        if self.key_mask.is_some() && self.keys.is_none() {
+            return Err(Error::refused("key_mask", KEY_MASK_ALONE));
+        }
+        let keys = self.keys.map_or(0, |keys| keys.rows);
+        for (name, rows, mask) in [
+            ("row_mask", self.rows, self.row_mask),
+            ("key_mask", keys, self.key_mask),
+        ] {
+            if let Some(mask) = mask {
+                check_len(name, rows, mask.len())?;
+            }
+        }
+        Ok(())
     }
 
     fn check_sets(&self) -> Result<(), Error> {
@@ -191,14 +248,12 @@ impl<'a> Embeddings<'a> {
                 return Err(Error::shape(name, "fewer than 2^32 rows", rows));
             }
         }
-        check_sets(self.labels, TargetNames::LABELS, self.rows, self.classes)?;
+        self.check_masks()?;
+        let (names, shape) = (TargetNames::LABELS, (self.rows, self.classes));
+        check_sets(self.labels, names, shape, self.row_mask)?;
         if let Some(keys) = &self.keys {
-            check_sets(
-                keys.labels,
-                TargetNames::KEY_LABELS,
-                keys.rows,
-                self.classes,
-            )?;
+            let (names, shape) = (TargetNames::KEY_LABELS, (keys.rows, self.classes));
+            check_sets(keys.labels, names, shape, self.key_mask)?;
         }
         let Some(index) = self.self_index else {
             return Ok(());
@@ -209,9 +264,10 @@ impl<'a> Embeddings<'a> {
         check_len("self_index", self.rows, index.len())?;
         let expected = format!("-1 or a key below {}", keys.rows);
         let good = |key: &i32| *key == -1 || usize::try_from(*key).is_ok_and(|k| k < keys.rows);
-        match index.iter().position(|key| !good(key)) {
-            Some(i) => {
-                let found = format!("{} at [{i}]", index[i]);
+        let mut keys = index.iter().enumerate();
+        match keys.find(|(i, key)| has(self.row_mask, *i) && !good(key)) {
+            Some((i, key)) => {
+                let found = format!("{key} at [{i}]");
                 Err(Error::value("self_index", expected, found))
             }
             None => Ok(()),
@@ -269,6 +325,8 @@ impl<'a> Embeddings<'a> {
             None => None,
         };
         let index = gpu.upload(self.index_bytes())?;
+        let row_mask = gpu.upload(self.row_mask.unwrap_or(&[]))?;
+        let key_mask = gpu.upload(self.key_mask.unwrap_or(&[]))?;
         let upstream = gpu.put(self.grad_loss.unwrap_or(&[]))?;
         let inputs = ContrastiveInputs {
             embeddings: Tensor::matrix(&embeddings, self.embeddings.dtype(), n, dims),
@@ -281,6 +339,12 @@ impl<'a> Embeddings<'a> {
             self_index: self
                 .self_index
                 .map(|_| Tensor::vector(&index, DType::U32, n)),
+            row_mask: self
+                .row_mask
+                .map(|mask| Tensor::vector(&row_mask, DType::U8, mask.len())),
+            key_mask: self
+                .key_mask
+                .map(|mask| Tensor::vector(&key_mask, DType::U8, mask.len())),
             grad_loss: self
                 .grad_loss
                 .map(|grad| Tensor::vector(&upstream, DType::F32, grad.len())),
@@ -327,17 +391,19 @@ impl<'a> Embeddings<'a> {
         &self,
         work: impl FnOnce(&reference::ContrastiveInputs<'_, f64>) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let labels = dense(self.labels, self.rows, self.classes)?;
+        let labels = dense(self.labels, self.rows, self.classes, self.row_mask)?;
         let (keys, key_labels) = match &self.keys {
             Some(keys) => (
                 keys.embeddings.to_f64(),
-                dense(keys.labels, keys.rows, self.classes)?,
+                dense(keys.labels, keys.rows, self.classes, self.key_mask)?,
             ),
             None => (Vec::new(), Vec::new()),
         };
         let index: Option<Vec<Option<usize>>> = self
             .self_index
             .map(|index| index.iter().map(|key| usize::try_from(*key).ok()).collect());
+        let flags = |mask: &[u8]| mask.iter().map(|flag| *flag != 0).collect::<Vec<_>>();
+        let (row_mask, key_mask) = (self.row_mask.map(flags), self.key_mask.map(flags));
         let grad = self.grad_loss.map(wide);
         work(&reference::ContrastiveInputs {
             rows: self.rows,
@@ -351,6 +417,8 @@ impl<'a> Embeddings<'a> {
                 labels: &key_labels,
             }),
             self_index: index.as_deref(),
+            row_mask: row_mask.as_deref(),
+            key_mask: key_mask.as_deref(),
             grad_loss: grad.as_deref(),
         })
     }
@@ -432,6 +500,11 @@ impl Engine {
     /// # Errors
     /// Wrong lengths or values, device errors.
     pub fn relations(&self, rows: &Embeddings<'_>) -> Result<Vec<u32>, Error> {
+        for (name, mask) in [("row_mask", rows.row_mask), ("key_mask", rows.key_mask)] {
+            if mask.is_some() {
+                return Err(Error::refused(name, "relations take no masks"));
+            }
+        }
         match rows.rows {
             0 => rows.check_sets().map(|()| Vec::new()),
             _ => rows.relations(self.gpu()),

@@ -75,6 +75,14 @@
 //! with a NaN or an infinity makes the loss of every active anchor that meets it, and all gradients, NaN; so does a
 //! similarity `s` beyond 1e30, which unit rows cannot reach.
 //!
+//! # Masks
+//!
+//! What `row_mask` or `key_mask` leaves out might as well not be there, whatever its embedding, its labels, its index and
+//! its upstream gradient hold: it is no anchor, no positive, in no denominator and in no number that anything is divided
+//! by, `N` of [`ContrastiveReduction::MeanAll`] among them. Its own loss and gradient are 0, where all others are NaN too.
+//! `row_mask` is that of the anchors, and of the keys where these are the anchors; keys of their own have `key_mask`. With
+//! [`Weighting::Paired`], an anchor whose pair is left out is inactive.
+//!
 //! # Cost
 //!
 //! `N` anchors, `M` keys (`M = N` where they are the same), `D` dimensions: `2 N M D` operations for the loss and as many
@@ -83,6 +91,8 @@
 //! else the words of a set, for each pair. No `N x M` buffer beyond [`Contrastive::tile_bytes`]. Scratch: a copy of the
 //! rows in f32 (`D` rounded up to 16), as much for each gradient to rows, the label sets as bits (three times where there
 //! are many labels), 48 bytes an anchor, and the tile. The exact figure is in the call's [`Plan`](crate::Plan).
+//!
+//! Masks are one more small dispatch for each side, and a test of each pair.
 //!
 //! [`Context::with_cooperative_matrices`](crate::Context::with_cooperative_matrices) has f16 and bf16 rows multiplied by
 //! cooperative matrices: one dispatch more for each side and for each tile of slopes, the gradient in twice as many
@@ -95,6 +105,9 @@ use crate::losses::reduction::{check_setting, setters};
 pub(crate) const JACCARD_SLACK: f32 = 1e-6;
 /// The least norm that a row is divided by; a row of this norm or less has gradient 0.
 pub(crate) const NORM_FLOOR: f64 = 1e-12;
+
+/// Why there is no mask of keys without keys.
+pub(crate) const KEY_MASK_ALONE: &str = "needs keys; row_mask leaves out keys that are anchors too";
 
 /// Which pairs attract one another, and how much. The [module](self) has the formulas.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -4,8 +4,8 @@
 
 use crate::error::{Error, check_len};
 use crate::losses::contrastive::{
-    Contrastive, ContrastiveReduction, JACCARD_SLACK, NORM_FLOOR, Normalizer, Placement, Roles,
-    Weighting,
+    Contrastive, ContrastiveReduction, JACCARD_SLACK, KEY_MASK_ALONE, NORM_FLOOR, Normalizer,
+    Placement, Roles, Weighting,
 };
 use crate::reference::real::{Pairwise, Real, sum};
 
@@ -37,6 +37,10 @@ pub struct ContrastiveInputs<'a, T> {
     pub keys: Option<ContrastiveKeys<'a, T>>,
     /// With keys: for each anchor the key that is the anchor itself, if any.
     pub self_index: Option<&'a [Option<usize>]>,
+    /// `N` flags, false where a sample is left out: as an anchor, and as a key where the anchors are the keys.
+    pub row_mask: Option<&'a [bool]>,
+    /// `M` flags, false where a key is left out; needs keys.
+    pub key_mask: Option<&'a [bool]>,
     /// The gradient that arrives from above: one value, or (without a reduction) one or `N`. Absent: 1.
     pub grad_loss: Option<&'a [T]>,
 }
@@ -67,13 +71,13 @@ struct Side<T> {
 }
 
 impl<T: Real> Side<T> {
+    /// Rows with their flags of `labels` labels. What a mask leaves out is not looked at: zeros without labels.
     fn new(
         normalize: bool,
-        dims: usize,
+        (rows, dims, labels): (usize, usize, usize),
         embeddings: &[T],
-        labels: usize,
         sets: &[bool],
-        rows: usize,
+        mask: Option<&[bool]>,
     ) -> Self {
         let mut side = Side {
             z: Vec::new(),
@@ -82,6 +86,12 @@ impl<T: Real> Side<T> {
         };
         let floor = T::from_f64(NORM_FLOOR);
         for row in 0..rows {
+            if !has(mask, row) {
+                side.z.push(vec![T::zero(); dims]);
+                side.norm.push(None);
+                side.labels.push(Vec::new());
+                continue;
+            }
             let x = &embeddings[row * dims..(row + 1) * dims];
             let set = &sets[row * labels..(row + 1) * labels];
             // Scaled, so that no square overflows.
@@ -118,6 +128,11 @@ impl<T: Real> Side<T> {
     }
 }
 
+/// Whether a mask, if there is one, leaves a row in.
+fn has(mask: Option<&[bool]>, row: usize) -> bool {
+    mask.is_none_or(|mask| mask[row])
+}
+
 /// What an anchor makes of a key: its weight before the anchor's divisor, and what stands beside the similarity in the
 /// denominator and in the numerator.
 struct Pair<T> {
@@ -142,20 +157,18 @@ pub fn contrastive<T: Real>(
     config.check()?;
     let (n, dims) = (inputs.rows, inputs.dims);
     inputs.check(config.reduction)?;
-    let side = |rows, embeddings, sets| {
-        Side::new(
-            config.normalize,
-            dims,
-            embeddings,
-            inputs.classes,
-            sets,
-            rows,
-        )
+    let side = |rows, embeddings, sets, mask| {
+        let shape = (rows, dims, inputs.classes);
+        Side::new(config.normalize, shape, embeddings, sets, mask)
     };
-    let anchors = side(n, inputs.embeddings, inputs.labels);
+    let anchors = side(n, inputs.embeddings, inputs.labels, inputs.row_mask);
     let own_keys = inputs
         .keys
-        .map(|keys| side(keys.rows, keys.embeddings, keys.labels));
+        .map(|keys| side(keys.rows, keys.embeddings, keys.labels, inputs.key_mask));
+    let of_keys = match inputs.keys {
+        Some(_) => inputs.key_mask,
+        None => inputs.row_mask,
+    };
     let keys = own_keys.as_ref().unwrap_or(&anchors);
     let m = keys.z.len();
     let tau = T::from_f64(f64::from(config.temperature));
@@ -166,7 +179,7 @@ pub fn contrastive<T: Real>(
     };
     let paired = config.weighting == Weighting::Paired;
     config.check_pairs(inputs.self_index.is_some())?;
-    let counts = |i: usize, a: usize| paired || own(i) != Some(a);
+    let counts = |i: usize, a: usize| has(of_keys, a) && (paired || own(i) != Some(a));
 
     let mut out = ContrastiveOutputs {
         loss: Vec::new(),
@@ -179,7 +192,7 @@ pub fn contrastive<T: Real>(
     let mut to_anchors = vec![Pairwise::new(); n];
     let mut to_keys = vec![Pairwise::new(); m];
     let mut to_temperature = Pairwise::new();
-    for i in 0..n {
+    for i in (0..n).filter(|i| has(inputs.row_mask, *i)) {
         let s: Vec<T> = keys
             .z
             .iter()
@@ -264,7 +277,7 @@ pub fn contrastive<T: Real>(
     };
     let kappa = match config.reduction {
         ContrastiveReduction::MeanActive => over(active),
-        ContrastiveReduction::MeanAll => over(n),
+        ContrastiveReduction::MeanAll => over((0..n).filter(|i| has(inputs.row_mask, *i)).count()),
         ContrastiveReduction::MeanLabels => over(labels),
         ContrastiveReduction::Sum | ContrastiveReduction::None => T::one(),
     };
@@ -301,8 +314,18 @@ pub fn contrastive<T: Real>(
     gradients(&mut out, &|g| *g = kappa * *g);
     if out.loss_rows.iter().any(|l| l.is_nan()) {
         gradients(&mut out, &|g| *g = T::nan());
+        let rows = out.grad_embeddings.chunks_mut(dims.max(1));
+        leave(rows, inputs.row_mask);
+        leave(out.grad_keys.chunks_mut(dims.max(1)), inputs.key_mask);
     }
     Ok(out)
+}
+
+/// Zeros in place of the gradients to rows that a mask leaves out.
+fn leave<'a, T: Real + 'a>(rows: impl Iterator<Item = &'a mut [T]>, mask: Option<&[bool]>) {
+    for (_, row) in rows.enumerate().filter(|(row, _)| !has(mask, *row)) {
+        row.fill(T::zero());
+    }
 }
 
 /// One anchor and one key. `label_counts` has, for each label of the anchor, the number of keys with it.
@@ -434,6 +457,14 @@ impl<T> ContrastiveInputs<'_, T> {
         if let Some(keys) = &self.keys {
             check_len("key_labels", flags(keys.rows), keys.labels.len())?;
         }
+        if let Some(mask) = self.row_mask {
+            check_len("row_mask", self.rows, mask.len())?;
+        }
+        match (self.key_mask, &self.keys) {
+            (Some(mask), Some(keys)) => check_len("key_mask", keys.rows, mask.len())?,
+            (Some(_), None) => return Err(Error::refused("key_mask", KEY_MASK_ALONE)),
+            (None, _) => {}
+        }
         let Some(index) = self.self_index else {
             return Ok(());
         };
@@ -441,7 +472,12 @@ impl<T> ContrastiveInputs<'_, T> {
             return Err(Error::refused("self_index", "needs keys"));
         };
         check_len("self_index", self.rows, index.len())?;
-        match index.iter().flatten().find(|key| **key >= keys.rows) {
+        let counted = index
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| has(self.row_mask, *i));
+        let mut named = counted.filter_map(|(_, key)| *key);
+        match named.find(|key| *key >= keys.rows) {
             Some(key) => Err(Error::value(
                 "self_index",
                 format!("keys below {}", keys.rows),

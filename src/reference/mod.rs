@@ -55,4 +55,7 @@ pub use sparse::{check_sparse, dense_from_bits, dense_from_sparse};
 pub use wdl::wdl;
 pub use zlpr::zlpr;
 #[cfg(feature = "host")]
-pub(crate) use {order::check_order, sparse::check_lists};
+pub(crate) use {
+    order::check_order,
+    sparse::{check_listed, check_lists, check_offsets},
+};

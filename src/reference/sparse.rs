@@ -52,6 +52,17 @@ pub(crate) fn check_lists(
     offsets: &[u32],
     indices: &[u32],
 ) -> Result<(), Error> {
+    check_offsets(names, rows, offsets, indices.len())?;
+    check_listed(names, cols, indices, |_| true)
+}
+
+/// The offsets of `entries` indices alone.
+pub(crate) fn check_offsets(
+    names: TargetNames,
+    rows: usize,
+    offsets: &[u32],
+    entries: usize,
+) -> Result<(), Error> {
     check_len(names.offsets, rows.saturating_add(1), offsets.len())?;
     let bad = |at: usize, expected: String| {
         let found = format!("{} at [{at}]", offsets[at]);
@@ -64,16 +75,27 @@ pub(crate) fn check_lists(
         let before = offsets[at];
         return bad(at + 1, format!("values that do not fall ({before} before)"));
     }
-    if offsets[rows] as usize != indices.len() {
-        let (len, all) = (indices.len(), names.indices);
-        return bad(rows, format!("{len} (all {all}) as the last value"));
+    if offsets[rows] as usize != entries {
+        let all = names.indices;
+        return bad(rows, format!("{entries} (all {all}) as the last value"));
     }
-    match indices.iter().position(|label| *label as usize >= cols) {
+    Ok(())
+}
+
+/// The indices alone, as far as they count.
+pub(crate) fn check_listed(
+    names: TargetNames,
+    cols: usize,
+    indices: &[u32],
+    counts: impl Fn(usize) -> bool,
+) -> Result<(), Error> {
+    let mut labels = indices.iter().enumerate();
+    match labels.find(|(at, label)| **label as usize >= cols && counts(*at)) {
         None => Ok(()),
-        Some(at) => Err(Error::value(
+        Some((at, label)) => Err(Error::value(
             names.indices,
             format!("labels below {cols}"),
-            format!("{} at [{at}]", indices[at]),
+            format!("{label} at [{at}]"),
         )),
     }
 }

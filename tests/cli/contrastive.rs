@@ -198,6 +198,7 @@ fn with_keys(backend: &str, tolerance: f64) {
                     }),
                     self_index: Some(&index),
                     grad_loss: Some(&upstream),
+                    ..ContrastiveInputs::default()
                 },
             )
             .unwrap();
@@ -242,6 +243,82 @@ fn keys_on_the_reference() {
 #[ignore = "needs a GPU adapter"]
 fn keys_on_a_gpu() {
     with_keys("gpu", 2e-5);
+}
+
+/// A sample that a mask leaves out is not looked at: what is written is that of the batch without it.
+fn masked(backend: &str, tolerance: f64) {
+    let folder = Folder::new(&format!("contrastive-masked-{backend}"));
+    let (nan, far) = (f64::NAN, 1 << 40);
+    let small = Tensors::default()
+        .f32("embeddings", &[3, 2], &[3.0, 4.0, 4.0, 3.0, 0.0, 5.0])
+        .f32("keys", &[2, 2], &[1.0, -1.0, 2.0, 1.0]);
+    let sets = small.clone().u8("labels", &[3, 2], &[1, 1, 1, 0, 0, 1]);
+    let sets = sets.u8("key_labels", &[2, 2], &[1, 0, 1, 1]);
+    let paired = small.i64("self_index", &[1, 0, 1]);
+    let x = [3.0, 4.0, nan, 1.0, 4.0, 3.0, 0.0, 5.0];
+    let large = Tensors::default()
+        .f32("embeddings", &[4, 2], &x)
+        .f32("keys", &[3, 2], &[1.0, -1.0, 2.0, 1.0, f64::INFINITY, 0.0])
+        .u8("row_mask", &[4], &[1, 0, 1, 1])
+        .u8("key_mask", &[3], &[1, 1, 0]);
+    let bytes = large
+        .clone()
+        .u8("labels", &[4, 2], &[1, 1, 7, 255, 1, 0, 0, 1]);
+    let bytes = bytes.u8("key_labels", &[3, 2], &[1, 0, 1, 1, 9, 1]);
+    let lists = large
+        .clone()
+        .u32("label_offsets", &[0, 2, 4, 5, 6])
+        .i64("label_indices", &[0, 1, -1, far, 0, 1])
+        .u32("key_label_offsets", &[0, 1, 3, 4])
+        .i64("key_label_indices", &[0, 0, 1, -100]);
+    let named = large.i64("self_index", &[1, far, 0, 1]);
+    for (options, small, large) in [
+        ("--reduction mean-all", &sets, &bytes),
+        ("--weighting mulsupcon", &sets, &lists),
+        ("--weighting infonce", &paired, &named),
+    ] {
+        let mut all = vec!["--backend", backend];
+        all.extend(options.split_whitespace());
+        let (_, truth) = run(&folder, small, "contrastive", &all);
+        let (_, written) = run(&folder, large, "contrastive", &all);
+        let wanted: Vec<(&str, Vec<usize>, Vec<f64>)> = truth
+            .into_iter()
+            .map(|(name, _, mut values)| match &name[..] {
+                "grad_embeddings" => {
+                    values.splice(2..2, [0.0; 2]);
+                    ("grad_embeddings", vec![4, 2], values)
+                }
+                "grad_keys" => ("grad_keys", vec![3, 2], [&values[..], &[0.0; 2]].concat()),
+                "loss_rows" => {
+                    values.insert(1, 0.0);
+                    ("loss_rows", vec![4], values)
+                }
+                "loss" => ("loss", vec![], values),
+                _ => ("grad_temperature", vec![1], values),
+            })
+            .collect();
+        let wanted: Vec<(&str, &[usize], &[f64])> = wanted
+            .iter()
+            .map(|(name, shape, values)| (*name, &shape[..], &values[..]))
+            .collect();
+        compare(
+            &format!("{backend} {options}"),
+            &written,
+            &wanted,
+            tolerance,
+        );
+    }
+}
+
+#[test]
+fn masked_samples_on_the_reference() {
+    masked("cpu", 1e-6);
+}
+
+#[test]
+#[ignore = "needs a GPU adapter"]
+fn masked_samples_on_a_gpu() {
+    masked("gpu", 2e-5);
 }
 
 #[test]
@@ -337,7 +414,7 @@ fn bad_contrastive_input_is_refused_by_name() {
         (
             good.clone().u8("mask", &[6, 3], &[1; 18]),
             "",
-            "mask: contrastive does not take it (it takes embeddings, keys, grad_loss, labels, label_bits, label_offsets, label_indices, key_labels, key_label_bits, key_label_offsets, key_label_indices, self_index)",
+            "mask: contrastive does not take it (it takes embeddings, keys, row_mask, key_mask, grad_loss, labels, label_bits, label_offsets, label_indices, key_labels, key_label_bits, key_label_offsets, key_label_indices, self_index)",
         ),
         (
             good.clone().without("labels"),
@@ -437,6 +514,35 @@ fn bad_contrastive_input_is_refused_by_name() {
             keys.clone().i64("self_index", &[0]),
             "",
             "self_index: expected [6], found [1]",
+        ),
+        (
+            good.clone().u8("row_mask", &[5], &[1; 5]),
+            "",
+            "row_mask: expected [6], found [5]",
+        ),
+        (
+            good.clone().f32("row_mask", &[6], &[1.0; 6]),
+            "",
+            "row_mask: expected U8 or BOOL, found F32",
+        ),
+        (
+            good.clone().u8("key_mask", &[6], &[1; 6]),
+            "",
+            "key_mask: needs keys; row_mask leaves out keys that are anchors too",
+        ),
+        (
+            keys.clone().u8("key_mask", &[6], &[1; 6]),
+            "",
+            "key_mask: expected [3], found [6]",
+        ),
+        (
+            good.clone().u8("row_mask", &[6], &[1, 1, 0, 1, 1, 1]).u8(
+                "labels",
+                &[6, 1],
+                &[0, 1, 9, 1, 2, 0],
+            ),
+            "",
+            "labels: expected 0 or 1, found 2 at [4, 0]",
         ),
     ];
     for (tensors, options, message) in cases {

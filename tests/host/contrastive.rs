@@ -45,6 +45,8 @@ impl<'m> Memory<'m> {
             4 * m * dims,
             4,
             20 * n,
+            n,
+            m,
         ];
         let buffer =
             |bytes: usize| machine.buffer((bytes as u64).next_multiple_of(4).max(4), USAGE);
@@ -222,6 +224,24 @@ fn a_bad_call_is_named() {
         message,
     );
     let inputs = ContrastiveInputs {
+        row_mask: Some(memory.vector(12, DType::U8, 4)),
+        ..good
+    };
+    let message = "row_mask: expected [5], found [4]";
+    refused(memory.prepare(config, &inputs, &outputs), Shape, message);
+    let inputs = ContrastiveInputs {
+        key_mask: Some(memory.vector(13, DType::F32, 1)),
+        ..good
+    };
+    let message = "key_mask: expected u8, found f32";
+    refused(memory.prepare(config, &inputs, &outputs), Type, message);
+    let inputs = ContrastiveInputs {
+        key_mask: Some(memory.vector(12, DType::U8, 5)),
+        ..memory.alone(SMALL)
+    };
+    let message = "key_mask: needs keys; row_mask leaves out keys that are anchors too";
+    refused(memory.prepare(config, &inputs, &outputs), Value, message);
+    let inputs = ContrastiveInputs {
         grad_loss: Some(memory.vector(5, DType::F32, 5)),
         ..good
     };
@@ -371,6 +391,43 @@ fn what_is_not_wanted_is_not_computed() {
         .expect("a good call");
     let expected = "pack count_labels products pairs merge total slopes spread project";
     assert_eq!(entries(&call), expected);
+}
+
+/// Each mask is a dispatch of its own, and its kernels are others; without one they are those that there were.
+#[test]
+fn masks_are_parts_of_kernels() {
+    let machine = Machine::plain();
+    let memory = Memory::new(&machine, SMALL);
+    let plain = memory.inputs(SMALL);
+    let row_mask = Some(memory.vector(12, DType::U8, 5));
+    let key_mask = Some(memory.vector(13, DType::U8, 7));
+    let outputs = memory.outputs(SMALL, true);
+    for (inputs, leaves) in [
+        (plain, 0),
+        (ContrastiveInputs { row_mask, ..plain }, 1),
+        (ContrastiveInputs { key_mask, ..plain }, 1),
+        (
+            ContrastiveInputs {
+                row_mask,
+                key_mask,
+                ..plain
+            },
+            2,
+        ),
+    ] {
+        for config in [Contrastive::mul_sup_con(), Contrastive::info_nce()] {
+            let call = memory
+                .prepare(config, &inputs, &outputs)
+                .expect("a good call");
+            let found = entries(&call).matches("leave ").count();
+            assert_eq!(found, leaves);
+            let kernels = call.plan().steps.iter();
+            let masked = kernels.filter(|step| step.kernel.to_string().contains("masked"));
+            // Sums and their end (two entries), slopes, both gradients.
+            assert_eq!(masked.count(), if leaves > 0 { 6 } else { 0 });
+            assert_eq!(machine.submit(|encoder| call.encode(encoder)), Ok(()));
+        }
+    }
 }
 
 #[test]

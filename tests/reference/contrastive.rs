@@ -17,6 +17,8 @@ struct Samples {
     /// Embeddings and flags of keys.
     keys: Option<(Vec<f64>, Vec<bool>)>,
     own: Option<Vec<Option<usize>>>,
+    row_mask: Option<Vec<bool>>,
+    key_mask: Option<Vec<bool>>,
     grad: Option<Vec<f64>>,
 }
 
@@ -55,7 +57,7 @@ impl Samples {
             y,
             keys: (m > 0).then(|| (rng.many(m * dims, -1.5, 1.5), key_y)),
             own: (m > 0).then(|| (0..n).map(|i| (i % 3 > 0 && i < m).then_some(i)).collect()),
-            grad: None,
+            ..Samples::default()
         }
     }
 
@@ -81,6 +83,8 @@ impl Samples {
                 labels: y,
             }),
             self_index: self.own.as_deref(),
+            row_mask: self.row_mask.as_deref(),
+            key_mask: self.key_mask.as_deref(),
             grad_loss: grad,
         }
     }
@@ -485,6 +489,118 @@ fn a_batch_is_its_own_keys() {
     }
 }
 
+/// The kept ones among `width` values of each row.
+fn kept<T: Copy>(mask: &[bool], width: usize, values: &[T]) -> Vec<T> {
+    let rows = values.chunks(width).zip(mask);
+    rows.filter(|(_, kept)| **kept)
+        .flat_map(|(row, _)| row.to_vec())
+        .collect()
+}
+
+/// What masks leave out might as well not be there, whatever it holds: every result is that of the batch without it, and
+/// its own loss and gradient are 0.
+#[test]
+fn masks_are_batches_with_rows_taken_out() {
+    let mut members = family();
+    members.push(("paired", Contrastive::info_nce()));
+    for (turn, (name, config)) in members.into_iter().cycle().take(60).enumerate() {
+        let m = if name == "paired" || turn % 2 == 0 {
+            8
+        } else {
+            0
+        };
+        let reduction = [
+            ContrastiveReduction::MeanActive,
+            ContrastiveReduction::MeanAll,
+            ContrastiveReduction::MeanLabels,
+            SUM,
+            NONE,
+        ][turn / 3 % 5];
+        let config = config.with_temperature(0.3).with_reduction(reduction);
+        let mut all = Samples::random(turn as u64, 10, m);
+        let rng = &mut Rng(turn as u64 + 9);
+        let row_mask: Vec<bool> = (0..10).map(|_| rng.unit() < 0.7).collect();
+        let key_mask: Vec<bool> = (0..m).map(|_| rng.unit() < 0.7).collect();
+        let upstream = rng.many(if reduction == NONE { 10 } else { 1 }, -2.0, 2.0);
+
+        let mut small = all.clone();
+        small.x = kept(&row_mask, 3, &all.x);
+        small.y = kept(&row_mask, 5, &all.y);
+        small.grad = Some(match reduction {
+            NONE => kept(&row_mask, 1, &upstream),
+            _ => upstream.clone(),
+        });
+        // The numbers of keys among those that are left.
+        let number = |key: usize| key_mask[key].then(|| kept(&key_mask[..key], 1, &key_mask).len());
+        if let Some((keys, sets)) = &all.keys {
+            small.keys = Some((kept(&key_mask, 3, keys), kept(&key_mask, 5, sets)));
+            let own = all
+                .own
+                .as_ref()
+                .unwrap()
+                .iter()
+                .map(|own| own.and_then(number));
+            small.own = Some(kept(&row_mask, 1, &own.collect::<Vec<_>>()));
+        }
+        let truth = small.run(&config);
+
+        all.grad = Some(upstream);
+        for (row, _) in row_mask.iter().enumerate().filter(|(_, kept)| !**kept) {
+            all.x[3 * row..3 * row + 3].copy_from_slice(&[f64::NAN, INF, 1.0]);
+            all.y[5 * row..5 * row + 5].fill(row % 2 == 0);
+            if let Some(own) = &mut all.own {
+                own[row] = Some(usize::MAX);
+            }
+            if let Some(grad) = all.grad.as_mut().filter(|_| reduction == NONE) {
+                grad[row] = f64::NAN;
+            }
+        }
+        if let Some((keys, sets)) = &mut all.keys {
+            for (key, _) in key_mask.iter().enumerate().filter(|(_, kept)| !**kept) {
+                keys[3 * key..3 * key + 3].fill(f64::NAN);
+                sets[5 * key..5 * key + 5].fill(key % 2 == 0);
+            }
+        }
+        all.row_mask = Some(row_mask.clone());
+        all.key_mask = (m > 0).then(|| key_mask.clone());
+        let out = all.run(&config);
+        let what = format!("{name}, {turn}, {reduction:?}");
+        let left: Vec<bool> = row_mask.iter().map(|kept| !kept).collect();
+        let loss = match reduction {
+            NONE => kept(&row_mask, 1, &out.loss),
+            _ => out.loss.clone(),
+        };
+        close(&what, &loss, &truth.loss, 1e-13);
+        close(
+            &what,
+            &kept(&row_mask, 1, &out.loss_rows),
+            &truth.loss_rows,
+            1e-13,
+        );
+        let gradient = kept(&row_mask, 3, &out.grad_embeddings);
+        close(&what, &gradient, &truth.grad_embeddings, 1e-12);
+        close(
+            &what,
+            &kept(&key_mask, 3, &out.grad_keys),
+            &truth.grad_keys,
+            1e-12,
+        );
+        close(&what, &out.grad_temperature, &truth.grad_temperature, 1e-11);
+        let zero = |values: Vec<f64>| values.iter().all(|v| *v == 0.0);
+        assert!(zero(kept(&left, 1, &out.loss_rows)), "{what}");
+        assert!(zero(kept(&left, 3, &out.grad_embeddings)), "{what}");
+        // So they are where all others are NaN.
+        let active = m == 0 && truth.loss_rows.iter().any(|l| *l > 0.0);
+        if let Some(row) = row_mask.iter().position(|kept| *kept && active) {
+            all.x[3 * row] = f64::NAN;
+            let out = all.run(&config);
+            assert!(zero(kept(&left, 3, &out.grad_embeddings)), "{what}");
+            let gradient = kept(&row_mask, 3, &out.grad_embeddings);
+            assert!(gradient.iter().all(|g| g.is_nan()), "{what}");
+        }
+    }
+}
+
 // ---- edges
 
 #[test]
@@ -652,6 +768,22 @@ fn wrong_inputs_are_refused() {
     refused(config, inputs, "self_index: expected [4], found [2]");
     let inputs = ContrastiveInputs { keys: None, ..good };
     refused(config, inputs, "self_index: needs keys");
+    let inputs = ContrastiveInputs {
+        row_mask: Some(&[true; 3]),
+        ..good
+    };
+    refused(config, inputs, "row_mask: expected [4], found [3]");
+    let inputs = ContrastiveInputs {
+        key_mask: Some(&[true; 4]),
+        ..good
+    };
+    refused(config, inputs, "key_mask: expected [3], found [4]");
+    let inputs = ContrastiveInputs {
+        keys: None,
+        ..inputs
+    };
+    let message = "key_mask: needs keys; row_mask leaves out keys that are anchors too";
+    refused(config, inputs, message);
     let inputs = ContrastiveInputs {
         grad_loss: Some(&[1.0, 2.0]),
         ..good

@@ -216,9 +216,19 @@ impl TensorFile {
 
     /// Indices.
     pub fn indices(&self, tensor: &str) -> Result<Vec<u32>, Error> {
+        self.counted_indices(tensor, |_| true)
+    }
+
+    /// Indices as far as they count, by their places; 0 in place of the others.
+    pub fn counted_indices(
+        &self,
+        tensor: &str,
+        counts: impl Fn(usize) -> bool,
+    ) -> Result<Vec<u32>, Error> {
         let info = self.info(tensor)?;
         let checked = |values: Vec<i64>| {
             let range = |(at, value): (usize, i64)| {
+                let value = if counts(at) { value } else { 0 };
                 u32::try_from(value).map_err(|_| {
                     Error::value(
                         tensor,
@@ -230,7 +240,13 @@ impl TensorFile {
             values.into_iter().enumerate().map(range).collect()
         };
         match info.dtype {
-            Dtype::U32 => self.read(tensor, info, u32::from_le_bytes),
+            Dtype::U32 => {
+                let mut values = self.read(tensor, info, u32::from_le_bytes)?;
+                for (at, value) in values.iter_mut().enumerate() {
+                    *value *= u32::from(counts(at));
+                }
+                Ok(values)
+            }
             Dtype::I32 => checked(self.read(tensor, info, |b| i64::from(i32::from_le_bytes(b)))?),
             Dtype::I64 => checked(self.read(tensor, info, i64::from_le_bytes)?),
             found => Err(wrong_type(tensor, INDICES, found)),
@@ -257,16 +273,21 @@ impl TensorFile {
         values.into_iter().enumerate().map(label).collect()
     }
 
-    /// Indices of which -1 is one.
-    pub fn signed(&self, tensor: &str) -> Result<Vec<i32>, Error> {
+    /// Indices of which -1 is one, as far as they count, by their places; -1 in place of the others.
+    pub fn counted_signed(
+        &self,
+        tensor: &str,
+        counts: impl Fn(usize) -> bool,
+    ) -> Result<Vec<i32>, Error> {
         let info = self.info(tensor)?;
         let wide: Vec<i64> = match info.dtype {
-            Dtype::I32 => return self.read(tensor, info, i32::from_le_bytes),
+            Dtype::I32 => self.read(tensor, info, |b| i64::from(i32::from_le_bytes(b)))?,
             Dtype::U32 => self.read(tensor, info, |b| i64::from(u32::from_le_bytes(b)))?,
             Dtype::I64 => self.read(tensor, info, i64::from_le_bytes)?,
             found => return Err(wrong_type(tensor, INDICES, found)),
         };
         let narrow = |(at, value): (usize, i64)| {
+            let value = if counts(at) { value } else { -1 };
             i32::try_from(value).map_err(|_| {
                 let expected = format!("values up to {}", i32::MAX);
                 let found = format!("{value} at {:?}", place(at, &info.shape));

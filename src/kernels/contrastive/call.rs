@@ -4,6 +4,7 @@ use crate::device::inspect::{Inspection, Shape};
 use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
 use crate::kernels::targets::inspect_targets;
+use crate::losses::contrastive::KEY_MASK_ALONE;
 use crate::losses::labels::{TargetNames, Targets};
 
 /// Keys of their own: another view, another encoder, a queue.
@@ -31,6 +32,11 @@ pub struct ContrastiveInputs<'a> {
     /// [`Weighting::Paired`](crate::losses::contrastive::Weighting::Paired): its positive). `u32::MAX` (-1 as i32), and
     /// whatever is no key: none.
     pub self_index: Option<Tensor<'a>>,
+    /// u8 `[N]`, 0 where a sample is left out: whatever it holds, it is no anchor, and where the anchors are the keys, no
+    /// key either.
+    pub row_mask: Option<Tensor<'a>>,
+    /// u8 `[M]`, 0 where a key is left out; needs keys.
+    pub key_mask: Option<Tensor<'a>>,
     /// Upstream gradient, f32 `[1]`, or `[N]` without a reduction; absent: ones.
     pub grad_loss: Option<Tensor<'a>>,
 }
@@ -44,6 +50,8 @@ impl<'a> ContrastiveInputs<'a> {
             labels,
             keys: None,
             self_index: None,
+            row_mask: None,
+            key_mask: None,
             grad_loss: None,
         }
     }
@@ -72,6 +80,14 @@ impl<'a> ContrastiveInputs<'a> {
             )?;
         }
         inspect_index(self.self_index, self.keys.is_some(), rows, tensors)?;
+        tensors.reads("row_mask", self.row_mask, flags, Shape::Vector(rows))?;
+        if let Some(mask) = self.key_mask {
+            let Some(keys) = &self.keys else {
+                return Err(Error::refused("key_mask", KEY_MASK_ALONE));
+            };
+            let shape = Shape::Vector(keys.embeddings.rows());
+            tensors.reads("key_mask", mask, flags, shape)?;
+        }
         tensors.grad_loss(self.grad_loss, per_anchor.then_some(rows))
     }
 }

@@ -9,7 +9,7 @@ use crate::kernels::contrastive::params::{
     DEPTH, FORM_BITS, FORM_BYTES, FORM_LISTS, FROM_INDEX, NO_KEY, PairGrid, PairParams, PairRoles,
     PairSide, PairSource, PairWork, SAME_NUMBER, TEAM_ROWS,
 };
-use crate::kernels::contrastive::table::{HalveBinds, PackBinds, Tiling};
+use crate::kernels::contrastive::table::{HalveBinds, LEAVE, LeaveBinds, PackBinds, Tiling};
 use crate::losses::labels::{TargetNames, Targets};
 
 /// Windows begin at multiples of this many rows: 256 bytes of any region, and whole blocks of pairs.
@@ -51,12 +51,19 @@ pub(super) struct Rows<'a> {
     pub(super) sets: Targets<Tensor<'a>>,
     /// Whether a row's set is followed by that of the key which is the row itself.
     pub(super) leaves_out: bool,
+    /// A byte for each row, 0 where it does not count.
+    pub(super) mask: Option<Tensor<'a>>,
 }
 
 impl<'a> Rows<'a> {
     /// What errors call the embeddings.
     fn name(&self) -> &'static str {
         if self.keys { "keys" } else { "embeddings" }
+    }
+
+    /// What errors call the mask.
+    fn mask_name(&self) -> &'static str {
+        if self.keys { "key_mask" } else { "row_mask" }
     }
 
     /// What errors call the label sets.
@@ -413,6 +420,12 @@ impl<'a> Sides<'a> {
         self.anchors.windows.len().max(1) * self.keys().windows.len().max(1)
     }
 
+    /// Whether a mask leaves any row out.
+    pub(super) fn masked(&self) -> bool {
+        let mut sides = std::iter::once(&self.anchors).chain(&self.own_keys);
+        sides.any(|side| side.rows.mask.is_some())
+    }
+
     /// Whether own and other rows lie in the same memory, which is bound once.
     pub(super) fn share(&self, own: Window, other: Window) -> bool {
         self.are_one() && own == other
@@ -446,6 +459,47 @@ impl<'a> Sides<'a> {
                     };
                     let groups = rows.rows as u64;
                     steps.push(tiling.halve(dtype), "halve", groups, params, binds)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes rows out of scratch that a mask leaves out.
+    pub(super) fn leave(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        small: Bind<'a>,
+        base: PairParams,
+    ) -> Result<(), Error> {
+        for side in std::iter::once(&self.anchors).chain(&self.own_keys) {
+            let name = side.rows.mask_name();
+            let Some((mask, offset)) = steps.target.bind_any(name, side.rows.mask)? else {
+                continue;
+            };
+            let module = LEAVE.module(steps.target.variant.workgroup);
+            for window in &side.windows {
+                for rows in window.pieces(parts_per_dispatch(side.z_words + side.set_words)) {
+                    let params = |grid| PairParams {
+                        grid: PairGrid::from(grid),
+                        own: side.params_from(*window, rows),
+                        work: PairWork {
+                            row: (rows.first - window.first) as u32,
+                            ..PairWork::default()
+                        },
+                        source: PairSource {
+                            offset,
+                            ..PairSource::default()
+                        },
+                        ..base
+                    };
+                    let binds = LeaveBinds {
+                        mask,
+                        z: side.z(*window),
+                        sets: side.sets(*window),
+                        small,
+                    };
+                    steps.push(module, "leave", rows.rows as u64, params, binds)?;
                 }
             }
         }

@@ -192,7 +192,7 @@ uniform! {
         sets: u32,
         /// Vectors from one word of the sets to the next.
         stride: u32,
-        /// In `small`, of all rows of the side: sizes of the sets, with UNSOUND.
+        /// In `small`, of all rows of the side: sizes of the sets, with UNSOUND or LEFT_OUT.
         sizes: u32,
         /// In `small`, of all rows: one over the norm, 0 where there is no gradient.
         norms: u32,
@@ -268,7 +268,7 @@ uniform! {
         inv_temperature: f32,
         /// 1: rows are divided by their norms.
         normalize: u32,
-        /// 1: the scale is one over the active anchors.
+        /// 1: the scale is one over the anchors of `in_mean`.
         mean_active: u32,
         /// 1: one over the labels of all anchors.
         mean_labels: u32,
@@ -282,7 +282,7 @@ uniform! {
 uniform! {
     /// Rows as they were given, in elements.
     pub(super) struct PairSource {
-        /// The first embedding in `source`.
+        /// The first embedding in `source`; the first flag in `mask`.
         offset: u32,
         /// From one embedding to the next.
         stride: u32,

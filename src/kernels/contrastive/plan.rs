@@ -2,7 +2,8 @@
 //! every step.
 //!
 //! `pack` brings rows into scratch: f32, divided by their norm, padded with zeros to 16 components; label sets as bits,
-//! word by word; sizes. It is the only kernel that knows element types and label forms. Pairs are looked at in tiles of
+//! word by word; sizes. It is the only kernel that knows element types and label forms. `leave` takes rows out again that
+//! are masked. Pairs are looked at in tiles of
 //! anchors x keys, of `tile_bytes` at most: `products` fills one with the products of rows, `pairs` takes from it, for each
 //! anchor, the maximum and seven sums over its keys, relative to the maximum (that for the temperature's gradient is among
 //! them), onto those of the tiles before. `merge` makes of them what each anchor contributes, `total` adds anchors. The
@@ -35,8 +36,8 @@ use crate::kernels::contrastive::params::{
     TURNED_IN_PLACE, WANT_ONE, WANT_PER_ANCHOR,
 };
 use crate::kernels::contrastive::table::{
-    COUNTS, CountBinds, ENDS, EndBinds, LISTS, ListBinds, PairBinds, ProductBinds, ProjectBinds,
-    ScaleBinds, Tiling,
+    self, COUNTS, CountBinds, EndBinds, LISTS, ListBinds, PairBinds, PairForm, ProductBinds,
+    ProjectBinds, ScaleBinds, Tiling,
 };
 use crate::losses::contrastive::{Contrastive, ContrastiveReduction, PairRule};
 
@@ -85,6 +86,8 @@ fn plan<'a>(
     let mut call = Call::new(target, config, inputs, outputs)?;
     call.sides
         .pack(&mut call.steps, call.small.bind(), call.base)?;
+    call.sides
+        .leave(&mut call.steps, call.small.bind(), call.base)?;
     if call.tiling.matrices.is_some() {
         call.sides
             .halve(&mut call.steps, call.small.bind(), call.base)?;
@@ -225,6 +228,8 @@ struct Call<'a, 'c> {
     ends: EndBinds<'a>,
     /// Whether anything needs more than each anchor's own loss.
     needs_total: bool,
+    /// Whether the mean is over the anchors that a mask does not leave out.
+    mean_kept: bool,
 }
 
 impl<'a, 'c> Call<'a, 'c> {
@@ -293,6 +298,8 @@ impl<'a, 'c> Call<'a, 'c> {
         }
 
         sides.identify(inputs.self_index, target)?;
+        let mean_kept =
+            config.reduction == ContrastiveReduction::MeanAll && inputs.row_mask.is_some();
         let base = PairParams {
             own: sides.anchors.all(),
             row: PairRow {
@@ -306,7 +313,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 ..sides.roles
             },
             record,
-            settings: settings(config, n),
+            settings: settings(config, n, mean_kept),
             team: TEAM_ROWS as u32,
             factors,
             ..PairParams::default()
@@ -327,6 +334,7 @@ impl<'a, 'c> Call<'a, 'c> {
             base,
             ends: EndBinds::default(),
             needs_total: false,
+            mean_kept,
         };
         call.bind_ends(config, inputs, outputs)?;
         Ok(call)
@@ -610,6 +618,16 @@ impl<'a, 'c> Call<'a, 'c> {
         (two, binds)
     }
 
+    /// What the kernels of pairs are chosen by, for label sets in two bindings or in one.
+    fn form(&self, two: bool) -> PairForm {
+        PairForm {
+            rule: self.rule,
+            two,
+            listed: self.lists != Region::ABSENT,
+            masked: self.sides.masked(),
+        }
+    }
+
     /// Work on a pair whose product is there.
     fn label_work(&self) -> u64 {
         PAIR_WORK + WORD_WORK * u64::from(self.base.row.words)
@@ -618,9 +636,7 @@ impl<'a, 'c> Call<'a, 'c> {
     /// Adds the pairs of a tile to the sums of its anchors.
     fn pairs(&mut self, tile: &Tile, work: Bind<'a>, add: bool) -> Result<(), Error> {
         let (two, binds) = self.pair_binds(tile, work);
-        let module = self
-            .tiling
-            .pairs(self.rule, two, self.lists != Region::ABSENT);
+        let module = self.tiling.pairs(self.form(two));
         for strip in self.strips(tile.own, tile.other.rows.rows, self.label_work()) {
             let mut params = self.pair_params(tile, strip, NOT_TURNED);
             params.grid.add = u32::from(add);
@@ -633,9 +649,7 @@ impl<'a, 'c> Call<'a, 'c> {
     /// Replaces the products of a tile by slopes.
     fn slopes(&mut self, tile: &Tile) -> Result<(), Error> {
         let (two, binds) = self.pair_binds(tile, self.work.bind());
-        let module = self
-            .tiling
-            .slopes(self.rule, two, self.lists != Region::ABSENT);
+        let module = self.tiling.slopes(self.form(two));
         let others = tile.other.rows.rows;
         for strip in self.strips(tile.own, others, self.label_work()) {
             let mut params = self.pair_params(tile, strip, tile.mirror);
@@ -694,7 +708,8 @@ impl<'a, 'c> Call<'a, 'c> {
                 self.pairs(&tile, work, false)?;
             }
         }
-        let module = ENDS.module(self.workgroup());
+        let masked = self.sides.masked();
+        let module = table::ends(masked, self.mean_kept, self.workgroup());
         let anchors = self.sides.anchors.rows.count;
         let groups = anchors.div_ceil(self.workgroup() as usize) as u64;
         if groups > 0 {
@@ -792,7 +807,7 @@ impl<'a, 'c> Call<'a, 'c> {
             return Ok(());
         }
         let target = self.steps.target;
-        let module = self.tiling.project();
+        let module = self.tiling.project(self.sides.masked());
         let most = target.rows_per_binding(gradient.name, &gradient.tensor)?;
         for window in self.sides.side(gradient.to_keys).windows.clone() {
             for rows in window.pieces(most) {
@@ -911,6 +926,7 @@ fn sides<'a>(
         classes: inputs.classes,
         sets: inputs.labels,
         leaves_out: by_label && inputs.self_index.is_some(),
+        mask: inputs.row_mask,
     };
     let keys = inputs.keys.map(|keys| Rows {
         keys: true,
@@ -919,19 +935,20 @@ fn sides<'a>(
         classes: inputs.classes,
         sets: keys.labels,
         leaves_out: false,
+        mask: inputs.key_mask,
     });
     Sides::new(anchors, keys, target.caps, scratch)
 }
 
 /// The settings as the kernels have them.
-fn settings(config: &Contrastive, anchors: usize) -> PairSettings {
+fn settings(config: &Contrastive, anchors: usize, mean_kept: bool) -> PairSettings {
     let (_, divisor) = config.weighting.rule();
     PairSettings {
         divisor: divisor as u32,
         threshold: config.weighting.least(),
         inv_temperature: 1.0 / config.temperature,
         normalize: u32::from(config.normalize),
-        mean_active: u32::from(config.reduction == ContrastiveReduction::MeanActive),
+        mean_active: u32::from(mean_kept || config.reduction == ContrastiveReduction::MeanActive),
         mean_labels: u32::from(config.reduction == ContrastiveReduction::MeanLabels),
         scale: match config.reduction {
             ContrastiveReduction::MeanAll => 1.0 / anchors.max(1) as f32,

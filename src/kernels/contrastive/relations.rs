@@ -62,6 +62,7 @@ fn plan<'a>(
         classes: inputs.classes,
         sets,
         leaves_out: false,
+        mask: None,
     };
     let anchors = rows(false, inputs.rows, inputs.labels);
     let keys = inputs.keys.map(|(count, sets)| rows(true, count, sets));

@@ -13,6 +13,7 @@ use crate::losses::contrastive::PairRule;
 
 const PARAMS: Piece = Piece::File(wgsl!("contrastive/params.wgsl"));
 const LANES_TREE: Piece = Piece::File(wgsl!("shared/lanes_tree.wgsl"));
+const SET_PLACE: Piece = Piece::File(wgsl!("contrastive/set_place.wgsl"));
 const FOUR: Piece = Piece::File(wgsl!("contrastive/four.wgsl"));
 
 bindings! {
@@ -35,6 +36,7 @@ static PACK: Program = Program {
         PARAMS,
         Piece::File(wgsl!("shared/math.wgsl")),
         Piece::Part(1),
+        SET_PLACE,
         Piece::File(wgsl!("contrastive/pack.wgsl")),
         Piece::Part(0),
         Piece::Lanes {
@@ -47,6 +49,36 @@ static PACK: Program = Program {
     bindings: PackBinds::NAMES,
     mirrors: &[MIRRORS],
 };
+
+bindings! {
+    /// A mask, and the rows as they are looked at.
+    pub(super) struct LeaveBinds {
+        1: mask,
+        4: z,
+        5: sets,
+        6: small,
+    }
+}
+
+/// Takes rows out that a mask leaves out.
+pub(super) static LEAVE: Program = Program {
+    name: "contrastive_leave",
+    pieces: &[
+        PARAMS,
+        SET_PLACE,
+        Piece::File(wgsl!("contrastive/leave.wgsl")),
+    ],
+    entries: &["leave"],
+    constants: &[],
+    bindings: LeaveBinds::NAMES,
+    mirrors: &[MIRRORS],
+};
+
+/// Which rows count: all, or those that a mask does not leave out.
+static KEPT: [Part; 2] = [
+    Part::new("", &[wgsl!("contrastive/kept_all.wgsl")]),
+    Part::new("masked", &[wgsl!("contrastive/kept_masked.wgsl")]),
+];
 
 /// Sums over the lanes that share a row: of a workgroup, and of a subgroup.
 static TEAMS: [Part; 2] = [
@@ -214,7 +246,8 @@ bindings! {
     }
 }
 
-/// Sums over the keys of each anchor.
+/// Sums over the keys of each anchor; its parts are where label sets lie, how what rows share is found, the rule by which
+/// pairs weigh, and which rows count.
 static PAIRS: Program = Program {
     name: "contrastive_pairs",
     pieces: &[
@@ -223,6 +256,7 @@ static PAIRS: Program = Program {
         Piece::Part(0),
         EIGHT,
         Piece::Part(1),
+        Piece::Part(3),
         PAIR,
         WEIGHTS,
         Piece::Part(2),
@@ -238,7 +272,7 @@ static PAIRS: Program = Program {
     mirrors: &[MIRRORS],
 };
 
-/// The gradient to the products.
+/// The gradient to the products; its parts are those of the sums.
 static SLOPES: Program = Program {
     name: "contrastive_slopes",
     pieces: &[
@@ -247,6 +281,7 @@ static SLOPES: Program = Program {
         Piece::Part(0),
         EIGHT,
         Piece::Part(1),
+        Piece::Part(3),
         PAIR,
         WEIGHTS,
         Piece::Part(2),
@@ -497,12 +532,20 @@ bindings! {
     }
 }
 
-/// From the sums to the loss.
-pub(super) static ENDS: Program = Program {
+/// What a mean over anchors is over.
+static MEANS: [Part; 2] = [
+    Part::new("", &[wgsl!("contrastive/mean_active.wgsl")]),
+    Part::new("kept", &[wgsl!("contrastive/mean_kept.wgsl")]),
+];
+
+/// From the sums to the loss; its parts are which rows count, and what a mean is over.
+static ENDS: Program = Program {
     name: "contrastive_ends",
     pieces: &[
         PARAMS,
         LANES_TREE,
+        Piece::Part(0),
+        Piece::Part(1),
         Piece::File(wgsl!("contrastive/merge.wgsl")),
     ],
     entries: &["merge", "total"],
@@ -521,11 +564,12 @@ bindings! {
     }
 }
 
-/// Through the normalisation.
+/// Through the normalisation; its parts are which rows count, and how lanes share one.
 static PROJECT: Program = Program {
     name: "contrastive_project",
     pieces: &[
         PARAMS,
+        Piece::Part(0),
         Piece::Part(1),
         Piece::File(wgsl!("contrastive/project.wgsl")),
         Piece::Lanes {
@@ -566,6 +610,19 @@ static RELATIONS: Program = Program {
 const FEW_BLOCKS: usize = 128;
 /// and lanes of those.
 const SMALL: u32 = 64;
+
+/// What the kernels of pairs are chosen by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PairForm {
+    /// The rule by which pairs weigh.
+    pub(super) rule: PairRule,
+    /// Whether label sets lie in two bindings.
+    pub(super) two: bool,
+    /// Whether what rows share is found by lists of words.
+    pub(super) listed: bool,
+    /// Whether a mask leaves rows out.
+    pub(super) masked: bool,
+}
 
 /// How the kernels of pairs share rows among lanes. By subgroups where workgroups are small, as software drivers have
 /// them; through workgroup memory on a GPU.
@@ -649,9 +706,10 @@ impl Tiling {
         PACK.with(parts, self.reduce(), self.workgroup)
     }
 
-    /// The module of the gradient to rows as they were given.
-    pub(super) fn project(self) -> Module {
+    /// The module of the gradient to rows as they were given, some of which may be left out by a mask.
+    pub(super) fn project(self, masked: bool) -> Module {
         let mut parts = [&NO_PART; PARTS];
+        parts[0] = &KEPT[usize::from(masked)];
         parts[1] = self.team();
         PROJECT.with(parts, self.reduce(), self.workgroup)
     }
@@ -686,23 +744,25 @@ impl Tiling {
         PRODUCTS.with(parts, self.reduce(), self.workgroup)
     }
 
-    /// The sums over keys, by a rule.
-    pub(super) fn pairs(self, rule: PairRule, two: bool, listed: bool) -> Module {
-        self.by_rule(&PAIRS, rule, two, listed)
+    /// The sums over keys.
+    pub(super) fn pairs(self, form: PairForm) -> Module {
+        self.of_form(&PAIRS, form)
     }
 
-    /// The slopes, by a rule.
-    pub(super) fn slopes(self, rule: PairRule, two: bool, listed: bool) -> Module {
-        self.by_rule(&SLOPES, rule, two, listed)
+    /// The slopes.
+    pub(super) fn slopes(self, form: PairForm) -> Module {
+        self.of_form(&SLOPES, form)
     }
 
-    fn by_rule(self, program: &'static Program, rule: PairRule, two: bool, listed: bool) -> Module {
-        let rule = RULES.iter().find(|r| r.of == rule).unwrap_or(&RULES[0]);
-        let shared = rule.shared.get(usize::from(listed));
+    fn of_form(self, program: &'static Program, form: PairForm) -> Module {
+        let mut rules = RULES.iter();
+        let rule = rules.find(|r| r.of == form.rule).unwrap_or(&RULES[0]);
+        let shared = rule.shared.get(usize::from(form.listed));
         let mut parts = [&NO_PART; PARTS];
-        parts[0] = &SETS[usize::from(two)];
+        parts[0] = &SETS[usize::from(form.two)];
         parts[1] = shared.unwrap_or(&rule.shared[0]);
         parts[2] = &rule.weights;
+        parts[3] = &KEPT[usize::from(form.masked)];
         program.with(parts, self.reduce(), self.workgroup)
     }
 }
@@ -714,7 +774,18 @@ pub(super) fn relations(two: bool, workgroup: u32) -> Module {
     RELATIONS.with(parts, Reduce::Tree, workgroup)
 }
 
-/// Every module of the family.
+/// The module from the sums to the loss, where a mask may leave rows out, and with a mean over those that are left.
+pub(super) fn ends(masked: bool, mean_kept: bool, workgroup: u32) -> Module {
+    let mut parts = [&NO_PART; PARTS];
+    parts[0] = &KEPT[usize::from(masked)];
+    parts[1] = &MEANS[usize::from(mean_kept)];
+    ENDS.with(parts, Reduce::Tree, workgroup)
+}
+
+/// Rules that masks are combined with here, one for each way to find what rows share: the others know nothing of masks.
+const MASKED: [PairRule; 3] = [PairRule::SimDis, PairRule::MulSupCon, PairRule::Paired];
+
+/// Every module of the family, but for masks with every rule.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
     let near = |near| Tiling {
         workgroup,
@@ -722,7 +793,8 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
         matrices: None,
     };
     let mut all = vec![];
-    all.extend([&COUNTS, &LISTS, &ENDS, &SCALE].map(|program| program.module(workgroup)));
+    all.extend([&COUNTS, &LISTS, &LEAVE, &SCALE].map(|program| program.module(workgroup)));
+    all.extend([(false, false), (true, false), (true, true)].map(|(a, b)| ends(a, b, workgroup)));
     all.extend([DType::F16, DType::Bf16].map(|dtype| near(None).halve(dtype)));
     // As lanes of subgroups are on the devices that are known to offer them.
     for teams in [Teams::new(8, 8), Teams::new(16, 32)] {
@@ -745,12 +817,21 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
         for tiling in sizes.iter().take(2).map(|size| near(*size)) {
             if !two {
                 all.extend(FLOATS.iter().map(|dtype| tiling.pack(*dtype)));
-                all.push(tiling.project());
+                all.extend([false, true].map(|masked| tiling.project(masked)));
             }
             for rule in &RULES {
+                let masks = 1 + usize::from(MASKED.contains(&rule.of));
                 for listed in [false, true].into_iter().take(rule.shared.len()) {
-                    all.push(tiling.pairs(rule.of, two, listed));
-                    all.push(tiling.slopes(rule.of, two, listed));
+                    for masked in [false, true].into_iter().take(masks) {
+                        let rule = rule.of;
+                        let form = PairForm {
+                            rule,
+                            two,
+                            listed,
+                            masked,
+                        };
+                        all.extend([tiling.pairs(form), tiling.slopes(form)]);
+                    }
                 }
             }
         }

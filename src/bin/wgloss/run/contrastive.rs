@@ -3,7 +3,7 @@
 use crate::engine::EngineArgs;
 use crate::options::ContrastiveOptions;
 use crate::report::{Report, json_number};
-use crate::run::sets::{self, Both, MOST_EMPTY, Sets};
+use crate::run::sets::{self, Both, MOST_EMPTY, Sets, has};
 use crate::tensors::{Output, TensorFile};
 use serde_json::{Value, json};
 use wgloss::host::{Embeddings, KeyEmbeddings, Wanted};
@@ -21,6 +21,8 @@ Tensors that are read:
   keys            [M, D] reals; absent: the embeddings are the keys
   key_labels      [M, L] flags, or key_label_bits, or key_label_offsets with key_label_indices
   self_index      [N] indices, with keys: the key that is the anchor itself, -1 for none; infonce: its pair
+  row_mask        [N] flags, 0 where a sample is left out whatever it holds, as a key too where there are no keys
+  key_mask        [M] flags, with keys: 0 where one is left out
   grad_loss       [1], or with --reduction none [1] or [N]: the upstream gradient; absent: ones
 Tensors that are written with -o, F32:
   loss            [], or with --reduction none [N]
@@ -67,6 +69,22 @@ pub fn run(
             Some((m, file.reals("keys")?))
         }
     };
+    let mask = |tensor: &str, rows: usize| match file.has(tensor) {
+        false => Ok(None),
+        true => {
+            file.expect(tensor, &[rows])?;
+            file.flags(tensor).map(Some)
+        }
+    };
+    let row_mask = mask("row_mask", rows)?;
+    let key_mask = match &keys {
+        Some((m, _)) => mask("key_mask", *m)?,
+        None => {
+            let reason = "needs keys; row_mask leaves out keys that are anchors too";
+            file.refuse(&["key_mask"], reason)?;
+            None
+        }
+    };
     let sets = if paired {
         // Pairs have no labels.
         for names in [sets::OF_ANCHORS, sets::OF_KEYS] {
@@ -74,10 +92,10 @@ pub fn run(
         }
         Both::default()
     } else {
-        let of_keys = |m| Sets::read(file, sets::OF_KEYS, Some(m));
+        let of_keys = |m| Sets::read(file, sets::OF_KEYS, Some(m), key_mask.as_deref());
         let keys = keys.as_ref().map(|(m, _)| of_keys(*m));
         Both::new(
-            Sets::read(file, sets::OF_ANCHORS, Some(rows))?,
+            Sets::read(file, sets::OF_ANCHORS, Some(rows), row_mask.as_deref())?,
             keys.transpose()?,
         )?
     };
@@ -86,7 +104,7 @@ pub fn run(
         false => None,
         true => {
             file.expect("self_index", &[rows])?;
-            Some(file.signed("self_index")?)
+            Some(file.counted_signed("self_index", |i| has(row_mask.as_deref(), i))?)
         }
     };
     let each_row = config.reduction == ContrastiveReduction::None;
@@ -98,6 +116,8 @@ pub fn run(
             labels: key_sets,
         }),
         self_index: self_index.as_deref(),
+        row_mask: row_mask.as_deref(),
+        key_mask: key_mask.as_deref(),
         grad_loss: grad_loss.as_deref(),
         ..Embeddings::new(rows, dims, classes, embeddings.values(), anchor_sets)
     };

@@ -30,9 +30,9 @@ pub fn run(
     file: &TensorFile,
     engine: &EngineArgs,
 ) -> Result<Report, Error> {
-    let anchors = Sets::read(file, sets::OF_ANCHORS, None)?;
+    let anchors = Sets::read(file, sets::OF_ANCHORS, None, None)?;
     let keys = match sets::OF_KEYS.iter().any(|name| file.has(name)) {
-        true => Some(Sets::read(file, sets::OF_KEYS, None)?),
+        true => Some(Sets::read(file, sets::OF_KEYS, None, None)?),
         false => None,
     };
     let (rows, of_keys) = (anchors.rows, keys.as_ref().map(|keys| keys.rows));
@@ -40,7 +40,7 @@ pub fn run(
         false => None,
         true => {
             file.expect("self_index", &[rows])?;
-            Some(file.signed("self_index")?)
+            Some(file.counted_signed("self_index", |_| true)?)
         }
     };
     let sets = Both::new(anchors, keys)?;

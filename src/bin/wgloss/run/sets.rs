@@ -28,9 +28,21 @@ pub struct Sets {
     width: usize,
 }
 
+/// Whether a mask, if there is one, leaves a row in.
+pub fn has(mask: Option<&[u8]>, row: usize) -> bool {
+    mask.and_then(|mask| mask.get(row))
+        .is_none_or(|flag| *flag != 0)
+}
+
 impl Sets {
-    /// Reads the sets of the given number of rows, or of as many as there are, from the one form that there is.
-    pub fn read(file: &TensorFile, names: [&str; 4], given: Option<usize>) -> Result<Self, Error> {
+    /// Reads the sets of the given number of rows, or of as many as there are, from the one form that there is. Labels of
+    /// rows that a mask leaves out are not looked at.
+    pub fn read(
+        file: &TensorFile,
+        names: [&str; 4],
+        given: Option<usize>,
+        mask: Option<&[u8]>,
+    ) -> Result<Self, Error> {
         let [dense, bits, offsets, indices] = names;
         let lists = file.has(offsets) || file.has(indices);
         let forms = [
@@ -54,7 +66,7 @@ impl Sets {
             }
         };
         if form == offsets {
-            return Sets::read_lists(file, names, given);
+            return Sets::read_lists(file, names, given, mask);
         }
         let (rows, width) = match *file.shape(form)? {
             [n, width] if given.is_none_or(|rows| n == rows) => (n, width),
@@ -89,6 +101,7 @@ impl Sets {
         file: &TensorFile,
         [.., offsets, indices]: [&str; 4],
         rows: Option<usize>,
+        mask: Option<&[u8]>,
     ) -> Result<Self, Error> {
         let rows = match (file.shape(offsets)?, rows) {
             (&[len], None) if len > 0 => len - 1,
@@ -100,8 +113,15 @@ impl Sets {
                 return Err(Error::shape(offsets, expected, format!("{shape:?}")));
             }
         };
+        let ends = file.indices(offsets)?;
+        // By whatever offsets there are; they are checked where the sets are used.
+        let row = |at: usize| {
+            ends.partition_point(|end| *end as usize <= at)
+                .saturating_sub(1)
+        };
+        let counts = |at: usize| has(mask, row(at));
         let lists = match *file.shape(indices)? {
-            [_] => file.indices(indices)?,
+            [_] => file.counted_indices(indices, counts)?,
             ref shape => {
                 return Err(Error::shape(indices, "one dimension", format!("{shape:?}")));
             }
@@ -114,7 +134,7 @@ impl Sets {
             ));
         }
         let labels = Targets::Sparse {
-            offsets: file.indices(offsets)?,
+            offsets: ends,
             indices: lists,
         };
         Ok(Sets {
