@@ -140,13 +140,15 @@
 //!   done in windows, each with its own dispatches.
 //! - `target_indices`, `loss`, `grad_threshold`, a step's part of the scratch, and each of class mask, class weight,
 //!   sample weight, threshold and upstream gradient must fit one binding.
-//! - Loss, weights, thresholds, upstream gradient and the gradients to targets, other logits and threshold are f32 only.
+//! - Loss, weights (but those by element, which may be of any real type), thresholds, upstream gradient and the gradients to targets, other logits and threshold are f32 only.
 //! - Losses of rows take two dispatches, or four for long rows that are few (more than 8,192 labels and fewer than 1,024
 //!   rows; on CPU adapters 32,768 and 8), and one more beyond 16,384 rows. A gradient to a threshold per label costs one
 //!   more, with a gradient over the logits up to two; sparse targets two. Masks, weights and thresholds per class cost one
 //!   more, which makes tables of them, as do weights, thresholds and upstream gradient that lie in several buffers. WDL
 //!   takes three to ten dispatches, and has scratch for a window of rows: up to 64 MiB, and what its documentation says
 //!   beside. Scratch of the others: 4 bytes a row, and of split rows 24 bytes a chunk.
+//! - A mean over what counts ([`Reduction::MeanElements`] with masks, [`Reduction::MeanActive`]) costs a sweep more, which
+//!   counts. Weights by element that are no f32, or stand beside a mask by element, are copied first, 4 bytes an element.
 //! - Values on the device are not checked: soft targets outside `[0, 1]` give what the formula gives, an invalid
 //!   permutation gives a meaningless loss. The `host` layer and the command check them.
 //! - A software driver compiles a kernel in up to a second, the first time. [`Context::warm_up`] moves that to a

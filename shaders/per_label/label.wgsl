@@ -22,7 +22,13 @@ fn label_loss(e: Labels) -> vec4<f32> {
 fn label_slopes(e: Labels) -> Grads {
     let y = shares(e);
     let sides = label_sides(e);
-    return Grads(y.pos * sides.pos_slope + y.neg * sides.neg_slope, (1.0 - params.general.smoothing) * (sides.pos - sides.neg));
+    let apart = sides.pos - sides.neg;
+    // As above.
+    let infinite = (abs(e.logit) >= vec4<f32>(HUGE)) & (abs(apart) > vec4<f32>(1e30));
+    return Grads(
+        y.pos * sides.pos_slope + y.neg * sides.neg_slope,
+        (1.0 - params.general.smoothing) * select(apart, sign(apart) * HUGE, infinite),
+    );
 }
 
 // sigma(-z)^gamma softplus(-z) and its slope over z. The power is taken in log space, log sigma(-z) = -softplus(z), so
@@ -38,9 +44,10 @@ fn focal_side(gamma: f32, slope_gamma: f32, z: vec4<f32>) -> FocalSide {
     return FocalSide(power * cost, power * (-slope_gamma * sigmoid4(z) * cost - sigmoid4(-z)));
 }
 
-// The focal side at s - margin, which stays finite: an infinity would meet a 0.
+// The focal side at s - margin, which stays finite: an infinity would meet a 0. No margin makes an infinite logit finite.
 fn margin_side(gamma: f32, margin: f32, s: vec4<f32>) -> FocalSide {
-    return focal_side(gamma, gamma, max(s - margin, vec4<f32>(LOWEST)));
+    let less = max(s - margin, vec4<f32>(LOWEST));
+    return focal_side(gamma, gamma, select(less, s, s >= vec4<f32>(HUGE)));
 }
 
 // The binary cross-entropy with logits: w softplus(-s) of a positive, softplus(s) of a negative.

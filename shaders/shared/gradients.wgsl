@@ -1,6 +1,6 @@
 // The gradients of four labels as they are stored.
 // provides: Stored, stored, masked
-// expects:  Labels, Grads, label_grads, Coef
+// expects:  Labels, Grads, label_grads, joined, Coef
 
 struct Stored {
     logit: vec4<u32>,
@@ -21,7 +21,7 @@ fn stored(e: Labels, coef: Coef) -> Stored {
 fn masked(e: Labels, both: Grads) -> Stored {
     let none = vec4<u32>(0u);
     return Stored(
-        select(none, bitcast<vec4<u32>>(both.logit), e.counts),
+        select(none, bitcast<vec4<u32>>(joined(e, both.logit)), e.counts),
         select(none, bitcast<vec4<u32>>(both.label), e.counts),
     );
 }

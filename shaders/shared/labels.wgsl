@@ -1,6 +1,6 @@
 // Four neighbouring labels of a row with everything that belongs to them: targets, masks, weights, thresholds.
-// provides: IOTA, Row, Labels, Grads, Shares, shares
-// expects:  params
+// provides: IOTA, Row, Labels, Grads, Shares, shares, infinite_too
+// expects:  params, math
 
 const IOTA = vec4<u32>(0u, 1u, 2u, 3u);
 
@@ -42,6 +42,12 @@ struct Grads {
 struct Shares {
     pos: vec4<f32>,
     neg: vec4<f32>,
+}
+
+// A gradient that is infinite where the slope in it is +-HUGE: some share of that is infinite too.
+fn infinite_too(k: vec4<f32>, slope: vec4<f32>, all: vec4<f32>) -> vec4<f32> {
+    let far = (abs(slope) >= vec4<f32>(HUGE)) & (k != vec4<f32>(0.0));
+    return select(all, sign(k * slope) * bitcast<f32>(params.general.infinity), far);
 }
 
 fn shares(e: Labels) -> Shares {

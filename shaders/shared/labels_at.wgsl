@@ -1,6 +1,6 @@
 // Rows and their labels as they lie in the tensors.
 // provides: row_at, labels_at, labels_plain
-// expects:  params, math, Row, Labels, logits, targets, mask, weights, sides, grad, second, inside4, left_out4
+// expects:  params, math, Row, Labels, logits, targets, mask, weights, sides, grad, second, inside4, left_out4, unfit4
 
 fn row_at(row: u32, live: bool, phase: u32) -> Row {
     let threshold = row_threshold(row);
@@ -26,7 +26,7 @@ fn labels_at(row: Row, q: u32, bits: vec4<u32>) -> Labels {
     let nan = is_nan4(bits) | plain.bad;
     var e = plain;
     e.logit = finite4(bits);
-    e.bad = e.counts & nan;
+    e.bad = e.counts & (nan | unfit4(e.logit, e.label));
     return e;
 }
 

@@ -1,7 +1,12 @@
 // No logit leaves its label out.
-// provides: left_out4
+// provides: left_out4, unfit4
 // expects:  nothing
 
 fn left_out4(bits: vec4<u32>) -> vec4<bool> {
+    return vec4<bool>(false);
+}
+
+// Where the logits or the other logits are more than the loss can take.
+fn unfit4(logit: vec4<f32>, other: vec4<f32>) -> vec4<bool> {
     return vec4<bool>(false);
 }

@@ -2,7 +2,7 @@
 // provides: Acc, acc_start, acc_merge, acc_store, acc_load, Coef, coef_store, coef_load, RowResult, row_result,
 //           row_coefficients, Tally, tally_start, tally_add, tally_end, acc_add, label_grads
 // expects:  Labels, scratch, and from the loss: label_loss(Labels) -> vec4<f32> (+-HUGE where infinite),
-//           label_slopes(Labels) -> Grads (to the logits, to the targets)
+//           label_slopes(Labels) -> Grads (to the logits, to the targets: +-HUGE where infinite)
 
 struct Acc {
     sum: f32,
@@ -109,5 +109,6 @@ fn acc_add(acc: ptr<function, Acc>, e: Labels) {
 // The gradients to the logits and to the targets.
 fn label_grads(e: Labels, c: Coef) -> Grads {
     let slopes = label_slopes(e);
-    return Grads(c.k * e.weight * slopes.logit, c.k * e.weight * slopes.label);
+    let k = c.k * e.weight;
+    return Grads(k * slopes.logit, infinite_too(k, slopes.label, k * slopes.label));
 }

@@ -79,14 +79,16 @@ fn label_grads(e: Labels, c: Coef) -> Grads {
     let weighs = weight > none;
     let to_logit = select(none, weight * presence.logit, weighs);
     let to_label = select(none, weight * presence.label, weighs);
+    let share = c.k * weight;
     if (s.total <= 0.0) {
-        return Grads(c.k * to_logit, c.k * to_label);
+        return Grads(c.k * to_logit, infinite_too(share, presence.label, c.k * to_label));
     }
     let p = predicted(e.logit, s);
     // A label that has all of p has <p,g> itself, however either of the two is rounded.
     let g = select(slopes(e, p - proportion(e.label, s)), vec4<f32>(c.pg), p == vec4<f32>(1.0));
     let slope = select(sigmoid4(-e.logit), vec4<f32>(1.0), vec4<bool>(params.own.prediction == SOFTMAX));
-    return Grads(c.k * (to_logit + slope * p * (g - c.pg)), c.k * (to_label + (c.qg - g) / s.total));
+    let label = infinite_too(share, presence.label, c.k * (to_label + (c.qg - g) / s.total));
+    return Grads(c.k * (to_logit + slope * p * (g - c.pg)), label);
 }
 
 struct RowResult {

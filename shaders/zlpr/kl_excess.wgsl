@@ -83,10 +83,7 @@ fn half_sech(u: vec4<f32>) -> HalfSech {
 }
 
 fn acc_add(acc: ptr<function, Acc>, e: Labels) {
-    // An infinite logit has no excess risk to speak of.
-    let infinite = (abs(e.logit) >= vec4<f32>(HUGE)) | (abs(e.label) >= vec4<f32>(HUGE));
-    let bad = e.bad | (e.counts & infinite);
-    let sound = e.counts & !bad;
+    let sound = e.counts & !e.bad;
     let pos = side_add(vec2<f32>((*acc).max_pos, (*acc).sum_pos), -e.logit, e.weight * sigmoid4(2.0 * e.label), sound);
     let neg = side_add(vec2<f32>((*acc).max_neg, (*acc).sum_neg), e.logit, e.weight * sigmoid4(-2.0 * e.label), sound);
     (*acc).max_pos = pos.x;
@@ -94,7 +91,7 @@ fn acc_add(acc: ptr<function, Acc>, e: Labels) {
     (*acc).max_neg = neg.x;
     (*acc).sum_neg = neg.y;
     (*acc).q += sum_of(select(vec4<f32>(0.0), e.weight * half_sech(e.label).value, sound));
-    (*acc).bad |= select(0u, 1u, any(bad));
+    (*acc).bad |= select(0u, 1u, any(e.bad));
 }
 
 // The gradients to the logits s and to the other logits u.

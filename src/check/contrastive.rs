@@ -365,6 +365,7 @@ fn inputs(t: &Tensors, labels: usize) -> Result<ContrastiveInputs<'_>, Error> {
         row_mask: t.find("row_mask"),
         key_mask: t.find("key_mask"),
         grad_loss: t.find("grad_loss"),
+        settings: &[],
     })
 }
 

@@ -4,7 +4,7 @@
 use crate::device::caps::{Caps, Variant};
 use crate::device::live::{CHANGES, Field, Given, LIVE, SOURCE, WRITTEN, Writes};
 use crate::device::module::{Kernel, Module};
-use crate::device::tensor::Tensor;
+use crate::device::tensor::{Memory, Tensor};
 use crate::error::{Error, ErrorKind};
 use std::any::TypeId;
 
@@ -77,26 +77,22 @@ pub(crate) enum Bind<'a> {
 pub(crate) type Binds<'a> = [Bind<'a>; STORAGE_BINDINGS];
 
 impl<'a> Bind<'a> {
-    /// The binding that reaches bytes `first..end` of a buffer, and where in it they begin.
-    pub(crate) fn bytes(
-        buffer: &'a wgpu::Buffer,
-        first: u64,
-        end: u64,
-        align: u64,
-    ) -> (Bind<'a>, u64) {
+    /// The binding that reaches bytes `first..end` of a memory, and where in it they begin.
+    pub(crate) fn bytes(memory: Memory<'a>, first: u64, end: u64, align: u64) -> (Bind<'a>, u64) {
         if end == first {
             return (Bind::Nothing, 0);
         }
         let start = first - first % align;
-        let size = vector_end(buffer, end) - start;
-        (
-            Bind::Buffer {
+        let size = vector_end(memory, end) - start;
+        let bind = match memory {
+            Memory::Buffer(buffer) => Bind::Buffer {
                 buffer,
                 start,
                 size,
             },
-            first - start,
-        )
+            Memory::Scratch => Bind::Scratch { start, size },
+        };
+        (bind, first - start)
     }
 
     /// Words of the scratch.
@@ -111,12 +107,17 @@ impl<'a> Bind<'a> {
     }
 }
 
-/// Where a binding ends that reaches byte `end` of a buffer: with a whole vector of 16 bytes if the buffer does, since an
+/// Where a binding ends that reaches byte `end` of a memory: with a whole vector of 16 bytes if the buffer does, since an
 /// array of vectors would not reach the last bytes else; at least with a whole word. Browsers refuse a range that reaches
 /// into another tensor's, so there it ends with the word.
-pub(crate) fn vector_end(buffer: &wgpu::Buffer, end: u64) -> u64 {
+pub(crate) fn vector_end(memory: Memory<'_>, end: u64) -> u64 {
+    let size = match memory {
+        Memory::Buffer(buffer) => buffer.size(),
+        // A region ends with whole vectors.
+        Memory::Scratch => u64::MAX,
+    };
     match end.next_multiple_of(16) {
-        whole if whole <= buffer.size() && !cfg!(target_arch = "wasm32") => whole,
+        whole if whole <= size && !cfg!(target_arch = "wasm32") => whole,
         _ => end.next_multiple_of(4),
     }
 }
@@ -150,6 +151,8 @@ pub(crate) use bindings;
 pub(crate) struct Region {
     at: u32,
     words: u64,
+    /// Words before the regions that are bound with it.
+    apart: u32,
 }
 
 impl Region {
@@ -157,11 +160,20 @@ impl Region {
     pub(crate) const ABSENT: Region = Region {
         at: ABSENT,
         words: 0,
+        apart: 0,
     };
 
-    /// Its first word, or [`ABSENT`].
+    /// Its first word in the binding of [`Scratch::bind`], or [`ABSENT`].
     pub(crate) fn at(&self) -> u32 {
-        self.at
+        match self.at {
+            ABSENT => ABSENT,
+            at => at - self.apart,
+        }
+    }
+
+    /// Its first word in all of the scratch.
+    pub(crate) fn first(&self) -> u64 {
+        u64::from(self.at)
     }
 
     /// The binding that reaches all of it.
@@ -180,6 +192,7 @@ impl Region {
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     words: u64,
+    apart: u32,
 }
 
 impl Scratch {
@@ -187,7 +200,17 @@ impl Scratch {
     pub(crate) fn take(&mut self, words: u64) -> Result<Region, Error> {
         let at = to_u32(self.words, "scratch")?;
         self.words = (self.words + words).next_multiple_of(REGION_WORDS);
-        Ok(Region { at, words })
+        Ok(Region {
+            at,
+            words,
+            apart: self.apart,
+        })
+    }
+
+    /// Leaves the regions so far out of the binding of those to come.
+    pub(crate) fn set_apart(&mut self) -> Result<(), Error> {
+        self.apart = to_u32(self.words, "scratch")?;
+        Ok(())
     }
 
     /// The same, or no region where it is not wanted.
@@ -203,9 +226,10 @@ impl Scratch {
         self.words
     }
 
-    /// The binding that reaches every region so far. In it, a region begins at [`Region::at`].
+    /// The binding that reaches every region so far but those set apart. In it, a region begins at [`Region::at`].
     pub(crate) fn bind<'a>(&self) -> Bind<'a> {
-        Bind::scratch(0, self.words)
+        let apart = u64::from(self.apart);
+        Bind::scratch(apart, self.words - apart)
     }
 }
 
@@ -425,7 +449,7 @@ impl Target<'_> {
         from: u64,
         end: u64,
     ) -> (Bind<'a>, u32) {
-        let (bind, before) = Bind::bytes(tensor.buffer(), from, end, self.caps.storage_align);
+        let (bind, before) = Bind::bytes(tensor.memory(), from, end, self.caps.storage_align);
         (bind, (before / tensor.dtype().size()) as u32)
     }
 

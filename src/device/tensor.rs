@@ -57,7 +57,7 @@ impl fmt::Display for DType {
 /// since WebGPU refuses overlapping bindings that can be written.
 #[derive(Clone, Copy, Debug)]
 pub struct Tensor<'a> {
-    buffer: &'a wgpu::Buffer,
+    memory: Memory<'a>,
     dtype: DType,
     offset: u64,
     rows: usize,
@@ -65,11 +65,20 @@ pub struct Tensor<'a> {
     row_stride: usize,
 }
 
+/// What a tensor lies in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Memory<'a> {
+    /// The caller's.
+    Buffer(&'a wgpu::Buffer),
+    /// The call's own.
+    Scratch,
+}
+
 impl<'a> Tensor<'a> {
     /// A dense matrix of `rows` x `cols` elements at the beginning of `buffer`.
     pub fn matrix(buffer: &'a wgpu::Buffer, dtype: DType, rows: usize, cols: usize) -> Self {
         Tensor {
-            buffer,
+            memory: Memory::Buffer(buffer),
             dtype,
             offset: 0,
             rows,
@@ -155,12 +164,15 @@ impl<'a> Tensor<'a> {
                 self.dtype,
             ));
         }
-        if !self.buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
+        let Memory::Buffer(buffer) = self.memory else {
+            return Ok(());
+        };
+        if !buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
             return Err(Error::new(
                 ErrorKind::Buffer,
                 name,
                 "a buffer with usage STORAGE",
-                format!("{:?}", self.buffer.usage()),
+                format!("{:?}", buffer.usage()),
             ));
         }
         if self.rows > 1 && self.row_stride < self.cols {
@@ -180,12 +192,12 @@ impl<'a> Tensor<'a> {
         };
         // The shader reads whole words.
         let needed = end.div_ceil(4).saturating_mul(4);
-        if needed > u128::from(self.buffer.size()) {
+        if needed > u128::from(buffer.size()) {
             return Err(Error::new(
                 ErrorKind::Buffer,
                 name,
                 format!("a buffer of at least {needed} bytes (whole words)"),
-                format!("{} bytes", self.buffer.size()),
+                format!("{} bytes", buffer.size()),
             ));
         }
         Ok(())
@@ -219,13 +231,26 @@ impl<'a> Tensor<'a> {
         ))
     }
 
-    pub(crate) fn buffer(&self) -> &'a wgpu::Buffer {
-        self.buffer
+    /// A matrix of a call's own in its scratch, from the word `first` on.
+    pub(crate) fn scratch(first: u64, dtype: DType, rows: usize, cols: usize) -> Self {
+        Tensor {
+            memory: Memory::Scratch,
+            dtype,
+            offset: 4 * first / dtype.size(),
+            rows,
+            cols,
+            row_stride: cols,
+        }
+    }
+
+    /// Where it lies.
+    pub(crate) fn memory(&self) -> Memory<'a> {
+        self.memory
     }
 
     /// Whether writing one of the two could change the other.
     pub(crate) fn overlaps(&self, other: &Tensor<'_>) -> bool {
-        if self.buffer != other.buffer || self.len() == 0 || other.len() == 0 {
+        if self.memory != other.memory || self.len() == 0 || other.len() == 0 {
             return false;
         }
         let (a, a_end) = self.bytes(0, self.rows);

@@ -348,6 +348,7 @@ impl<'a> Embeddings<'a> {
             grad_loss: self
                 .grad_loss
                 .map(|grad| Tensor::vector(&upstream, DType::F32, grad.len())),
+            settings: &[],
         };
         let gradients = wanted == Wanted::Gradients;
         let loss_len = match loss.reduction {

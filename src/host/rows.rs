@@ -149,8 +149,10 @@ impl<'a> Rows<'a> {
         }
         self.check_targets(takes)?;
         if let Some(weight) = self.sample_weight {
-            let good = |w: &f32| w.is_finite();
-            check_each("sample_weight", weight, rows, "finite weights", good)?;
+            let sums = takes.columns;
+            let good = |w: &f32| w.is_finite() && (*w >= 0.0 || !sums);
+            let expected = if sums { WEIGHTS } else { "finite weights" };
+            check_each("sample_weight", weight, rows, expected, good)?;
         }
         for (name, weight) in [
             ("class_weight", self.class_weight),
@@ -184,7 +186,7 @@ impl<'a> Rows<'a> {
         }
         check_upstream(
             self.grad_loss,
-            (reduction == Reduction::None).then_some(rows),
+            (reduction == Reduction::None).then_some(takes.losses(rows, cols)),
         )
     }
 
@@ -332,7 +334,7 @@ impl<'a> Rows<'a> {
         let gradients = wanted == Wanted::Gradients;
         let to_targets = gradients && self.has_target_gradient(&loss.takes());
         let loss_len = match loss.reduction() {
-            Reduction::None => rows,
+            Reduction::None => loss.takes().losses(rows, cols),
             _ => 1,
         };
         let lens = [
@@ -397,12 +399,12 @@ impl<'a> Rows<'a> {
     }
 
     /// The result of an empty batch, however many labels nothing has.
-    fn of_nothing(&self, reduction: Reduction, wanted: Wanted) -> RowsResult {
+    fn of_nothing(&self, takes: &Takes, reduction: Reduction, wanted: Wanted) -> RowsResult {
         let gradients = wanted == Wanted::Gradients;
         let zeros = |len: usize| vec![0.0; if gradients { len } else { 0 }];
         RowsResult {
             loss: match reduction {
-                Reduction::None => Vec::new(),
+                Reduction::None => vec![0.0; takes.losses(0, self.cols)],
                 _ => vec![0.0],
             },
             grad_threshold: zeros(self.threshold.map_or(0, |t| t.values().len())),
@@ -479,7 +481,7 @@ impl Engine {
         loss.check()?;
         rows.check(&loss.takes(), loss.reduction())?;
         if rows.rows == 0 {
-            return Ok(rows.of_nothing(loss.reduction(), wanted));
+            return Ok(rows.of_nothing(&loss.takes(), loss.reduction(), wanted));
         }
         match self.gpu() {
             Some(gpu) => rows.on_gpu(gpu, loss, wanted),

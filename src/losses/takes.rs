@@ -77,6 +77,8 @@ pub struct Takes {
     pub permutation: bool,
     /// The mean over what counts in the batch that it has: [`Reduction::MeanElements`] or [`Reduction::MeanActive`].
     pub counted: Option<Reduction>,
+    /// Whether it has sums over samples, in which their weights stand, so that these are not negative.
+    pub columns: bool,
     /// Whether it takes a weight for each element.
     pub weight: bool,
     /// The name of the setting that a tensor may give for each label, where there is one.
@@ -114,12 +116,18 @@ impl Takes {
             threshold: false,
             permutation: false,
             counted: None,
+            columns: false,
             weight: true,
             by_label: None,
             counts: false,
             masked_logits: false,
             theta: None,
         }
+    }
+
+    /// How many losses a batch has without a reduction.
+    pub fn losses(&self, rows: usize, cols: usize) -> usize {
+        if self.columns { cols } else { rows }
     }
 
     /// Checks the reduction.

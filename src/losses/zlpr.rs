@@ -9,7 +9,7 @@
 //! | [`Zlpr::hard`] with a threshold `s0` (TLPR) | the same with `s - s0` | the same |
 //! | [`Zlpr::soft`] | `log(1 + sum t e^-s) + log(1 + sum (1-t) e^s)` | kexue.fm 9064 |
 //! | [`Zlpr::lsep`] | `softplus(a + b)`, 0 where a side is empty | Li et al., arXiv 1704.03135 |
-//! | [`Zlpr::two_way`] | `softplus(t_pos a + t_neg b)`, the sample half | Kobayashi, CVPR 2023 |
+//! | [`Zlpr::two_way`] | `softplus(t_pos a + t_neg b)`; over samples, classes ([`Half`]) or both | Kobayashi, CVPR 2023 |
 //! | [`Zlpr::kl_symmetric`] | `sum beta (sigma(beta s) - sigma(beta u)) (s - u)` | kexue.fm 9039 (beta = 1) |
 //! | [`Zlpr::kl_excess`] | `soft(t = sigma(2u), s) - 2 log(1 + sum 1/(2 cosh u))` | derived from the soft form |
 //!
@@ -31,6 +31,19 @@ use crate::error::Error;
 use crate::losses::reduction::{Reduction, check_setting, setters};
 use crate::losses::takes::{Takes, TargetKind};
 
+/// Over what the two-way loss is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Half {
+    /// A sample's labels, a loss for each row.
+    #[default]
+    Sample,
+    /// A class's samples, a loss for each column; reductions are over the classes. The weight of a class is that of its loss,
+    /// and those of samples, not negative, stand inside its sums.
+    Class,
+    /// The sum of both, each with its own reduction. The published loss is that with [`Reduction::MeanActive`].
+    Both,
+}
+
 /// Which member of the family.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Form {
@@ -44,6 +57,8 @@ pub enum Form {
         t_pos: f32,
         /// Temperature of the negatives.
         t_neg: f32,
+        /// Over what the loss is taken.
+        half: Half,
     },
     /// `sum beta (sigma(beta s) - sigma(beta u)) (s - u)`, the targets being other logits `u`.
     KlSymmetric {
@@ -93,7 +108,29 @@ impl Zlpr {
 
     /// The sample half of the two-way loss; the paper has `t_pos` = 4 and `t_neg` = 1. Mean over the rows.
     pub fn two_way(t_pos: f32, t_neg: f32) -> Self {
-        Zlpr::of(Form::Joint { t_pos, t_neg })
+        Zlpr::of(Form::Joint {
+            t_pos,
+            t_neg,
+            half: Half::Sample,
+        })
+    }
+
+    /// The same over something else, for LSEP and the two-way loss. The two halves that are over classes take no threshold;
+    /// their scratch has copies of logits, targets and weights, and a plane for the gradient, in one storage binding each.
+    /// Another form stays as it is.
+    pub fn with_half(mut self, over: Half) -> Self {
+        if let Form::Joint { half, .. } = &mut self.form {
+            *half = over;
+        }
+        self
+    }
+
+    /// Over what the loss is taken.
+    pub(crate) fn half(&self) -> Half {
+        match self.form {
+            Form::Joint { half, .. } => half,
+            _ => Half::Sample,
+        }
     }
 
     /// Symmetric KL of two logit vectors (R-Drop, VAT, distillation). Mean over the rows.
@@ -109,12 +146,14 @@ impl Zlpr {
     /// What it takes beside logits and targets.
     pub(crate) fn takes(&self) -> Takes {
         let (targets, threshold) = match self.form {
-            Form::Hard | Form::Joint { .. } => (TargetKind::Hard, true),
+            Form::Hard => (TargetKind::Hard, true),
+            Form::Joint { half, .. } => (TargetKind::Hard, half == Half::Sample),
             Form::Soft => (TargetKind::Soft, true),
             Form::KlSymmetric { .. } | Form::KlExcess => (TargetKind::Logits, false),
         };
         Takes {
             threshold,
+            columns: self.half() != Half::Sample,
             counted: matches!(self.form, Form::Joint { .. }).then_some(Reduction::MeanActive),
             weight: targets != TargetKind::Logits,
             masked_logits: true,
@@ -136,7 +175,12 @@ impl Zlpr {
             ));
         }
         match self.form {
-            Form::Joint { t_pos, t_neg } => {
+            Form::Joint { t_pos, t_neg, half } => {
+                let one = matches!(self.reduction, Reduction::None | Reduction::MeanOver(_));
+                if half == Half::Both && one {
+                    let reason = "both halves have a mean or a sum each";
+                    return Err(Error::refused("reduction", reason));
+                }
                 check_setting("t_pos", t_pos, 1e-6..=f32::MAX)?;
                 check_setting("t_neg", t_neg, 1e-6..=f32::MAX)?;
             }

@@ -162,7 +162,8 @@ pub(super) fn mixed<T: Real>(
         let loss = term(w_pos, positive.0) + term(w_neg, negative.0);
         let ds = w_pos * positive.1 + w_neg * negative.1;
         let dt = term(w, positive.0) - term(w, negative.0);
-        (loss, (ds, (T::one() - eps) * dt))
+        // Targets that smoothing 1 takes no notice of have no gradient, however large the difference.
+        (loss, (ds, term(T::one() - eps, dt)))
     };
     let (losses, gradient): (Vec<T>, _) = labels.iter().map(each).unzip();
     RowLoss {

@@ -212,6 +212,49 @@ pub(super) fn over_rows_with<T: Real>(
     Ok((out, totals(shared)))
 }
 
+/// The loss of the batch turned: a class's samples are a row. The weight of a class is that of its loss then, and the weights of
+/// samples stand inside its sums; a class that the mask takes out has no labels.
+pub(super) fn over_columns<T: Real>(
+    inputs: &RowInputs<'_, T>,
+    reduction: Reduction,
+    takes: Takes,
+    row_loss: impl Fn(&[Label<T>]) -> RowLoss<T>,
+) -> Result<RowOutputs<T>, Error> {
+    inputs.check(reduction, &takes)?;
+    let (rows, cols) = (inputs.rows, inputs.cols);
+    fn turned<V: Copy>(values: &[V], cols: usize) -> Vec<V> {
+        let column = |col: usize| values.iter().skip(col).step_by(cols).copied();
+        (0..cols).flat_map(column).collect()
+    }
+    let counts = (0..rows * cols).map(|i| inputs.counts(i / cols, i % cols));
+    let mask = turned(&counts.collect::<Vec<bool>>(), cols);
+    let weight = inputs.weight.map(|weight| turned(weight, cols));
+    let out = over_rows(
+        &RowInputs {
+            rows: cols,
+            cols: rows,
+            logits: &turned(inputs.logits, cols),
+            targets: &turned(inputs.targets, cols),
+            mask: Some(&mask),
+            sample_weight: inputs.class_weight,
+            class_weight: inputs.sample_weight,
+            weight: weight.as_deref(),
+            class_mask: None,
+            ..*inputs
+        },
+        reduction,
+        Takes {
+            columns: false,
+            ..takes
+        },
+        row_loss,
+    )?;
+    Ok(RowOutputs {
+        grad_logits: turned(&out.grad_logits, rows),
+        ..out
+    })
+}
+
 impl<T: Real> RowInputs<'_, T> {
     /// Whether this element counts: neither a mask nor a weight of 0 takes it out.
     fn counts(&self, row: usize, col: usize) -> bool {
@@ -257,6 +300,7 @@ impl<T: Real> RowInputs<'_, T> {
         match len(self.grad_loss, 1) {
             1 => Ok(all),
             found if reduction == Reduction::None => {
+                let rows = takes.losses(rows, cols);
                 check_len("grad_loss", rows, found).map(|()| all)
             }
             found => check_len("grad_loss", 1, found).map(|()| all),

@@ -4,9 +4,9 @@
 //! LSEP: Li et al. 2017, arXiv 1704.03135. Two-way: Kobayashi, CVPR 2023.
 
 use crate::error::Error;
-use crate::losses::zlpr::{Form, Zlpr};
+use crate::losses::zlpr::{Form, Half, Zlpr};
 use crate::reference::real::{Real, sigmoid, softplus, sum};
-use crate::reference::rows::{Label, RowInputs, RowLoss, RowOutputs, over_rows};
+use crate::reference::rows::{Label, RowInputs, RowLoss, RowOutputs, over_columns, over_rows};
 
 /// A loss of the ZLPR family and its gradient. Per row, over the labels that count, with
 /// weights `w` of class and element (1 where not given) and `s` less the threshold:
@@ -21,7 +21,8 @@ use crate::reference::rows::{Label, RowInputs, RowLoss, RowOutputs, over_rows};
 ///
 /// A hard label is positive where its target is above 1/2. Soft targets are in `[0, 1]`; `t` is the
 /// smoothed target, and the gradient is to the target before smoothing. The joint form is 0 where
-/// the row has no positive or no negative. The excess is at least 0 up to rounding.
+/// the row has no positive or no negative; its half over the classes is that of the batch turned
+/// ([`Half`]). The excess is at least 0 up to rounding.
 ///
 /// A logit of -inf leaves its label out, whatever the target. One of +inf on a negative (soft: where `t < 1`) makes the loss
 /// +inf and the gradient its limit: the infinite logits share it by weight. A label of weight 0 is in no sum, even if
@@ -38,11 +39,24 @@ pub fn zlpr<T: Real>(config: &Zlpr, inputs: &RowInputs<'_, T>) -> Result<RowOutp
             let eps = number(config.smoothing);
             over_rows(inputs, reduction, takes, |labels| soft(labels, eps))
         }
-        Form::Joint { t_pos, t_neg } => {
+        Form::Joint { t_pos, t_neg, half } => {
             let (t_pos, t_neg) = (number(t_pos), number(t_neg));
-            over_rows(inputs, reduction, takes, |labels| {
-                joint(labels, t_pos, t_neg)
-            })
+            let loss = |labels: &[Label<T>]| joint(labels, t_pos, t_neg);
+            match half {
+                Half::Sample => over_rows(inputs, reduction, takes, loss),
+                Half::Class => over_columns(inputs, reduction, takes, loss),
+                Half::Both => {
+                    let mut all = over_rows(inputs, reduction, takes, loss)?;
+                    let more = over_columns(inputs, reduction, takes, loss)?;
+                    for (sum, other) in [
+                        (&mut all.loss, more.loss),
+                        (&mut all.grad_logits, more.grad_logits),
+                    ] {
+                        sum.iter_mut().zip(other).for_each(|(a, b)| *a = *a + b);
+                    }
+                    Ok(all)
+                }
+            }
         }
         Form::KlSymmetric { beta } => {
             let beta = number(beta);

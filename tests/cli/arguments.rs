@@ -10,7 +10,7 @@ const LOSSES: [(&str, &[&str], &[&str]); 18] = [
     ("zlpr-kl", &["--kl", "--beta"], &[]),
     ("tlpr", &[], &["--targets"]),
     ("lsep", &[], &["--targets"]),
-    ("two-way", &["--t-pos", "--t-neg"], &["--targets"]),
+    ("two-way", &["--t-pos", "--t-neg", "--half"], &["--targets"]),
     ("bp-mll", &[], &["--targets"]),
     ("bce", &["--pos-weight", "--smoothing", "--row"], &["--targets"]),
     ("focal", &["--gamma", "--alpha", "--detach-focus", "--smoothing", "--row"], &["--targets"]),

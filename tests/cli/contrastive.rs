@@ -414,7 +414,7 @@ fn bad_contrastive_input_is_refused_by_name() {
         (
             good.clone().u8("mask", &[6, 3], &[1; 18]),
             "",
-            "mask: contrastive does not take it (it takes embeddings, keys, row_mask, key_mask, grad_loss, labels, label_bits, label_offsets, label_indices, key_labels, key_label_bits, key_label_offsets, key_label_indices, self_index)",
+            "mask: contrastive does not take it (it takes embeddings, keys, row_mask, key_mask, temperature, grad_loss, labels, label_bits, label_offsets, label_indices, key_labels, key_label_bits, key_label_offsets, key_label_indices, self_index)",
         ),
         (
             good.clone().without("labels"),
@@ -596,4 +596,49 @@ fn bench_measures_the_reference_of_contrastive() {
         done.refusal(2),
         "--labels: zlpr does not take it (it takes --smoothing, --mean-over, --targets)"
     );
+}
+
+/// A temperature in the file is what the option would be.
+#[test]
+fn a_temperature_may_lie_in_the_file() {
+    let folder = Folder::new("temperature");
+    let tensors = &six()[0];
+    let options = ["--backend", "cpu", "--temperature", "0.25"];
+    let (_, wanted) = run(&folder, tensors, "contrastive", &options);
+    let with = |shape: &[usize], values: &[f64]| tensors.clone().f32("temperature", shape, values);
+    let options = ["--backend", "cpu"];
+    let (_, found) = run(&folder, &with(&[1], &[0.25]), "contrastive", &options);
+    assert_eq!(found, wanted);
+    for (tensors, more, message) in [
+        (
+            with(&[1], &[0.0]),
+            "",
+            "temperature: expected a finite number above 0, found 0",
+        ),
+        (
+            with(&[1], &[f64::NAN]),
+            "",
+            "temperature: expected a finite number above 0, found NaN",
+        ),
+        (
+            with(&[2], &[0.5, 0.5]),
+            "",
+            "temperature: expected [1], found [2]",
+        ),
+        (
+            with(&[1], &[0.5]),
+            "--temperature=0.5",
+            "temperature: --temperature is given too",
+        ),
+        (
+            tensors.clone().u32("temperature", &[1]),
+            "",
+            "temperature: expected F32 or F16 or BF16, found U32",
+        ),
+    ] {
+        let input = folder.write("in.safetensors", &tensors.bytes());
+        let mut args = vec!["run", "contrastive", &input, "--backend", "cpu"];
+        args.extend(more.split_whitespace());
+        assert_eq!(wgloss(&args).refusal(2), message);
+    }
 }

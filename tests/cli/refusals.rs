@@ -108,7 +108,7 @@ fn bad_settings_are_refused_by_name() {
         ("zlpr-kl", &["--smoothing", "0"], "--smoothing: zlpr-kl does not take it (it takes --kl, --beta, --mean-over)"),
         ("tlpr", &["--smoothing", "0.1"], "--smoothing: tlpr does not take it (it takes --mean-over)"),
         ("lsep", &["--t-neg", "1"], "--t-neg: lsep does not take it (it takes --mean-over)"),
-        ("two-way", &["--row", "mean"], "--row: two-way does not take it (it takes --t-pos, --t-neg, --mean-over)"),
+        ("two-way", &["--row", "mean"], "--row: two-way does not take it (it takes --t-pos, --t-neg, --half, --mean-over)"),
         ("bce", &["--kl", "excess"], "--kl: bce does not take it (it takes --pos-weight, --smoothing, --row, --mean-over)"),
         ("zlpr-kl", &["--kl", "excess", "--beta", "1"], "--beta: needs --kl symmetric"),
         ("zlpr-kl", &["--beta", "-1"], "beta: expected a finite number"),

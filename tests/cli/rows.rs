@@ -449,3 +449,92 @@ fn means_over_elements_count_them() {
         }
     }
 }
+
+/// The two-way loss over classes is that of the turned batch over samples; the published loss is the sum of both means over
+/// what has a positive.
+#[test]
+fn halves_of_the_two_way_loss() {
+    let folder = Folder::new("halves");
+    let at = |row: usize, col: usize| ((row * 7 + col * 3) % 11) as f64 * 0.5 - 2.5;
+    let y =
+        |row: usize, col: usize| f64::from(u8::from((row + 2 * col).is_multiple_of(4) && col != 1));
+    let table = |value: &dyn Fn(usize, usize) -> f64, turned: bool| -> Vec<f64> {
+        match turned {
+            false => (0..15).map(|i| value(i / 3, i % 3)).collect(),
+            true => (0..15).map(|i| value(i % 5, i / 5)).collect(),
+        }
+    };
+    let tensors = |turned: bool| {
+        let shape = if turned { [3, 5] } else { [5, 3] };
+        Tensors::default()
+            .f32("logits", &shape, &table(&at, turned))
+            .f32("targets", &shape, &table(&y, turned))
+    };
+    let of = |turned: bool, options: &[&str]| {
+        let options = [&["--backend", "cpu"], options].concat();
+        run(&folder, &tensors(turned), "two-way", &options).1
+    };
+    let get = |written: &Written, name: &str| -> Vec<f64> {
+        written
+            .iter()
+            .find(|(found, ..)| found == name)
+            .unwrap()
+            .2
+            .clone()
+    };
+    for reduction in ["mean", "sum", "none", "mean-active"] {
+        let turned = of(true, &["--reduction", reduction]);
+        let classes = of(false, &["--half", "class", "--reduction", reduction]);
+        close(
+            reduction,
+            &get(&classes, "loss"),
+            &get(&turned, "loss"),
+            1e-6,
+        );
+        let grad = get(&turned, "grad_logits");
+        let grad: Vec<f64> = (0..15).map(|i| grad[i % 3 * 5 + i / 3]).collect();
+        close(reduction, &get(&classes, "grad_logits"), &grad, 1e-6);
+        if reduction != "none" {
+            let samples = of(false, &["--half", "sample", "--reduction", reduction]);
+            let both = of(false, &["--half", "both", "--reduction", reduction]);
+            for name in ["loss", "grad_logits"] {
+                let (one, two) = (get(&samples, name), get(&classes, name));
+                let sum: Vec<f64> = one.iter().zip(two).map(|(a, b)| a + b).collect();
+                close(reduction, &get(&both, name), &sum, 1e-6);
+            }
+        }
+    }
+    // Class 1 has no positive, so that the mean over active classes divides by two.
+    let (sum, mean) = (
+        of(false, &["--half", "class", "--reduction", "sum"]),
+        of(false, &["--half", "class", "--reduction", "mean-active"]),
+    );
+    close(
+        "active",
+        &get(&mean, "loss"),
+        &[get(&sum, "loss")[0] / 2.0],
+        1e-6,
+    );
+    for (options, message) in [
+        (
+            ["--half", "both", "--reduction", "none"],
+            "reduction: both halves have a mean or a sum each",
+        ),
+        (
+            ["--half", "both", "--mean-over", "3"],
+            "reduction: both halves have a mean or a sum each",
+        ),
+        (
+            ["--half", "neither", "--reduction", "sum"],
+            "--half: expected sample, class or both, found neither",
+        ),
+    ] {
+        let input = folder.write("in.safetensors", &tensors(false).bytes());
+        let args = [
+            &["run", "two-way", &input, "--backend", "cpu"],
+            &options[..],
+        ]
+        .concat();
+        assert_eq!(wgloss(&args).refusal(2), message);
+    }
+}

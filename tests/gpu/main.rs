@@ -5,6 +5,7 @@
 
 mod contrastive;
 mod cooperative;
+mod corners;
 mod embed;
 mod hcal;
 mod mcm;
@@ -49,6 +50,7 @@ fn main() {
         wdl::TESTS,
         contrastive::TESTS,
         mcm::TESTS,
+        corners::TESTS,
         hcal::TESTS,
     ]
     .concat();

@@ -3,15 +3,18 @@
 use crate::Test;
 use libtest_mimic::Failed;
 use wgloss::host::Gpu;
+use wgloss::losses::contrastive::Weighting;
 use wgloss::losses::wdl::{PairWeights, Phi};
 use wgloss::{
-    AnyLoss, Asl, Bce, DType, Dice, Focal, Gradient, Hill, Prepared, Reduction, RowInputs,
-    RowOutputs, Rowwise, Setting, Splc, Targets, Tensor, Wdl, Zlpr, wgpu,
+    AnyLoss, Asl, Bce, Contrastive, ContrastiveInputs, ContrastiveOutputs, DType, Dice, Focal,
+    Gradient, Hill, Keys, Prepared, Reduction, RowInputs, RowOutputs, Rowwise, Setting, Splc,
+    Targets, Tensor, Wdl, Zlpr, wgpu,
 };
 
 pub const TESTS: &[Test] = &[
     ("settings/a_buffer_gives_what_the_struct_would", rows),
     ("settings/a_prepared_call_reads_them_anew", anew),
+    ("settings/temperatures", temperatures),
 ];
 
 /// Rows and labels: short rows, and rows that are split.
@@ -263,6 +266,88 @@ fn anew(gpu: &Gpu) -> Result<(), Failed> {
             return Err(format!("a margin of {margin} from a buffer differs").into());
         }
         before = expected;
+    }
+    Ok(())
+}
+
+/// A contrastive loss whose temperature lies on the device, and is where the gradient to it is learnt from.
+fn temperatures(gpu: &Gpu) -> Result<(), Failed> {
+    let (n, m, dims, classes) = (150, 70, 9, 12);
+    let numbers = |count: usize, salt: usize| -> Vec<f32> {
+        let one = |i: usize| ((i * 7919 + salt) % 1000) as f32 / 250.0 - 2.0;
+        (0..count).map(one).collect()
+    };
+    let sets = |rows: usize, salt: usize| -> Vec<u8> {
+        (0..rows * classes)
+            .map(|i| u8::from((i * 31 + salt) % 7 < 2))
+            .collect()
+    };
+    let embeddings = gpu.upload(bytemuck::cast_slice(&numbers(n * dims, 1)))?;
+    let keys = gpu.upload(bytemuck::cast_slice(&numbers(m * dims, 2)))?;
+    let (labels, key_labels) = (gpu.upload(&sets(n, 3))?, gpu.upload(&sets(m, 4))?);
+    let values = gpu.upload(bytemuck::cast_slice(&[9.0_f32, 0.25, 9.0, 0.125]))?;
+    let results = [1, n, n * dims, m * dims, 1];
+    for (config, others) in [
+        (Contrastive::sim_dis(), true),
+        (Contrastive::sup_con_any(), false),
+        (
+            Contrastive::new(Weighting::Jaccard { threshold: 0.125 }, 0.07),
+            false,
+        ),
+        (Contrastive::mul_sup_con(), true),
+    ] {
+        let threshold = matches!(config.weighting, Weighting::Jaccard { .. });
+        let run = |config: Contrastive, settings: &[Setting<'_>]| -> Result<Vec<f32>, Failed> {
+            let sets =
+                |buffer, rows| Targets::Dense(Tensor::matrix(buffer, DType::U8, rows, classes));
+            let inputs = ContrastiveInputs {
+                keys: others.then(|| Keys {
+                    embeddings: Tensor::matrix(&keys, DType::F32, m, dims),
+                    labels: sets(&key_labels, m),
+                }),
+                settings,
+                ..ContrastiveInputs::new(
+                    Tensor::matrix(&embeddings, DType::F32, n, dims),
+                    classes,
+                    sets(&labels, n),
+                )
+            };
+            let buffers: Vec<wgpu::Buffer> = results
+                .iter()
+                .map(|len| gpu.zeros(4 * *len as u64))
+                .collect::<Result<_, _>>()?;
+            let outputs = ContrastiveOutputs {
+                loss: Some(Tensor::vector(&buffers[0], DType::F32, 1)),
+                loss_rows: Some(Tensor::vector(&buffers[1], DType::F32, n)),
+                grad_embeddings: Some(Tensor::matrix(&buffers[2], DType::F32, n, dims)),
+                grad_keys: others.then(|| Tensor::matrix(&buffers[3], DType::F32, m, dims)),
+                grad_temperature: Some(Tensor::vector(&buffers[4], DType::F32, 1)),
+            };
+            gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;
+            let mut all = Vec::new();
+            for (buffer, len) in buffers.iter().zip(results) {
+                let bytes = gpu.download(buffer, 4 * len as u64)?;
+                all.extend_from_slice(bytemuck::cast_slice(&bytes));
+            }
+            Ok(all)
+        };
+        let wanted = run(config.with_temperature(0.25), &[])?;
+        let at = |name, place| Setting {
+            name,
+            value: Tensor::vector(&values, DType::F32, 1).with_offset(place),
+        };
+        let other = match threshold {
+            true => Contrastive::jaccard(),
+            false => config,
+        };
+        let settings = [at("temperature", 1), at("threshold", 3)];
+        let found = run(
+            other.with_temperature(0.5),
+            &settings[..1 + usize::from(threshold)],
+        )?;
+        if found != wanted || wanted[wanted.len() - 1] == 0.0 {
+            return Err(format!("{config:?}: a temperature from a buffer differs").into());
+        }
     }
     Ok(())
 }

@@ -36,6 +36,7 @@ pub fn good() -> Vec<Case> {
     let joint = zlpr(zlpr::Form::Joint {
         t_pos: 4.0,
         t_neg: 1.0,
+        half: zlpr::Half::Sample,
     });
     let bce = Loss::Bce(Bce::default().with_reduction(Reduction::None));
     let (f32s, f16s, bf16s) = (DType::F32, DType::F16, DType::Bf16);

@@ -14,7 +14,7 @@ mod zlpr;
 use serde_json::Value;
 use wgloss::check::Rng;
 use wgloss::losses::wdl::{self as difference, PairWeights, Phi, Prediction};
-use wgloss::losses::zlpr::Form;
+use wgloss::losses::zlpr::{Form, Half};
 use wgloss::reference::{Real, RowInputs, RowOutputs, dense_from_bits, dense_from_sparse};
 use wgloss::{
     AnyLoss, Asl, Bce, CATALOG, Dice, Error, Focal, Hill, Order, Reduction, Rowwise, Scope, Splc,
@@ -98,7 +98,8 @@ impl Loss {
     }
 
     const fn joint(t_pos: f32, t_neg: f32) -> Loss {
-        Loss::zlpr(Form::Joint { t_pos, t_neg }, 0.0)
+        let half = Half::Sample;
+        Loss::zlpr(Form::Joint { t_pos, t_neg, half }, 0.0)
     }
 
     const fn kl(beta: f32) -> Loss {

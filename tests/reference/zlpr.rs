@@ -238,3 +238,104 @@ fn symmetric_kl_is_both_divergences() {
         }
     }
 }
+
+/// The two-way loss over classes and over both, from sums written out; gradients from differences.
+#[test]
+fn halves_of_the_two_way_loss() {
+    println!("seed 53");
+    let (t_pos, t_neg) = (4.0, 0.5);
+    let by = |half, reduction| {
+        let two_way = Zlpr::two_way(t_pos as f32, t_neg as f32);
+        Loss(two_way.with_half(half).with_reduction(reduction).into())
+    };
+    let rng = &mut Rng(53);
+    let mut problem = Problem::full(rng, 6, 5, by(Half::Class, Reduction::Sum), Share::Nothing);
+    problem.sample_weight.as_mut().unwrap()[1] = 0.0;
+    problem.logits[12] = f64::NEG_INFINITY;
+    for row in 0..6 {
+        problem.targets[row * 5 + 4] = 0.0;
+    }
+    let p = problem.clone();
+    let (mask, class_mask) = (p.mask.unwrap(), p.class_mask.unwrap());
+    let (of_sample, of_class) = (p.sample_weight.unwrap(), p.class_weight.unwrap());
+    let weight = p.weight.unwrap();
+    // A class's loss without its weight, where there is one; of several that have a positive, how many.
+    let mut losses = Vec::new();
+    let mut active = 0;
+    for col in 0..5 {
+        let (mut pos, mut neg) = (0.0, 0.0);
+        for (row, of_sample) in of_sample.iter().enumerate() {
+            let i = row * 5 + col;
+            let s = p.logits[i];
+            if mask[i] && class_mask[col] && *of_sample != 0.0 && s.is_finite() {
+                let w = of_sample * weight[i];
+                match p.targets[i] > 0.5 {
+                    true => pos += w * (-s / t_pos).exp(),
+                    false => neg += w * (s / t_neg).exp(),
+                }
+            }
+        }
+        active += usize::from(pos > 0.0);
+        let x: f64 = t_pos * pos.ln() + t_neg * neg.ln();
+        losses.push(if pos * neg > 0.0 {
+            of_class[col] * x.exp().ln_1p()
+        } else {
+            0.0
+        });
+    }
+    assert!(
+        losses.iter().any(|l| *l > 0.0) && active > 0 && active < 5,
+        "{active}"
+    );
+    let sum: f64 = losses.iter().sum();
+    for (reduction, scale) in [
+        (Reduction::Sum, 1.0),
+        (Reduction::Mean, 0.2),
+        (Reduction::MeanOver(4.0), 0.25),
+        (Reduction::MeanActive, 1.0 / active as f64),
+    ] {
+        let what = format!("{reduction:?}");
+        let classes = problem.run(by(Half::Class, reduction));
+        close(&what, &classes.loss, &[scale * sum], 1e-12);
+        if matches!(reduction, Reduction::MeanOver(_)) {
+            assert!(by(Half::Both, reduction).0.check().is_err());
+            continue;
+        }
+        let samples = problem.run(by(Half::Sample, reduction));
+        let both = problem.run(by(Half::Both, reduction));
+        close(
+            &what,
+            &both.loss,
+            &[classes.loss[0] + samples.loss[0]],
+            1e-12,
+        );
+    }
+    let each = problem.run(by(Half::Class, Reduction::None));
+    close("each", &each.loss, &losses, 1e-12);
+    assert!(by(Half::Both, Reduction::None).0.check().is_err());
+
+    problem.logits[12] = 0.25;
+    for (half, reduction, upstream) in [
+        (Half::Class, Reduction::None, rng.many(5, -2.0, 2.0)),
+        (Half::Class, Reduction::MeanActive, vec![-1.5]),
+        (Half::Both, Reduction::MeanActive, vec![0.75]),
+        (Half::Both, Reduction::Sum, vec![-0.5]),
+    ] {
+        problem.grad_loss = Some(upstream);
+        let loss = by(half, reduction);
+        let slopes = problem.slopes(loss, |p| &mut p.logits);
+        close(
+            &format!("{loss:?}"),
+            &problem.run(loss).grad_logits,
+            &slopes,
+            1e-8,
+        );
+    }
+    // A threshold is no part of them.
+    problem.grad_loss = None;
+    (problem.share, problem.threshold) = (Share::Everything, vec![0.5]);
+    let refused = by(Half::Both, Reduction::Sum)
+        .run(&problem.inputs())
+        .unwrap_err();
+    assert_eq!(refused.to_string(), "threshold: this loss takes none");
+}

@@ -24,14 +24,14 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
     ("mcm", &["logits targets edges grad_loss"], &[OF_ROWS, "probabilities"]),
     ("hcal", &["features labels_k prototypes_k parents_k noise_k grad_loss"],
         &["loss losses weights grad_features grad_prototypes_k predictions_k hvr"]),
-    ("contrastive", &["embeddings keys row_mask key_mask grad_loss", SETS],
+    ("contrastive", &["embeddings keys row_mask key_mask temperature grad_loss", SETS],
         &["loss loss_rows grad_embeddings grad_keys grad_temperature"]),
     ("relations", &[SETS], &["counts"]),
     ("balance", &["losses previous before log_variance grad_loss"], &["weights loss grad_losses grad_log_variance"]),
 ];
 
 /// Names of the contract that no loss here reads.
-const ELSEWHERE: &str = "temperature level_weights hidden weights bias state";
+const ELSEWHERE: &str = "level_weights hidden weights bias state";
 
 /// Letters by which a name may differ from a known one to be taken for a slip.
 const SLIP: usize = 2;

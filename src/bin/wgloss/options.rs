@@ -8,6 +8,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 use wgloss::losses::contrastive::{self, Weighting};
 use wgloss::losses::hcal::Aggregation;
 use wgloss::losses::wdl::{Form, PairWeights, Phi, Prediction};
+use wgloss::losses::zlpr;
 use wgloss::{
     AnyLoss, Asl, Balance, Bce, CATALOG, Contrastive, ContrastiveReduction, Dice, Entry, Error,
     Focal, Hcal, Hill, Mcm, Order, Reduction, Rowwise, Scope, Splc, TargetKind, Wdl, Zlpr,
@@ -254,7 +255,7 @@ enum Reduce {
     None,
     /// Mean over the elements that count (bce, focal, asl, hill, splc)
     MeanElements,
-    /// Mean over the rows with a positive (lsep, two-way)
+    /// Mean over the rows, and classes, with a positive (lsep, two-way)
     MeanActive,
 }
 
@@ -349,11 +350,30 @@ struct Temperatures {
     /// Temperature of the negatives
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     t_neg: f32,
+    /// Over what the loss is taken
+    #[arg(long, value_enum, default_value_t)]
+    half: Half,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Half {
+    /// Each sample's labels
+    #[default]
+    Sample,
+    /// Each class's samples
+    Class,
+    /// Both, and their sum
+    Both,
 }
 
 impl Configure for Temperatures {
     fn configure(&self, _: AnyLoss, _: Given) -> Result<AnyLoss, Error> {
-        Ok(Zlpr::two_way(self.t_pos, self.t_neg).into())
+        let half = match self.half {
+            Half::Sample => zlpr::Half::Sample,
+            Half::Class => zlpr::Half::Class,
+            Half::Both => zlpr::Half::Both,
+        };
+        Ok(Zlpr::two_way(self.t_pos, self.t_neg).with_half(half).into())
     }
 }
 
@@ -854,7 +874,7 @@ pub struct ContrastiveOptions {
     threshold: Option<f32>,
     /// Temperature [default: 0.07; mulsupcon and mulsupcon-sum: 0.1]
     #[arg(long, value_name = "X")]
-    temperature: Option<f32>,
+    pub temperature: Option<f32>,
     /// Takes the rows as they are
     #[arg(long)]
     no_normalize: bool,

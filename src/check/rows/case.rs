@@ -194,9 +194,9 @@ pub(super) fn theta_shape(loss: &AnyLoss, cols: usize) -> (usize, usize) {
 }
 
 /// Numbers of the loss, and of the gradient to it.
-pub(super) fn loss_len(loss: &AnyLoss, rows: usize) -> usize {
+pub(super) fn loss_len(loss: &AnyLoss, rows: usize, cols: usize) -> usize {
     match loss.reduction() {
-        Reduction::None => rows,
+        Reduction::None => loss.takes().losses(rows, cols),
         _ => 1,
     }
 }
@@ -324,7 +324,7 @@ impl Case for RowCase {
             all.map(|value| rounded(DType::F32, value)).collect()
         };
         let sides = matches!(self.extras, Some(Extras::Sides | Extras::All));
-        let upstream = loss_len(&self.loss, rows);
+        let upstream = loss_len(&self.loss, rows, cols);
         let grad_loss = self.extras.map(|_| random(upstream, -2.0, 2.0));
         let mut sample_weight = sides.then(|| random(rows, 0.1, 2.0));
         let class_weight = sides.then(|| {
@@ -446,7 +446,7 @@ impl Case for RowCase {
         let gradient = self.mode.gradient(self.dtype);
         let mut outputs = Vec::new();
         if self.mode != Mode::Gradient {
-            let shape = (1, loss_len(&self.loss, rows));
+            let shape = (1, loss_len(&self.loss, rows, cols));
             let loss = Output::near("loss", single, shape, truth.loss, naive.loss);
             outputs.push(loss.cancelling(risk));
         }

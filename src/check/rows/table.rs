@@ -13,7 +13,7 @@ use crate::losses::reduction::Reduction;
 use crate::losses::softmax_ce::SoftmaxCe;
 use crate::losses::takes::TargetKind;
 use crate::losses::wdl::{self, PairWeights, Phi, Prediction, Wdl};
-use crate::losses::zlpr::Zlpr;
+use crate::losses::zlpr::{Half, Zlpr};
 use crate::rowwise::{AnyLoss, CATALOG, Rowwise};
 
 /// A loss of the table: its name (a setting by label where it ends with by-label, weights by element where it ends with
@@ -152,6 +152,16 @@ fn plain_losses() -> Vec<Row> {
         ),
         ("lsep", zlpr(Zlpr::lsep()), None),
         ("two-way", zlpr(Zlpr::two_way(4.0, 1.0)), row),
+        (
+            "two-way-classes",
+            zlpr(Zlpr::two_way(4.0, 1.0).with_half(Half::Class)),
+            None,
+        ),
+        (
+            "two-way-both-by-element",
+            zlpr(Zlpr::two_way(2.0, 1.0).with_half(Half::Both)),
+            None,
+        ),
         ("zlpr-kl-symmetric", zlpr(Zlpr::kl_symmetric(2.0)), None),
         ("zlpr-kl-excess", zlpr(Zlpr::kl_excess()), None),
         ("bce", Bce::default().into(), None),
@@ -292,12 +302,18 @@ pub fn row_cases(depth: Depth) -> Vec<RowCase> {
                         true => cols.min(MOST_SWEPT),
                         false => cols,
                     };
+                    let reduction = match loss.takes().counted {
+                        Some(mean) if turn % 3 == 0 => mean,
+                        _ => reductions[turn % 4],
+                    };
+                    // Not every loss has every reduction.
+                    let reduction = match loss.with_reduction(reduction).check() {
+                        Ok(()) => reduction,
+                        Err(_) => Reduction::Sum,
+                    };
                     cases.push(RowCase {
                         name,
-                        loss: loss.with_reduction(match loss.takes().counted {
-                            Some(mean) if turn % 3 == 0 => mean,
-                            _ => reductions[turn % 4],
-                        }),
+                        loss: loss.with_reduction(reduction),
                         threshold,
                         wdl,
                         by_label: name.ends_with("-by-label"),

@@ -148,7 +148,7 @@ impl RowWorkload {
             }
         }
         if self.mode != Mode::Gradient {
-            put("loss", DType::F32, (1, loss_len(&self.loss, rows)))?;
+            put("loss", DType::F32, (1, loss_len(&self.loss, rows, cols)))?;
         }
         let gradient = self.gradient();
         if let Some(dtype) = gradient.filter(|_| self.mode != Mode::InPlace) {

@@ -1,6 +1,7 @@
 //! What the contrastive losses read and write on the device, and the checks of it.
 
 use crate::device::inspect::{Inspection, Shape};
+use crate::device::live::Setting;
 use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
 use crate::kernels::targets::inspect_targets;
@@ -39,6 +40,9 @@ pub struct ContrastiveInputs<'a> {
     pub key_mask: Option<Tensor<'a>>,
     /// Upstream gradient, f32 `[1]`, or `[N]` without a reduction; absent: ones.
     pub grad_loss: Option<Tensor<'a>>,
+    /// Settings that lie on the device: `temperature`, which is learnt with
+    /// [`grad_temperature`](ContrastiveOutputs::grad_temperature), and Jaccard's `threshold`.
+    pub settings: &'a [Setting<'a>],
 }
 
 impl<'a> ContrastiveInputs<'a> {
@@ -53,6 +57,7 @@ impl<'a> ContrastiveInputs<'a> {
             row_mask: None,
             key_mask: None,
             grad_loss: None,
+            settings: &[],
         }
     }
 

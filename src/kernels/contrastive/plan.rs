@@ -21,6 +21,7 @@
 use crate::device::caps::{Teams, block_lanes};
 use crate::device::context::Context;
 use crate::device::inspect::Inspection;
+use crate::device::live::{self, Becomes, Field, Given, Live};
 use crate::device::module::Module;
 use crate::device::plan::{
     Bind, Binds, Dispatches, Draft, Region, Scratch, Target, parts_per_dispatch, to_u32,
@@ -39,7 +40,26 @@ use crate::kernels::contrastive::table::{
     self, COUNTS, CountBinds, EndBinds, LISTS, ListBinds, PairBinds, PairForm, ProductBinds,
     ProjectBinds, ScaleBinds, Tiling,
 };
-use crate::losses::contrastive::{Contrastive, ContrastiveReduction, PairRule};
+use crate::losses::contrastive::{Contrastive, ContrastiveReduction, PairRule, Weighting};
+use std::mem::offset_of;
+
+/// Settings that can come from buffers, the last of them with Jaccard alone.
+static LIVE: &[Live] = &[
+    Live {
+        name: "temperature",
+        fields: &[Field::of::<PairParams>(
+            offset_of!(PairParams, settings.inv_temperature),
+            Becomes::Over { times: 1.0 },
+        )],
+    },
+    Live {
+        name: "threshold",
+        fields: &[Field::of::<PairParams>(
+            offset_of!(PairParams, settings.threshold),
+            Becomes::ITSELF,
+        )],
+    },
+];
 
 impl Contrastive {
     /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
@@ -59,8 +79,13 @@ impl Contrastive {
         inputs.inspect(per_anchor, &mut tensors)?;
         self.check_pairs(inputs.self_index.is_some())?;
         outputs.inspect(per_anchor, inputs, &mut tensors)?;
+        let possible = match self.weighting {
+            Weighting::Jaccard { .. } => LIVE,
+            _ => &LIVE[..1],
+        };
+        let live = live::inspect(&mut tensors, inputs.settings, possible)?;
         let bytes = tensors.finish()?;
-        let draft = plan(cx.target(), self, inputs, outputs)?;
+        let draft = plan(cx.target(), self, inputs, outputs, &live)?;
         prepared::build(cx, draft.moving(bytes))
     }
 }
@@ -82,8 +107,10 @@ fn plan<'a>(
     config: &Contrastive,
     inputs: &ContrastiveInputs<'a>,
     outputs: &ContrastiveOutputs<'a>,
+    settings: &Given<'a>,
 ) -> Result<Draft<'a>, Error> {
     let mut call = Call::new(target, config, inputs, outputs)?;
+    call.steps.push_settings(settings)?;
     call.sides
         .pack(&mut call.steps, call.small.bind(), call.base)?;
     call.sides

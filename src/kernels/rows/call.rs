@@ -124,7 +124,7 @@ pub(crate) fn check<'a>(
     let mut all = Inspection::default();
     check_inputs(&mut all, takes, inputs)?;
     let each = reduction == Reduction::None;
-    let rows = inputs.logits.rows();
+    let rows = takes.losses(inputs.logits.rows(), inputs.logits.cols());
     all.grad_loss(inputs.grad_loss, each.then_some(rows))?;
     let len = Shape::Vector(if each { rows } else { 1 });
     all.writes("loss", outputs.loss, &[DType::F32], len)?;

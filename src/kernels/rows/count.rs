@@ -3,7 +3,7 @@
 
 use crate::device::live::{Becomes, Field};
 use crate::device::module::{File, wgsl};
-use crate::device::plan::{Dispatches, Scratch};
+use crate::device::plan::{Dispatches, Region, Scratch};
 use crate::error::Error;
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
 use crate::kernels::rows::loss::{Accumulator, Row, RowLoss, Stage, accumulator};
@@ -55,15 +55,15 @@ fn of(row: &Row, inputs: &RowInputs<'_>) -> Option<&'static RowLoss> {
     }
 }
 
-/// Adds the steps that count, and that write what they found into the parameters of those after, where a call needs that.
+/// Adds the steps that count, where a call needs that, and gives the place of the number.
 pub(crate) fn push<'a>(
     steps: &mut Dispatches<'a, '_>,
     scratch: &mut Scratch,
     row: &Row,
     inputs: &RowInputs<'a>,
-) -> Result<(), Error> {
+) -> Result<Option<Region>, Error> {
     let Some(loss) = of(row, inputs) else {
-        return Ok(());
+        return Ok(None);
     };
     let row = Row::new(loss, (), &[], Reduction::Sum);
     let inputs = RowInputs {
@@ -73,6 +73,12 @@ pub(crate) fn push<'a>(
         ..*inputs
     };
     let counted = record(steps, scratch, &row, &inputs, &RowOutputs::default())?;
-    steps.push_live((counted.total.bind(), 0), SCALES);
-    Ok(())
+    Ok(Some(counted.total))
+}
+
+/// Adds the steps that write the number into the parameters of those after.
+pub(crate) fn scale(steps: &mut Dispatches<'_, '_>, counted: Option<Region>) {
+    if let Some(total) = counted {
+        steps.push_live((total.bind(), 0), SCALES);
+    }
 }

@@ -52,6 +52,7 @@ const STATISTICS: usize = 9;
 const WHOLE: usize = 10;
 const BEGIN: usize = 11;
 const LEFT_OUT: usize = 12;
+const JOIN: usize = 13;
 
 /// Every row loss over every storage.
 pub(crate) static ROWS: Program = Program {
@@ -72,6 +73,7 @@ pub(crate) static ROWS: Program = Program {
         Piece::File(wgsl!("shared/labels.wgsl")),
         Piece::Part(LEFT_OUT),
         Piece::File(wgsl!("shared/labels_at.wgsl")),
+        Piece::Part(JOIN),
         Piece::File(wgsl!("shared/gradients.wgsl")),
         Piece::Lanes {
             tree: wgsl!("shared/lanes_tree.wgsl"),
@@ -130,7 +132,14 @@ static NO_SIDES: Part = Part::new("", &[wgsl!("shared/sides_none.wgsl")]);
 /// A row needs nothing before it begins.
 static ROW_ALONE: Part = Part::new("", &[wgsl!("shared/row_alone.wgsl")]);
 static ALL_LOGITS: Part = Part::new("", &[wgsl!("shared/left_out_none.wgsl")]);
+/// The gradient is the loss's alone, or has another half.
+static ALONE: Part = Part::new("", &[wgsl!("shared/alone.wgsl")]);
+static TURNED: Part = Part {
+    bindings: &[(3, "turned")],
+    ..Part::new("turned", &[wgsl!("zlpr/turned.wgsl")])
+};
 static MASKED_LOGITS: Part = Part::new("", &[wgsl!("zlpr/left_out.wgsl")]);
+static COMPARED_LOGITS: Part = Part::new("", &[wgsl!("zlpr/left_out_kl.wgsl")]);
 static SECOND_VECTORS: Part = Part {
     bindings: &[(3, "second")],
     ..Part::new("", &[wgsl!("shared/second_vectors.wgsl")])
@@ -190,6 +199,7 @@ struct Io {
     destination: Destination,
     targets: &'static Part,
     second: &'static Part,
+    join: &'static Part,
     mask: &'static Part,
     sides: SideForm,
 }
@@ -255,9 +265,11 @@ fn module(loss: &'static RowLoss, io: Io, way: Way, (reduce, workgroup): (Reduce
     parts[STATISTICS] = loss.statistics(io.access.step);
     parts[WHOLE] = way.whole;
     parts[BEGIN] = begin(loss);
-    parts[LEFT_OUT] = match loss.masked_logits {
-        true => &MASKED_LOGITS,
-        false => &ALL_LOGITS,
+    parts[JOIN] = io.join;
+    parts[LEFT_OUT] = match (loss.masked_logits, loss.targets) {
+        (true, TargetKind::Logits) => &COMPARED_LOGITS,
+        (true, _) => &MASKED_LOGITS,
+        (false, _) => &ALL_LOGITS,
     };
     ROWS.with(parts, reduce, workgroup)
 }
@@ -302,6 +314,7 @@ pub(crate) fn modules(loss: &'static RowLoss, thorough: bool, workgroup: u32) ->
                         _ => &TARGETS_U8,
                     },
                     second: second[i % 2],
+                    join: &ALONE,
                     mask: &MASK_NONE,
                     sides: SideForm::Rows,
                 });
@@ -327,6 +340,15 @@ pub(crate) fn modules(loss: &'static RowLoss, thorough: bool, workgroup: u32) ->
                 ..first
             });
         }
+    }
+    if loss.joins {
+        // What the gradient is joined with has nothing to do with how else tensors are reached.
+        let turned = |io: &Io| Io {
+            join: &TURNED,
+            ..*io
+        };
+        let more: Vec<Io> = ios.iter().map(turned).collect();
+        ios.extend(more);
     }
     for mask in [&WEIGHT, &WEIGHT_ANY, &WEIGHT_COPIED] {
         ios.push(Io { mask, ..first });
@@ -680,6 +702,11 @@ impl<'a, 'c> Driver<'a, 'c> {
             destination,
             targets: targets_part(&inputs.targets, variant, Some(&phases)),
             second,
+            join: if row.turned.is_some() {
+                &TURNED
+            } else {
+                &ALONE
+            },
             mask: mask_part(inputs, Some(&phases)),
             sides: SideForm::of(target, inputs),
         };
@@ -783,6 +810,7 @@ impl<'a, 'c> Driver<'a, 'c> {
                 destination: Destination::F32,
                 targets: targets_part(&inputs.targets, self.sweep.variant, Some(&phases)),
                 second: &SECOND_NONE,
+                join: &ALONE,
                 mask: mask_part(inputs, Some(&phases)),
                 sides: self.sweep.io.sides,
             },
@@ -861,7 +889,14 @@ impl<'a, 'c> Driver<'a, 'c> {
             (None, Targets::Dense(t) | Targets::Bits(t)) => part(Some(t)),
             (None, Targets::Sparse { .. }) => (Bind::Nothing, 0, 0),
         };
-        let (second_bind, grad2_offset, grad2_stride) = part(outputs.grad_targets);
+        let (second_bind, grad2_offset, grad2_stride) = match &self.row.turned {
+            // All classes, from the window's first sample on.
+            Some(turned) => {
+                let (bind, at) = target.bind_all("grad_logits", turned)?;
+                (bind, at + first as u32, turned.row_stride() as u32)
+            }
+            None => part(outputs.grad_targets),
+        };
         let (mask_bind, mask_offset, mask_stride) = match &self.copies {
             Some(copies) => copies.bind(),
             None => part(inputs.weight.or(inputs.mask)),

@@ -2,6 +2,7 @@
 
 use crate::device::live::Live;
 use crate::device::module::{Constant, File, Mirror, Part, wgsl};
+use crate::device::tensor::Tensor;
 use crate::kernels::rows::params::Settings;
 use crate::losses::reduction::Reduction;
 use crate::losses::takes::TargetKind;
@@ -21,6 +22,8 @@ pub(crate) struct RowLoss {
     pub(crate) by_label: Option<&'static RowLoss>,
     /// Whether a logit of -inf leaves its label out.
     pub(crate) masked_logits: bool,
+    /// Whether its gradient may be joined with that of another half.
+    pub(crate) joins: bool,
     /// Whether it is a stage, which leaves or finds something in scratch.
     pub(crate) stage: Option<Stage>,
 }
@@ -127,6 +130,7 @@ impl RowLoss {
             quick: None,
             by_label: None,
             masked_logits: false,
+            joins: false,
             stage: None,
         }
     }
@@ -140,6 +144,12 @@ impl RowLoss {
     /// A logit of -inf leaves its label out.
     pub(crate) const fn with_masked_logits(mut self) -> RowLoss {
         self.masked_logits = true;
+        self
+    }
+
+    /// Its gradient may be joined with that of another half.
+    pub(crate) const fn with_joins(mut self) -> RowLoss {
+        self.joins = true;
         self
     }
 
@@ -179,6 +189,8 @@ pub(crate) struct Row {
     pub(crate) reduction: Reduction,
     /// Settings that buffers can give.
     pub(crate) live: &'static [Live],
+    /// The gradient of another half, a row for each class, in scratch.
+    pub(crate) turned: Option<Tensor<'static>>,
 }
 
 impl Row {
@@ -196,6 +208,7 @@ impl Row {
             row_mean: false,
             reduction,
             live,
+            turned: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod call;
 pub(crate) mod count;
 pub(crate) mod driver;
+pub(crate) mod halves;
 pub(crate) mod loss;
 pub(crate) mod params;
 pub(crate) mod permutation;

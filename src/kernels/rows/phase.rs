@@ -89,7 +89,7 @@ fn starts(tensor: &Tensor<'_>) -> (u64, u64) {
 /// Whether an array of vectors over the tensor's buffer reaches the tensor's last element.
 pub(crate) fn reaches_vectors(tensor: &Tensor<'_>) -> bool {
     let (_, end) = tensor.bytes(0, tensor.rows());
-    vector_end(tensor.buffer(), end).is_multiple_of(16)
+    vector_end(tensor.memory(), end).is_multiple_of(16)
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use crate::kernels::rows::sides::Sides;
 
 /// What was recorded.
 pub(crate) struct Recorded {
-    windows: usize,
+    pub(crate) windows: usize,
     /// Bytes that it moves.
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// Of what only counts, where the number is.
     pub(crate) total: Region,
 }
@@ -44,6 +44,8 @@ pub(crate) fn record<'a>(
     inputs: &RowInputs<'a>,
     outputs: &RowOutputs<'a>,
 ) -> Result<Recorded, Error> {
+    // What is in scratch so far is no place of this loss's.
+    scratch.set_apart()?;
     let target = steps.target;
     let windows = Windows::of(target, row, inputs, outputs, usize::MAX, &[])?;
     let mut driver = Driver::new(target, row, inputs, outputs, &windows, scratch)?;

@@ -193,12 +193,12 @@ impl<'a> Sides<'a> {
         let caps = target.caps;
         let together = present.len() == 1
             || (!cfg!(target_arch = "wasm32")
-                && present.iter().all(|(_, t)| t.buffer() == one.buffer())
+                && present.iter().all(|(_, t)| t.memory() == one.memory())
                 && end - from + caps.storage_align <= caps.max_binding);
         if !together {
             return Sides::copied(target, inputs, phases, scratch);
         }
-        let (bind, before) = Bind::bytes(one.buffer(), from, end, caps.storage_align);
+        let (bind, before) = Bind::bytes(one.memory(), from, end, caps.storage_align);
         if end - from + before > caps.max_binding {
             target.rows_per_binding(first, &one)?;
         }
@@ -251,7 +251,7 @@ impl<'a> Sides<'a> {
         params.labels_stride = to_u32(stride, "class_weight")?;
         let table = |scratch: &mut Scratch, pieces: &mut GatherPiece| -> Result<u32, Error> {
             let words = tables * stride * 4;
-            let at = u64::from(scratch.take(words)?.at()) - begin;
+            let at = scratch.take(words)?.first() - begin;
             *pieces = GatherPiece {
                 len: to_u32(cols, "class_weight")?,
                 destination: to_u32(at, "class_weight")?,
@@ -264,7 +264,7 @@ impl<'a> Sides<'a> {
             to_u32(at / 4, "class_weight")
         };
         let copy = |scratch: &mut Scratch, piece: &mut GatherPiece, len: usize| {
-            let at = u64::from(scratch.take(len as u64)?.at()) - begin;
+            let at = scratch.take(len as u64)?.first() - begin;
             let at = to_u32(at, "sample_weight")?;
             *piece = GatherPiece {
                 len: len as u32,

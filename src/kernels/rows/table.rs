@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::kernels::rows::call::{RowInputs, RowOutputs, check};
 use crate::kernels::rows::count;
 use crate::kernels::rows::driver::{self, FINISH};
+use crate::kernels::rows::halves;
 use crate::kernels::rows::loss::{Accumulator, Quick, Row, RowLoss, accumulator, live, quick};
 use crate::kernels::rows::permutation::PERMUTATION;
 use crate::kernels::rows::plan::plan;
@@ -21,7 +22,7 @@ use crate::losses::labels::Threshold;
 use crate::losses::per_label::{Asl, Dice, Focal, Hill, Splc};
 use crate::losses::softmax_ce::SoftmaxCe;
 use crate::losses::takes::TargetKind;
-use crate::losses::zlpr::{Form, Zlpr};
+use crate::losses::zlpr::{Form, Half, Zlpr};
 
 /// Two log-sum-exps.
 static TWO_SIDED: Accumulator = accumulator!(
@@ -103,6 +104,22 @@ static ZLPR_JOINT: RowLoss = RowLoss::new(
     &[TwoSidedSettings::MIRROR],
 )
 .with_masked_logits()
+.with_joins()
+.with_quick(&HARD_QUICK);
+/// No loss of the rows, where that of the classes is wanted alone.
+static ZLPR_CLASSES: RowLoss = RowLoss::new(
+    "zlpr_classes",
+    TargetKind::Hard,
+    &TWO_SIDED,
+    &[
+        wgsl!("zlpr/exponents.wgsl"),
+        wgsl!("zlpr/hard.wgsl"),
+        wgsl!("zlpr/row_none.wgsl"),
+    ],
+    &[TwoSidedSettings::MIRROR],
+)
+.with_masked_logits()
+.with_joins()
 .with_quick(&HARD_QUICK);
 uniform! {
     struct SymmetricSettings as Settings {
@@ -268,6 +285,7 @@ pub(crate) static LOSSES: &[&RowLoss] = &[
     &ZLPR_HARD,
     &ZLPR_SOFT,
     &ZLPR_JOINT,
+    &ZLPR_CLASSES,
     &KL_SYMMETRIC,
     &KL_EXCESS,
     &BCE,
@@ -344,7 +362,7 @@ impl Zlpr {
     fn row(&self) -> Row {
         match self.form {
             Form::Hard => Row::new(&ZLPR_HARD, (), &[], self.reduction),
-            Form::Joint { t_pos, t_neg } => {
+            Form::Joint { t_pos, t_neg, .. } => {
                 let settings = TwoSidedSettings {
                     inv_t_pos: 1.0 / t_pos,
                     inv_t_neg: 1.0 / t_neg,
@@ -480,6 +498,34 @@ impl BpMll {
     }
 }
 
+impl Zlpr {
+    /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
+    ///
+    /// # Errors
+    /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs
+    /// with other tensors, limits of the device. Nothing has been written then.
+    pub fn prepare(
+        &self,
+        cx: &Context,
+        inputs: &RowInputs<'_>,
+        outputs: &RowOutputs<'_>,
+    ) -> Result<Prepared, Error> {
+        self.check()?;
+        let row = self.row();
+        let live = check(&self.takes(), self.reduction, row.live, inputs, outputs)?;
+        let target = cx.target();
+        let draft = match self.half() {
+            Half::Sample => plan(target, &row, inputs, outputs, &live, |steps, scratch| {
+                let counted = count::push(steps, scratch, &row, inputs)?;
+                count::scale(steps, counted);
+                Ok(())
+            })?,
+            half => halves::plan(target, (&row, half), &ZLPR_CLASSES, inputs, outputs, &live)?,
+        };
+        prepared::build(cx, draft)
+    }
+}
+
 /// Gives losses with a `check` and a `row` their `prepare`.
 macro_rules! prepare {
     ($($loss:ident)*) => {$(
@@ -501,7 +547,9 @@ macro_rules! prepare {
                 prepared::build(
                     cx,
                     plan(cx.target(), &row, &by_label, outputs, &live, |steps, scratch| {
-                        count::push(steps, scratch, &row, &by_label)
+                        let counted = count::push(steps, scratch, &row, &by_label)?;
+                        count::scale(steps, counted);
+                        Ok(())
                     })?,
                 )
             }
@@ -509,7 +557,7 @@ macro_rules! prepare {
     )*};
 }
 
-prepare!(Zlpr Bce Focal Asl Hill Splc Dice SoftmaxCe BpMll);
+prepare!(Bce Focal Asl Hill Splc Dice SoftmaxCe BpMll);
 
 /// A setting that a tensor gives for each label goes the way of a threshold per label, which no such loss has.
 fn by_label<'a>(row: Row, inputs: &RowInputs<'a>) -> (Row, RowInputs<'a>) {
@@ -535,6 +583,7 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
         let thorough = THOROUGH.iter().any(|one| std::ptr::eq(*one, *loss));
         all.extend(driver::modules(loss, thorough, workgroup));
     }
+    all.push(halves::module(workgroup));
     for loss in count::COUNTS {
         all.extend(driver::modules(loss, false, workgroup));
     }

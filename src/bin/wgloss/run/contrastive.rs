@@ -23,6 +23,7 @@ Tensors that are read:
   self_index      [N] indices, with keys: the key that is the anchor itself, -1 for none; infonce: its pair
   row_mask        [N] flags, 0 where a sample is left out whatever it holds, as a key too where there are no keys
   key_mask        [M] flags, with keys: 0 where one is left out
+  temperature     [1] F32, in place of the option
   grad_loss       [1], or with --reduction none [1] or [N]: the upstream gradient; absent: ones
 Tensors that are written with -o, F32:
   loss            [], or with --reduction none [N]
@@ -51,7 +52,15 @@ pub fn run(
     engine: &EngineArgs,
     wanted: Wanted,
 ) -> Result<Report, Error> {
-    let config = options.configure()?;
+    let mut config = options.configure()?;
+    if file.has("temperature") {
+        if options.temperature.is_some() {
+            return Err(Error::refused("temperature", "--temperature is given too"));
+        }
+        file.expect("temperature", &[1])?;
+        config.temperature = file.floats("temperature")?[0];
+        config.check()?;
+    }
     let paired = config.weighting == Weighting::Paired;
     let (rows, dims) = matrix(file, "embeddings", "[N, D]")?;
     let embeddings = file.reals("embeddings")?;

@@ -131,7 +131,7 @@ pub fn run(
     let rows = tensors.rows();
     let (engine, result) = engine.compute(|engine| engine.rows(&config, &rows, wanted))?;
     let (shape, loss) = match config.reduction() {
-        Reduction::None => (vec![rows.rows], Value::Null),
+        Reduction::None => (vec![result.loss.len()], Value::Null),
         _ => (vec![], json_number(result.loss[0])),
     };
     let matrix = vec![rows.rows, rows.cols];
@@ -260,7 +260,12 @@ impl RowTensors {
         };
         let targets = read_targets(file, form, loss, kind, rows, &counted)?;
         let each_row = config.reduction() == Reduction::None;
-        let grad_loss = file.grad_loss(each_row.then_some(rows))?;
+        let losses = config.takes().losses(rows, cols);
+        if each_row && rows == 0 && losses > file.most() {
+            let expected = format!("at most {} labels without rows", file.most());
+            return Err(Error::shape("logits", expected, format!("[0, {cols}]")));
+        }
+        let grad_loss = file.grad_loss(each_row.then_some(losses))?;
         Ok(RowTensors {
             rows,
             cols,

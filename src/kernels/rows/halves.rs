@@ -1,0 +1,289 @@
+//! The two-way loss's half over the classes: the same loss of the batch turned, with a row for each class. Logits, targets
+//! and weights are copied turned into scratch, the rows' driver goes over them, and where the gradient to the logits is
+//! written, a sweep over the batch takes that half's from the plane it was left in.
+
+use crate::device::live::Given;
+use crate::device::module::{Module, Piece, Program, constants, uniform, wgsl};
+use crate::device::plan::{
+    ABSENT, Bind, Dispatches, Draft, Grid, Region, Scratch, Target, bindings,
+};
+use crate::device::tensor::{DType, Tensor};
+use crate::error::Error;
+use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
+use crate::kernels::rows::count;
+use crate::kernels::rows::loss::{Row, RowLoss};
+use crate::kernels::rows::plan::record;
+use crate::kernels::rows::sparse::Bits;
+use crate::kernels::storage::{REAL_KINDS, real_kind};
+use crate::kernels::sums::{self, Between, Rows, To};
+use crate::losses::labels::Targets;
+use crate::losses::zlpr::Half;
+
+uniform! {
+    /// As shaders/zlpr/turn.wgsl has it.
+    struct TurnParams {
+        rows: u32,
+        cols: u32,
+        groups: u32,
+        groups_x: u32,
+        logits_kind: u32,
+        logits_offset: u32,
+        logits_stride: u32,
+        form: u32,
+        targets_offset: u32,
+        targets_stride: u32,
+        class_mask_offset: u32,
+        mask_offset: u32,
+        mask_stride: u32,
+        sample_weight_offset: u32,
+        weight_kind: u32,
+        weight_offset: u32,
+        weight_stride: u32,
+        turned_logits: u32,
+        turned_targets: u32,
+        turned_weights: u32,
+        turned_stride: u32,
+        pad0: u32,
+        pad1: u32,
+        pad2: u32,
+    }
+}
+
+bindings! {
+    struct TurnBindings {
+        1: logits,
+        2: targets,
+        3: class_mask,
+        4: mask,
+        5: sides,
+        6: turned,
+        7: weight,
+    }
+}
+
+constants! {
+    /// Forms of targets beside those of real numbers.
+    FORMS {
+        FORM_BYTES = 16,
+        FORM_BITS = 17,
+    }
+}
+
+/// The copies.
+pub(crate) static TURN: Program = Program {
+    name: "turn",
+    pieces: &[
+        Piece::File(wgsl!("shared/math.wgsl")),
+        Piece::File(wgsl!("shared/reals.wgsl")),
+        Piece::File(wgsl!("zlpr/turn.wgsl")),
+    ],
+    entries: &["turn"],
+    constants: &[FORMS, REAL_KINDS],
+    bindings: TurnBindings::NAMES,
+    mirrors: &[&[TurnParams::MIRROR]],
+};
+
+/// The module of the copies.
+pub(crate) fn module(workgroup: u32) -> Module {
+    TURN.module(workgroup)
+}
+
+/// The batch turned, in scratch.
+struct Turned {
+    all: Region,
+    logits: Tensor<'static>,
+    targets: Tensor<'static>,
+    weight: Option<Tensor<'static>>,
+    /// Where the gradient goes.
+    grad: Tensor<'static>,
+    /// Vectors from class to class.
+    stride: u64,
+}
+
+impl Turned {
+    fn take(scratch: &mut Scratch, inputs: &RowInputs<'_>, gradient: bool) -> Result<Self, Error> {
+        let (rows, cols) = (inputs.logits.rows(), inputs.logits.cols());
+        let stride = rows.div_ceil(4).max(1);
+        let plane = 4 * (stride * cols) as u64;
+        let weights = if inputs.weight.is_some() { plane } else { 0 };
+        // Logits, weights, then targets in bytes; the gradient, which another dispatch binds, apart.
+        let all = scratch.take(plane + weights + plane / 4)?;
+        let grad = scratch.take(if gradient { plane } else { 0 })?;
+        let view =
+            |first, dtype| Tensor::scratch(first, dtype, cols, rows).with_row_stride(4 * stride);
+        Ok(Turned {
+            all,
+            logits: view(all.first(), DType::F32),
+            weight: inputs.weight.map(|_| view(all.first() + plane, DType::F32)),
+            targets: view(all.first() + plane + weights, DType::U8),
+            grad: view(grad.first(), DType::F32),
+            stride: stride as u64,
+        })
+    }
+
+    /// Adds the copies.
+    fn push<'a>(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        scratch: &mut Scratch,
+        inputs: &RowInputs<'a>,
+    ) -> Result<(), Error> {
+        let target = steps.target;
+        let (rows, cols) = (inputs.logits.rows(), inputs.logits.cols());
+        let bind = |name, tensor: Option<Tensor<'a>>| -> Result<(Bind<'a>, u32), Error> {
+            let bound = target.bind_any(name, tensor.filter(|t| t.len() > 0))?;
+            Ok(bound.unwrap_or((Bind::Nothing, ABSENT)))
+        };
+        let (logits, logits_offset) = bind("logits", Some(inputs.logits))?;
+        let (class_mask, class_mask_offset) = bind("class_mask", inputs.class_mask)?;
+        let (mask, mask_offset) = bind("mask", inputs.mask)?;
+        let (sides, sample_weight_offset) = bind("sample_weight", inputs.sample_weight)?;
+        let (weight, weight_offset) = bind("weight", inputs.weight)?;
+        let mut bits = Bits::of(inputs);
+        let (form, (targets, targets_offset), targets_stride) = match (&mut bits, inputs.targets) {
+            (Some(bits), _) => {
+                bits.take(scratch, rows)?;
+                bits.make(steps, 0, rows)?;
+                let (bind, at, stride) = bits.bind();
+                (FORM_BITS, (bind, at), stride)
+            }
+            (None, Targets::Bits(t)) => (
+                FORM_BITS,
+                bind("target_bits", Some(t))?,
+                t.row_stride() as u32,
+            ),
+            (None, Targets::Dense(t)) => {
+                let form = match t.dtype().is_float() {
+                    true => real_kind(t.dtype()),
+                    false => FORM_BYTES,
+                };
+                (form, bind("targets", Some(t))?, t.row_stride() as u32)
+            }
+            (None, Targets::Sparse { .. }) => (FORM_BITS, (Bind::Nothing, 0), 0),
+        };
+        let plane = self.stride * cols as u64;
+        let weighs = inputs.weight.is_some();
+        let stride_of = |t: Option<Tensor<'_>>| t.map_or(0, |t| t.row_stride() as u32);
+        let params = TurnParams {
+            rows: rows as u32,
+            cols: cols as u32,
+            logits_kind: real_kind(inputs.logits.dtype()),
+            logits_offset,
+            logits_stride: inputs.logits.row_stride() as u32,
+            form,
+            targets_offset,
+            targets_stride,
+            class_mask_offset,
+            mask_offset,
+            mask_stride: stride_of(inputs.mask),
+            sample_weight_offset,
+            weight_kind: inputs.weight.map_or(0, |t| real_kind(t.dtype())),
+            weight_offset,
+            weight_stride: stride_of(inputs.weight),
+            turned_logits: 0,
+            turned_weights: plane as u32,
+            turned_targets: (4 * plane * (1 + u64::from(weighs))) as u32,
+            turned_stride: self.stride as u32,
+            ..TurnParams::default()
+        };
+        let on = |grid: Grid| TurnParams {
+            groups: grid.groups,
+            groups_x: grid.groups_x,
+            ..params
+        };
+        let bindings = TurnBindings {
+            logits,
+            targets,
+            class_mask,
+            mask,
+            sides,
+            turned: self.all.bind(),
+            weight,
+        };
+        let module = module(target.variant.workgroup);
+        let groups = plane.div_ceil(u64::from(module.workgroup));
+        steps.push(module, "turn", groups, on, bindings)
+    }
+
+    /// What a loss of the classes reads: weights by sample and by class have changed their places.
+    fn inputs<'a>(&self, inputs: &RowInputs<'a>) -> RowInputs<'a> {
+        RowInputs {
+            sample_weight: inputs.class_weight,
+            class_weight: inputs.sample_weight,
+            weight: self.weight,
+            grad_loss: inputs.grad_loss,
+            ..RowInputs::new(self.logits, Targets::Dense(self.targets))
+        }
+    }
+}
+
+/// Plans a checked call with a half over the classes; `none` is a loss of rows whose loss and gradient are 0.
+pub(crate) fn plan<'a>(
+    target: Target<'_>,
+    (row, half): (&Row, Half),
+    none: &'static RowLoss,
+    inputs: &RowInputs<'a>,
+    outputs: &RowOutputs<'a>,
+    settings: &Given<'a>,
+) -> Result<Draft<'a>, Error> {
+    let mut scratch = Scratch::default();
+    let mut steps = Dispatches::new(target);
+    steps.push_settings(settings)?;
+    let turned = Turned::take(&mut scratch, inputs, outputs.grad_logits.is_some())?;
+    turned.push(&mut steps, &mut scratch, inputs)?;
+    // The losses of both halves.
+    let losses = scratch.take(2)?;
+    let loss_of = |half: u64| Tensor::scratch(losses.first() + half, DType::F32, 1, 1);
+    let both = half == Half::Both;
+    let loss = |half| {
+        outputs
+            .loss
+            .map(|loss| if both { loss_of(half) } else { loss })
+    };
+
+    let of_classes = turned.inputs(inputs);
+    let to_classes = RowOutputs {
+        loss: loss(0),
+        grad_logits: outputs.grad_logits.map(|_| Gradient::To(turned.grad)),
+        ..RowOutputs::default()
+    };
+    // What is counted is counted before a scale is written into what comes after.
+    let classes = count::push(&mut steps, &mut scratch, row, &of_classes)?;
+    let samples = match both {
+        true => count::push(&mut steps, &mut scratch, row, inputs)?,
+        false => None,
+    };
+    count::scale(&mut steps, classes);
+    let mut bytes = record(&mut steps, &mut scratch, row, &of_classes, &to_classes)?.bytes;
+    let mut windows = 1;
+    if both || outputs.grad_logits.is_some() {
+        let row = Row {
+            loss: if both { row.loss } else { none },
+            turned: outputs.grad_logits.map(|_| turned.grad),
+            ..*row
+        };
+        let outputs = RowOutputs {
+            loss: if both { loss(1) } else { None },
+            ..*outputs
+        };
+        count::scale(&mut steps, samples);
+        let recorded = record(&mut steps, &mut scratch, &row, inputs, &outputs)?;
+        (bytes, windows) = (bytes + recorded.bytes, recorded.windows);
+    }
+    if let Some(loss) = outputs.loss.filter(|_| both) {
+        let (results, at) = target.bind_all("loss", &loss)?;
+        let to = To {
+            results,
+            at,
+            scale: 1.0,
+        };
+        let from = Rows {
+            addends: losses,
+            rows: 1,
+            len: 2,
+        };
+        let between = Between::take(&mut scratch, 1, 2)?;
+        sums::push(&mut steps, from, &between, to)?;
+    }
+    Ok(steps.draft(&scratch, windows).moving(bytes))
+}
