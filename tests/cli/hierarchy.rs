@@ -251,6 +251,57 @@ fn rows_and_reductions_of_mcm() {
     close(": loss", &summed, &[3.0 * each[0], 3.0 * each[1]], 1e-6);
 }
 
+/// Every form of the targets gives the same, and what a mask leaves out is not looked at.
+#[test]
+fn targets_masks_and_weights_of_mcm() {
+    let folder = Folder::new("mcm-targets");
+    let of_cpu = |tensors: &Tensors| run(&folder, tensors, "mcm", &["--backend", "cpu"]).1;
+    let without = good_mcm().without("targets");
+    let plain = of_cpu(&good_mcm());
+    let forms = [
+        without
+            .clone()
+            .f32("targets", &[2, 3], &[1.0, 0.0, 1.0, 0.0, 1.0, 1.0]),
+        without.clone().raw(
+            "target_bits",
+            Dtype::U32,
+            &[2, 1],
+            vec![5, 0, 0, 0, 6, 0, 0, 0],
+        ),
+        without
+            .clone()
+            .u32("target_offsets", &[0, 2, 4])
+            .u32("target_indices", &[2, 0, 1, 2]),
+    ];
+    for tensors in &forms {
+        assert_eq!(of_cpu(tensors), plain);
+    }
+    let sides = |tensors: Tensors| {
+        tensors
+            .u8("class_mask", &[3], &[0, 1, 1])
+            .u8("mask", &[2, 3], &[1, 1, 1, 1, 1, 0])
+            .f32("sample_weight", &[2], &[0.5, 2.0])
+            .f32("class_weight", &[3], &[9.0, 1.0, 3.0])
+    };
+    let masked = of_cpu(&sides(good_mcm()));
+    // Row 0: class 1 is 0 with the largest of -2 and 0.5, class 2 is 1. Row 1: class 1 is 1, and wins.
+    let softplus = |s: f64| s.exp().ln_1p();
+    let first = (softplus(0.5) + 3.0 * softplus(-0.5)) / 2.0;
+    let wanted = (0.5 * first + 2.0 * softplus(-3.0)) / 2.0;
+    close(": loss", of(&masked, "loss"), &[wanted], 1e-6);
+    assert_eq!(of(&masked, "grad_logits")[0], 0.0);
+    assert_eq!(of(&masked, "probabilities"), of(&plain, "probabilities"));
+    let anything = sides(without.f32("targets", &[2, 3], &[f64::NAN, 0.0, 1.0, -100.0, 1.0, 1.0]));
+    assert_eq!(of_cpu(&anything), masked);
+    let nothing = good_mcm()
+        .f32("logits", &[2, 3], &[1.0, -2.0, 0.5, f64::NAN, 3.0, -1.0])
+        .u8("targets", &[2, 3], &[1, 0, 1, 255, 9, 1])
+        .f32("sample_weight", &[2], &[1.0, 0.0]);
+    let nothing = of_cpu(&nothing);
+    assert_eq!(of(&nothing, "grad_logits")[3..], [0.0; 3]);
+    assert!(of(&nothing, "loss")[0] > 0.0);
+}
+
 #[test]
 fn bad_hierarchies_are_refused_by_name() {
     let folder = Folder::new("hierarchies");
@@ -275,7 +326,15 @@ fn bad_hierarchies_are_refused_by_name() {
         (good_mcm().f32("logits", &[2, 0], &[]), "mcm", &[], "hierarchy: expected at least one node"),
         (good_mcm().u8("targets", &[3, 2], &[0; 6]), "mcm", &[], "targets: expected [2, 3], found [3, 2]"),
         (good_mcm().u8("targets", &[2, 3], &[0, 1, 2, 0, 0, 0]), "mcm", &[], "targets: expected 0 or 1, found 2 at [0, 2]"),
-        (good_mcm().f32("targets", &[2, 3], &[0.0; 6]), "mcm", &[], "targets: expected U8 or BOOL, found F32"),
+        (good_mcm().f32("targets", &[2, 3], &[0.0, 1.0, 0.5, 0.0, 0.0, 0.0]), "mcm", &[], "targets: expected 0 or 1 (this loss takes hard labels), found 0.5 at [0, 2]"),
+        (good_mcm().u32("targets_3", &[2]).i64("targets", &[0, 1]), "mcm", &[], "targets: expected [2, 3], found [2]"),
+        (good_mcm().u32("target_offsets", &[0, 1, 2]), "mcm", &[], "target_offsets: a second form of targets beside targets"),
+        (good_mcm().without("targets").u32("target_offsets", &[0, 1, 2]).u32("target_indices", &[1, 3]), "mcm", &[], "target_indices: expected labels below 3, found 3 at [1]"),
+        (good_mcm().without("targets"), "mcm", &[], "targets: expected one of targets, target_bits, target_offsets with target_indices, found none of them"),
+        (good_mcm().u8("class_mask", &[2], &[1, 1]), "mcm", &[], "class_mask: expected [3], found [2]"),
+        (good_mcm().f32("mask", &[2, 3], &[1.0; 6]), "mcm", &[], "mask: expected U8 or BOOL, found F32"),
+        (good_mcm().f32("sample_weight", &[2], &[1.0, f64::NAN]), "mcm", &[], "sample_weight: expected finite weights, found NaN at [0, 1]"),
+        (good_mcm().f32("class_weight", &[3], &[1.0, -1.0, 0.0]), "mcm", &[], "class_weight: expected finite weights, not negative, found -1 at [0, 1]"),
         (good_mcm().f32("grad_loss", &[2], &[1.0; 2]), "mcm", &[], "grad_loss: expected [1], found [2]"),
         (good_mcm(), "mcm", &["--gamma", "1"], "--gamma: mcm does not take it (it takes --row, --mean-over)"),
         (hcal().u32("parents_1", &[0, 0, 2]), "hcal", &[], "parents_1: expected classes of level 2, below 2, found 2 as parent of class 2"),

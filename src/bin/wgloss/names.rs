@@ -21,7 +21,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
     ("tlpr", &[ROWS, TARGETS, "weight threshold"], &[OF_ROWS, "grad_threshold"]),
     ("zlpr-kl", &[ROWS, "other"], &[OF_ROWS, "grad_other"]),
     ("wdl", &[ROWS, TARGETS, "permutation theta theta0"], &[OF_ROWS, "grad_targets grad_theta grad_theta0"]),
-    ("mcm", &["logits targets edges grad_loss"], &[OF_ROWS, "probabilities"]),
+    ("mcm", &[ROWS, TARGETS, "edges"], &[OF_ROWS, "probabilities"]),
     ("hcal", &["features labels_k prototypes_k parents_k noise_k grad_loss"],
         &["loss losses weights grad_features grad_prototypes_k predictions_k hvr"]),
     ("contrastive", &["embeddings keys row_mask key_mask grad_loss", SETS],
