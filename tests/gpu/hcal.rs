@@ -253,9 +253,21 @@ fn not_numbers(gpu: &Gpu) -> Result<(), Failed> {
         let finite = finite
             .chain(&alone.grad_features[..2])
             .all(|v| v.is_finite());
-        let own = alone.grad_features[2..4].iter().all(|v| v.is_nan());
-        if !(nan && labelled.loss.is_nan() && finite && own) {
+        // Without any label it counts for nothing; the others are as they are without it.
+        let own = alone.grad_features[2..4] == [0.0; 2];
+        let others = run(0.3, Levels::NONE, Levels::NONE)?;
+        let same = alone.loss == others.loss
+            && alone.losses == others.losses
+            && alone.grad_features == others.grad_features
+            && alone.grad_prototypes == others.grad_prototypes;
+        if !(nan && labelled.loss.is_nan() && finite && own && same) {
             return Err(format!("{bad}: {labelled:?} {alone:?}").into());
+        }
+        // Without one at the first level it still counts at the second.
+        let second = run(bad, Levels::NONE, 0)?;
+        let first = second.losses[0] == others.losses[0] && second.losses[1].is_nan();
+        if !first || run(0.3, Levels::NONE, 0)?.losses[1] == others.losses[1] {
+            return Err(format!("{bad}: {second:?} {others:?}").into());
         }
     }
     Ok(())

@@ -728,6 +728,22 @@ fn missing_labels_and_levels() {
     problem.labels[0] = Levels::NONE;
     let out = problem.run();
     assert!(out.grad_features[..3].iter().all(|g| *g == 0.0));
+    // Whatever it holds; the others are as they are without it.
+    for bad in [f64::NAN, f64::INFINITY] {
+        let mut strange = problem.clone();
+        strange.features[1] = bad;
+        let strange = strange.run();
+        assert_eq!((strange.loss, &strange.losses), (out.loss, &out.losses));
+        assert_eq!(strange.grad_features, out.grad_features);
+        assert_eq!(strange.grad_prototypes, out.grad_prototypes);
+    }
+    // Without a label at the first level it counts at the others.
+    let mut elsewhere = problem.clone();
+    let of_others = Problem::random(&mut rng, Hcal::default(), 0).labels;
+    elsewhere.labels[n..].copy_from_slice(&of_others[n..]);
+    let elsewhere = elsewhere.run();
+    assert!(elsewhere.losses[1] > 0.0);
+    assert!(elsewhere.grad_features[..3].iter().any(|g| *g != 0.0));
     // None at all.
     problem.labels.fill(Levels::NONE);
     let out = problem.run();
