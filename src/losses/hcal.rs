@@ -11,7 +11,8 @@
 //! 3. Level `k > 1`: the same over the classes `u` that occur in the batch, with `m_u` in the place of `f_i`: the mean
 //!    of `f` over the samples of `u` ([`Aggregation::SampleMean`]), or the mean of the means of its child classes
 //!    ([`Aggregation::Tree`]). It is not normalised again.
-//! 4. [`Balance`]: `lambda = softmax(l / gamma)`, `L = sum lambda_k l_k`.
+//! 4. [`Balance`]: `lambda = softmax(l / gamma)`, `L = sum lambda_k l_k`; or [`Balance::Fixed`] weights, which a tensor
+//!    has.
 //! 5. Prediction at a level: the first of the largest `f ph_c`, without perturbation. A sample violates the hierarchy
 //!    where the parent of its prediction at one level is not its prediction at the next; HVR is the share of such
 //!    samples.

@@ -131,7 +131,7 @@ fn help_names_the_tensors_of_the_loss_alone() {
         ("tlpr", &["threshold", "grad_threshold"], &["other", "theta"]),
         ("wdl", &["permutation", "theta", "theta0", "grad_theta"], &["other", "threshold", "edges"]),
         ("mcm", &["edges", "probabilities", "class_mask", "target_bits"], &["prototypes_k", "threshold"]),
-        ("hcal", &["prototypes_k", "hvr"], &["logits", "edges", "embeddings"]),
+        ("hcal", &["prototypes_k", "level_weights", "hvr"], &["logits", "edges", "embeddings"]),
     ];
     for (loss, named, others) in table {
         let text = help(&["run", loss, "--help"]);

@@ -208,6 +208,49 @@ fn predictions_and_violations_of_hcal() {
 }
 
 #[test]
+fn fixed_weights_of_levels() {
+    let folder = Folder::new("hcal-fixed");
+    let of_cpu = |tensors: &Tensors| run_hcal(&folder, tensors, &["--backend", "cpu"]).1;
+    let adaptive = of_cpu(&good_hcal());
+    let fixed = of_cpu(&good_hcal().f32("level_weights", &[2], &[0.25, 3.0]));
+    assert_eq!(of(&fixed, "weights"), [0.25, 3.0]);
+    let losses = of(&fixed, "losses");
+    assert_eq!(losses, of(&adaptive, "losses"));
+    let sum = 0.25 * losses[0] + 3.0 * losses[1];
+    close(": loss", of(&fixed, "loss"), &[sum], 1e-6);
+    // Those that were found give the same gradients.
+    let weights = of(&adaptive, "weights");
+    let same = of_cpu(&good_hcal().f32("level_weights", &[2], weights));
+    for name in ["grad_features", "grad_prototypes_1", "grad_prototypes_2"] {
+        close(name, of(&same, name), of(&adaptive, name), 1e-6);
+    }
+}
+
+/// A sample that no level has a label for counts for nothing, whatever its features hold.
+#[test]
+fn features_without_labels_hold_what_they_like() {
+    let folder = Folder::new("hcal-nothing");
+    let run = |second: f64| {
+        let features = [1.0, 0.0, 0.0, second, -1.0, 0.1, -1.0, -0.2];
+        let tensors = good_hcal()
+            .f32("features", &[4, 2], &features)
+            .i64("labels_1", &[0, -1, 2, -1])
+            .i64("labels_2", &[0, -1, -1, 1]);
+        run_hcal(&folder, &tensors, &["--backend", "cpu"]).1
+    };
+    let (nan, one) = (run(f64::NAN), run(1.0));
+    assert_eq!(of(&nan, "grad_features")[2..4], [0.0; 2]);
+    for name in [
+        "loss",
+        "grad_features",
+        "grad_prototypes_1",
+        "grad_prototypes_2",
+    ] {
+        assert_eq!(of(&nan, name), of(&one, name), "{name}");
+    }
+}
+
+#[test]
 fn empty_batches_of_hierarchies() {
     let folder = Folder::new("hcal-empty");
     let empty = good_hcal()
@@ -356,7 +399,11 @@ fn bad_hierarchies_are_refused_by_name() {
         (hcal().u32("parents_2", &[0, 0]), "hcal", &[], "parents_2: level 2 is the last one, and has no parents"),
         (hcal().u32("parents_01", &[0, 0, 1]), "hcal", &[], "parents_01: no such level: "),
         (hcal().i64("labels_99999999999999999999999", &[0; 4]), "hcal", &[], "labels_99999999999999999999999: no such level: "),
-        (hcal().f32("level_weights", &[2], &[1.0; 2]), "hcal", &[], "level_weights: hcal does not take it (it takes features, "),
+        (hcal().f32("level_weights", &[3], &[1.0; 3]), "hcal", &[], "level_weights: expected [2], found [3]"),
+        (hcal().f32("level_weights", &[2], &[1.0, -0.5]), "hcal", &[], "level_weights: expected finite weights, not negative, found -0.5 at [0, 1]"),
+        (hcal().f32("level_weights", &[2], &[f64::INFINITY, 1.0]), "hcal", &[], "level_weights: expected finite weights, not negative, found inf at [0, 0]"),
+        (hcal().f32("level_weights", &[2], &[1.0; 2]), "hcal", &["--gamma", "0.5"], "--gamma: level_weights are fixed"),
+        (hcal().f32("level_weights", &[2], &[1.0; 2]), "hcal", &["--attach"], "--attach: level_weights are fixed"),
         (hcal().f32("noise_1", &[3, 2], &[0.0, 0.0, f64::NAN, 0.0, 0.0, 0.0]), "hcal", &[], "noise_1: expected finite values, found NaN at [1, 0]"),
         (hcal().f32("noise_1", &[3, 2], &[0.0; 6]), "hcal", &["--seed", "1"], "noise_1: --seed makes the noise already"),
         (hcal(), "hcal", &["--epsilon", "0.1"], "--epsilon: needs --seed"),

@@ -408,6 +408,40 @@ fn bad_calls_of_hcal_are_named() {
         outputs,
         "log_variances: needed by this balance",
     );
+    let fixed = Hcal {
+        balance: Balance::Fixed,
+        ..config
+    };
+    refuse(
+        fixed,
+        inputs,
+        outputs,
+        "level_weights: needed by this balance",
+    );
+    let weights = |tensor| HcalInputs {
+        balance: Some(BalanceState::Weights(tensor)),
+        ..inputs
+    };
+    refuse(
+        config,
+        weights(memory.at(3, DType::F32, 1, 2)),
+        outputs,
+        "level_weights: adaptive weights have no state",
+    );
+    refuse(
+        fixed,
+        weights(memory.at(17, DType::F32, 1, 3)),
+        outputs,
+        "level_weights: expected [2], found [3]",
+    );
+    refuse(
+        fixed,
+        weights(memory.at(17, DType::F16, 1, 2)),
+        outputs,
+        "level_weights: expected f32, found f16",
+    );
+    let good = weights(memory.at(17, DType::F32, 1, 2));
+    fixed.prepare(cx, &good, &outputs).unwrap();
     let more = HcalOutputs {
         grad_log_variances: Some(memory.at(16, DType::F32, 1, 2)),
         ..outputs

@@ -496,7 +496,8 @@ struct Problem {
     prototypes: Vec<Vec<f64>>,
     labels: Vec<u32>,
     noise: Option<Vec<Vec<f64>>>,
-    log_variances: Vec<f64>,
+    /// Log variances of the levels, or their weights.
+    of_levels: Vec<f64>,
     grad_loss: f64,
 }
 
@@ -515,7 +516,8 @@ impl Problem {
                 None => None,
             },
             balance: match self.config.balance {
-                Balance::Uncertainty => Some(BalanceState::LogVariances(&self.log_variances[..])),
+                Balance::Uncertainty => Some(BalanceState::LogVariances(&self.of_levels[..])),
+                Balance::Fixed => Some(BalanceState::Weights(&self.of_levels[..])),
                 _ => None,
             },
             grad_loss: Some(self.grad_loss),
@@ -561,7 +563,7 @@ impl Problem {
                     .map(|c| rng.many(c * dim, -1.0, 1.0))
                     .collect(),
             ),
-            log_variances: rng.many(3, -1.0, 1.0),
+            of_levels: rng.many(3, -1.0, 1.0),
             grad_loss: 1.0,
             levels,
         }
@@ -604,7 +606,7 @@ fn golden_hcal() {
                 Some("fixed") => Some(each(&case["noise"])),
                 _ => None,
             },
-            log_variances: vec![],
+            of_levels: vec![],
             grad_loss: 1.0,
         };
         let out = problem.run();
@@ -646,12 +648,13 @@ fn hcal_gradients_are_derivatives() {
             attach: true,
         },
         Balance::Uncertainty,
+        Balance::Fixed,
     ];
     for turn in 0..12 {
         let config = Hcal {
             temperature: 0.5,
             aggregation: [Aggregation::SampleMean, Aggregation::Tree][turn % 2],
-            balance: balances[turn / 2 % 2],
+            balance: balances[turn / 2 % 3],
             ..Hcal::default()
         };
         let mut problem = Problem::random(&mut rng, config, [0, 3][turn / 4 % 2]);
@@ -684,7 +687,7 @@ fn hcal_gradients_are_derivatives() {
                 equal("prototypes", slope, out.grad_prototypes[k][i]);
             }
             if !out.grad_log_variances.is_empty() {
-                let slope = slope(&|problem, d| problem.log_variances[k] += d);
+                let slope = slope(&|problem, d| problem.of_levels[k] += d);
                 equal("log variances", slope, out.grad_log_variances[k]);
             }
         }
@@ -711,6 +714,39 @@ fn detached_weights_are_constants() {
         let slope = (at(1e-6) - at(-1e-6)) / 2e-6;
         assert!((slope - out.grad_features[i]).abs() < 1e-6);
     }
+}
+
+#[test]
+fn fixed_weights_take_the_place_of_adaptive_ones() {
+    let mut rng = Rng(21);
+    let mut problem = Problem::random(&mut rng, Hcal::default(), 0);
+    let adaptive = problem.run();
+    problem.config.balance = Balance::Fixed;
+    // Those that the softmax has found give the same, and gradients follow the weights.
+    problem.of_levels = adaptive.weights.clone();
+    let same = problem.run();
+    near("loss", same.loss, adaptive.loss, 1e-14);
+    all_near(
+        "features",
+        &same.grad_features,
+        &adaptive.grad_features,
+        1e-14,
+    );
+    problem.of_levels = vec![0.5, 0.0, 2.0];
+    let fixed = problem.run();
+    assert_eq!(fixed.weights, problem.of_levels);
+    assert_eq!(fixed.losses, adaptive.losses);
+    let sum = 0.5 * fixed.losses[0] + 2.0 * fixed.losses[2];
+    near("loss", fixed.loss, sum, 1e-14);
+    assert!(fixed.grad_prototypes[1].iter().all(|g| *g == 0.0));
+    // A level without labels keeps its weight, and has no loss.
+    let n = problem.samples;
+    problem.labels[2 * n..].fill(Levels::NONE);
+    let out = problem.run();
+    assert_eq!(
+        (out.loss, out.weights),
+        (0.5 * out.losses[0], problem.of_levels)
+    );
 }
 
 #[test]
@@ -773,7 +809,7 @@ fn trees_weigh_children_alike() {
         prototypes: vec![vec![1.0, 0.0, 0.0, 1.0, 1.0, 1.0], vec![0.6, 0.8]],
         labels: labels.to_vec(),
         noise: None,
-        log_variances: vec![],
+        of_levels: vec![],
         grad_loss: 1.0,
     };
     // One class: its loss is 0 whatever the mean; two prototypes tell means apart.
@@ -814,7 +850,7 @@ fn violations_are_counted_by_sample_and_link() {
         prototypes,
         labels: vec![Levels::NONE; 8],
         noise: None,
-        log_variances: vec![],
+        of_levels: vec![],
         grad_loss: 1.0,
     };
     let mut out = problem.run();
