@@ -203,7 +203,7 @@ pub use kernels::contrastive::call::{
     ContrastiveInputs, ContrastiveOutputs, Keys, RelationInputs, RelationOutputs, Relations,
 };
 pub use kernels::hcal::call::{HcalInputs, HcalOutputs};
-pub use kernels::mcm::{McmInputs, McmOutputs};
+pub use kernels::mcm::call::{McmInputs, McmOutputs};
 pub use kernels::on_device::OnDevice;
 pub use kernels::rows::call::{Gradient, RowInputs, RowOutputs};
 pub use kernels::rows::permutation::{PermutationInputs, PermutationOutputs, Permutations};

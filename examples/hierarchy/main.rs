@@ -321,12 +321,8 @@ fn with_logits(
             let logits = logits_of(&features, &layer, &bias);
             let targets = flags(&glosses.train, &samples);
             let gradient = if constraint {
-                let rows = McmRows {
-                    rows: samples.len(),
-                    logits: Values::F32(&logits),
-                    targets: &targets,
-                    grad_loss: None,
-                };
+                let labels = Targets::Dense(Dense::Flags(&targets));
+                let rows = McmRows::new(samples.len(), Values::F32(&logits), labels);
                 let sums = Mcm {
                     row_mean: false,
                     ..Mcm::default()
@@ -366,12 +362,8 @@ fn with_logits(
         let features = encode(&table, DIM, test, &samples);
         let logits = logits_of(&features, &layer, &bias);
         let targets = flags(test, &samples);
-        let rows = McmRows {
-            rows: samples.len(),
-            logits: Values::F32(&logits),
-            targets: &targets,
-            grad_loss: None,
-        };
+        let labels = Targets::Dense(Dense::Flags(&targets));
+        let rows = McmRows::new(samples.len(), Values::F32(&logits), labels);
         let constrained = engine
             .mcm(&Mcm::default(), &hierarchy, &rows, Wanted::Gradients)?
             .probabilities;

@@ -2,12 +2,13 @@
 // - BALANCE_ADAPTIVE: softmax(l / divisor);
 // - BALANCE_DWA: n softmax(w / divisor), w the ratio of the two losses before;
 // - BALANCE_UNCERTAINTY: e^-theta / 2, and theta / 2 is added;
-// - BALANCE_RANDOM: the softmax of normal numbers.
+// - BALANCE_RANDOM: the softmax of normal numbers;
+// - BALANCE_FIXED: what `state` has.
 //
 // Grid: 1 workgroup. Mirrors: `BalanceParams` in src/kernels/balance.rs, which says what each field is;
 // reference::balance.
 // provides: balance, BalanceParams, losses (binding 1, with counts behind them), upstream (binding 2),
-//           state (binding 3, history, log variances or seed), weights (binding 4), grad_losses (binding 5),
+//           state (binding 3, history, log variances, seed or weights), weights (binding 4), grad_losses (binding 5),
 //           loss (binding 6), grad_state (binding 7)
 // expects:  WG, the BALANCE_ kinds, math, best, group_best, nested, View, counter_key and counter_mix of hcal/noise.wgsl,
 //           Lane, Group, group_sum of lanes_tree.wgsl
@@ -85,6 +86,9 @@ fn score(k: u32) -> f32 {
 }
 
 fn weight(k: u32, largest: f32, all: f32) -> f32 {
+    if (params.kind == BALANCE_FIXED) {
+        return state_value(k);
+    }
     if (!counts(k)) {
         return 0.0;
     }
@@ -100,6 +104,8 @@ fn balance(
     @builtin(workgroup_id) group: vec3<u32>,
 ) {
     let uncertainty = params.kind == BALANCE_UNCERTAINTY;
+    // Weights that follow from no softmax.
+    let apart = uncertainty || params.kind == BALANCE_FIXED;
     var best = best_none();
     // How many count, and how many of them are NaN.
     var here_and_bad = nested_none();
@@ -107,7 +113,7 @@ fn balance(
         let here = counts(k);
         let bad = here && is_nan(loss_bits(k));
         here_and_bad = nested_add(here_and_bad, vec4<f32>(f32(here), f32(bad), 0.0, 0.0));
-        if (here && !uncertainty) {
+        if (here && !apart) {
             best.key = max(best.key, order_key(bitcast<u32>(score(k))));
         }
     }
@@ -119,7 +125,7 @@ fn balance(
     let largest = finite(select(key_bits(key), 0u, key == 0u || key == NAN_KEY));
     var powers = nested_none();
     for (var k = lane; k < params.count; k += WG) {
-        if (counts(k) && !uncertainty) {
+        if (counts(k) && !apart) {
             powers = nested_add(powers, vec4<f32>(exp_minus(score(k), largest), 0.0, 0.0, 0.0));
         }
     }
@@ -148,7 +154,7 @@ fn balance(
         let own = weight(k, largest, all);
         let value = bitcast<f32>(loss_bits(k));
         if (params.weights.present != 0u) {
-            weights[params.weights.offset + k] = select(bitcast<u32>(own), params.nan, bad && here);
+            weights[params.weights.offset + k] = select(bitcast<u32>(own), params.nan, bad && here && params.kind != BALANCE_FIXED);
         }
         if (params.grad_losses.present != 0u) {
             var slope = above * own;

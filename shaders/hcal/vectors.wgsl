@@ -281,6 +281,11 @@ fn candidate(bits: u32, class_number: u32) -> Best {
     return Best(select(key, 0u, key == NAN_KEY || class_number >= params.level.classes), class_number);
 }
 
+// The number of a level's vector that a sample's feature is a part of, or NONE.
+fn row_of(level: u32, i: u32) -> u32 {
+    return state[record(params.records + level * RECORD_WORDS * params.samples, RECORD_ROW, i)];
+}
+
 // What a gradient to a level's vectors, made before the weights were known, is multiplied by.
 fn level_factor(level: u32) -> f32 {
     let count = state[params.places.losses + params.levels + level];
@@ -298,11 +303,16 @@ fn collect(
     let n = params.samples;
     let begin = params.result.offset + i * params.result.stride;
     let of_level = RECORD_WORDS * n;
+    // What is a part of nothing has no gradient, whatever it holds.
+    var is_part = false;
+    for (var k = 0u; k < params.levels; k++) {
+        is_part = is_part || row_of(k, i) != NONE;
+    }
     var along = 0.0;
     for (var q = part.start; q < params.quads; q += part.step) {
         var value = vec4<f32>(0.0);
         for (var k = 0u; k < params.levels; k++) {
-            let row = state[record(params.records + k * of_level, RECORD_ROW, i)];
+            let row = row_of(k, i);
             if (row != NONE) {
                 let share = bitcast<f32>(state[record(params.records + k * of_level, RECORD_SHARE, i)]);
                 value += level_factor(k) * share * table[(k * n + row) * params.quads + q];
@@ -316,7 +326,7 @@ fn collect(
     for (var q = part.start; q < params.quads; q += part.step) {
         // This lane has written it.
         let value = (taken(begin, q) - along * vectors[i * params.quads + q]) * inverse;
-        put(begin, q, select(value, vec4<f32>(0.0), vec4<bool>(inverse >= LONGEST)), part.here);
+        put(begin, q, select(value, vec4<f32>(0.0), vec4<bool>(inverse >= LONGEST || !is_part)), part.here);
     }
 }
 

@@ -2,11 +2,10 @@
 // lower levels have found. A lane has a step of a row.
 //
 // Grid: blocks of elements `begin` to `end` of a level, the level's steps of one row after those of another; folded.
-// provides: climb, wins (binding 6), found (binding 7)
+// provides: climb, found (binding 7)
 // expects:  WG, group_index, math, best, params and logit_bits of mcm/logits.wgsl, put_term of
-//           mcm/class.wgsl, positive, put_probability
+//           mcm/class.wgsl, positive, counts, add_win, put_probability
 
-@group(0) @binding(6) var<storage, read_write> wins: array<atomic<u32>>;
 // Of each step key and class of the best, and of the best positive.
 @group(0) @binding(7) var<storage, read_write> found: array<vec4<u32>>;
 
@@ -85,8 +84,8 @@ fn climb(
         put_term(row, col, all.key, winner.key, is_positive);
     }
     // A positive class whose positives are all NaN has none.
-    if (params.want_wins != 0u && winner.index < cols) {
-        atomicAdd(&wins[2u * (row * cols + winner.index) + u32(!is_positive)], 1u);
+    if (params.want_wins != 0u && winner.index < cols && counts(row, col)) {
+        add_win(row * cols + winner.index, col, is_positive);
     }
     put_probability(row, col, all.key);
 }

@@ -1,5 +1,5 @@
 // The parameters and the logits of the max constraint module.
-// Mirrors: `McmParams` in src/kernels/mcm.rs, which says what each field is.
+// Mirrors: `McmParams` in src/kernels/mcm/table.rs, which says what each field is.
 // provides: McmParams, params (binding 0), logits (binding 1), logit_bits
 // expects:  reals, View
 
@@ -26,6 +26,8 @@ struct McmParams {
     scale: f32,
     nan: u32,
     infinity: u32,
+    weights_at: u32,
+    total_at: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: McmParams;

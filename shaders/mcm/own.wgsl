@@ -1,12 +1,9 @@
 // The classes that have nothing below them, and room for the wins of all.
 //
 // Grid: blocks of elements `begin` to `end` of a window, row by row; folded.
-// provides: own, wins (binding 6)
+// provides: own
 // expects:  WG, group_index, math, best, params and logit_bits of mcm/logits.wgsl, put_term of
-//           mcm/class.wgsl, positive, put_probability
-
-// Of each element, how many positive classes it has won, and how many others.
-@group(0) @binding(6) var<storage, read_write> wins: array<vec2<u32>>;
+//           mcm/class.wgsl, positive, counts, begin_wins, put_probability
 
 @compute @workgroup_size(WG)
 fn own(
@@ -23,7 +20,7 @@ fn own(
     let key = order_key(logit_bits(row, col));
     let is_positive = positive(row, col);
     if (params.want_wins != 0u) {
-        wins[element] = select(vec2<u32>(0u), vec2<u32>(u32(is_positive), u32(!is_positive)), leaf);
+        begin_wins(element, col, leaf && counts(row, col), is_positive);
     }
     if (params.want_terms != 0u && leaf) {
         put_term(row, col, key, key, is_positive);

@@ -1,10 +1,15 @@
 // A bit for each class.
-// provides: targets (binding 2), positive
-// expects:  params of mcm/logits.wgsl
+// provides: targets (binding 2), positive, is_one
+// expects:  params with a view of the targets
 
 @group(0) @binding(2) var<storage, read_write> targets: array<u32>;
 
 fn positive(row: u32, col: u32) -> bool {
     let at = params.targets.offset + row * params.targets.stride;
     return ((targets[at + col / 32u] >> (col % 32u)) & 1u) != 0u;
+}
+
+// Whether it is a plain 1: a bit can be nothing else.
+fn is_one(row: u32, col: u32) -> bool {
+    return positive(row, col);
 }

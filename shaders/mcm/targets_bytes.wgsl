@@ -1,10 +1,19 @@
 // A byte for each class.
-// provides: targets (binding 2), positive
-// expects:  params of mcm/logits.wgsl
+// provides: targets (binding 2), positive, is_one
+// expects:  params with a view of the targets
 
 @group(0) @binding(2) var<storage, read_write> targets: array<u32>;
 
-fn positive(row: u32, col: u32) -> bool {
+fn target_byte(row: u32, col: u32) -> u32 {
     let at = params.targets.offset + row * params.targets.stride + col;
-    return ((targets[at / 4u] >> ((at & 3u) * 8u)) & 0xffu) != 0u;
+    return (targets[at / 4u] >> ((at & 3u) * 8u)) & 0xffu;
+}
+
+fn positive(row: u32, col: u32) -> bool {
+    return target_byte(row, col) != 0u;
+}
+
+// Whether it is a plain 1.
+fn is_one(row: u32, col: u32) -> bool {
+    return target_byte(row, col) == 1u;
 }

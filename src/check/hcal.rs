@@ -112,6 +112,7 @@ pub fn hcal_cases(depth: Depth) -> Vec<HcalCase> {
         Balance::Uncertainty,
         Balance::Dwa { temperature: 2.0 },
         Balance::Random,
+        Balance::Fixed,
     ];
     let modes = [
         HcalMode::All,
@@ -135,7 +136,7 @@ pub fn hcal_cases(depth: Depth) -> Vec<HcalCase> {
                 config: Hcal {
                     temperature: [0.1, 0.5, 0.07][turn % 3],
                     aggregation: [Aggregation::SampleMean, Aggregation::Tree][turn % 2],
-                    balance: balances[turn % 5],
+                    balance: balances[(turn + turn / 6) % 6],
                     epsilon: 0.05,
                     // One sample at a time, some, all.
                     scores: [1, 1000, 1 << 20][(turn / 2) % 3],
@@ -178,6 +179,7 @@ fn prepare(
         Balance::Dwa { .. } => t.find("history").map(BalanceState::History),
         Balance::Uncertainty => t.find("log_variances").map(BalanceState::LogVariances),
         Balance::Random => t.find("balance_seed").map(BalanceState::Seed),
+        Balance::Fixed => t.find("level_weights").map(BalanceState::Weights),
     };
     let inputs = HcalInputs {
         features: t.get("features")?,
@@ -249,6 +251,7 @@ impl HcalCase {
         let noise = slices(&noise);
         let history = n.real("history").unwrap_or_default();
         let log_variances = n.real("log_variances").unwrap_or_default();
+        let level_weights = n.real("level_weights").unwrap_or_default();
         reference::hcal(
             &self.config,
             levels,
@@ -267,6 +270,7 @@ impl HcalCase {
                     Balance::Dwa { .. } => Some(BalanceState::History(&history[..])),
                     Balance::Uncertainty => Some(BalanceState::LogVariances(&log_variances[..])),
                     Balance::Random => Some(BalanceState::Seed(self.stored_seed())),
+                    Balance::Fixed => Some(BalanceState::Weights(&level_weights[..])),
                 },
                 grad_loss: n.real("grad_loss").and_then(|g: Vec<T>| g.first().copied()),
             },
@@ -324,6 +328,7 @@ impl Case for HcalCase {
         };
         let state = single(2 * m, 0.2, 1.5);
         let grad_loss = single(1, -2.0, 2.0);
+        let level_weights = single(m, 0.0, 3.0);
         let words = levels.words();
 
         let mut n = Numbers::default();
@@ -345,6 +350,7 @@ impl Case for HcalCase {
         n.put_vector("history", DType::F32, Some(state.clone()));
         n.put_vector("log_variances", DType::F32, state.get(..m).map(Vec::from));
         n.put_seed("balance_seed", self.stored_seed());
+        n.put_vector("level_weights", DType::F32, Some(level_weights));
         Ok(n)
     }
 
@@ -353,9 +359,10 @@ impl Case for HcalCase {
         let truth = self.reference::<f64>(&levels, n)?;
         let naive = self.reference::<f32>(&levels, n)?;
         let (samples, dim, m) = (self.samples, self.dim, self.classes.len());
+        let largest = |of: &[f64]| of.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
         let near = |name: &str, shape, truth: Vec<f64>, naive: Vec<f32>| {
-            let largest = truth.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
-            Output::near(name, DType::F32, shape, truth, naive).cancelling(EXP * largest)
+            let size = EXP * largest(&truth);
+            Output::near(name, DType::F32, shape, truth, naive).cancelling(size)
         };
         let mode = self.mode;
         let all = mode == HcalMode::All;
@@ -378,7 +385,11 @@ impl Case for HcalCase {
         }
         if all && self.config.balance == Balance::Uncertainty {
             let (t, f) = (truth.grad_log_variances, naive.grad_log_variances);
-            outputs.push(near("grad_log_variances", (1, m), t, f));
+            // Of its two parts, which cancel, one is half the upstream gradient.
+            let half: f64 = n.get("grad_loss").iter().map(|g| 0.5 * g.abs()).sum();
+            let size = half.max(EXP * largest(&t));
+            let output = near("grad_log_variances", (1, m), t, f);
+            outputs.push(output.cancelling(size));
         }
         if all || mode == HcalMode::Predictions {
             let before = vec![77; m * samples];
@@ -396,7 +407,7 @@ impl Case for HcalCase {
             match self.config.balance {
                 Balance::Random => outputs.push(Output::changed("balance_seed").exactly(next())),
                 Balance::Dwa { .. } => outputs.push(Output::changed("history")),
-                Balance::Adaptive { .. } | Balance::Uncertainty => {}
+                Balance::Adaptive { .. } | Balance::Uncertainty | Balance::Fixed => {}
             }
         }
         Ok(outputs)

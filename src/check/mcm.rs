@@ -3,7 +3,9 @@
 
 use crate::check::case::{Case, Data, Depth, Layout, Output};
 use crate::check::measure::{Reference, Work, Workload, check_shape};
-use crate::check::numbers::{Numbers, TargetForm, form_name, from_flags, rounded};
+use crate::check::numbers::{
+    Numbers, SPARSE, TargetForm, form_name, form_type, from_flags, rounded,
+};
 use crate::check::rng::Rng;
 use crate::check::tensors::Tensors;
 use crate::device::context::Context;
@@ -11,7 +13,7 @@ use crate::device::prepared::Prepared;
 use crate::device::tensor::DType;
 use crate::error::Error;
 use crate::host::Gpu;
-use crate::kernels::mcm::{McmInputs, McmOutputs};
+use crate::kernels::mcm::call::{McmInputs, McmOutputs};
 use crate::losses::hierarchy::Hierarchy;
 use crate::losses::labels::{TargetNames, Targets};
 use crate::losses::mcm::Mcm;
@@ -50,6 +52,53 @@ pub enum McmMode {
     Probabilities,
 }
 
+/// Which masks and weights a case has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct McmSides {
+    /// A mask by class.
+    pub class_mask: bool,
+    /// A mask by element.
+    pub mask: bool,
+    /// Weights of rows, some of them 0.
+    pub sample_weight: bool,
+    /// Weights of classes, one of them 0.
+    pub class_weight: bool,
+}
+
+impl McmSides {
+    /// None.
+    pub const NONE: McmSides = McmSides {
+        class_mask: false,
+        mask: false,
+        sample_weight: false,
+        class_weight: false,
+    };
+    /// All of them.
+    pub const ALL: McmSides = McmSides {
+        class_mask: true,
+        mask: true,
+        sample_weight: true,
+        class_weight: true,
+    };
+}
+
+impl fmt::Display for McmSides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [
+            ("class_mask", self.class_mask),
+            ("mask", self.mask),
+            ("sample_weight", self.sample_weight),
+            ("class_weight", self.class_weight),
+        ];
+        let names: Vec<&str> = all
+            .iter()
+            .filter(|(_, has)| *has)
+            .map(|(n, _)| *n)
+            .collect();
+        write!(f, "[{}]", names.join(" "))
+    }
+}
+
 /// One case of the constraint module.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct McmCase {
@@ -59,8 +108,10 @@ pub struct McmCase {
     pub graph: Graph,
     /// Element type of the logits.
     pub dtype: DType,
-    /// Form of the targets, none that is sparse.
+    /// Form of the targets.
     pub form: TargetForm,
+    /// Masks and weights.
+    pub sides: McmSides,
     /// What is asked for.
     pub mode: McmMode,
     /// Whether there is an upstream gradient.
@@ -81,10 +132,11 @@ impl fmt::Display for McmCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "mcm {:?} {} targets={} {:?} {:?} upstream={} {:?} {:?} {}x{} seed={}",
+            "mcm {:?} {} targets={} {} {:?} {:?} upstream={} {:?} {:?} {}x{} seed={}",
             self.graph,
             self.dtype,
             form_name(self.form),
+            self.sides,
             self.config.reduction,
             self.mode,
             self.upstream,
@@ -124,6 +176,25 @@ pub fn mcm_cases(depth: Depth) -> Vec<McmCase> {
         McmMode::Probabilities,
     ];
     let datas = [Data::Normal, Data::Edges, Data::Large];
+    let none = McmSides::NONE;
+    let sides = [
+        none,
+        McmSides::ALL,
+        McmSides {
+            class_mask: true,
+            ..none
+        },
+        none,
+        McmSides {
+            class_weight: true,
+            ..none
+        },
+        McmSides { mask: true, ..none },
+        McmSides {
+            sample_weight: true,
+            ..none
+        },
+    ];
     let repeats = match depth {
         Depth::Sample => 1,
         Depth::Every => 2,
@@ -145,6 +216,7 @@ pub fn mcm_cases(depth: Depth) -> Vec<McmCase> {
                     Targets::Bits(()),
                     Targets::Dense(dtype),
                     Targets::Dense(DType::F16),
+                    SPARSE,
                 ];
                 let (rows, cols) = SHAPES[(turn * 3) % SHAPES.len()];
                 cases.push(McmCase {
@@ -154,7 +226,8 @@ pub fn mcm_cases(depth: Depth) -> Vec<McmCase> {
                     },
                     graph,
                     dtype,
-                    form: forms[(turn / 2) % 4],
+                    form: forms[(turn / 2) % 5],
+                    sides: sides[turn % 7],
                     mode: modes[turn % 5],
                     upstream: turn % 7 != 0,
                     layout: [Layout::Apart, Layout::Together][(turn / 3) % 2],
@@ -187,13 +260,16 @@ fn prepare(
     t: &Tensors,
 ) -> Result<Prepared, Error> {
     let inputs = McmInputs {
-        logits: t.get("logits")?,
         targets: match targets {
             true => Some(t.labels(TargetNames::TARGETS)?),
             false => None,
         },
-        hierarchy: hierarchy.on_device(t.get("hierarchy")?)?,
+        class_mask: t.find("class_mask"),
+        mask: t.find("mask"),
+        sample_weight: t.find("sample_weight"),
+        class_weight: t.find("class_weight"),
         grad_loss: t.find("grad_loss"),
+        ..McmInputs::new(t.get("logits")?, hierarchy.on_device(t.get("hierarchy")?)?)
     };
     let outputs = McmOutputs {
         loss: t.find("loss"),
@@ -238,7 +314,11 @@ impl McmCase {
             &reference::McmInputs {
                 rows: self.rows,
                 logits: &n.real("logits").unwrap_or_default(),
-                targets: &n.flags("targets").unwrap_or_default(),
+                targets: &n.real("targets").unwrap_or_default(),
+                class_mask: n.flags("class_mask").as_deref(),
+                mask: n.flags("mask").as_deref(),
+                sample_weight: n.real("sample_weight").as_deref(),
+                class_weight: n.real("class_weight").as_deref(),
                 grad_loss: n.real("grad_loss").as_deref(),
             },
         )
@@ -274,7 +354,46 @@ impl Case for McmCase {
                     _ => scale * rng.normal(),
                 };
                 logits.push(rounded(self.dtype, logit));
-                targets.push(rng.chance([0.3, 0.0, 1.0][row % 3]));
+                targets.push(f64::from(u8::from(rng.chance([0.3, 0.0, 1.0][row % 3]))));
+            }
+        }
+        let McmSides {
+            class_mask,
+            mask,
+            sample_weight,
+            class_weight,
+        } = self.sides;
+        let mut flags = |count: usize| {
+            let one = |_| rng.chance(0.7);
+            from_flags(&(0..count).map(one).collect::<Vec<bool>>())
+        };
+        let class_mask = class_mask.then(|| flags(cols));
+        let mask = mask.then(|| flags(rows * cols));
+        let mut weights = |count: usize, low: f64| -> Vec<f64> {
+            let all = rng.many(count, low, 2.0).into_iter();
+            all.map(|weight| rounded(DType::F32, weight)).collect()
+        };
+        let mut sample_weight = sample_weight.then(|| weights(rows, -0.5));
+        for weight in sample_weight.iter_mut().flatten().skip(2).step_by(4) {
+            *weight = 0.0;
+        }
+        let mut class_weight = class_weight.then(|| weights(cols, 1e-4));
+        if let Some(weight) = class_weight.as_mut().and_then(|w| w.get_mut(cols / 2)) {
+            *weight = 0.0;
+        }
+        // What does not count may be anything.
+        let any: &[f64] = match self.form {
+            Targets::Dense(dtype) if dtype.is_float() => &[f64::NAN, -1.0, 1.0, 0.3, 0.7],
+            Targets::Dense(_) => &[255.0, 1.0, 2.0],
+            Targets::Bits(()) | Targets::Sparse { .. } => &[],
+        };
+        let absent = |flags: &Option<Vec<f64>>, i: usize| {
+            flags.as_ref().is_some_and(|flags| flags[i] == 0.0)
+        };
+        for i in (0..rows * cols).filter(|_| !any.is_empty()) {
+            let (row, col) = (i / cols, i % cols);
+            if absent(&class_mask, col) || absent(&mask, i) || absent(&sample_weight, row) {
+                targets[i] = rounded(form_type(self.form), any[i % any.len()]);
             }
         }
         let upstream = self.upstream.then(|| {
@@ -285,8 +404,14 @@ impl Case for McmCase {
         let mut n = Numbers::default();
         n.put("logits", self.dtype, (rows, cols), logits);
         let names = TargetNames::TARGETS;
-        n.put_labels(names, self.form, (rows, cols), from_flags(&targets));
+        n.put_labels(names, self.form, (rows, cols), targets);
         n.put_words("hierarchy", (1, words.len()), &words);
+        n.put_vector("class_mask", DType::U8, class_mask);
+        if let Some(mask) = mask {
+            n.put("mask", DType::U8, (rows, cols), mask);
+        }
+        n.put_vector("sample_weight", DType::F32, sample_weight);
+        n.put_vector("class_weight", DType::F32, class_weight);
         n.put_vector("grad_loss", DType::F32, upstream);
         Ok(n)
     }
@@ -409,13 +534,14 @@ impl Workload for McmWorkload {
 
     fn on_host(&self) -> Result<Reference, Error> {
         let (hierarchy, logits, targets) = self.data()?;
+        let targets = from_flags(&targets);
         let (config, rows) = (self.config, self.rows);
         Ok(Box::new(move || {
             let inputs = reference::McmInputs {
                 rows,
                 logits: &logits,
                 targets: &targets,
-                grad_loss: None,
+                ..reference::McmInputs::default()
             };
             let out = black_box(reference::mcm(&config, &hierarchy, &inputs)?);
             Ok(out.loss.first().copied().unwrap_or(0.0))

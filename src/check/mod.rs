@@ -25,7 +25,7 @@ pub use contrastive::{
     cooperative_cases,
 };
 pub use hcal::{HcalCase, HcalMode, HcalWorkload, hcal_cases};
-pub use mcm::{Graph, McmCase, McmMode, McmWorkload, mcm_cases};
+pub use mcm::{Graph, McmCase, McmMode, McmSides, McmWorkload, mcm_cases};
 pub use measure::{
     Clock, CopyKernel, MultiplyAdd, Quantiles, Reference, Timed, Timer, Work, Workload,
 };

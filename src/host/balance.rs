@@ -1,10 +1,10 @@
 //! Weights for several losses over plain slices.
 
 use crate::device::tensor::{DType, Tensor};
-use crate::error::Error;
+use crate::error::{Error, check_len};
 use crate::host::engine::Engine;
 use crate::host::gpu::Gpu;
-use crate::host::values::{narrow, seed_words, wide};
+use crate::host::values::{check_each, narrow, seed_words, wide};
 use crate::kernels::balance::{BalanceInputs, BalanceOutputs};
 use crate::losses::balance::{Balance, BalanceState};
 use crate::reference;
@@ -22,6 +22,22 @@ pub struct BalanceResult {
     pub grad_log_variances: Vec<f32>,
 }
 
+/// Checks the state of a balance of `count` losses, and the values of weights that are given.
+pub(super) fn check_state(
+    config: &Balance,
+    count: usize,
+    state: Option<BalanceState<&[f32], u64>>,
+) -> Result<(), Error> {
+    config.check_state(state.as_ref())?;
+    let Some(BalanceState::Weights(weights)) = state else {
+        return Ok(());
+    };
+    check_len("level_weights", count, weights.len())?;
+    let good = |w: &f32| w.is_finite() && *w >= 0.0;
+    let expected = "finite weights, not negative";
+    check_each("level_weights", weights, count, expected, good)
+}
+
 /// One call on the device.
 fn on_gpu(
     gpu: &Gpu,
@@ -35,11 +51,11 @@ fn on_gpu(
     let input = gpu.put(losses)?;
     let upstream = gpu.put(&[grad_loss.unwrap_or(1.0)])?;
     let (kept, kept_len) = match state {
-        None => (gpu.upload(&[])?, 0),
-        Some(BalanceState::History(values) | BalanceState::LogVariances(values)) => {
+        Some(BalanceState::Seed(seed)) => (gpu.put(&seed_words(seed))?, 2),
+        state => {
+            let values = state.and_then(BalanceState::numbers).unwrap_or(&[]);
             (gpu.put(values)?, values.len())
         }
-        Some(BalanceState::Seed(seed)) => (gpu.put(&seed_words(seed))?, 2),
     };
     let [weights, loss, grads, grad_state] = [
         gpu.numbers(count)?,
@@ -50,10 +66,9 @@ fn on_gpu(
     let log_variances = matches!(config, Balance::Uncertainty);
     let inputs = BalanceInputs {
         losses: vector(&input, count),
-        state: state.map(|state| match state {
-            BalanceState::History(_) => BalanceState::History(vector(&kept, kept_len)),
-            BalanceState::LogVariances(_) => BalanceState::LogVariances(vector(&kept, kept_len)),
-            BalanceState::Seed(_) => BalanceState::Seed(Tensor::vector(&kept, DType::U32, 2)),
+        state: state.map(|state| {
+            let seed = |_| Tensor::vector(&kept, DType::U32, 2);
+            state.map(|_| vector(&kept, kept_len), seed)
         }),
         grad_loss: Some(vector(&upstream, 1)),
     };
@@ -87,27 +102,18 @@ impl Engine {
         grad_loss: Option<f32>,
     ) -> Result<BalanceResult, Error> {
         config.check()?;
-        config.check_state(state.as_ref())?;
+        check_state(config, losses.len(), state)?;
         // A device weighs at least one.
         if let Some(gpu) = self.gpu().filter(|_| !losses.is_empty()) {
             return on_gpu(gpu, config, losses, state, grad_loss);
         }
-        let kept = match state {
-            Some(BalanceState::History(values) | BalanceState::LogVariances(values)) => {
-                wide(values)
-            }
-            Some(BalanceState::Seed(_)) | None => Vec::new(),
-        };
+        let kept = wide(state.and_then(BalanceState::numbers).unwrap_or(&[]));
         let out = reference::balance(
             config,
             &reference::BalanceInputs {
                 losses: &wide(losses),
                 present: None,
-                state: state.map(|state| match state {
-                    BalanceState::History(_) => BalanceState::History(&kept[..]),
-                    BalanceState::LogVariances(_) => BalanceState::LogVariances(&kept[..]),
-                    BalanceState::Seed(seed) => BalanceState::Seed(seed),
-                }),
+                state: state.map(|state| state.map(|_| &kept[..], |seed| seed)),
                 grad_loss: grad_loss.map(f64::from),
             },
         )?;

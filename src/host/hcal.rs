@@ -2,6 +2,7 @@
 
 use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, check_len};
+use crate::host::balance::check_state;
 use crate::host::engine::Engine;
 use crate::host::gpu::Gpu;
 use crate::host::values::{REFERENCE_BYTES, Values, Wanted, check_room, narrow, seed_words, wide};
@@ -106,7 +107,7 @@ impl HcalBatch<'_> {
                 }
             }
         }
-        config.balance.check_state(self.balance.as_ref())?;
+        check_state(&config.balance, levels.len(), self.balance)?;
         config.check_labels(levels, samples, self.labels)
     }
 
@@ -137,11 +138,8 @@ impl HcalBatch<'_> {
             Some(Noise::Given(_)) | None => [0; 2],
         })?;
         let balance = match self.balance {
-            None => gpu.upload(&[])?,
-            Some(BalanceState::History(values) | BalanceState::LogVariances(values)) => {
-                gpu.put(values)?
-            }
             Some(BalanceState::Seed(seed)) => gpu.put(&seed_words(seed))?,
+            state => gpu.put(state.and_then(BalanceState::numbers).unwrap_or(&[]))?,
         };
         let grad_loss = gpu.put(&[self.grad_loss.unwrap_or(1.0)])?;
 
@@ -177,14 +175,9 @@ impl HcalBatch<'_> {
                     Noise::Seeded(Seed::fixed(Tensor::vector(&seed, DType::U32, 2)))
                 }
             }),
-            balance: self.balance.map(|state| match state {
-                BalanceState::History(v) => BalanceState::History(vector(&balance, v.len())),
-                BalanceState::LogVariances(v) => {
-                    BalanceState::LogVariances(vector(&balance, v.len()))
-                }
-                BalanceState::Seed(_) => {
-                    BalanceState::Seed(Tensor::vector(&balance, DType::U32, 2))
-                }
+            balance: self.balance.map(|state| {
+                let seed = |_| Tensor::vector(&balance, DType::U32, 2);
+                state.map(|values| vector(&balance, values.len()), seed)
             }),
             grad_loss: Some(vector(&grad_loss, 1)),
         };
@@ -245,12 +238,7 @@ impl HcalBatch<'_> {
             Some(Noise::Seeded(_)) | None => Vec::new(),
         };
         let noise: Vec<&[f64]> = noise.iter().map(Vec::as_slice).collect();
-        let state: Vec<f64> = match self.balance {
-            Some(BalanceState::History(values) | BalanceState::LogVariances(values)) => {
-                wide(values)
-            }
-            Some(BalanceState::Seed(_)) | None => Vec::new(),
-        };
+        let state = wide(self.balance.and_then(BalanceState::numbers).unwrap_or(&[]));
         let out = reference::hcal(
             config,
             levels,
@@ -264,11 +252,9 @@ impl HcalBatch<'_> {
                     Noise::Given(_) => Noise::Given(&noise[..]),
                     Noise::Seeded(seed) => Noise::Seeded(seed),
                 }),
-                balance: self.balance.map(|given| match given {
-                    BalanceState::History(_) => BalanceState::History(&state[..]),
-                    BalanceState::LogVariances(_) => BalanceState::LogVariances(&state[..]),
-                    BalanceState::Seed(seed) => BalanceState::Seed(seed),
-                }),
+                balance: self
+                    .balance
+                    .map(|given| given.map(|_| &state[..], |seed| seed)),
                 grad_loss: self.grad_loss.map(f64::from),
             },
         )?;

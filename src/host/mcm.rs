@@ -1,17 +1,18 @@
 //! The constraint module over plain slices.
 
 use crate::device::tensor::{DType, Tensor};
-use crate::error::{Error, check_len};
+use crate::error::Error;
 use crate::host::engine::Engine;
 use crate::host::gpu::Gpu;
-use crate::host::values::{
-    REFERENCE_BYTES, Values, Wanted, check_each, check_room, check_upstream, narrow, wide,
-};
-use crate::kernels::mcm::{McmInputs, McmOutputs};
+use crate::host::rows::Rows;
+use crate::host::targets::TargetBuffers;
+use crate::host::values::{Dense, REFERENCE_BYTES, Values, Wanted, check_room, narrow, wide};
+use crate::kernels::mcm::call::{McmInputs, McmOutputs};
 use crate::losses::hierarchy::Hierarchy;
 use crate::losses::labels::Targets;
 use crate::losses::mcm::Mcm;
 use crate::losses::reduction::Reduction;
+use crate::losses::takes::{Takes, TargetKind};
 use crate::reference;
 
 /// What the constraint module takes, as plain slices, row-major, with as many columns as the hierarchy has nodes.
@@ -21,8 +22,16 @@ pub struct McmRows<'a> {
     pub rows: usize,
     /// `rows * nodes` logits.
     pub logits: Values<'a>,
-    /// `rows * nodes` flags, 0 or 1.
-    pub targets: &'a [u8],
+    /// The targets, which are hard: numbers are exactly 0 or 1 where they count.
+    pub targets: Targets<Dense<'a>, &'a [u32]>,
+    /// `nodes` flags, not 0 where the class counts.
+    pub class_mask: Option<&'a [u8]>,
+    /// `rows * nodes` flags, not 0 where the element counts.
+    pub mask: Option<&'a [u8]>,
+    /// `rows` weights.
+    pub sample_weight: Option<&'a [f32]>,
+    /// `nodes` weights, not negative.
+    pub class_weight: Option<&'a [f32]>,
     /// Upstream gradient: one, or without a reduction one or `rows`.
     pub grad_loss: Option<&'a [f32]>,
 }
@@ -38,22 +47,39 @@ pub struct McmResult {
     pub probabilities: Vec<f32>,
 }
 
-impl McmRows<'_> {
-    fn check(&self, config: &Mcm, hierarchy: &Hierarchy) -> Result<(), Error> {
-        let cols = hierarchy.nodes();
-        let all = self.rows.saturating_mul(cols);
-        if all > u32::MAX as usize {
-            return Err(Error::shape(
-                "logits",
-                "fewer than 2^32 elements",
-                format!("[{}, {cols}]", self.rows),
-            ));
+impl<'a> McmRows<'a> {
+    /// Logits and targets, nothing optional.
+    pub fn new(rows: usize, logits: Values<'a>, targets: Targets<Dense<'a>, &'a [u32]>) -> Self {
+        McmRows {
+            rows,
+            logits,
+            targets,
+            class_mask: None,
+            mask: None,
+            sample_weight: None,
+            class_weight: None,
+            grad_loss: None,
         }
-        check_len("logits", all, self.logits.len())?;
-        check_len("targets", all, self.targets.len())?;
-        check_each("targets", self.targets, cols, "0 or 1", |y| *y <= 1)?;
-        let each = config.reduction == Reduction::None;
-        check_upstream(self.grad_loss, each.then_some(self.rows))
+    }
+
+    /// The same for a loss of rows of `cols` labels, which takes and refuses the same.
+    fn of_labels(&self, cols: usize) -> Rows<'a> {
+        Rows {
+            class_mask: self.class_mask,
+            mask: self.mask,
+            sample_weight: self.sample_weight,
+            class_weight: self.class_weight,
+            grad_loss: self.grad_loss,
+            ..Rows::new(self.rows, cols, self.logits, self.targets)
+        }
+    }
+
+    /// The targets as dense numbers, as they are: of one that does not count it matters whether it is 1.
+    fn dense_targets(&self, cols: usize) -> Result<Vec<f64>, Error> {
+        match self.targets {
+            Targets::Dense(Dense::Flags(y)) => Ok(y.iter().map(|y| f64::from(*y)).collect()),
+            _ => self.of_labels(cols).dense_targets(),
+        }
     }
 
     fn on_gpu(
@@ -65,9 +91,18 @@ impl McmRows<'_> {
     ) -> Result<McmResult, Error> {
         let (rows, cols) = (self.rows, hierarchy.nodes());
         let logits = gpu.upload(self.logits.bytes())?;
-        let targets = gpu.upload(self.targets)?;
+        let targets = TargetBuffers::upload(gpu, self.targets)?;
         let words = gpu.put(&hierarchy.words())?;
-        let grad_loss = gpu.put(self.grad_loss.unwrap_or(&[]))?;
+        let class_mask = gpu.upload(self.class_mask.unwrap_or(&[]))?;
+        let mask = gpu.upload(self.mask.unwrap_or(&[]))?;
+        let reals = [self.sample_weight, self.class_weight, self.grad_loss];
+        let [sample_weight, class_weight, grad_loss] =
+            reals.map(|values| gpu.put(values.unwrap_or(&[])));
+        let reals_on_gpu = [sample_weight?, class_weight?, grad_loss?];
+        let real = |i: usize| {
+            let buffer: &wgpu::Buffer = &reals_on_gpu[i];
+            reals[i].map(|values| Tensor::vector(buffer, DType::F32, values.len()))
+        };
         let gradients = wanted == Wanted::Gradients;
         let losses = match config.reduction {
             Reduction::None => rows,
@@ -78,14 +113,19 @@ impl McmRows<'_> {
         let [loss, grad, probabilities] = lens.map(|len| gpu.numbers(len));
         let buffers = [loss?, grad?, probabilities?];
         let words = Tensor::vector(&words, DType::U32, hierarchy.words_len());
-        let dense = Tensor::matrix(&targets, DType::U8, rows, cols);
+        let logits = Tensor::matrix(&logits, self.logits.dtype(), rows, cols);
         let inputs = McmInputs {
-            logits: Tensor::matrix(&logits, self.logits.dtype(), rows, cols),
-            targets: Some(Targets::Dense(dense)),
-            hierarchy: hierarchy.on_device(words)?,
-            grad_loss: self
-                .grad_loss
-                .map(|grad| Tensor::vector(&grad_loss, DType::F32, grad.len())),
+            targets: Some(targets.tensors(rows, cols)),
+            class_mask: self
+                .class_mask
+                .map(|_| Tensor::vector(&class_mask, DType::U8, cols)),
+            mask: self
+                .mask
+                .map(|_| Tensor::matrix(&mask, DType::U8, rows, cols)),
+            sample_weight: real(0),
+            class_weight: real(1),
+            grad_loss: real(2),
+            ..McmInputs::new(logits, hierarchy.on_device(words)?)
         };
         let matrix = |buffer| gradients.then(|| Tensor::matrix(buffer, DType::F32, rows, cols));
         let outputs = McmOutputs {
@@ -110,14 +150,18 @@ impl McmRows<'_> {
     ) -> Result<McmResult, Error> {
         let elements = self.logits.len();
         check_room("logits", elements.saturating_mul(REFERENCE_BYTES))?;
-        let targets: Vec<bool> = self.targets.iter().map(|y| *y != 0).collect();
+        let set = |flags: &[u8]| -> Vec<bool> { flags.iter().map(|flag| *flag != 0).collect() };
         let out = reference::mcm(
             config,
             hierarchy,
             &reference::McmInputs {
                 rows: self.rows,
                 logits: &self.logits.to_f64(),
-                targets: &targets,
+                targets: &self.dense_targets(hierarchy.nodes())?,
+                class_mask: self.class_mask.map(set).as_deref(),
+                mask: self.mask.map(set).as_deref(),
+                sample_weight: self.sample_weight.map(wide).as_deref(),
+                class_weight: self.class_weight.map(wide).as_deref(),
                 grad_loss: self.grad_loss.map(wide).as_deref(),
             },
         )?;
@@ -146,7 +190,9 @@ impl Engine {
         wanted: Wanted,
     ) -> Result<McmResult, Error> {
         config.check()?;
-        rows.check(config, hierarchy)?;
+        let takes = Takes::targets(TargetKind::Hard);
+        let of_labels = rows.of_labels(hierarchy.nodes());
+        of_labels.check(&takes, config.reduction)?;
         if rows.rows == 0 {
             // However many classes nothing has.
             return Ok(McmResult {

@@ -19,6 +19,8 @@ mod rows;
 #[forbid(unsafe_code)]
 mod self_test;
 #[forbid(unsafe_code)]
+mod targets;
+#[forbid(unsafe_code)]
 mod values;
 
 pub use balance::BalanceResult;

@@ -4,6 +4,7 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, ErrorKind, check_len};
 use crate::host::engine::Engine;
 use crate::host::gpu::Gpu;
+use crate::host::targets::TargetBuffers;
 use crate::host::values::{
     Counted, Dense, REFERENCE_BYTES, Values, Wanted, check_counted, check_each, check_room,
     check_upstream, narrow, seed_words, wide,
@@ -112,7 +113,7 @@ impl<'a> Rows<'a> {
 
     /// Checks lengths, and the values that lie here on the host: that soft targets that count are in `[0, 1]`, indices in
     /// range, offsets rising, weights finite, permutations permutations.
-    fn check(&self, takes: &Takes, reduction: Reduction) -> Result<(), Error> {
+    pub(super) fn check(&self, takes: &Takes, reduction: Reduction) -> Result<(), Error> {
         let (rows, cols) = (self.rows, self.cols);
         let Some(all) = rows
             .checked_mul(cols)
@@ -239,28 +240,7 @@ impl<'a> Rows<'a> {
         let (rows, cols) = (self.rows, self.cols);
         let all = rows * cols;
         let logits = gpu.upload(self.logits.bytes())?;
-        let (dense, dtype) = match self.targets {
-            Targets::Dense(Dense::Values(values)) => (values.bytes(), values.dtype()),
-            Targets::Dense(Dense::Flags(flags)) => (flags, DType::U8),
-            Targets::Bits(_) | Targets::Sparse { .. } => (&[][..], DType::U8),
-        };
-        let dense = gpu.upload(dense)?;
-        let (first, second) = match self.targets {
-            Targets::Dense(_) => (&[][..], &[][..]),
-            Targets::Bits(words) => (words, &[][..]),
-            Targets::Sparse { offsets, indices } => (offsets, indices),
-        };
-        let (first, second) = (gpu.put(first)?, gpu.put(second)?);
-        let targets = match self.targets {
-            Targets::Dense(_) => Targets::Dense(Tensor::matrix(&dense, dtype, rows, cols)),
-            Targets::Bits(_) => {
-                Targets::Bits(Tensor::matrix(&first, DType::U32, rows, cols.div_ceil(32)))
-            }
-            Targets::Sparse { offsets, indices } => Targets::Sparse {
-                offsets: Tensor::vector(&first, DType::U32, offsets.len()),
-                indices: Tensor::vector(&second, DType::U32, indices.len()),
-            },
-        };
+        let targets = TargetBuffers::upload(gpu, self.targets)?;
         let mask = gpu.upload(self.mask.unwrap_or(&[]))?;
         let weight = gpu.upload(self.weight.map_or(&[][..], |weight| weight.bytes()))?;
 
@@ -310,7 +290,7 @@ impl<'a> Rows<'a> {
                 .as_ref()
                 .map(|v| side(theta0_at, std::slice::from_ref(v))),
             logits: Tensor::matrix(&logits, self.logits.dtype(), rows, cols),
-            targets,
+            targets: targets.tensors(rows, cols),
             class_mask: self
                 .class_mask
                 .map(|_| Tensor::vector(&sides, DType::U8, cols).with_offset(class_mask_at)),

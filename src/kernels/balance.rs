@@ -76,7 +76,7 @@ uniform! {
         counts: View,
         /// The upstream gradient.
         upstream: View,
-        /// History, log variances or seed.
+        /// History, log variances, seed or weights.
         state: View,
         /// The weights.
         weights: View,
@@ -106,6 +106,7 @@ constants! {
         BALANCE_DWA = 1,
         BALANCE_UNCERTAINTY = 2,
         BALANCE_RANDOM = 3,
+        BALANCE_FIXED = 4,
     }
 }
 
@@ -157,6 +158,7 @@ pub(crate) fn push<'a>(
         Balance::Dwa { temperature } => (BALANCE_DWA, false, temperature),
         Balance::Uncertainty => (BALANCE_UNCERTAINTY, false, 1.0),
         Balance::Random => (BALANCE_RANDOM, false, 1.0),
+        Balance::Fixed => (BALANCE_FIXED, false, 1.0),
     };
     let params = BalanceParams {
         losses: bound.losses.1,
@@ -200,8 +202,14 @@ pub(crate) fn inspect_state<'a>(
         Some(BalanceState::History(t)) => ("history", t, DType::F32, 2 * count, true),
         Some(BalanceState::LogVariances(t)) => ("log_variances", t, DType::F32, count, false),
         Some(BalanceState::Seed(t)) => ("seed", t, DType::U32, 2, true),
+        Some(BalanceState::Weights(t)) => ("level_weights", t, DType::F32, count, false),
     };
-    let (name, shape) = (format!("{prefix}{name}"), Shape::Vector(len));
+    let name = match state {
+        // The name that files have for it too.
+        Some(BalanceState::Weights(_)) => name.to_owned(),
+        _ => format!("{prefix}{name}"),
+    };
+    let shape = Shape::Vector(len);
     match moves {
         true => tensors.moves_on(name, tensor, &[dtype], shape),
         false => tensors.reads(name, tensor, &[dtype], shape),
@@ -211,10 +219,9 @@ pub(crate) fn inspect_state<'a>(
 /// The tensor of a state.
 pub(crate) fn state_tensor<'a>(state: &Option<BalanceState<Tensor<'a>>>) -> Option<Tensor<'a>> {
     match *state {
+        Some(BalanceState::Seed(t)) => Some(t),
+        Some(state) => state.numbers(),
         None => None,
-        Some(BalanceState::History(t) | BalanceState::LogVariances(t) | BalanceState::Seed(t)) => {
-            Some(t)
-        }
     }
 }
 

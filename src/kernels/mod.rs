@@ -6,6 +6,7 @@ pub(crate) mod hcal;
 pub(crate) mod mcm;
 pub(crate) mod on_device;
 pub(crate) mod rows;
+pub(crate) mod sparse;
 pub(crate) mod storage;
 pub(crate) mod sums;
 pub(crate) mod targets;
@@ -23,6 +24,7 @@ pub fn modules(workgroup: u32) -> Vec<Module> {
         mcm::modules,
         hcal::modules,
         balance::modules,
+        sparse::modules,
         sums::modules,
         live::modules,
     ]

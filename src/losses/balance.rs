@@ -6,6 +6,7 @@
 //! | `Dwa` | `K softmax(w / T)`, `w_k = l_k(t-1) / l_k(t-2)`: what falls slowly counts more | Liu et al., arXiv 1803.10704 |
 //! | `Uncertainty` | `e^-theta / 2`, and `theta / 2` added to the loss; `theta` is learnt | Kendall et al., arXiv 1705.07115 |
 //! | `Random` | `softmax(z)`, `z` normal, drawn anew at each call | Lin et al., arXiv 2111.10603 |
+//! | `Fixed` | those of a tensor, which the caller may change from call to call | |
 //!
 //! All run in one dispatch of one workgroup, read their losses where the kernels before have left them, and keep their
 //! state on the device; nothing is read back. The gradient to loss `k` is `grad_losses[k] = grad_loss lambda_k`:
@@ -13,7 +14,7 @@
 //! `grad_loss lambda_k (1 + (l_k - L) / gamma)`.
 //!
 //! **Absent losses.** Within HCAL the loss of a level without a sample is in no softmax; its weight and gradient are 0,
-//! and its history stays. With none left the result is 0.
+//! and its history stays. With none left the result is 0. `Fixed` weights are given out as they are.
 //!
 //! **Dwa** takes a history of `2 K` values, zeros at the start: losses of the call before and of the one before that.
 //! Each call weighs with it, then moves its own losses in. Where one of the two is 0 (the first two calls) `w_k = 1`.
@@ -21,7 +22,8 @@
 //!
 //! **Random** takes a seed of two words and adds 1 to it at each call, so that the call recorded once draws anew.
 //!
-//! **Edges.** Softmaxes are shifted. A NaN among the losses that count makes every weight, gradient and the result NaN.
+//! **Edges.** Softmaxes are shifted. A NaN among the losses that count makes every weight, gradient and the result NaN, but
+//! for `Fixed` weights.
 
 use crate::error::Error;
 use crate::losses::reduction::check_setting;
@@ -46,6 +48,8 @@ pub enum Balance {
     Uncertainty,
     /// Random loss weighting.
     Random,
+    /// Weights that the caller gives.
+    Fixed,
 }
 
 /// What a [`Balance`] keeps or learns from call to call. `T` holds numbers, `S` a seed.
@@ -58,6 +62,34 @@ pub enum BalanceState<T, S = T> {
     LogVariances(T),
     /// With [`Balance::Random`]: the seed.
     Seed(S),
+    /// With [`Balance::Fixed`], `[K]`: the weights, finite and not negative. Errors call them `level_weights`.
+    Weights(T),
+}
+
+impl<T, S> BalanceState<T, S> {
+    /// The same, held by something else.
+    pub fn map<U, V>(
+        self,
+        numbers: impl FnOnce(T) -> U,
+        seed: impl FnOnce(S) -> V,
+    ) -> BalanceState<U, V> {
+        match self {
+            BalanceState::History(values) => BalanceState::History(numbers(values)),
+            BalanceState::LogVariances(values) => BalanceState::LogVariances(numbers(values)),
+            BalanceState::Weights(values) => BalanceState::Weights(numbers(values)),
+            BalanceState::Seed(value) => BalanceState::Seed(seed(value)),
+        }
+    }
+
+    /// What holds the numbers; nothing of a seed.
+    pub(crate) fn numbers(self) -> Option<T> {
+        match self {
+            BalanceState::History(values)
+            | BalanceState::LogVariances(values)
+            | BalanceState::Weights(values) => Some(values),
+            BalanceState::Seed(_) => None,
+        }
+    }
 }
 
 impl Default for Balance {
@@ -81,7 +113,7 @@ impl Balance {
             Balance::Dwa { temperature } => {
                 check_setting("dwa temperature", temperature, 1e-6..=f32::MAX)
             }
-            Balance::Uncertainty | Balance::Random => Ok(()),
+            Balance::Uncertainty | Balance::Random | Balance::Fixed => Ok(()),
         }
     }
 
@@ -94,12 +126,14 @@ impl Balance {
             BalanceState::History(_) => "history",
             BalanceState::LogVariances(_) => "log_variances",
             BalanceState::Seed(_) => "seed",
+            BalanceState::Weights(_) => "level_weights",
         };
         let wanted = match self {
             Balance::Adaptive { .. } => None,
             Balance::Dwa { .. } => Some("history"),
             Balance::Uncertainty => Some("log_variances"),
             Balance::Random => Some("seed"),
+            Balance::Fixed => Some("level_weights"),
         };
         match (wanted, state.map(name)) {
             (wanted, given) if wanted == given => Ok(()),

@@ -11,7 +11,8 @@
 //! 3. Level `k > 1`: the same over the classes `u` that occur in the batch, with `m_u` in the place of `f_i`: the mean
 //!    of `f` over the samples of `u` ([`Aggregation::SampleMean`]), or the mean of the means of its child classes
 //!    ([`Aggregation::Tree`]). It is not normalised again.
-//! 4. [`Balance`]: `lambda = softmax(l / gamma)`, `L = sum lambda_k l_k`.
+//! 4. [`Balance`]: `lambda = softmax(l / gamma)`, `L = sum lambda_k l_k`; or [`Balance::Fixed`] weights, which a tensor
+//!    has.
 //! 5. Prediction at a level: the first of the largest `f ph_c`, without perturbation. A sample violates the hierarchy
 //!    where the parent of its prediction at one level is not its prediction at the next; HVR is the share of such
 //!    samples.
@@ -21,7 +22,8 @@
 //!
 //! **Missing labels.** A sample without a label at a level is not in that level's means. In a tree, a class has as
 //! children those classes of the level below that occur in the batch; only where none does it is the mean of its own
-//! samples. A level at which no sample has a label has `l = 0` and is out of the balance.
+//! samples. A level at which no sample has a label has `l = 0` and is out of the balance. A sample that is a part of
+//! nothing, such as one without any label, counts for nothing, whatever its features hold: its gradient is 0.
 //!
 //! **On the device** nothing of size B x C is kept: scores are made for as many samples at a time as [`Hcal::scores`]
 //! numbers hold, for each window forward and backward at once, since the weights `lambda` only scale a level's
@@ -34,7 +36,7 @@
 //! Dispatches: five for each level and window, two more for each window beyond the first, and about seven for all;
 //! three levels take 22.
 //!
-//! **Edges.** A NaN or an infinity in features or prototypes makes what depends on it NaN, which is the result
+//! **Edges.** A NaN or an infinity in prototypes, or in features that count, makes what depends on it NaN, which is the result
 //! and nearly all gradients. Labels beyond the classes of their level count as missing on the device; the
 //! slices of the module `host` and the reference refuse them, and with [`Aggregation::Tree`] labels that are not the
 //! parents of those below.

@@ -16,9 +16,18 @@
 //! **Gradient** goes to the winner alone, `sigma(s_m)` or `-sigma(-s_m)`. Of several that tie the one with the lowest
 //! number wins, in the reference as on the GPU.
 //!
+//! **Masks.** What a mask takes out, a class or an element, is out of the loss and still in the constraint: its own term
+//! is absent, and its `h` takes part in the maxima of its ancestors. In the maximum of positives it does only if its
+//! target is a plain 1; anything else there (NaN, -1, 255, 0.3) counts as 0, and is not looked at. A class mask
+//! that takes out the roots is how the published scripts train, whose loss leaves them out. The mean over a row's classes is
+//! over those that count; a row of which none does has loss and gradient 0. The probabilities know no mask.
+//!
+//! **Weights.** A sample weight multiplies its row; a row of weight 0 counts for nothing, whatever it holds. A class
+//! weight multiplies the class's term, and changes no divisor; a term of weight 0 is 0, were it infinite.
+//!
 //! **Edges.** Labels need not be closed under the hierarchy. Targets are hard: a real number above 0.5 is positive. A
-//! NaN makes its row's loss and gradient NaN, no other row's, and the probabilities of its ancestors. `s = +inf` where
-//! it is wrong: the loss is +inf, its gradient 1.
+//! NaN makes the loss and gradient of its row NaN where a class that counts has it among its descendants, no other row's,
+//! and the probabilities of its ancestors. `s = +inf` where it is wrong: the loss is +inf, its gradient 1.
 //!
 //! **Cost.** A dispatch for the leaves, one for each level of the others, one for the gradient, and a few for sums: ten
 //! for most hierarchies. A level is not one of the hierarchy's: a class looks at up to 64 classes and winners found
@@ -28,6 +37,11 @@
 //! each class, at most P and a few; and, of as many rows as 64 MiB hold, three words for each class of a row (one, without
 //! a gradient) and four for each that is no leaf. For the 4,130 classes of a Gene Ontology data set with 10 ancestors
 //! each that is some 40 kB in all and 80 kB a row; the published code expands a row to L x L numbers in f64, 136 MB.
+//! Masks and sample weights cost three dispatches or so and two bits for each element, which the kernels then read in
+//! place of the targets; class weights two or so, and two more words for each element where there is a gradient: the sum
+//! of the weights that a class has won is one of integers, in 64 bits, so that it does not depend on an order. A weight
+//! of at least 2^-39 of the sum of all keeps its digits there. Sparse targets cost two dispatches, and a bit for each
+//! element.
 
 use crate::error::Error;
 use crate::losses::reduction::{Reduction, check_reduction, setters};

@@ -46,7 +46,8 @@ pub fn balance<T: Real>(
     let n = losses.len();
     check_len("counts", n, inputs.present.map_or(n, <[_]>::len))?;
     config.check_state(inputs.state.as_ref())?;
-    let (mut history, mut log_variances, mut seed): (&[T], &[T], u64) = (&[], &[], 0);
+    let (mut history, mut log_variances, mut fixed): (&[T], &[T], &[T]) = (&[], &[], &[]);
+    let mut seed = 0;
     match inputs.state {
         None => {}
         Some(BalanceState::History(values)) => {
@@ -56,6 +57,10 @@ pub fn balance<T: Real>(
         Some(BalanceState::LogVariances(values)) => {
             check_len("log_variances", n, values.len())?;
             log_variances = values;
+        }
+        Some(BalanceState::Weights(values)) => {
+            check_len("level_weights", n, values.len())?;
+            fixed = values;
         }
         Some(BalanceState::Seed(value)) => seed = value,
     }
@@ -84,7 +89,7 @@ pub fn balance<T: Real>(
             };
             here.iter().map(rate).collect()
         }
-        Balance::Uncertainty => Vec::new(),
+        Balance::Uncertainty | Balance::Fixed => Vec::new(),
         Balance::Random => here.iter().map(|&k| normal(seed, k)).collect(),
     };
     if *config == Balance::Uncertainty {
@@ -95,6 +100,8 @@ pub fn balance<T: Real>(
             out.loss = out.loss + half * theta;
             out.grad_log_variances[k] = upstream * (half - out.weights[k] * losses[k]);
         }
+    } else if *config == Balance::Fixed {
+        out.weights = fixed.to_vec();
     } else {
         let largest = scores.iter().copied().fold(T::neg_infinity(), T::max);
         let powers: Vec<T> = scores
@@ -131,8 +138,10 @@ pub fn balance<T: Real>(
     if here.iter().any(|&k| losses[k].is_nan()) {
         out.loss = T::nan();
         for &k in &here {
-            out.weights[k] = T::nan();
             out.grad_losses[k] = T::nan();
+        }
+        for &k in here.iter().filter(|_| *config != Balance::Fixed) {
+            out.weights[k] = T::nan();
         }
         for &k in here.iter().filter(|_| *config == Balance::Uncertainty) {
             out.grad_log_variances[k] = T::nan();

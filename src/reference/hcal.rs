@@ -95,6 +95,7 @@ pub fn hcal<T: Real>(
     let mut to_f = Vec::new();
     let mut to_pt = Vec::new();
     let mut perturbed = Vec::new();
+    let mut is_part = vec![false; samples];
     for k in 0..m {
         let classes = levels.classes()[k];
         let ph: Vec<Unit<T>> = vectors(inputs.prototypes[k], dim, classes)
@@ -147,6 +148,7 @@ pub fn hcal<T: Real>(
             for &(i, weight) in &row.parts {
                 // No other vector of the level is made of this sample.
                 df[i] = scaled(weight, &to_vector);
+                is_part[i] = true;
             }
         }
         let total = |one: Pairwise<_>| one.total().unwrap_or(vec![T::zero(); dim]);
@@ -171,6 +173,11 @@ pub fn hcal<T: Real>(
     let mut grad_features = Vec::new();
     for (i, f) in f.iter().enumerate() {
         let mut g = vec![T::zero(); dim];
+        if !is_part[i] {
+            // It counts for nothing, whatever it holds.
+            grad_features.extend(g);
+            continue;
+        }
         for (df, &weight) in to_f.iter().zip(&balanced.grad_losses) {
             for (g, &df) in g.iter_mut().zip(&df[i]) {
                 *g = *g + weight * df;

@@ -130,8 +130,8 @@ fn help_names_the_tensors_of_the_loss_alone() {
         ("zlpr-kl", &["other", "grad_other"], &["targets", "target_bits", "threshold"]),
         ("tlpr", &["threshold", "grad_threshold"], &["other", "theta"]),
         ("wdl", &["permutation", "theta", "theta0", "grad_theta"], &["other", "threshold", "edges"]),
-        ("mcm", &["edges", "probabilities"], &["class_mask", "prototypes_k", "threshold"]),
-        ("hcal", &["prototypes_k", "hvr"], &["logits", "edges", "embeddings"]),
+        ("mcm", &["edges", "probabilities", "class_mask", "target_bits"], &["prototypes_k", "threshold"]),
+        ("hcal", &["prototypes_k", "level_weights", "hvr"], &["logits", "edges", "embeddings"]),
     ];
     for (loss, named, others) in table {
         let text = help(&["run", loss, "--help"]);

@@ -208,6 +208,49 @@ fn predictions_and_violations_of_hcal() {
 }
 
 #[test]
+fn fixed_weights_of_levels() {
+    let folder = Folder::new("hcal-fixed");
+    let of_cpu = |tensors: &Tensors| run_hcal(&folder, tensors, &["--backend", "cpu"]).1;
+    let adaptive = of_cpu(&good_hcal());
+    let fixed = of_cpu(&good_hcal().f32("level_weights", &[2], &[0.25, 3.0]));
+    assert_eq!(of(&fixed, "weights"), [0.25, 3.0]);
+    let losses = of(&fixed, "losses");
+    assert_eq!(losses, of(&adaptive, "losses"));
+    let sum = 0.25 * losses[0] + 3.0 * losses[1];
+    close(": loss", of(&fixed, "loss"), &[sum], 1e-6);
+    // Those that were found give the same gradients.
+    let weights = of(&adaptive, "weights");
+    let same = of_cpu(&good_hcal().f32("level_weights", &[2], weights));
+    for name in ["grad_features", "grad_prototypes_1", "grad_prototypes_2"] {
+        close(name, of(&same, name), of(&adaptive, name), 1e-6);
+    }
+}
+
+/// A sample that no level has a label for counts for nothing, whatever its features hold.
+#[test]
+fn features_without_labels_hold_what_they_like() {
+    let folder = Folder::new("hcal-nothing");
+    let run = |second: f64| {
+        let features = [1.0, 0.0, 0.0, second, -1.0, 0.1, -1.0, -0.2];
+        let tensors = good_hcal()
+            .f32("features", &[4, 2], &features)
+            .i64("labels_1", &[0, -1, 2, -1])
+            .i64("labels_2", &[0, -1, -1, 1]);
+        run_hcal(&folder, &tensors, &["--backend", "cpu"]).1
+    };
+    let (nan, one) = (run(f64::NAN), run(1.0));
+    assert_eq!(of(&nan, "grad_features")[2..4], [0.0; 2]);
+    for name in [
+        "loss",
+        "grad_features",
+        "grad_prototypes_1",
+        "grad_prototypes_2",
+    ] {
+        assert_eq!(of(&nan, name), of(&one, name), "{name}");
+    }
+}
+
+#[test]
 fn empty_batches_of_hierarchies() {
     let folder = Folder::new("hcal-empty");
     let empty = good_hcal()
@@ -251,6 +294,57 @@ fn rows_and_reductions_of_mcm() {
     close(": loss", &summed, &[3.0 * each[0], 3.0 * each[1]], 1e-6);
 }
 
+/// Every form of the targets gives the same, and what a mask leaves out is not looked at.
+#[test]
+fn targets_masks_and_weights_of_mcm() {
+    let folder = Folder::new("mcm-targets");
+    let of_cpu = |tensors: &Tensors| run(&folder, tensors, "mcm", &["--backend", "cpu"]).1;
+    let without = good_mcm().without("targets");
+    let plain = of_cpu(&good_mcm());
+    let forms = [
+        without
+            .clone()
+            .f32("targets", &[2, 3], &[1.0, 0.0, 1.0, 0.0, 1.0, 1.0]),
+        without.clone().raw(
+            "target_bits",
+            Dtype::U32,
+            &[2, 1],
+            vec![5, 0, 0, 0, 6, 0, 0, 0],
+        ),
+        without
+            .clone()
+            .u32("target_offsets", &[0, 2, 4])
+            .u32("target_indices", &[2, 0, 1, 2]),
+    ];
+    for tensors in &forms {
+        assert_eq!(of_cpu(tensors), plain);
+    }
+    let sides = |tensors: Tensors| {
+        tensors
+            .u8("class_mask", &[3], &[0, 1, 1])
+            .u8("mask", &[2, 3], &[1, 1, 1, 1, 1, 0])
+            .f32("sample_weight", &[2], &[0.5, 2.0])
+            .f32("class_weight", &[3], &[9.0, 1.0, 3.0])
+    };
+    let masked = of_cpu(&sides(good_mcm()));
+    // Row 0: class 1 is 0 with the largest of -2 and 0.5, class 2 is 1. Row 1: class 1 is 1, and wins.
+    let softplus = |s: f64| s.exp().ln_1p();
+    let first = (softplus(0.5) + 3.0 * softplus(-0.5)) / 2.0;
+    let wanted = (0.5 * first + 2.0 * softplus(-3.0)) / 2.0;
+    close(": loss", of(&masked, "loss"), &[wanted], 1e-6);
+    assert_eq!(of(&masked, "grad_logits")[0], 0.0);
+    assert_eq!(of(&masked, "probabilities"), of(&plain, "probabilities"));
+    let anything = sides(without.f32("targets", &[2, 3], &[f64::NAN, 0.0, 1.0, -100.0, 1.0, 1.0]));
+    assert_eq!(of_cpu(&anything), masked);
+    let nothing = good_mcm()
+        .f32("logits", &[2, 3], &[1.0, -2.0, 0.5, f64::NAN, 3.0, -1.0])
+        .u8("targets", &[2, 3], &[1, 0, 1, 255, 9, 1])
+        .f32("sample_weight", &[2], &[1.0, 0.0]);
+    let nothing = of_cpu(&nothing);
+    assert_eq!(of(&nothing, "grad_logits")[3..], [0.0; 3]);
+    assert!(of(&nothing, "loss")[0] > 0.0);
+}
+
 #[test]
 fn bad_hierarchies_are_refused_by_name() {
     let folder = Folder::new("hierarchies");
@@ -275,7 +369,15 @@ fn bad_hierarchies_are_refused_by_name() {
         (good_mcm().f32("logits", &[2, 0], &[]), "mcm", &[], "hierarchy: expected at least one node"),
         (good_mcm().u8("targets", &[3, 2], &[0; 6]), "mcm", &[], "targets: expected [2, 3], found [3, 2]"),
         (good_mcm().u8("targets", &[2, 3], &[0, 1, 2, 0, 0, 0]), "mcm", &[], "targets: expected 0 or 1, found 2 at [0, 2]"),
-        (good_mcm().f32("targets", &[2, 3], &[0.0; 6]), "mcm", &[], "targets: expected U8 or BOOL, found F32"),
+        (good_mcm().f32("targets", &[2, 3], &[0.0, 1.0, 0.5, 0.0, 0.0, 0.0]), "mcm", &[], "targets: expected 0 or 1 (this loss takes hard labels), found 0.5 at [0, 2]"),
+        (good_mcm().u32("targets_3", &[2]).i64("targets", &[0, 1]), "mcm", &[], "targets: expected [2, 3], found [2]"),
+        (good_mcm().u32("target_offsets", &[0, 1, 2]), "mcm", &[], "target_offsets: a second form of targets beside targets"),
+        (good_mcm().without("targets").u32("target_offsets", &[0, 1, 2]).u32("target_indices", &[1, 3]), "mcm", &[], "target_indices: expected labels below 3, found 3 at [1]"),
+        (good_mcm().without("targets"), "mcm", &[], "targets: expected one of targets, target_bits, target_offsets with target_indices, found none of them"),
+        (good_mcm().u8("class_mask", &[2], &[1, 1]), "mcm", &[], "class_mask: expected [3], found [2]"),
+        (good_mcm().f32("mask", &[2, 3], &[1.0; 6]), "mcm", &[], "mask: expected U8 or BOOL, found F32"),
+        (good_mcm().f32("sample_weight", &[2], &[1.0, f64::NAN]), "mcm", &[], "sample_weight: expected finite weights, found NaN at [0, 1]"),
+        (good_mcm().f32("class_weight", &[3], &[1.0, -1.0, 0.0]), "mcm", &[], "class_weight: expected finite weights, not negative, found -1 at [0, 1]"),
         (good_mcm().f32("grad_loss", &[2], &[1.0; 2]), "mcm", &[], "grad_loss: expected [1], found [2]"),
         (good_mcm(), "mcm", &["--gamma", "1"], "--gamma: mcm does not take it (it takes --row, --mean-over)"),
         (hcal().u32("parents_1", &[0, 0, 2]), "hcal", &[], "parents_1: expected classes of level 2, below 2, found 2 as parent of class 2"),
@@ -297,7 +399,11 @@ fn bad_hierarchies_are_refused_by_name() {
         (hcal().u32("parents_2", &[0, 0]), "hcal", &[], "parents_2: level 2 is the last one, and has no parents"),
         (hcal().u32("parents_01", &[0, 0, 1]), "hcal", &[], "parents_01: no such level: "),
         (hcal().i64("labels_99999999999999999999999", &[0; 4]), "hcal", &[], "labels_99999999999999999999999: no such level: "),
-        (hcal().f32("level_weights", &[2], &[1.0; 2]), "hcal", &[], "level_weights: hcal does not take it (it takes features, "),
+        (hcal().f32("level_weights", &[3], &[1.0; 3]), "hcal", &[], "level_weights: expected [2], found [3]"),
+        (hcal().f32("level_weights", &[2], &[1.0, -0.5]), "hcal", &[], "level_weights: expected finite weights, not negative, found -0.5 at [0, 1]"),
+        (hcal().f32("level_weights", &[2], &[f64::INFINITY, 1.0]), "hcal", &[], "level_weights: expected finite weights, not negative, found inf at [0, 0]"),
+        (hcal().f32("level_weights", &[2], &[1.0; 2]), "hcal", &["--gamma", "0.5"], "--gamma: level_weights are fixed"),
+        (hcal().f32("level_weights", &[2], &[1.0; 2]), "hcal", &["--attach"], "--attach: level_weights are fixed"),
         (hcal().f32("noise_1", &[3, 2], &[0.0, 0.0, f64::NAN, 0.0, 0.0, 0.0]), "hcal", &[], "noise_1: expected finite values, found NaN at [1, 0]"),
         (hcal().f32("noise_1", &[3, 2], &[0.0; 6]), "hcal", &["--seed", "1"], "noise_1: --seed makes the noise already"),
         (hcal(), "hcal", &["--epsilon", "0.1"], "--epsilon: needs --seed"),

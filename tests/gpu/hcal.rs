@@ -23,6 +23,7 @@ pub const TESTS: &[Test] = &[
     ("hcal/empty_batch_and_bit_identical_repeats", repeats),
     ("hcal/nan_reaches_what_depends_on_it", not_numbers),
     ("hcal/an_epoch_counts_without_reading_back", epoch),
+    ("hcal/fixed_weights_may_change_between_steps", fixed_weights),
     ("balance/each_kind_is_the_reference", balances),
 ];
 
@@ -253,9 +254,21 @@ fn not_numbers(gpu: &Gpu) -> Result<(), Failed> {
         let finite = finite
             .chain(&alone.grad_features[..2])
             .all(|v| v.is_finite());
-        let own = alone.grad_features[2..4].iter().all(|v| v.is_nan());
-        if !(nan && labelled.loss.is_nan() && finite && own) {
+        // Without any label it counts for nothing; the others are as they are without it.
+        let own = alone.grad_features[2..4] == [0.0; 2];
+        let others = run(0.3, Levels::NONE, Levels::NONE)?;
+        let same = alone.loss == others.loss
+            && alone.losses == others.losses
+            && alone.grad_features == others.grad_features
+            && alone.grad_prototypes == others.grad_prototypes;
+        if !(nan && labelled.loss.is_nan() && finite && own && same) {
             return Err(format!("{bad}: {labelled:?} {alone:?}").into());
+        }
+        // Without one at the first level it still counts at the second.
+        let second = run(bad, Levels::NONE, 0)?;
+        let first = second.losses[0] == others.losses[0] && second.losses[1].is_nan();
+        if !first || run(0.3, Levels::NONE, 0)?.losses[1] == others.losses[1] {
+            return Err(format!("{bad}: {second:?} {others:?}").into());
         }
     }
     Ok(())
@@ -309,6 +322,75 @@ fn epoch(gpu: &Gpu) -> Result<(), Failed> {
     Ok(())
 }
 
+/// One recorded call, whose weights of the levels are written anew between submissions.
+fn fixed_weights(gpu: &Gpu) -> Result<(), Failed> {
+    let levels = Levels::new(&[3, 2], &[&[0, 0, 1]])?;
+    let floats = |values: &[f32]| gpu.upload(bytemuck::cast_slice(values));
+    let words = |values: &[u32]| gpu.upload(bytemuck::cast_slice(values));
+    let features = [1.0, 0.0, 0.0, 1.0, -1.0, 0.1, -1.0, -0.2];
+    let (first, second) = ([1.0, 0.0, 0.0, 1.0, -1.0, 0.0], [0.1, -0.99, -0.1, 0.99]);
+    let labels = [0, 1, 2, 2, 0, 0, 1, 1];
+    let config = Hcal::default().with_balance(Balance::Fixed);
+    let buffers = [
+        floats(&features)?,
+        floats(&first)?,
+        floats(&second)?,
+        words(&labels)?,
+        words(&levels.words())?,
+        gpu.zeros(8)?,
+        gpu.zeros(4)?,
+        gpu.zeros(8)?,
+        gpu.zeros(32)?,
+    ];
+    let matrix = |i: usize, rows| Tensor::matrix(&buffers[i], DType::F32, rows, 2);
+    let vector = |i: usize, len| Tensor::vector(&buffers[i], DType::F32, len);
+    let parents = Tensor::vector(&buffers[4], DType::U32, levels.words_len());
+    let inputs = HcalInputs {
+        features: matrix(0, 4),
+        prototypes: &[matrix(1, 3), matrix(2, 2)],
+        labels: Some(Tensor::matrix(&buffers[3], DType::U32, 2, 4)),
+        levels: levels.on_device(parents)?,
+        noise: None,
+        balance: Some(BalanceState::Weights(vector(5, 2))),
+        grad_loss: None,
+    };
+    let outputs = HcalOutputs {
+        loss: Some(vector(6, 1)),
+        weights: Some(vector(7, 2)),
+        grad_features: Some(matrix(8, 4)),
+        ..HcalOutputs::default()
+    };
+    let call = config.prepare(gpu.context(), &inputs, &outputs)?;
+    for weights in [[1.0_f32, 0.0], [0.25, 3.0], [0.0, 0.0]] {
+        gpu.queue()
+            .write_buffer(&buffers[5], 0, bytemuck::cast_slice(&weights));
+        gpu.run(&[&call])?;
+        let read = |i: usize, len: u64| -> Result<Vec<f32>, Failed> {
+            Ok(bytemuck::pod_collect_to_vec(
+                &gpu.download(&buffers[i], 4 * len)?,
+            ))
+        };
+        let batch = HcalBatch {
+            samples: 4,
+            dim: 2,
+            features: Values::F32(&features),
+            prototypes: &[Values::F32(&first), Values::F32(&second)],
+            labels: &labels,
+            noise: None,
+            balance: Some(BalanceState::Weights(&weights)),
+            grad_loss: None,
+        };
+        let wanted = Engine::reference().hcal(&config, &levels, &batch, Wanted::Gradients)?;
+        let found = [read(6, 1)?, read(8, 8)?].concat();
+        let wanted = [&[wanted.loss][..], &wanted.grad_features].concat();
+        let near = |(f, w): (&f32, &f32)| (f - w).abs() <= 1e-5 * w.abs().max(0.1);
+        if read(7, 2)? != weights || !found.iter().zip(&wanted).all(near) {
+            return Err(format!("{weights:?}: {found:?}, expected {wanted:?}").into());
+        }
+    }
+    Ok(())
+}
+
 /// Five losses, more than a workgroup has lanes, and four million.
 fn balances(gpu: &Gpu) -> Result<(), Failed> {
     let losses = [2.5_f32, 0.5, 7.0, 3.25, 0.0];
@@ -337,6 +419,7 @@ fn balances_of(gpu: &Gpu, losses: &[f32], history: &[f32], thetas: &[f32]) -> Re
         Balance::Dwa { temperature: 2.0 },
         Balance::Uncertainty,
         Balance::Random,
+        Balance::Fixed,
     ] {
         // Among millions of random numbers are logarithms of nearly 1, which devices have but coarsely.
         if config == Balance::Random && count > 1_000_000 {
@@ -352,6 +435,7 @@ fn balances_of(gpu: &Gpu, losses: &[f32], history: &[f32], thetas: &[f32]) -> Re
                     Balance::Dwa { .. } => Some(BalanceState::History(&past[..])),
                     Balance::Uncertainty => Some(BalanceState::LogVariances(&thetas_wide[..])),
                     Balance::Random => Some(BalanceState::Seed(seed)),
+                    Balance::Fixed => Some(BalanceState::Weights(&past[..losses.len()])),
                     _ => None,
                 },
                 grad_loss: Some(-1.5),
@@ -380,6 +464,7 @@ fn balances_of(gpu: &Gpu, losses: &[f32], history: &[f32], thetas: &[f32]) -> Re
                 ))),
                 Balance::Uncertainty => Some(BalanceState::LogVariances(all(&state))),
                 Balance::Random => Some(BalanceState::Seed(Tensor::vector(&state, DType::U32, 2))),
+                Balance::Fixed => Some(BalanceState::Weights(all(&state))),
                 _ => None,
             },
             grad_loss: Some(Tensor::vector(&upstream, DType::F32, 1)),

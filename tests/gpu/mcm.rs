@@ -3,8 +3,8 @@
 use crate::regimes::narrow;
 use crate::{Test, table};
 use libtest_mimic::Failed;
-use wgloss::check::{Data, Graph, Layout, McmCase, McmMode};
-use wgloss::host::{Engine, Gpu, McmRows, Values, Wanted};
+use wgloss::check::{Data, Graph, Layout, McmCase, McmMode, McmSides, SPARSE};
+use wgloss::host::{Dense, Engine, Gpu, McmRows, Values, Wanted};
 use wgloss::{DType, Hierarchy, Mcm, Reduction, Targets};
 
 pub const TESTS: &[Test] = &[
@@ -14,6 +14,9 @@ pub const TESTS: &[Test] = &[
     ("mcm/probabilities_never_break_the_graph", coherent),
     ("mcm/empty_batch_and_bit_identical_repeats", repeats),
     ("mcm/sums_of_four_million", long),
+    ("mcm/masks_and_weights_in_every_form", sides),
+    ("mcm/weights_of_many_sizes", weights),
+    ("mcm/nothing_of_a_row_of_weight_0", nothing),
 ];
 
 const PLAIN: McmCase = McmCase {
@@ -24,6 +27,7 @@ const PLAIN: McmCase = McmCase {
     graph: Graph::Dag,
     dtype: DType::F32,
     form: Targets::Dense(DType::U8),
+    sides: McmSides::NONE,
     mode: McmMode::All,
     upstream: true,
     layout: Layout::Apart,
@@ -33,14 +37,17 @@ const PLAIN: McmCase = McmCase {
     seed: 1,
 };
 
+fn flags(targets: &[u8]) -> Targets<Dense<'_>, &[u32]> {
+    Targets::Dense(Dense::Flags(targets))
+}
+
 fn golden(gpu: &Gpu) -> Result<(), Failed> {
     let hierarchy = Hierarchy::from_edges(4, &[[1, 0], [2, 0]])?;
-    let rows = McmRows {
-        rows: 1,
-        logits: Values::F32(&[0.5, -1.0, 0.25, -2.0]),
-        targets: &[1, 0, 1, 0],
-        grad_loss: None,
-    };
+    let rows = McmRows::new(
+        1,
+        Values::F32(&[0.5, -1.0, 0.25, -2.0]),
+        flags(&[1, 0, 1, 0]),
+    );
     let engine = Engine::on(gpu.clone());
     let result = engine.mcm(&Mcm::default(), &hierarchy, &rows, Wanted::Gradients)?;
     let good = (f64::from(result.loss[0]) - 0.372551525655).abs() < 1e-6;
@@ -55,9 +62,11 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
     let small = narrow(gpu, 64 << 10)?;
     let mut cases = Vec::new();
     for (rows, cols, graph) in [(90, 700, Graph::Tree), (2100, 33, Graph::Dag)] {
-        for (dtype, mode, form) in [
-            (DType::F32, McmMode::All, Targets::Dense(DType::U8)),
-            (DType::F16, McmMode::BothSame, Targets::Bits(())),
+        let (none, all) = (McmSides::NONE, McmSides::ALL);
+        for (dtype, mode, form, sides) in [
+            (DType::F32, McmMode::All, Targets::Dense(DType::U8), none),
+            (DType::F16, McmMode::BothSame, Targets::Bits(()), all),
+            (DType::Bf16, McmMode::All, Targets::Dense(DType::Bf16), all),
         ] {
             cases.push(McmCase {
                 rows,
@@ -66,10 +75,18 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
                 dtype,
                 mode,
                 form,
+                sides,
                 ..PLAIN
             });
         }
     }
+    // The indices of lists must fit one binding.
+    cases.push(McmCase {
+        rows: 300,
+        cols: 65,
+        form: SPARSE,
+        ..PLAIN
+    });
     table::run(&small, &cases)
 }
 
@@ -80,7 +97,12 @@ fn large(gpu: &Gpu) -> Result<(), Failed> {
         graph: Graph::Tree,
         ..PLAIN
     };
-    table::run(gpu, &[case])
+    let weighted = McmCase {
+        sides: McmSides::ALL,
+        form: SPARSE,
+        ..case
+    };
+    table::run(gpu, &[case, weighted])
 }
 
 fn coherent(gpu: &Gpu) -> Result<(), Failed> {
@@ -89,12 +111,7 @@ fn coherent(gpu: &Gpu) -> Result<(), Failed> {
     let logits: Vec<f32> = (0..600)
         .map(|i| ((i * 7919) % 601) as f32 / 75.0 - 4.0)
         .collect();
-    let rows = McmRows {
-        rows: 100,
-        logits: Values::F32(&logits),
-        targets: &[0; 600],
-        grad_loss: None,
-    };
+    let rows = McmRows::new(100, Values::F32(&logits), flags(&[0; 600]));
     let engine = Engine::on(gpu.clone());
     let result = engine.mcm(&Mcm::default(), &hierarchy, &rows, Wanted::Gradients)?;
     for (row, p) in result.probabilities.chunks(6).enumerate() {
@@ -111,12 +128,7 @@ fn coherent(gpu: &Gpu) -> Result<(), Failed> {
 fn repeats(gpu: &Gpu) -> Result<(), Failed> {
     let hierarchy = Hierarchy::from_edges(3, &[[1, 0]])?;
     let engine = Engine::on(gpu.clone());
-    let empty = McmRows {
-        rows: 0,
-        logits: Values::F32(&[]),
-        targets: &[],
-        grad_loss: None,
-    };
+    let empty = McmRows::new(0, Values::F32(&[]), flags(&[]));
     if engine
         .mcm(&Mcm::default(), &hierarchy, &empty, Wanted::Gradients)?
         .loss
@@ -130,12 +142,7 @@ fn repeats(gpu: &Gpu) -> Result<(), Failed> {
         .map(|i| ((i * 7919) % 997) as f32 / 100.0)
         .collect();
     let targets: Vec<u8> = (0..9000).map(|i| u8::from((i * 31) % 17 < 3)).collect();
-    let rows = McmRows {
-        rows: 10,
-        logits: Values::F32(&logits),
-        targets: &targets,
-        grad_loss: None,
-    };
+    let rows = McmRows::new(10, Values::F32(&logits), flags(&targets));
     let first = engine.mcm(&Mcm::default(), &hierarchy, &rows, Wanted::Gradients)?;
     for _ in 0..20 {
         if engine.mcm(&Mcm::default(), &hierarchy, &rows, Wanted::Gradients)? != first {
@@ -159,12 +166,8 @@ fn long(gpu: &Gpu) -> Result<(), Failed> {
         for (name, step) in [("equal", 0.0), ("mixed", 0.13)] {
             let logit = |i: usize| (step * ((i * 7919) % 61) as f64 - 4.0 * step) as f32;
             let logits: Vec<f32> = (0..many).map(logit).collect();
-            let call = McmRows {
-                rows,
-                logits: Values::F32(&logits),
-                targets: &vec![0; many],
-                grad_loss: None,
-            };
+            let zeros = vec![0; many];
+            let call = McmRows::new(rows, Values::F32(&logits), flags(&zeros));
             let result = engine.mcm(&Mcm::default(), &hierarchy, &call, Wanted::Loss)?;
             let mut terms: Vec<f64> = logits.iter().map(|s| f64::from(*s).exp().ln_1p()).collect();
             if hierarchy.edges() > 0 {
@@ -177,6 +180,121 @@ fn long(gpu: &Gpu) -> Result<(), Failed> {
                 let found = result.loss[0];
                 return Err(format!("{rows} rows, {name}: {found}, expected {truth}").into());
             }
+        }
+    }
+    Ok(())
+}
+
+/// Each mask and weight alone and all of them, with each form of targets, and data whose NaN are in masked places too.
+fn sides(gpu: &Gpu) -> Result<(), Failed> {
+    let none = McmSides::NONE;
+    let each = [
+        McmSides {
+            class_mask: true,
+            ..none
+        },
+        McmSides { mask: true, ..none },
+        McmSides {
+            sample_weight: true,
+            ..none
+        },
+        McmSides {
+            class_weight: true,
+            ..none
+        },
+        McmSides {
+            class_mask: true,
+            class_weight: true,
+            ..none
+        },
+        McmSides::ALL,
+    ];
+    let forms = [
+        Targets::Dense(DType::U8),
+        Targets::Dense(DType::F16),
+        Targets::Bits(()),
+        SPARSE,
+    ];
+    let modes = [McmMode::All, McmMode::BothSame, McmMode::Gradient];
+    let mut cases = Vec::new();
+    for (i, sides) in each.into_iter().enumerate() {
+        for (j, form) in forms.into_iter().enumerate() {
+            cases.push(McmCase {
+                config: Mcm {
+                    row_mean: (i + j) % 2 == 0,
+                    reduction: [Reduction::None, Reduction::Mean][j % 2],
+                },
+                sides,
+                form,
+                mode: modes[(i + j) % 3],
+                dtype: [DType::F32, DType::Bf16][i % 2],
+                layout: [Layout::Together, Layout::Apart][j % 2],
+                data: [Data::Edges, Data::Normal][i / 3],
+                rows: 9,
+                cols: 67,
+                seed: (40 + 4 * i + j) as u64,
+                ..PLAIN
+            });
+        }
+    }
+    table::run(gpu, &cases)
+}
+
+/// Weights from 1e-6 to 4e4, of which the gradient keeps the digits: each class wins itself alone, or a chain of them all.
+fn weights(gpu: &Gpu) -> Result<(), Failed> {
+    let cols = 60;
+    let weights: Vec<f32> = (0..cols)
+        .map(|c| 10f32.powf(c as f32 * 0.18 - 6.0))
+        .collect();
+    let logits: Vec<f32> = (0..cols).map(|c| 0.1 * c as f32 - 2.0).collect();
+    let chain: Vec<[u32; 2]> = (1..cols as u32).map(|c| [c, c - 1]).collect();
+    for edges in [&[][..], &chain] {
+        let hierarchy = Hierarchy::from_edges(cols, edges)?;
+        let zeros = vec![0; cols];
+        let rows = McmRows {
+            class_weight: Some(&weights),
+            ..McmRows::new(1, Values::F32(&logits), flags(&zeros))
+        };
+        let wanted = Engine::reference();
+        let wanted = wanted.mcm(&Mcm::default(), &hierarchy, &rows, Wanted::Gradients)?;
+        let engine = Engine::on(gpu.clone());
+        let found = engine.mcm(&Mcm::default(), &hierarchy, &rows, Wanted::Gradients)?;
+        let pairs = found.grad_logits.iter().zip(&wanted.grad_logits);
+        for (c, (found, wanted)) in pairs.enumerate() {
+            if (found - wanted).abs() > 3e-6 * wanted.abs() {
+                return Err(format!("class {c}: {found}, expected {wanted}").into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A row of weight 0 may hold what it likes, and a masked class a NaN that no class which counts is above.
+fn nothing(gpu: &Gpu) -> Result<(), Failed> {
+    let hierarchy = Hierarchy::from_edges(3, &[[1, 0]])?;
+    let nan = f32::NAN;
+    let logits = [nan, nan, f32::INFINITY, 0.5, 1.0, nan, nan, 1.0, 0.0];
+    let rows = McmRows {
+        class_mask: Some(&[1, 1, 0]),
+        mask: Some(&[1, 1, 1, 1, 1, 1, 0, 1, 1]),
+        sample_weight: Some(&[0.0, 2.0, 1.0]),
+        ..McmRows::new(
+            3,
+            Values::F32(&logits),
+            flags(&[255, 0, 7, 1, 0, 9, 3, 1, 0]),
+        )
+    };
+    let config = Mcm::default().with_reduction(Reduction::None);
+    for engine in [Engine::reference(), Engine::on(gpu.clone())] {
+        let out = engine.mcm(&config, &hierarchy, &rows, Wanted::Gradients)?;
+        let finite = out
+            .loss
+            .iter()
+            .chain(&out.grad_logits)
+            .all(|v| v.is_finite());
+        let zeros = out.grad_logits[..3].iter().all(|g| *g == 0.0);
+        if !(finite && zeros && out.loss[0] == 0.0 && out.loss[1] > 0.5) {
+            return Err(format!("{out:?}").into());
         }
     }
     Ok(())

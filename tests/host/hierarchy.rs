@@ -32,13 +32,13 @@ fn bad_calls_of_the_constraint_module_are_named() {
     let cx = &memory.machine.cx;
     let hierarchy = Hierarchy::from_edges(5, &[[1, 0], [2, 0]]).unwrap();
     let config = Mcm::default();
+    let words = hierarchy
+        .on_device(memory.at(2, DType::U32, 1, hierarchy.words_len()))
+        .unwrap();
     let inputs = McmInputs {
-        logits: memory.at(0, DType::F16, 3, 5),
         targets: Some(Targets::Dense(memory.at(1, DType::U8, 3, 5))),
-        hierarchy: hierarchy
-            .on_device(memory.at(2, DType::U32, 1, hierarchy.words_len()))
-            .unwrap(),
         grad_loss: Some(memory.at(3, DType::F32, 1, 1)),
+        ..McmInputs::new(memory.at(0, DType::F16, 3, 5), words)
     };
     let outputs = McmOutputs {
         loss: Some(memory.at(4, DType::F32, 1, 1)),
@@ -92,15 +92,89 @@ fn bad_calls_of_the_constraint_module_are_named() {
         outputs,
         "target_bits: expected [3, 1], found [3, 2]",
     );
-    let lists = Targets::Sparse {
-        offsets: memory.at(1, DType::U32, 1, 4),
-        indices: memory.at(1, DType::U32, 1, 2),
+    let lists = |offsets| Targets::Sparse {
+        offsets: memory.at(1, DType::U32, 1, offsets),
+        indices: memory.at(11, DType::U32, 1, 2),
     };
     refuse(
         config,
-        targets(Some(lists)),
+        targets(Some(lists(3))),
         outputs,
-        "target_offsets: this loss takes no lists of labels",
+        "target_offsets: expected [4], found [3]",
+    );
+    let short = McmInputs {
+        class_mask: Some(memory.at(7, DType::U8, 1, 4)),
+        ..inputs
+    };
+    refuse(
+        config,
+        short,
+        outputs,
+        "class_mask: expected [5], found [4]",
+    );
+    let words = McmInputs {
+        mask: Some(memory.at(7, DType::U32, 3, 5)),
+        ..inputs
+    };
+    refuse(config, words, outputs, "mask: expected u8, found u32");
+    let other = McmInputs {
+        sample_weight: Some(memory.at(7, DType::F32, 1, 2)),
+        ..inputs
+    };
+    refuse(
+        config,
+        other,
+        outputs,
+        "sample_weight: expected [3], found [2]",
+    );
+    let half = McmInputs {
+        class_weight: Some(memory.at(7, DType::F16, 1, 5)),
+        ..inputs
+    };
+    refuse(
+        config,
+        half,
+        outputs,
+        "class_weight: expected f32, found f16",
+    );
+    let written = McmInputs {
+        sample_weight: Some(memory.at(4, DType::F32, 1, 3)),
+        ..inputs
+    };
+    refuse(
+        config,
+        written,
+        outputs,
+        "loss: expected memory apart from sample_weight, found an overlap",
+    );
+    // What a call does not have, no kernel is there for.
+    let entries = |inputs: McmInputs<'_>| -> Vec<&'static str> {
+        let prepared = config.prepare(cx, &inputs, &outputs).unwrap();
+        let steps = prepared.plan().steps.iter();
+        steps.map(|step| step.kernel.entry).collect()
+    };
+    let lists = targets(Some(lists(4)));
+    assert_eq!(
+        entries(lists),
+        ["clear", "mark", "own", "climb", "sums", "gradient", "sums"]
+    );
+    let masked = McmInputs {
+        class_mask: Some(memory.at(7, DType::U8, 1, 5)),
+        ..inputs
+    };
+    assert_eq!(
+        entries(masked),
+        [
+            "mark", "sums", "own", "climb", "sums", "factors", "gradient", "sums"
+        ]
+    );
+    let weighted = McmInputs {
+        class_weight: Some(memory.at(7, DType::F32, 1, 5)),
+        ..inputs
+    };
+    assert_eq!(
+        entries(weighted),
+        ["table", "sums", "own", "climb", "sums", "gradient", "sums"]
     );
     for (words, expected) in [
         (memory.at(2, DType::U32, 1, 8), "hierarchy: expected ["),
@@ -161,13 +235,12 @@ fn memory_of_the_constraint_module() {
     // A word for each class below another, and few for the eleven that have some below them.
     assert!(hierarchy.words_len() < 4700, "{}", hierarchy.words_len());
     let rows = 3;
+    let words = hierarchy
+        .on_device(memory.at(20, DType::U32, 1, hierarchy.words_len()))
+        .unwrap();
     let inputs = McmInputs {
-        logits: memory.at(0, DType::F32, rows, 4130),
         targets: Some(Targets::Dense(memory.at(10, DType::U8, rows, 4130))),
-        hierarchy: hierarchy
-            .on_device(memory.at(20, DType::U32, 1, hierarchy.words_len()))
-            .unwrap(),
-        grad_loss: None,
+        ..McmInputs::new(memory.at(0, DType::F32, rows, 4130), words)
     };
     let outputs = McmOutputs {
         grad_logits: Some(memory.at(30, DType::F32, rows, 4130)),
@@ -335,6 +408,40 @@ fn bad_calls_of_hcal_are_named() {
         outputs,
         "log_variances: needed by this balance",
     );
+    let fixed = Hcal {
+        balance: Balance::Fixed,
+        ..config
+    };
+    refuse(
+        fixed,
+        inputs,
+        outputs,
+        "level_weights: needed by this balance",
+    );
+    let weights = |tensor| HcalInputs {
+        balance: Some(BalanceState::Weights(tensor)),
+        ..inputs
+    };
+    refuse(
+        config,
+        weights(memory.at(3, DType::F32, 1, 2)),
+        outputs,
+        "level_weights: adaptive weights have no state",
+    );
+    refuse(
+        fixed,
+        weights(memory.at(17, DType::F32, 1, 3)),
+        outputs,
+        "level_weights: expected [2], found [3]",
+    );
+    refuse(
+        fixed,
+        weights(memory.at(17, DType::F16, 1, 2)),
+        outputs,
+        "level_weights: expected f32, found f16",
+    );
+    let good = weights(memory.at(17, DType::F32, 1, 2));
+    fixed.prepare(cx, &good, &outputs).unwrap();
     let more = HcalOutputs {
         grad_log_variances: Some(memory.at(16, DType::F32, 1, 2)),
         ..outputs

@@ -149,12 +149,8 @@ fn the_reference_counts_no_further_than_it_can() {
         assert!(Hierarchy::from_edges(rows, &[]).is_err());
     }
     let hierarchy = Hierarchy::from_edges(3, &[[1, 0]]).unwrap();
-    let rows = wgloss::host::McmRows {
-        rows: usize::MAX,
-        logits: Values::F32(&[]),
-        targets: &[],
-        grad_loss: None,
-    };
+    let none = Targets::Dense(Dense::Flags(&[]));
+    let rows = wgloss::host::McmRows::new(usize::MAX, Values::F32(&[]), none);
     let engine = Engine::reference();
     assert!(
         engine

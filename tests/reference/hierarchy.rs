@@ -210,11 +210,12 @@ fn mcm_of(
     s: &[f64],
     y: &[bool],
 ) -> wgloss::reference::McmOutputs<f64> {
+    let y: Vec<f64> = y.iter().map(|y| f64::from(u8::from(*y))).collect();
     let inputs = McmInputs {
         rows,
         logits: s,
-        targets: y,
-        grad_loss: None,
+        targets: &y,
+        ..McmInputs::default()
     };
     mcm(config, h, &inputs).unwrap()
 }
@@ -324,11 +325,161 @@ fn edges_of_mcloss() -> Result<(), Error> {
     let wrong = McmInputs {
         rows: 1,
         logits: &[0.0; 2],
-        targets: &[false; 3],
-        grad_loss: None,
+        targets: &[0.0; 3],
+        ..McmInputs::default()
     };
     let error = mcm(&config, &h, &wrong).unwrap_err();
     assert_eq!(error.to_string(), "logits: expected [3], found [2]");
+    Ok(())
+}
+
+/// Everything that can be masked and weighed, against the formula in probabilities written out.
+#[test]
+fn masks_and_weights_of_mcloss() -> Result<(), Error> {
+    let mut rng = Rng(11);
+    let edges = [[1, 0], [2, 0], [3, 1], [3, 2], [4, 2], [5, 4]];
+    let h = Hierarchy::from_edges(7, &edges)?;
+    let config = Mcm::default().with_reduction(Reduction::None);
+    for turn in 0..50 {
+        let s: Vec<f64> = rng.many(7, -4.0, 4.0);
+        let class_mask: Vec<bool> = (0..7).map(|_| rng.chance(0.7)).collect();
+        let mask: Vec<bool> = (0..7).map(|_| rng.chance(0.7)).collect();
+        let class_weight = rng.many(7, 0.1, 3.0);
+        let weight = rng.uniform(-1.0, 2.0);
+        let counts = |a: usize| class_mask[a] && mask[a];
+        // What is masked may be anything, and only a plain 1 is a positive there.
+        let others = [f64::NAN, -1.0, 255.0, 0.3, 0.7, 1.0];
+        let y: Vec<f64> = (0..7)
+            .map(|a| match counts(a) {
+                true => f64::from(u8::from(rng.chance(0.5))),
+                false => others[(a + turn) % 6],
+            })
+            .collect();
+        let inputs = McmInputs {
+            rows: 1,
+            logits: &s,
+            targets: &y,
+            class_mask: Some(&class_mask),
+            mask: Some(&mask),
+            sample_weight: Some(&[weight]),
+            class_weight: Some(&class_weight),
+            grad_loss: Some(&[1.5]),
+        };
+        let of = |s: &[f64]| {
+            mcm(
+                &config,
+                &h,
+                &McmInputs {
+                    logits: s,
+                    ..inputs
+                },
+            )
+            .unwrap()
+        };
+        let out = of(&s);
+        let sigma = |s: f64| 1.0 / (1.0 + (-s).exp());
+        let (mut loss, mut counted) = (0.0, 0.0);
+        for a in 0..7 {
+            let below = h.descendants(a).iter().map(|b| *b as usize);
+            let largest = |only: bool| {
+                let of = below.clone().filter(|b| !only || y[*b] == 1.0);
+                of.map(|b| sigma(s[b])).fold(0.0, f64::max)
+            };
+            near("probability", out.probabilities[a], largest(false), 1e-12);
+            if counts(a) {
+                let v = largest(y[a] == 1.0);
+                let term = if y[a] == 1.0 { v.ln() } else { (1.0 - v).ln() };
+                loss -= class_weight[a] * term;
+                counted += 1.0;
+            }
+        }
+        near(
+            "loss",
+            out.loss[0],
+            weight * loss / f64::max(counted, 1.0),
+            1e-12,
+        );
+        for i in 0..7 {
+            let at = |d: f64| {
+                let mut moved = s.clone();
+                moved[i] += d;
+                of(&moved).loss[0]
+            };
+            let slope = 1.5 * (at(1e-6) - at(-1e-6)) / 2e-6;
+            assert!((slope - out.grad_logits[i]).abs() < 1e-7, "{turn} {i}");
+        }
+    }
+    Ok(())
+}
+
+/// Without the roots, as the published scripts train: their terms are absent, and nothing else changes.
+#[test]
+fn a_class_mask_of_the_roots() -> Result<(), Error> {
+    let h = Hierarchy::from_edges(4, &[[1, 0], [2, 0], [3, 1]])?;
+    let config = Mcm::default().with_row_sum();
+    let (s, y) = ([0.3, -1.0, 0.8, -0.2], [1.0, 1.0, 0.0, 0.0]);
+    let all = McmInputs {
+        rows: 1,
+        logits: &s,
+        targets: &y,
+        ..McmInputs::default()
+    };
+    let mask = [false, true, true, true];
+    let masked = McmInputs {
+        class_mask: Some(&mask),
+        ..all
+    };
+    let (all, masked) = (mcm(&config, &h, &all)?, mcm(&config, &h, &masked)?);
+    // The root is positive, and its best positive is itself.
+    near(
+        "loss",
+        all.loss[0] - masked.loss[0],
+        (-0.3_f64).exp().ln_1p(),
+        1e-12,
+    );
+    assert_eq!(masked.grad_logits[0], 0.0);
+    assert_eq!(all.grad_logits[1..], masked.grad_logits[1..]);
+    assert_eq!(all.probabilities, masked.probabilities);
+    Ok(())
+}
+
+/// A NaN matters where a class that counts is above it, and a row of weight 0 holds what it likes.
+#[test]
+fn what_does_not_count_is_not_looked_at() -> Result<(), Error> {
+    let h = Hierarchy::from_edges(3, &[[1, 0]])?;
+    let config = Mcm::default().with_reduction(Reduction::None);
+    let nan = f64::NAN;
+    let s = [0.5, 0.1, nan, nan, 0.1, 0.2, nan, nan, nan, 0.5, nan, 1.0];
+    let mask: Vec<bool> = [1, 1, 0, 0, 1, 1, 1, 1, 1, 1, 0, 1].map(|m| m == 1).into();
+    let inputs = McmInputs {
+        rows: 4,
+        logits: &s,
+        targets: &[1.0, 0.0, nan, nan, 1.0, 0.0, nan, nan, nan, 0.0, nan, 0.0],
+        mask: Some(&mask),
+        sample_weight: Some(&[1.0, 1.0, 0.0, 1.0]),
+        ..McmInputs::default()
+    };
+    let out = mcm(&config, &h, &inputs)?;
+    for (row, is_nan) in [false, false, false, true].into_iter().enumerate() {
+        assert_eq!(out.loss[row].is_nan(), is_nan, "{row}");
+        let gradient = &out.grad_logits[3 * row..][..3];
+        assert!(gradient.iter().all(|g| g.is_nan() == is_nan), "{row}");
+    }
+    assert_eq!(out.loss[2], 0.0);
+    assert_eq!(out.grad_logits[6..9], [0.0; 3]);
+    // The mean is over those that count.
+    near(
+        "mean",
+        out.loss[0],
+        ((-0.5_f64).exp().ln_1p() + 0.1_f64.exp().ln_1p()) / 2.0,
+        1e-12,
+    );
+    let short = McmInputs {
+        class_weight: Some(&[1.0; 2]),
+        ..inputs
+    };
+    let error = mcm(&config, &h, &short).unwrap_err();
+    assert_eq!(error.to_string(), "class_weight: expected [3], found [2]");
     Ok(())
 }
 
@@ -345,7 +496,8 @@ struct Problem {
     prototypes: Vec<Vec<f64>>,
     labels: Vec<u32>,
     noise: Option<Vec<Vec<f64>>>,
-    log_variances: Vec<f64>,
+    /// Log variances of the levels, or their weights.
+    of_levels: Vec<f64>,
     grad_loss: f64,
 }
 
@@ -364,7 +516,8 @@ impl Problem {
                 None => None,
             },
             balance: match self.config.balance {
-                Balance::Uncertainty => Some(BalanceState::LogVariances(&self.log_variances[..])),
+                Balance::Uncertainty => Some(BalanceState::LogVariances(&self.of_levels[..])),
+                Balance::Fixed => Some(BalanceState::Weights(&self.of_levels[..])),
                 _ => None,
             },
             grad_loss: Some(self.grad_loss),
@@ -410,7 +563,7 @@ impl Problem {
                     .map(|c| rng.many(c * dim, -1.0, 1.0))
                     .collect(),
             ),
-            log_variances: rng.many(3, -1.0, 1.0),
+            of_levels: rng.many(3, -1.0, 1.0),
             grad_loss: 1.0,
             levels,
         }
@@ -453,7 +606,7 @@ fn golden_hcal() {
                 Some("fixed") => Some(each(&case["noise"])),
                 _ => None,
             },
-            log_variances: vec![],
+            of_levels: vec![],
             grad_loss: 1.0,
         };
         let out = problem.run();
@@ -495,12 +648,13 @@ fn hcal_gradients_are_derivatives() {
             attach: true,
         },
         Balance::Uncertainty,
+        Balance::Fixed,
     ];
     for turn in 0..12 {
         let config = Hcal {
             temperature: 0.5,
             aggregation: [Aggregation::SampleMean, Aggregation::Tree][turn % 2],
-            balance: balances[turn / 2 % 2],
+            balance: balances[turn / 2 % 3],
             ..Hcal::default()
         };
         let mut problem = Problem::random(&mut rng, config, [0, 3][turn / 4 % 2]);
@@ -533,7 +687,7 @@ fn hcal_gradients_are_derivatives() {
                 equal("prototypes", slope, out.grad_prototypes[k][i]);
             }
             if !out.grad_log_variances.is_empty() {
-                let slope = slope(&|problem, d| problem.log_variances[k] += d);
+                let slope = slope(&|problem, d| problem.of_levels[k] += d);
                 equal("log variances", slope, out.grad_log_variances[k]);
             }
         }
@@ -563,6 +717,39 @@ fn detached_weights_are_constants() {
 }
 
 #[test]
+fn fixed_weights_take_the_place_of_adaptive_ones() {
+    let mut rng = Rng(21);
+    let mut problem = Problem::random(&mut rng, Hcal::default(), 0);
+    let adaptive = problem.run();
+    problem.config.balance = Balance::Fixed;
+    // Those that the softmax has found give the same, and gradients follow the weights.
+    problem.of_levels = adaptive.weights.clone();
+    let same = problem.run();
+    near("loss", same.loss, adaptive.loss, 1e-14);
+    all_near(
+        "features",
+        &same.grad_features,
+        &adaptive.grad_features,
+        1e-14,
+    );
+    problem.of_levels = vec![0.5, 0.0, 2.0];
+    let fixed = problem.run();
+    assert_eq!(fixed.weights, problem.of_levels);
+    assert_eq!(fixed.losses, adaptive.losses);
+    let sum = 0.5 * fixed.losses[0] + 2.0 * fixed.losses[2];
+    near("loss", fixed.loss, sum, 1e-14);
+    assert!(fixed.grad_prototypes[1].iter().all(|g| *g == 0.0));
+    // A level without labels keeps its weight, and has no loss.
+    let n = problem.samples;
+    problem.labels[2 * n..].fill(Levels::NONE);
+    let out = problem.run();
+    assert_eq!(
+        (out.loss, out.weights),
+        (0.5 * out.losses[0], problem.of_levels)
+    );
+}
+
+#[test]
 fn missing_labels_and_levels() {
     let mut rng = Rng(23);
     let mut problem = Problem::random(&mut rng, Hcal::default(), 0);
@@ -577,6 +764,22 @@ fn missing_labels_and_levels() {
     problem.labels[0] = Levels::NONE;
     let out = problem.run();
     assert!(out.grad_features[..3].iter().all(|g| *g == 0.0));
+    // Whatever it holds; the others are as they are without it.
+    for bad in [f64::NAN, f64::INFINITY] {
+        let mut strange = problem.clone();
+        strange.features[1] = bad;
+        let strange = strange.run();
+        assert_eq!((strange.loss, &strange.losses), (out.loss, &out.losses));
+        assert_eq!(strange.grad_features, out.grad_features);
+        assert_eq!(strange.grad_prototypes, out.grad_prototypes);
+    }
+    // Without a label at the first level it counts at the others.
+    let mut elsewhere = problem.clone();
+    let of_others = Problem::random(&mut rng, Hcal::default(), 0).labels;
+    elsewhere.labels[n..].copy_from_slice(&of_others[n..]);
+    let elsewhere = elsewhere.run();
+    assert!(elsewhere.losses[1] > 0.0);
+    assert!(elsewhere.grad_features[..3].iter().any(|g| *g != 0.0));
     // None at all.
     problem.labels.fill(Levels::NONE);
     let out = problem.run();
@@ -606,7 +809,7 @@ fn trees_weigh_children_alike() {
         prototypes: vec![vec![1.0, 0.0, 0.0, 1.0, 1.0, 1.0], vec![0.6, 0.8]],
         labels: labels.to_vec(),
         noise: None,
-        log_variances: vec![],
+        of_levels: vec![],
         grad_loss: 1.0,
     };
     // One class: its loss is 0 whatever the mean; two prototypes tell means apart.
@@ -647,7 +850,7 @@ fn violations_are_counted_by_sample_and_link() {
         prototypes,
         labels: vec![Levels::NONE; 8],
         noise: None,
-        log_variances: vec![],
+        of_levels: vec![],
         grad_loss: 1.0,
     };
     let mut out = problem.run();

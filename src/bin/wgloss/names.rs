@@ -21,8 +21,8 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
     ("tlpr", &[ROWS, TARGETS, "weight threshold"], &[OF_ROWS, "grad_threshold"]),
     ("zlpr-kl", &[ROWS, "other"], &[OF_ROWS, "grad_other"]),
     ("wdl", &[ROWS, TARGETS, "permutation theta theta0"], &[OF_ROWS, "grad_targets grad_theta grad_theta0"]),
-    ("mcm", &["logits targets edges grad_loss"], &[OF_ROWS, "probabilities"]),
-    ("hcal", &["features labels_k prototypes_k parents_k noise_k grad_loss"],
+    ("mcm", &[ROWS, TARGETS, "edges"], &[OF_ROWS, "probabilities"]),
+    ("hcal", &["features labels_k prototypes_k parents_k noise_k level_weights grad_loss"],
         &["loss losses weights grad_features grad_prototypes_k predictions_k hvr"]),
     ("contrastive", &["embeddings keys row_mask key_mask temperature grad_loss", SETS],
         &["loss loss_rows grad_embeddings grad_keys grad_temperature"]),
@@ -31,7 +31,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
 ];
 
 /// Names of the contract that no loss here reads.
-const ELSEWHERE: &str = "level_weights hidden weights bias state";
+const ELSEWHERE: &str = "hidden weights bias state";
 
 /// Letters by which a name may differ from a known one to be taken for a slip.
 const SLIP: usize = 2;

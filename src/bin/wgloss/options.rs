@@ -116,7 +116,7 @@ impl Loss {
             Loss::Mcm => Ok(Settings::Mcm(read(matches)?)),
             Loss::Hcal => {
                 let options: HcalOptions = read(matches)?;
-                options.configure()?;
+                options.configure(false)?;
                 Ok(Settings::Hcal(options))
             }
             Loss::Contrastive => {
@@ -756,9 +756,9 @@ pub struct HcalOptions {
     /// Temperature
     #[arg(long, value_name = "X", default_value_t = Hcal::default().temperature)]
     temperature: f32,
-    /// Temperature of the levels' weights
-    #[arg(long, value_name = "X", default_value_t = 0.5)]
-    gamma: f32,
+    /// Temperature of the levels' weights [default: 0.5]
+    #[arg(long, value_name = "X")]
+    gamma: Option<f32>,
     /// What the classes of the levels beyond the first are compared by
     #[arg(long, value_enum, default_value_t)]
     aggregation: Aggregate,
@@ -777,10 +777,16 @@ pub struct HcalOptions {
 }
 
 impl HcalOptions {
-    /// HCAL with these settings, which are checked.
-    pub fn configure(&self) -> Result<Hcal, Error> {
+    /// HCAL with these settings, which are checked; `fixed` where the file has the weights of the levels.
+    pub fn configure(&self, fixed: bool) -> Result<Hcal, Error> {
         let seeded = self.seed.is_some();
         needs("--epsilon", self.epsilon.is_some(), "--seed", seeded)?;
+        for (option, given) in [("--gamma", self.gamma.is_some()), ("--attach", self.attach)] {
+            if fixed && given {
+                let reason = "level_weights are fixed, and not found from the losses";
+                return Err(Error::refused(option, reason));
+            }
+        }
         let plain = Hcal::default();
         let config = Hcal {
             temperature: self.temperature,
@@ -788,9 +794,12 @@ impl HcalOptions {
                 Aggregate::SampleMean => Aggregation::SampleMean,
                 Aggregate::Tree => Aggregation::Tree,
             },
-            balance: Balance::Adaptive {
-                gamma: self.gamma,
-                attach: self.attach,
+            balance: match fixed {
+                true => Balance::Fixed,
+                false => Balance::Adaptive {
+                    gamma: self.gamma.unwrap_or(0.5),
+                    attach: self.attach,
+                },
             },
             epsilon: self.epsilon.unwrap_or(plain.epsilon),
             ..plain

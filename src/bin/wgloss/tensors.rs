@@ -188,6 +188,15 @@ impl TensorFile {
         })
     }
 
+    /// The same of a tensor that need not be there, and has this length.
+    pub fn floats_if_any(&self, tensor: &str, len: usize) -> Result<Option<Vec<f32>>, Error> {
+        if !self.has(tensor) {
+            return Ok(None);
+        }
+        self.expect(tensor, &[len])?;
+        self.floats(tensor).map(Some)
+    }
+
     /// Whether a tensor has flags, by its type.
     pub fn has_flags(&self, tensor: &str) -> Result<bool, Error> {
         let found = self.info(tensor)?.dtype;
@@ -204,6 +213,15 @@ impl TensorFile {
             return Err(wrong_type(tensor, FLAGS, info.dtype));
         }
         self.read(tensor, info, |[byte]: [u8; 1]| byte)
+    }
+
+    /// The same of a tensor that need not be there, and has this shape.
+    pub fn flags_if_any(&self, tensor: &str, shape: &[usize]) -> Result<Option<Vec<u8>>, Error> {
+        if !self.has(tensor) {
+            return Ok(None);
+        }
+        self.expect(tensor, shape)?;
+        self.flags(tensor).map(Some)
     }
 
     /// Words of bits. Signed words are taken bit by bit: not every framework has unsigned ones.

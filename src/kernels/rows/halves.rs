@@ -13,7 +13,7 @@ use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
 use crate::kernels::rows::count;
 use crate::kernels::rows::loss::{Row, RowLoss};
 use crate::kernels::rows::plan::record;
-use crate::kernels::rows::sparse::Bits;
+use crate::kernels::sparse::Bits;
 use crate::kernels::storage::{REAL_KINDS, real_kind};
 use crate::kernels::sums::{self, Between, Rows, To};
 use crate::losses::labels::Targets;
@@ -139,7 +139,7 @@ impl Turned {
         let (mask, mask_offset) = bind("mask", inputs.mask)?;
         let (sides, sample_weight_offset) = bind("sample_weight", inputs.sample_weight)?;
         let (weight, weight_offset) = bind("weight", inputs.weight)?;
-        let mut bits = Bits::of(inputs);
+        let mut bits = Bits::of(&inputs.targets, (rows, cols));
         let (form, (targets, targets_offset), targets_stride) = match (&mut bits, inputs.targets) {
             (Some(bits), _) => {
                 bits.take(scratch, rows)?;

@@ -13,7 +13,6 @@ use crate::kernels::rows::loss::{Accumulator, Quick, Row, RowLoss, accumulator, 
 use crate::kernels::rows::permutation::PERMUTATION;
 use crate::kernels::rows::plan::plan;
 use crate::kernels::rows::sides::GATHER;
-use crate::kernels::rows::sparse::SPARSE;
 use crate::kernels::rows::wdl;
 use crate::kernels::rows::weights::WEIGH;
 use crate::losses::bce::Bce;
@@ -577,7 +576,7 @@ fn by_label<'a>(row: Row, inputs: &RowInputs<'a>) -> (Row, RowInputs<'a>) {
 
 /// Every module of the row losses.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
-    let programs = [&FINISH, &GATHER, &SPARSE, &WEIGH, &PERMUTATION];
+    let programs = [&FINISH, &GATHER, &WEIGH, &PERMUTATION];
     let mut all: Vec<Module> = programs.map(|program| program.module(workgroup)).into();
     for loss in LOSSES {
         let thorough = THOROUGH.iter().any(|one| std::ptr::eq(*one, *loss));

@@ -269,7 +269,7 @@ impl Subject {
         let Shape { rows, cols } = size.shape;
         check_sizes(size, &[rows, cols, own.dim])?;
         let workload = HcalWorkload {
-            config: settings.configure()?,
+            config: settings.configure(false)?,
             dtype: size.dtype.element(),
             gradient: own.outputs == Outputs::Both,
             rows,

@@ -7,7 +7,7 @@ use crate::report::{Report, json_number};
 use crate::tensors::{Numbers, Output, Reals, TensorFile};
 use serde_json::json;
 use wgloss::host::{HcalBatch, Values, Wanted};
-use wgloss::{Error, Levels, Noise};
+use wgloss::{BalanceState, Error, Levels, Noise};
 
 /// For the help.
 pub const TENSORS: &str = "\
@@ -17,6 +17,7 @@ Tensors that are read, for each level k from 1 (finest) to m, of C_k classes:
   prototypes_k    [C_k, D] reals
   parents_k       [C_k] indices into level k + 1, for all k but m
   noise_k         [C_k, D] reals, optional: what is added to the unit prototypes
+  level_weights   [m] reals, not negative, optional: weights of the levels in place of the adaptive ones
   grad_loss       [1]: the upstream gradient; absent: one
 Tensors that are written with -o, F32 but for the predictions:
   loss            []
@@ -35,7 +36,8 @@ pub fn run(
     engine: &EngineArgs,
     wanted: Wanted,
 ) -> Result<Report, Error> {
-    let config = options.configure()?;
+    let fixed = file.has("level_weights");
+    let config = options.configure(fixed)?;
     let seed = options.seed;
     let (samples, dim) = match *file.shape("features")? {
         [samples, dim] if dim > 0 => (samples, dim),
@@ -92,6 +94,7 @@ pub fn run(
     }
     let features = file.reals("features")?;
     let grad_loss = file.grad_loss(None)?;
+    let level_weights = file.floats_if_any("level_weights", m)?;
     let prototypes: Vec<Values<'_>> = reals.iter().map(Reals::values).collect();
     let batch = HcalBatch {
         samples,
@@ -104,7 +107,7 @@ pub fn run(
             None if given => Some(Noise::Given(&noise[..])),
             None => None,
         },
-        balance: None,
+        balance: level_weights.as_deref().map(BalanceState::Weights),
         grad_loss: grad_loss.and_then(|values| values.first().copied()),
     };
     let (engine, result) =

@@ -3,23 +3,32 @@
 use crate::engine::EngineArgs;
 use crate::options::McmOptions;
 use crate::report::{Report, json_number};
+use crate::run::rows::{LABELS, Labels, SIDES, read_targets, target_form};
 use crate::tensors::{Output, TensorFile};
 use serde_json::{Value, json};
 use wgloss::host::{McmRows, Wanted};
-use wgloss::{Error, Hierarchy, Reduction};
+use wgloss::{Error, Hierarchy, Reduction, TargetKind};
 
-/// For the help.
-pub const TENSORS: &str = "\
+const TARGETS: &str = "\
 Tensors that are read:
   logits          [B, L] reals
-  targets         [B, L] flags
+  targets         [B, L] flags, or reals that are 0 or 1";
+
+const OTHERS: &str = "
   edges           [E, 2] indices, child and parent
   grad_loss       [1], or with --reduction none [1] or [B]: the upstream gradient; absent: ones
 Tensors that are written with -o, F32:
   loss            [], or with --reduction none [B]
   grad_logits     [B, L]
   probabilities   [B, L], the constrained ones
-In the line of JSON edges, pairs (of a class and a descendant) and depth stand in place of targets.";
+In the line of JSON edges, pairs (of a class and a descendant) and depth stand in place of targets.
+What a mask takes out has no term, and takes part in the maxima of its ancestors; in those of positives only if its
+target is a plain 1.";
+
+/// For the help.
+pub fn tensors() -> String {
+    [TARGETS, LABELS, SIDES, OTHERS].concat()
+}
 
 /// Computes the loss of a file.
 pub fn run(
@@ -35,15 +44,26 @@ pub fn run(
     };
     let Classes { hierarchy, apart } = read_hierarchy(file, rows, cols)?;
     let logits = file.reals("logits")?;
-    file.expect("targets", &[rows, cols])?;
-    let targets = file.flags("targets")?;
+    let form = target_form(file, TargetKind::Hard)?;
+    let dense = || Labels::read(file, form);
+    let targets = read_targets(file, form, (rows, cols), dense)?;
+    let class_mask = file.flags_if_any("class_mask", &[cols])?;
+    let mask = file.flags_if_any("mask", &[rows, cols])?;
+    let sample_weight = file.floats_if_any("sample_weight", rows)?;
+    let class_weight = file.floats_if_any("class_weight", cols)?;
     let each = config.reduction == Reduction::None;
     let grad_loss = file.grad_loss(each.then_some(rows))?;
     let inputs = McmRows {
-        rows,
-        logits: logits.values(),
-        targets: &targets,
+        class_mask: class_mask.as_deref(),
+        mask: mask.as_deref(),
+        sample_weight: sample_weight.as_deref(),
+        class_weight: class_weight.as_deref(),
         grad_loss: grad_loss.as_deref(),
+        ..McmRows::new(
+            rows,
+            logits.values(),
+            targets.as_ref().map(Labels::view, Vec::as_slice),
+        )
     };
     // Without rows the hierarchy may be that of a few classes.
     let (engine, result) =

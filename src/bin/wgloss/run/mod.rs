@@ -58,7 +58,7 @@ pub fn command(command: Command) -> Command {
     options::per_loss(command, Loss::all(), |command, loss| {
         let tensors = match loss {
             Loss::Row(loss) => rows::tensors(loss),
-            Loss::Mcm => mcm::TENSORS.into(),
+            Loss::Mcm => mcm::tensors(),
             Loss::Hcal => hcal::TENSORS.into(),
             Loss::Contrastive => contrastive::TENSORS.into(),
             Loss::Relations => relations::TENSORS.into(),

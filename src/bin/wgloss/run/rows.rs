@@ -12,14 +12,22 @@ use wgloss::{
 };
 
 /// Dense targets, as the file has them.
-enum Labels {
+pub enum Labels {
     Flags(Vec<u8>),
     Reals(Reals),
 }
 
 impl Labels {
+    /// Hard ones.
+    pub fn read(file: &TensorFile, tensor: &str) -> Result<Labels, Error> {
+        Ok(match file.has_flags(tensor)? {
+            true => Labels::Flags(file.flags(tensor)?),
+            false => Labels::Reals(file.reals(tensor)?),
+        })
+    }
+
     /// The same, borrowed.
-    fn view(&self) -> Dense<'_> {
+    pub fn view(&self) -> Dense<'_> {
         match self {
             Labels::Flags(flags) => Dense::Flags(flags),
             Labels::Reals(reals) => Dense::Values(reals.values()),
@@ -34,7 +42,8 @@ struct Shared {
     values: Vec<f32>,
 }
 
-const LABELS: &str = "
+/// What the help says of other forms of targets than dense ones.
+pub const LABELS: &str = "
   target_bits     [B, ceil(L/32)] U32 instead: label l is bit l % 32 of word l / 32
   target_offsets  [B+1] indices instead, with
   target_indices  [n] indices: the positives, row by row";
@@ -47,11 +56,14 @@ const OF_WDL: &str = "
   theta           [L-1] reals adjacent, [L] pairs, [r, L] pairs of rank r; absent: zeros
   theta0          [1] real, makes it the bounded form";
 
-const OPTIONAL: &str = "
+/// What it says of masks and weights.
+pub const SIDES: &str = "
   class_mask      [L] flags
   mask            [B, L] flags
   sample_weight   [B] reals
-  class_weight    [L] reals, not negative
+  class_weight    [L] reals, not negative";
+
+const OPTIONAL: &str = "
   weight          [B, L] reals, not negative (all but dice, wdl and zlpr-kl)
   grad_loss       [1], or with --reduction none [1] or [B]: the upstream gradient; absent: ones
 Tensors that are written with -o, F32:
@@ -78,6 +90,7 @@ pub fn tensors(loss: &Entry) -> String {
     if of_wdl {
         text += OF_WDL;
     }
+    text += SIDES;
     text += OPTIONAL;
     text += match kind {
         TargetKind::Logits => "\n  grad_other      [B, L]",
@@ -228,22 +241,9 @@ impl RowTensors {
         let form = target_form(file, kind)?;
         let threshold = read_threshold(file, loss, rows, cols)?;
         let logits = file.reals("logits")?;
-        let floats = |tensor: &str, len: usize| -> Result<Option<Vec<f32>>, Error> {
-            if !file.has(tensor) {
-                return Ok(None);
-            }
-            file.expect(tensor, &[len])?;
-            file.floats(tensor).map(Some)
-        };
-        let flags = |tensor: &str, shape: &[usize]| -> Result<Option<Vec<u8>>, Error> {
-            if !file.has(tensor) {
-                return Ok(None);
-            }
-            file.expect(tensor, shape)?;
-            file.flags(tensor).map(Some)
-        };
-        let class_mask = flags("class_mask", &[cols])?;
-        let mask = flags("mask", &[rows, cols])?;
+        let floats = |tensor: &str, len: usize| file.floats_if_any(tensor, len);
+        let class_mask = file.flags_if_any("class_mask", &[cols])?;
+        let mask = file.flags_if_any("mask", &[rows, cols])?;
         let sample_weight = floats("sample_weight", rows)?;
         let weight = match file.has("weight") {
             true => {
@@ -258,7 +258,8 @@ impl RowTensors {
             mask: mask.as_deref(),
             sample_weight: sample_weight.as_deref(),
         };
-        let targets = read_targets(file, form, loss, kind, rows, &counted)?;
+        let dense = || read_dense(file, form, loss, kind, &counted);
+        let targets = read_targets(file, form, (rows, cols), dense)?;
         let each_row = config.reduction() == Reduction::None;
         let losses = config.takes().losses(rows, cols);
         if each_row && rows == 0 && losses > file.most() {
@@ -363,7 +364,7 @@ impl RowTensors {
 }
 
 /// The tensor that says which form the targets have. There is exactly one form, and the loss takes it.
-fn target_form(file: &TensorFile, kind: TargetKind) -> Result<&'static str, Error> {
+pub fn target_form(file: &TensorFile, kind: TargetKind) -> Result<&'static str, Error> {
     if kind == TargetKind::Logits {
         return Ok("other");
     }
@@ -388,22 +389,20 @@ fn target_form(file: &TensorFile, kind: TargetKind) -> Result<&'static str, Erro
     }
 }
 
-fn read_targets(
+/// The targets of `rows` rows of `cols` labels, where they have this form; `dense` reads dense ones.
+pub fn read_targets(
     file: &TensorFile,
     form: &str,
-    loss: &Entry,
-    kind: TargetKind,
-    rows: usize,
-    counted: &Counted<'_>,
+    (rows, cols): (usize, usize),
+    dense: impl FnOnce() -> Result<Labels, Error>,
 ) -> Result<Targets<Labels, Vec<u32>>, Error> {
-    let cols = counted.cols;
     Ok(match form {
         "target_bits" => {
             file.expect(form, &[rows, cols.div_ceil(32)])?;
             Targets::Bits(file.words(form)?)
         }
         "target_offsets" => {
-            file.expect(form, &[rows + 1])?;
+            file.expect(form, &[rows.saturating_add(1)])?;
             let offsets = file.indices(form)?;
             let indices = match *file.shape("target_indices")? {
                 [_] => file.indices("target_indices")?,
@@ -416,7 +415,7 @@ fn read_targets(
         }
         _ => {
             file.expect(form, &[rows, cols])?;
-            Targets::Dense(read_dense(file, form, loss, kind, counted)?)
+            Targets::Dense(dense()?)
         }
     })
 }

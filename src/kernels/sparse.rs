@@ -1,10 +1,9 @@
-//! Sparse targets, which row kernels read as bits in scratch.
+//! Sparse targets, which kernels read as bits in scratch.
 
-use crate::device::module::{Piece, Program, uniform, wgsl};
+use crate::device::module::{Module, Piece, Program, uniform, wgsl};
 use crate::device::plan::{Bind, Dispatches, Grid, Region, Scratch, bindings, to_u32};
 use crate::device::tensor::Tensor;
 use crate::error::Error;
-use crate::kernels::rows::call::RowInputs;
 use crate::losses::labels::Targets;
 
 uniform! {
@@ -30,7 +29,7 @@ bindings! {
 }
 
 /// The bits of a window's rows.
-pub(crate) static SPARSE: Program = Program {
+static SPARSE: Program = Program {
     name: "sparse",
     pieces: &[Piece::File(wgsl!("shared/sparse.wgsl"))],
     entries: &["clear", "mark"],
@@ -38,6 +37,11 @@ pub(crate) static SPARSE: Program = Program {
     bindings: SparseBindings::NAMES,
     mirrors: &[&[SparseParams::MIRROR]],
 };
+
+/// Every module of sparse targets.
+pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
+    vec![SPARSE.module(workgroup)]
+}
 
 /// Positives that a lane sets, on average, before another lane joins it.
 const PER_LANE: usize = 8;
@@ -54,14 +58,14 @@ pub(crate) struct Bits<'a> {
 }
 
 impl<'a> Bits<'a> {
-    /// Those of a call whose targets are sparse. Their place comes later.
-    pub(crate) fn of(inputs: &RowInputs<'a>) -> Option<Self> {
-        match inputs.targets {
+    /// Those of a call whose targets, of so many rows and labels, are sparse. Their place comes later.
+    pub(crate) fn of(targets: &Targets<Tensor<'a>>, (rows, cols): (usize, usize)) -> Option<Self> {
+        match *targets {
             Targets::Sparse { offsets, indices } => Some(Bits {
                 offsets,
                 indices,
-                cols: inputs.logits.cols(),
-                rows: inputs.logits.rows(),
+                cols,
+                rows,
                 region: Region::ABSENT,
             }),
             _ => None,

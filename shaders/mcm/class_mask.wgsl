@@ -1,0 +1,13 @@
+// A flag for each class.
+// provides: class_mask (binding 1), in_class_mask
+// expects:  params of mcm/counts.wgsl
+
+@group(0) @binding(1) var<storage, read_write> class_mask: array<u32>;
+
+fn in_class_mask(col: u32) -> bool {
+    if (params.class_mask.present == 0u) {
+        return true;
+    }
+    let at = params.class_mask.offset + col;
+    return ((class_mask[at / 4u] >> ((at & 3u) * 8u)) & 0xffu) != 0u;
+}
