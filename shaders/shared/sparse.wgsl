@@ -7,7 +7,7 @@
 //
 // Grid: `clear` a lane for each four words, `mark` WG / width rows a group, both folded over x and y.
 // Invariants: bits are set by integer atomics, whose order does not matter.
-// Mirrors: `SparseParams` in src/kernels/rows/sparse.rs.
+// Mirrors: `SparseParams` in src/kernels/sparse.rs.
 // provides: params (binding 0), offsets (binding 2), indices (binding 3), bits (binding 6), clear, mark
 // expects:  WG
 

@@ -4,8 +4,10 @@ pub(crate) mod balance;
 pub(crate) mod contrastive;
 pub(crate) mod hcal;
 pub(crate) mod mcm;
+pub(crate) mod metrics;
 pub(crate) mod on_device;
 pub(crate) mod rows;
+pub(crate) mod sparse;
 pub(crate) mod storage;
 pub(crate) mod sums;
 pub(crate) mod targets;
@@ -22,6 +24,7 @@ pub fn modules(workgroup: u32) -> Vec<Module> {
         mcm::modules,
         hcal::modules,
         balance::modules,
+        metrics::modules,
         sums::modules,
     ]
     .iter()

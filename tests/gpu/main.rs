@@ -8,6 +8,7 @@ mod cooperative;
 mod embed;
 mod hcal;
 mod mcm;
+mod metrics;
 mod per_label;
 mod regimes;
 mod table;
@@ -47,6 +48,7 @@ fn main() {
         wdl::TESTS,
         contrastive::TESTS,
         mcm::TESTS,
+        metrics::TESTS,
         hcal::TESTS,
     ]
     .concat();

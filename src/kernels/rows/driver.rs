@@ -25,7 +25,7 @@ use crate::kernels::rows::params::{
 use crate::kernels::rows::phase::{Phases, reaches_vectors};
 use crate::kernels::rows::shape::{COLUMN_ROWS_PER_LANE, LONG, Merge, Shape};
 use crate::kernels::rows::sides::{MAX_COPY_GROUPS, SIDE_FORMS, SideForm, Sides};
-use crate::kernels::rows::sparse::Bits;
+use crate::kernels::sparse::Bits;
 use crate::kernels::storage::{
     Access, Destination, STORAGES, Storage, TARGETS_BITS, TARGETS_BITS_ANY, TARGETS_U8,
     TARGETS_U8_ANY,
@@ -741,7 +741,10 @@ impl<'a, 'c> Driver<'a, 'c> {
             parts,
             direct,
             places,
-            bits: Bits::of(inputs),
+            bits: Bits::of(
+                &inputs.targets,
+                (inputs.logits.rows(), inputs.logits.cols()),
+            ),
         })
     }
 

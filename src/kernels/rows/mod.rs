@@ -9,6 +9,5 @@ pub(crate) mod phase;
 pub(crate) mod plan;
 pub(crate) mod shape;
 pub(crate) mod sides;
-pub(crate) mod sparse;
 pub(crate) mod table;
 pub(crate) mod wdl;

@@ -10,8 +10,8 @@ use crate::kernels::rows::loss::{Accumulator, Quick, Row, RowLoss, accumulator, 
 use crate::kernels::rows::permutation::PERMUTATION;
 use crate::kernels::rows::plan::plan;
 use crate::kernels::rows::sides::GATHER;
-use crate::kernels::rows::sparse::SPARSE;
 use crate::kernels::rows::wdl;
+use crate::kernels::sparse::SPARSE;
 use crate::losses::bce::Bce;
 use crate::losses::bp_mll::BpMll;
 use crate::losses::labels::Threshold;

@@ -1,10 +1,9 @@
-//! Sparse targets, which row kernels read as bits in scratch.
+//! Sparse targets, which kernels over logits read as bits in scratch.
 
 use crate::device::module::{Piece, Program, uniform, wgsl};
 use crate::device::plan::{Bind, Dispatches, Grid, Region, Scratch, bindings, to_u32};
 use crate::device::tensor::Tensor;
 use crate::error::Error;
-use crate::kernels::rows::call::RowInputs;
 use crate::losses::labels::Targets;
 
 uniform! {
@@ -54,14 +53,14 @@ pub(crate) struct Bits<'a> {
 }
 
 impl<'a> Bits<'a> {
-    /// Those of a call whose targets are sparse. Their place comes later.
-    pub(crate) fn of(inputs: &RowInputs<'a>) -> Option<Self> {
-        match inputs.targets {
+    /// Those of so many rows and labels, where the targets are sparse. Their place comes later.
+    pub(crate) fn of(targets: &Targets<Tensor<'a>>, (rows, cols): (usize, usize)) -> Option<Self> {
+        match *targets {
             Targets::Sparse { offsets, indices } => Some(Bits {
                 offsets,
                 indices,
-                cols: inputs.logits.cols(),
-                rows: inputs.logits.rows(),
+                cols,
+                rows,
                 region: Region::ABSENT,
             }),
             _ => None,
