@@ -450,7 +450,7 @@ impl<'a, 'c> Call<'a, 'c> {
         let slabs = params.room.div_ceil(SLAB);
         let step = parts_per_dispatch(portions * portion);
         for first_slab in (0..slabs).step_by(step) {
-            let end = first_slab as usize + step.min(slabs as usize);
+            let end = (first_slab as usize).saturating_add(step);
             let end_slab = end.min(slabs as usize) as u32;
             let params = MetricsParams {
                 first_slab,

@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
     ("metrics/many_labels", many_labels),
     ("metrics/many_rows", many_rows),
     ("metrics/batches_add_up_to_the_bit", batches),
+    ("metrics/no_rows_and_no_labels", empty),
 ];
 
 const PLAIN: MetricsCase = MetricsCase {
@@ -156,6 +157,24 @@ fn batches(gpu: &Gpu) -> Result<(), Failed> {
     }
     if of(&[(0, 1), (1, 250), (251, 249)])? != whole {
         return Err("batches do not add up".into());
+    }
+    Ok(())
+}
+
+fn empty(gpu: &Gpu) -> Result<(), Failed> {
+    let config = Metrics::default();
+    for (rows, cols) in [(0, 3), (3, 0)] {
+        let batch = MetricsRows {
+            rows,
+            cols,
+            logits: Values::F32(&[]),
+            targets: &[],
+        };
+        let found = Engine::on(gpu.clone()).metrics(&config, &batch)?;
+        let truth = Engine::reference().metrics(&config, &batch)?;
+        if found != truth {
+            return Err(format!("{rows}x{cols}: {found:?}, expected {truth:?}").into());
+        }
     }
     Ok(())
 }
