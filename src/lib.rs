@@ -29,6 +29,7 @@
 //! | [`Mcm`] | `BCE(v, y)`, `v_A = y_A max_D (y h) + (1 - y_A) max_D h` over the descendants D of A | C-HMCNN, NeurIPS 2020 |
 //! | [`Hcal`] | `sum_k lambda_k l_k`, contrast of features and class means with prototypes: [`losses::hcal`] | arXiv 2508.13452 |
 //! | [`Balance`] | weights of any losses: [`losses::balance`] | arXiv 2508.13452, 1803.10704, 1705.07115, 2111.10603 |
+//! | [`Metrics`] | no loss: F1, ranking metrics, precision@k, added up on the device: [`losses::metrics`] | scikit-learn |
 //!
 //! ZLPR is exact: it is the first author's own text and code. HCAL is exact against the authors' published code. Of
 //! Similarity-Dissimilarity the two factors are established; where they stand in the loss could not be confirmed from the
@@ -204,6 +205,7 @@ pub use kernels::contrastive::call::{
 };
 pub use kernels::hcal::call::{HcalInputs, HcalOutputs};
 pub use kernels::mcm::call::{McmInputs, McmOutputs};
+pub use kernels::metrics::{MetricsInputs, MetricsOutputs};
 pub use kernels::on_device::OnDevice;
 pub use kernels::rows::call::{Gradient, RowInputs, RowOutputs};
 pub use kernels::rows::permutation::{PermutationInputs, PermutationOutputs, Permutations};
@@ -215,6 +217,7 @@ pub use losses::hcal::Hcal;
 pub use losses::hierarchy::{Hierarchy, Levels};
 pub use losses::labels::{AfterCall, Noise, Order, Scope, Seed, Targets, Threshold};
 pub use losses::mcm::Mcm;
+pub use losses::metrics::{MetricValues, Metrics};
 pub use losses::per_label::{Asl, Dice, Focal, Hill, Splc};
 pub use losses::reduction::Reduction;
 pub use losses::softmax_ce::SoftmaxCe;

@@ -78,7 +78,7 @@ const ROOMS: [(&str, &str, &[&str], &str); 9] = [
 ];
 
 /// Families of kernels: the folders and files of these names in `src/kernels/`.
-const FAMILIES: [&str; 5] = ["rows", "contrastive", "hcal", "mcm", "balance"];
+const FAMILIES: [&str; 6] = ["rows", "contrastive", "hcal", "mcm", "balance", "metrics"];
 /// Which family may know which other.
 const FAMILY_USES: [(&str, &str); 1] = [("hcal", "balance")];
 

@@ -3,8 +3,8 @@
 //!     cargo run --release --example embedding
 //!
 //! The same small network (plain Rust on the CPU, that of the quickstart) is trained twice, from the same weights on the
-//! same batches; loss and gradient come from this crate's kernels on the best GPU or software driver there is, or from
-//! its CPU reference. A gene of the test part then gets the classes that its nearest genes of the train part have, by
+//! same batches; loss, gradient and scores come from this crate's kernels on the best GPU or software driver there is, or
+//! from its CPU reference. A gene of the test part then gets the classes that its nearest genes of the train part have, by
 //! the raw features, by the network before training, and by what each loss has made of it. At the end a table is printed,
 //! and `target/embedding.svg` shows the embeddings in two dimensions, before and after.
 
@@ -22,12 +22,11 @@ mod plane;
 
 use data::Set;
 use indicatif::{ProgressBar, ProgressStyle};
-use metrics::Scores;
 use model::{Mlp, Rng};
 use std::error::Error;
 use std::path::Path;
-use wgloss::Contrastive;
 use wgloss::host::{Embeddings, Engine, LabelSets, Values, Wanted};
+use wgloss::{Contrastive, MetricValues};
 
 const SEED: u64 = 1;
 const EPOCHS: usize = 40;
@@ -104,13 +103,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         "average precision"
     );
     for space in &spaces {
-        let s = probe(space, &train, &test);
+        let s = probe(&engine, space, &train, &test)?;
         println!(
             "{:<16} {:>15.4} {:>8.4} {:>8.4} {:>12.4} {:>17.4}",
             space.name,
             s.subset_accuracy,
-            s.micro_f1,
-            s.macro_f1,
+            s.f1_micro,
+            s.f1_macro,
             s.ranking_loss,
             s.average_precision
         );
@@ -148,7 +147,12 @@ fn fit(
 }
 
 /// What the nearest neighbours say of the test part: a class is there where half of them have it.
-fn probe(space: &Space, train: &Set, test: &Set) -> Scores {
+fn probe(
+    engine: &Engine,
+    space: &Space,
+    train: &Set,
+    test: &Set,
+) -> Result<MetricValues, wgloss::Error> {
     let (known, asked) = (
         unit(&space.train, space.dims),
         unit(&space.test, space.dims),
@@ -168,7 +172,7 @@ fn probe(space: &Space, train: &Set, test: &Set) -> Scores {
             votes.push(have.count() as f32 / NEIGHBOURS as f32 - 0.5);
         }
     }
-    Scores::of(&votes, &test.y, test.classes, 0.0)
+    metrics::scores(engine, &votes, &test.y, test.classes, 0.0)
 }
 
 /// The rows divided by their norms.

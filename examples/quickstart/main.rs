@@ -4,7 +4,7 @@
 //!     cargo run --release --example quickstart -- --loss asl    one other loss
 //!     cargo run --release --example quickstart -- compare       all losses
 //!
-//! The network and its optimiser are plain Rust on the CPU; loss and gradient come from this crate's kernels on the
+//! The network and its optimiser are plain Rust on the CPU; loss, gradient and scores come from this crate's kernels on the
 //! best GPU or software driver there is, or from its CPU reference where there is none. All losses start from the same
 //! weights and see the same batches in the same order. At the end a table of test scores is printed, and a picture is
 //! written to `target/quickstart.svg` (learning curves) or `target/quickstart-compare.svg` (scores of all losses), which
@@ -19,12 +19,12 @@ mod picture;
 use data::Set;
 use indicatif::{ProgressBar, ProgressStyle};
 use losses::{Decision, Learner, Loss};
-use metrics::Scores;
 use model::{Mlp, Rng};
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
+use wgloss::MetricValues;
 use wgloss::host::Engine;
 
 const EPOCHS: usize = 50;
@@ -58,7 +58,7 @@ pub struct Run {
     /// Mean loss of a training row, by epoch.
     pub train_loss: Vec<f64>,
     /// Scores on the test set, by epoch.
-    pub test: Vec<Scores>,
+    pub test: Vec<MetricValues>,
     /// Median time of an epoch of training; testing is not in it.
     pub seconds_per_epoch: f64,
 }
@@ -68,7 +68,7 @@ pub struct Compared {
     /// The loss.
     pub loss: Loss,
     /// Scores on the test set, after the last epoch.
-    pub test: Scores,
+    pub test: MetricValues,
     rate: f32,
     threshold: f32,
     seconds: f64,
@@ -228,9 +228,9 @@ fn curves(
         let mut scores = Vec::new();
         let fit = fit(engine, *loss, seed, RATE, &train, |model, learner| {
             let threshold = learner.threshold(model, &held_out);
-            let logits = model.predict(&test.x);
-            scores.push(Scores::of(&logits, &test.y, test.classes, threshold));
+            scores.push(scores_of(engine, model, test, threshold)?);
             bar.inc(1);
+            Ok(())
         })?;
         runs.push(Run {
             name: loss.name,
@@ -268,9 +268,11 @@ fn compare(
         bar.set_message(loss.name);
         let mut best: Option<(f64, f32, Fit)> = None;
         for rate in RATES {
-            let fit = fit(engine, loss, seed, rate, &train, |_, _| bar.inc(1))?;
-            let logits = fit.model.predict(&held_out.x);
-            let scores = Scores::of(&logits, &held_out.y, held_out.classes, 0.0);
+            let fit = fit(engine, loss, seed, rate, &train, |_, _| {
+                bar.inc(1);
+                Ok(())
+            })?;
+            let scores = scores_of(engine, &fit.model, &held_out, 0.0)?;
             let precision = scores.average_precision;
             if best.as_ref().is_none_or(|(most, ..)| precision > *most) {
                 best = Some((precision, rate, fit));
@@ -278,10 +280,9 @@ fn compare(
         }
         let Some((_, rate, fit)) = best else { continue };
         let threshold = fit.learner.threshold(&fit.model, &held_out);
-        let logits = fit.model.predict(&test.x);
         found.push(Compared {
             loss,
-            test: Scores::of(&logits, &test.y, test.classes, threshold),
+            test: scores_of(engine, &fit.model, test, threshold)?,
             rate,
             threshold,
             seconds: fit.seconds_per_epoch * EPOCHS as f64,
@@ -296,6 +297,17 @@ fn compare(
     Ok(())
 }
 
+/// Scores of what a network predicts of a set.
+fn scores_of(
+    engine: &Engine,
+    model: &Mlp,
+    set: &Set,
+    threshold: f32,
+) -> Result<MetricValues, wgloss::Error> {
+    let logits = model.predict(&set.x);
+    metrics::scores(engine, &logits, &set.y, set.classes, threshold)
+}
+
 /// Trains a fresh network with one loss.
 fn fit(
     engine: &Engine,
@@ -303,7 +315,7 @@ fn fit(
     seed: u64,
     rate: f32,
     train: &Set,
-    mut after_epoch: impl FnMut(&Mlp, &Learner),
+    mut after_epoch: impl FnMut(&Mlp, &Learner) -> Result<(), wgloss::Error>,
 ) -> Result<Fit, Box<dyn Error>> {
     // The same seed for every loss: same first weights, same order of the rows, same dropout.
     let mut rng = Rng::new(seed);
@@ -325,7 +337,7 @@ fn fit(
         }
         seconds.push(began.elapsed().as_secs_f64());
         train_loss.push(sum / train.rows as f64);
-        after_epoch(&model, &learner);
+        after_epoch(&model, &learner)?;
     }
     // The median, since the first epoch also compiles the kernels.
     seconds.sort_by(f64::total_cmp);
@@ -357,8 +369,8 @@ fn table(runs: &[Run]) {
             "{:<width$} {:>15.4} {:>8.4} {:>8.4} {:>12.4} {:>17.4} {:>17.3}",
             run.name,
             s.subset_accuracy,
-            s.micro_f1,
-            s.macro_f1,
+            s.f1_micro,
+            s.f1_macro,
             s.ranking_loss,
             s.average_precision,
             run.seconds_per_epoch
@@ -381,7 +393,7 @@ fn compared_table(found: &[Compared]) {
         "seconds"
     );
     for one in found {
-        let (s, t) = (one.test, one.threshold);
+        let (s, t) = (&one.test, one.threshold);
         let rule = match one.loss.decision {
             Decision::Zero => "s > 0".into(),
             Decision::Learnt => format!("s > {t:.3} learnt"),
@@ -392,8 +404,8 @@ fn compared_table(found: &[Compared]) {
             one.loss.name,
             one.rate,
             s.subset_accuracy,
-            s.micro_f1,
-            s.macro_f1,
+            s.f1_micro,
+            s.f1_macro,
             s.ranking_loss,
             s.average_precision,
             one.seconds

@@ -1,14 +1,14 @@
 //! Learning curves and scores as SVG files: unlike a bitmap they need no font to be found on the machine.
 
-use crate::metrics::Scores;
 use crate::{Compared, Run};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::error::Error;
 use std::path::Path;
+use wgloss::MetricValues;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Score = fn(&Scores) -> f64;
+type Score = fn(&MetricValues) -> f64;
 
 /// An empty picture.
 fn sheet(path: &Path, size: (u32, u32)) -> Result<Area<'_>, Box<dyn Error>> {
@@ -24,7 +24,7 @@ fn sheet(path: &Path, size: (u32, u32)) -> Result<Area<'_>, Box<dyn Error>> {
 pub fn curves(path: &Path, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     let area = sheet(path, (1000, 420))?;
     let (left, right) = area.split_horizontally(500);
-    let scores = |run: &Run| run.test.iter().map(|s| s.micro_f1).collect();
+    let scores = |run: &Run| run.test.iter().map(|s| s.f1_micro).collect();
     panel(&left, "micro F1 on the test set", runs, scores)?;
     // Losses have scales of their own; against their first epoch they fit one axis.
     let losses = |run: &Run| {
@@ -98,8 +98,8 @@ pub fn scores(path: &Path, found: &[Compared]) -> Result<(), Box<dyn Error>> {
     const WIDTH: u32 = 210;
     let panels: [(&str, Score); 5] = [
         ("subset accuracy", |s| s.subset_accuracy),
-        ("micro F1", |s| s.micro_f1),
-        ("macro F1", |s| s.macro_f1),
+        ("micro F1", |s| s.f1_micro),
+        ("macro F1", |s| s.f1_macro),
         ("ranking loss (less is better)", |s| s.ranking_loss),
         ("average precision", |s| s.average_precision),
     ];

@@ -14,6 +14,7 @@ mod contrastive;
 mod hcal;
 mod mcm;
 mod measure;
+mod metrics;
 mod numbers;
 mod rng;
 mod rows;
@@ -29,6 +30,7 @@ pub use mcm::{Graph, McmCase, McmMode, McmSides, McmWorkload, mcm_cases};
 pub use measure::{
     Clock, CopyKernel, MultiplyAdd, Quantiles, Reference, Timed, Timer, Work, Workload,
 };
+pub use metrics::{MetricsCase, metrics_cases};
 pub use numbers::{SPARSE, TargetForm};
 pub use rng::Rng;
 pub use rows::{Extras, Mode, RowCase, RowWorkload, WdlCase, row_cases};
@@ -57,6 +59,7 @@ pub fn other_cases(depth: Depth, variant: Variant, default: Variant) -> Vec<Box<
     }
     let mut all = boxed(mcm_cases(depth));
     all.extend(boxed(hcal_cases(depth)));
+    all.extend(boxed(metrics_cases(depth)));
     all.extend(boxed(contrastive_cases(depth)));
     all
 }

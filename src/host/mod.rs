@@ -15,6 +15,8 @@ mod hcal;
 #[forbid(unsafe_code)]
 mod mcm;
 #[forbid(unsafe_code)]
+mod metrics;
+#[forbid(unsafe_code)]
 mod rows;
 #[forbid(unsafe_code)]
 mod self_test;
@@ -29,6 +31,7 @@ pub use engine::Engine;
 pub use gpu::{Gpu, adapters};
 pub use hcal::{HcalBatch, HcalResult};
 pub use mcm::{McmResult, McmRows};
+pub use metrics::MetricsRows;
 pub use rows::{Rows, RowsResult};
 pub use self_test::self_test;
 pub use values::{Counted, Dense, Values, Wanted};

@@ -4,6 +4,7 @@ pub(crate) mod balance;
 pub(crate) mod contrastive;
 pub(crate) mod hcal;
 pub(crate) mod mcm;
+pub(crate) mod metrics;
 pub(crate) mod on_device;
 pub(crate) mod rows;
 pub(crate) mod sparse;
@@ -25,6 +26,7 @@ pub fn modules(workgroup: u32) -> Vec<Module> {
         hcal::modules,
         balance::modules,
         sparse::modules,
+        metrics::modules,
         sums::modules,
         live::modules,
     ]

@@ -10,6 +10,7 @@ pub(crate) mod hierarchy;
 pub(crate) mod labels;
 pub(crate) mod lists;
 pub mod mcm;
+pub mod metrics;
 pub mod per_label;
 pub(crate) mod reduction;
 pub mod softmax_ce;

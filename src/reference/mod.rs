@@ -27,6 +27,7 @@ mod bp_mll;
 mod contrastive;
 mod hcal;
 mod mcm;
+mod metrics;
 mod noise;
 mod order;
 mod per_label;
@@ -45,6 +46,7 @@ pub use contrastive::{
 };
 pub use hcal::{HcalInputs, HcalOutputs, hcal};
 pub use mcm::{McmInputs, McmOutputs, mcm};
+pub use metrics::{MetricsInputs, metrics};
 pub use noise::perturbation;
 pub use per_label::{asl, bce, dice, focal, hill, splc};
 pub use permutation::permutation;

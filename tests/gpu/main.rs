@@ -9,6 +9,7 @@ mod corners;
 mod embed;
 mod hcal;
 mod mcm;
+mod metrics;
 mod per_label;
 mod regimes;
 mod settings;
@@ -51,6 +52,7 @@ fn main() {
         contrastive::TESTS,
         mcm::TESTS,
         corners::TESTS,
+        metrics::TESTS,
         hcal::TESTS,
     ]
     .concat();

@@ -8,6 +8,7 @@ mod contrastive;
 mod edges;
 mod errors;
 mod hierarchy;
+mod metrics;
 mod overlap;
 mod pipelines;
 mod plans;

@@ -6,7 +6,8 @@ use wgloss::Rowwise;
 use wgloss::shader::{self, Kernel};
 use wgloss::{Caps, Context, DType, Half, Reduction, Variant};
 
-/// The losses of rows that modules are made of, without the stages of WDL and those that count.
+/// The losses of rows that modules are made of, without the stages of WDL, those that count, and what
+/// stands for a loss where that of classes is wanted alone.
 fn row_losses(kernels: &[Kernel]) -> BTreeSet<String> {
     let of_rows = |kernel: &&Kernel| {
         let files = kernel.module.files();
@@ -14,7 +15,8 @@ fn row_losses(kernels: &[Kernel]) -> BTreeSet<String> {
     };
     let name = |kernel: &Kernel| kernel.module.part_names().next().map(str::to_owned);
     let all = kernels.iter().filter(of_rows).filter_map(name);
-    let stage = |loss: &String| loss.starts_with("wdl_") || loss.starts_with("count_");
+    let stages = ["wdl_", "count_", "zlpr_classes"];
+    let stage = |loss: &String| stages.iter().any(|stage| loss.starts_with(stage));
     all.filter(|loss| !stage(loss)).collect()
 }
 

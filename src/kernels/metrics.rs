@@ -1,0 +1,500 @@
+//! Metrics: their kernels, and from a call to its dispatches.
+//!
+//! `collect` looks at every label once and lists the positives of each row. What ranks between a positive and the others
+//! is not counted pair by pair: `sort` brings a row's positives in order, in slabs of bounded size, `scan` looks at every
+//! label again and counts it at the first positive of a slab that it does not rank behind, and `ranks` adds up the counts
+//! before each positive. `rows` makes the row's values of that, and `labels` goes down the columns. Only whole numbers are
+//! added, and the shares of a row are divided by long division, so that the words are the same on every device.
+//!
+//! How many positives a row has is not known here. So `scan` has dispatches for as many slabs as a row could have, which
+//! end at once where there are none.
+
+use crate::device::caps::Reduce;
+use crate::device::context::Context;
+use crate::device::inspect::{Inspection, Shape};
+use crate::device::module::{
+    Module, NO_PART, PARTS, Part, Piece, Program, constants, uniform, wgsl,
+};
+use crate::device::plan::{
+    Bind, Dispatches, Draft, Grid, Region, Scratch, Target, bindings, parts_per_dispatch, to_u32,
+};
+use crate::device::prepared;
+use crate::device::prepared::Prepared;
+use crate::device::tensor::{DType, FLOATS, Tensor};
+use crate::error::Error;
+use crate::kernels::sparse::Bits;
+use crate::kernels::storage::REAL_KINDS;
+use crate::kernels::targets::inspect_targets;
+use crate::kernels::view::{View, Viewed};
+use crate::losses::labels::{TargetNames, Targets};
+use crate::losses::metrics;
+use crate::losses::metrics::Metrics;
+
+/// What metrics read. Everything lies on the device; no value of it is read back.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricsInputs<'a> {
+    /// `[B, L]`, f32, f16 or bf16.
+    pub logits: Tensor<'a>,
+    /// The targets, which are hard. Dense ones are u8 (positive where not 0), or f32, f16, bf16 (above 0.5, and no NaN).
+    pub targets: Targets<Tensor<'a>>,
+}
+
+/// What metrics add to.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricsOutputs<'a> {
+    /// u32 `[`[`Metrics::words_len`]`]`: read and written.
+    pub words: Tensor<'a>,
+}
+
+impl Metrics {
+    /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch. Each time that it is recorded
+    /// it adds to the words: to begin an epoch the caller clears them.
+    ///
+    /// ```no_run
+    /// use wgloss::{Context, DType, Metrics, MetricsInputs, MetricsOutputs, Targets, Tensor, wgpu};
+    ///
+    /// # fn record(
+    /// #     device: &wgpu::Device, logits: &wgpu::Buffer, targets: &wgpu::Buffer, words: &wgpu::Buffer,
+    /// #     encoder: &mut wgpu::CommandEncoder,
+    /// # ) -> Result<(), wgloss::Error> {
+    /// let (rows, labels) = (4096, 1000);
+    /// let metrics = Metrics::default();
+    /// let inputs = MetricsInputs {
+    ///     logits: Tensor::matrix(logits, DType::F16, rows, labels),
+    ///     targets: Targets::Dense(Tensor::matrix(targets, DType::U8, rows, labels)),
+    /// };
+    /// let len = metrics.words_len(labels);
+    /// let outputs = MetricsOutputs { words: Tensor::vector(words, DType::U32, len) };
+    /// let call = metrics.prepare(&Context::new(device)?, &inputs, &outputs)?; // once
+    /// encoder.clear_buffer(words, 0, None); // every epoch
+    /// call.encode(encoder); // every batch
+    /// # Ok(())
+    /// # }
+    /// # fn read(words: &[u32]) -> Result<(), wgloss::Error> {
+    /// // At the end of the epoch, from the words as the caller has read them:
+    /// let values = Metrics::default().values(1000, words)?;
+    /// println!("{:.4} {:.4}", values.f1_macro, values.average_precision);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of the words with other
+    /// tensors, limits of the device. Nothing has been written then.
+    pub fn prepare(
+        &self,
+        cx: &Context,
+        inputs: &MetricsInputs<'_>,
+        outputs: &MetricsOutputs<'_>,
+    ) -> Result<Prepared, Error> {
+        self.check()?;
+        let bytes = inspect(self, inputs, outputs)?;
+        let draft = plan(cx.target(), self, inputs, outputs)?;
+        prepared::build(cx, draft.moving(bytes))
+    }
+}
+
+bindings! {
+    /// What the kernels reach.
+    struct MetricsBindings {
+        1: logits,
+        2: targets,
+        3: list,
+        4: sorted,
+        5: counts,
+        6: state,
+        7: words,
+    }
+}
+
+uniform! {
+    /// Parameters of the kernels.
+    struct MetricsParams {
+        /// The logits of this window of rows.
+        logits: View,
+        /// Their targets.
+        targets: View,
+        /// The first unit of this dispatch.
+        begin: u32,
+        /// Where they end.
+        end: u32,
+        /// Workgroups in x.
+        groups_x: u32,
+        /// Rows of this window.
+        rows: u32,
+        /// Labels.
+        cols: u32,
+        /// Positives that a row has room for.
+        room: u32,
+        /// Portions of a row.
+        portions: u32,
+        /// The first slab of this dispatch.
+        first_slab: u32,
+        /// Where they end.
+        end_slab: u32,
+        /// The bits of the threshold.
+        threshold: u32,
+        /// Where the words begin.
+        words_at: u32,
+        /// Ranks that are looked at.
+        top: u32,
+    }
+}
+
+constants! {
+    /// Sizes of what a lane does, what is kept of a row, and where the words lie.
+    NUMBERS {
+        /// Labels of a row that a lane looks at.
+        PORTION = 32,
+        /// Rows that a lane goes down.
+        BLOCK = 64,
+        /// Positives of a row that are sorted together.
+        SLAB = 1024,
+        /// Words of a row.
+        ROW_WORDS = 9,
+        /// NaN among its logits.
+        ROW_LEFT_OUT = 0,
+        ROW_POSITIVES = 1,
+        ROW_PREDICTED = 2,
+        /// Positives that are predicted.
+        ROW_HITS = 3,
+        ROW_COVERAGE = 4,
+        /// Pairs: sums over its positives.
+        ROW_RANKING = 5,
+        ROW_PRECISION = 7,
+        WORDS_ROWS = metrics::ROWS,
+        WORDS_LEFT_OUT = metrics::LEFT_OUT,
+        WORDS_EXACT = metrics::EXACT,
+        WORDS_WITHOUT = metrics::WITHOUT,
+        WORDS_RANKING = metrics::RANKING,
+        WORDS_PRECISION = metrics::PRECISION,
+        WORDS_F1 = metrics::F1,
+        WORDS_COVERAGE = metrics::COVERAGE,
+        WORDS_RANKS = metrics::RANKS,
+        ONE = metrics::ONE,
+    }
+}
+
+/// Forms of the targets.
+static FORMS: [Part; 3] = [
+    Part::new("u8", &[wgsl!("mcm/targets_bytes.wgsl")]),
+    Part::new("bits", &[wgsl!("mcm/targets_bits.wgsl")]),
+    Part::new("reals", &[wgsl!("mcm/targets_reals.wgsl")]),
+];
+
+/// What looks at labels. Its part is the form of the targets.
+static METRICS: Program = Program {
+    name: "metrics",
+    pieces: &[
+        Piece::File(wgsl!("shared/math.wgsl")),
+        Piece::File(wgsl!("shared/best.wgsl")),
+        Piece::File(wgsl!("shared/reals.wgsl")),
+        Piece::File(wgsl!("shared/view.wgsl")),
+        Piece::File(wgsl!("shared/group_index.wgsl")),
+        Piece::File(wgsl!("metrics/params.wgsl")),
+        Piece::File(wgsl!("metrics/logits.wgsl")),
+        Piece::Part(0),
+        Piece::File(wgsl!("metrics/collect.wgsl")),
+        Piece::File(wgsl!("metrics/scan.wgsl")),
+        Piece::File(wgsl!("metrics/labels.wgsl")),
+    ],
+    entries: &["collect", "scan", "labels"],
+    constants: &[REAL_KINDS, NUMBERS],
+    bindings: MetricsBindings::NAMES,
+    mirrors: &[&[View::MIRROR, MetricsParams::MIRROR]],
+};
+
+/// What does not.
+static METRICS_ROWS: Program = Program {
+    name: "metrics_rows",
+    pieces: &[
+        Piece::File(wgsl!("shared/view.wgsl")),
+        Piece::File(wgsl!("shared/group_index.wgsl")),
+        Piece::File(wgsl!("metrics/params.wgsl")),
+        Piece::File(wgsl!("metrics/shares.wgsl")),
+        Piece::File(wgsl!("metrics/sort.wgsl")),
+        Piece::File(wgsl!("metrics/ranks.wgsl")),
+        Piece::File(wgsl!("metrics/rows.wgsl")),
+    ],
+    entries: &["sort", "ranks", "clear", "rows"],
+    constants: &[NUMBERS],
+    bindings: &[
+        (3, "list"),
+        (4, "sorted"),
+        (5, "counts"),
+        (6, "state"),
+        (7, "words"),
+    ],
+    mirrors: &[&[View::MIRROR, MetricsParams::MIRROR]],
+};
+
+/// The module that looks at labels of a form.
+fn module(form: &'static Part, workgroup: u32) -> Module {
+    let mut parts = [&NO_PART; PARTS];
+    parts[0] = form;
+    METRICS.with(parts, Reduce::Tree, workgroup)
+}
+
+/// Every module of the metrics.
+pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
+    let forms = FORMS.iter().map(|form| module(form, workgroup));
+    forms.chain([METRICS_ROWS.module(workgroup)]).collect()
+}
+
+/// Limit on what is kept of a window of rows, in bytes, unless one row has more.
+const WINDOW_BYTES: u64 = 64 << 20;
+/// Beyond so many labels twice a row's count of them does not fit a word of the long division.
+const MOST_LABELS: usize = 1 << 30;
+/// What meeting a label costs, in the measure of [`parts_per_dispatch`].
+const LABEL: u64 = 32;
+
+/// Checks the tensors of a call, and gives their bytes.
+fn inspect(
+    config: &Metrics,
+    inputs: &MetricsInputs<'_>,
+    outputs: &MetricsOutputs<'_>,
+) -> Result<u64, Error> {
+    let (rows, cols) = (inputs.logits.rows(), inputs.logits.cols());
+    let mut tensors = Inspection::default();
+    tensors.reads("logits", inputs.logits, FLOATS, Shape::Matrix(rows, cols))?;
+    if cols >= MOST_LABELS {
+        let expected = format!("fewer than {MOST_LABELS} labels");
+        return Err(Error::shape("logits", expected, cols));
+    }
+    let dense = &[DType::U8, DType::F32, DType::F16, DType::Bf16];
+    let names = TargetNames::TARGETS;
+    inspect_targets(&mut tensors, &inputs.targets, names, (rows, cols), dense)?;
+    let words = Shape::Vector(config.words_len(cols));
+    tensors.writes("words", outputs.words, &[DType::U32], words)?;
+    tensors.finish()
+}
+
+/// From a checked call to its dispatches.
+fn plan<'a>(
+    target: Target<'_>,
+    config: &Metrics,
+    inputs: &MetricsInputs<'a>,
+    outputs: &MetricsOutputs<'a>,
+) -> Result<Draft<'a>, Error> {
+    let mut call = Call::new(target, config, inputs, outputs)?;
+    for first in (0..call.rows).step_by(call.window) {
+        call.sweep(first)?;
+    }
+    let windows = call.rows.div_ceil(call.window).max(1);
+    Ok(call.dispatches.draft(&call.scratch, windows))
+}
+
+/// The targets as the kernels read them.
+enum Labels<'a> {
+    /// Where they lie.
+    There(Tensor<'a>),
+    /// Bits of lists, in scratch.
+    Made(Bits<'a>),
+}
+
+/// A call while its dispatches are laid out.
+struct Call<'a, 'c> {
+    target: Target<'c>,
+    logits: Tensor<'a>,
+    labels: Labels<'a>,
+    form: &'static Part,
+    rows: usize,
+    /// Rows that are gone through at a time.
+    window: usize,
+    scratch: Scratch,
+    list: Region,
+    sorted: Region,
+    counts: Region,
+    state: Region,
+    words: Bind<'a>,
+    /// The parameters but for what a window changes.
+    plain: MetricsParams,
+    dispatches: Dispatches<'a, 'c>,
+}
+
+impl<'a, 'c> Call<'a, 'c> {
+    /// Binds what all windows share, and lays out the scratch.
+    fn new(
+        target: Target<'c>,
+        config: &Metrics,
+        inputs: &MetricsInputs<'a>,
+        outputs: &MetricsOutputs<'a>,
+    ) -> Result<Self, Error> {
+        let (rows, cols) = (inputs.logits.rows(), inputs.logits.cols());
+        let (form, room) = form_and_room(&inputs.targets, cols);
+        let mut labels = match (Bits::of(&inputs.targets, (rows, cols)), inputs.targets) {
+            (Some(bits), _) => Labels::Made(bits),
+            (None, Targets::Dense(t) | Targets::Bits(t) | Targets::Sparse { offsets: t, .. }) => {
+                Labels::There(t)
+            }
+        };
+        let mut window = window(&target, (rows, cols), room as u64, &labels);
+        window = window.min(target.rows_per_binding("logits", &inputs.logits)?);
+        if let Labels::There(tensor) = &labels {
+            let name = inputs.targets.name(TargetNames::TARGETS);
+            window = window.min(target.rows_per_binding(name, tensor)?);
+        }
+        let of_window = window.min(rows);
+        let places = of_window as u64 * room as u64;
+        to_u32(3 * places, "scratch")?;
+        let mut scratch = Scratch::default();
+        if let Labels::Made(bits) = &mut labels {
+            bits.take(&mut scratch, of_window)?;
+        }
+        let [list, sorted] = [scratch.take(2 * places)?, scratch.take(2 * places)?];
+        let counts = scratch.take(3 * places)?;
+        let state = scratch.take(of_window as u64 * u64::from(ROW_WORDS))?;
+        let (words, words_view) = target.view_all("words", outputs.words)?;
+        Ok(Call {
+            target,
+            logits: inputs.logits,
+            labels,
+            form,
+            rows,
+            window,
+            scratch,
+            list,
+            sorted,
+            counts,
+            state,
+            words,
+            plain: MetricsParams {
+                cols: cols as u32,
+                room: room as u32,
+                portions: cols.div_ceil(PORTION as usize) as u32,
+                threshold: config.threshold.to_bits(),
+                words_at: words_view.offset,
+                top: config.top as u32,
+                ..MetricsParams::default()
+            },
+            dispatches: Dispatches::new(target),
+        })
+    }
+
+    /// Adds the dispatches of a kernel for `units` units, each of so much work, a unit a lane.
+    fn push(
+        &mut self,
+        (module, entry): (Module, &'static str),
+        (units, work): (u64, u64),
+        params: MetricsParams,
+        bindings: MetricsBindings<'a>,
+    ) -> Result<(), Error> {
+        let lanes = u64::from(module.workgroup);
+        let units = to_u32(units, "logits")?;
+        let step = parts_per_dispatch(work);
+        for begin in (0..units).step_by(step) {
+            let end = units.min(begin.saturating_add(u32::try_from(step).unwrap_or(u32::MAX)));
+            let params = |grid: Grid| MetricsParams {
+                begin,
+                end,
+                groups_x: grid.groups_x,
+                ..params
+            };
+            let groups = u64::from(end - begin).div_ceil(lanes);
+            self.dispatches
+                .push(module, entry, groups, params, bindings)?;
+        }
+        Ok(())
+    }
+
+    /// The targets of a window, as bits of it if they are lists.
+    fn targets(&mut self, first: usize, count: usize) -> Result<Viewed<'a>, Error> {
+        match &self.labels {
+            Labels::There(tensor) => Ok(self.target.view_rows(*tensor, first, count)),
+            Labels::Made(bits) => {
+                bits.make(&mut self.dispatches, first, count)?;
+                let (bind, _, stride) = bits.bind();
+                Ok((bind, View::whole(stride as usize)))
+            }
+        }
+    }
+
+    /// Adds the dispatches of a window.
+    fn sweep(&mut self, first: usize) -> Result<(), Error> {
+        let count = self.window.min(self.rows - first);
+        let (logits, logits_view) = self.target.view_rows(self.logits, first, count);
+        let (targets, targets_view) = self.targets(first, count)?;
+        let rows = count as u64;
+        let params = MetricsParams {
+            logits: logits_view,
+            targets: targets_view,
+            rows: count as u32,
+            ..self.plain
+        };
+        let bindings = MetricsBindings {
+            logits,
+            targets,
+            list: self.list.bind(),
+            sorted: self.sorted.bind(),
+            counts: self.counts.bind(),
+            state: self.state.bind(),
+            words: self.words,
+        };
+        let workgroup = self.target.variant.workgroup;
+        let of_labels = module(self.form, workgroup);
+        let of_rows = METRICS_ROWS.module(workgroup);
+        let (cols, slab) = (u64::from(params.cols), u64::from(SLAB));
+        let places = rows * u64::from(params.room);
+        let portions = rows * u64::from(params.portions);
+        let portion = u64::from(PORTION) * LABEL;
+
+        let kept = rows * u64::from(ROW_WORDS);
+        self.push((of_rows, "clear"), (kept, 1), params, bindings)?;
+        self.push(
+            (of_labels, "collect"),
+            (portions, portion),
+            params,
+            bindings,
+        )?;
+        self.push((of_rows, "sort"), (places, slab), params, bindings)?;
+        let slabs = params.room.div_ceil(SLAB);
+        let step = parts_per_dispatch(portions * portion);
+        for first_slab in (0..slabs).step_by(step) {
+            let end = (first_slab as usize).saturating_add(step);
+            let end_slab = end.min(slabs as usize) as u32;
+            let params = MetricsParams {
+                first_slab,
+                end_slab,
+                ..params
+            };
+            let work = portion * u64::from(end_slab - first_slab);
+            self.push((of_labels, "scan"), (portions, work), params, bindings)?;
+        }
+        self.push((of_rows, "ranks"), (places, 3 * slab), params, bindings)?;
+        self.push((of_rows, "rows"), (rows, portion), params, bindings)?;
+        let blocks = rows.div_ceil(u64::from(BLOCK)) * cols;
+        let block = u64::from(BLOCK) * LABEL;
+        self.push((of_labels, "labels"), (blocks, block), params, bindings)
+    }
+}
+
+/// The form of the targets, and how many positives a row of `cols` labels may have: no more than labels, and no more than
+/// there are indices.
+fn form_and_room(targets: &Targets<Tensor<'_>>, cols: usize) -> (&'static Part, usize) {
+    match targets {
+        Targets::Dense(t) if t.dtype() == DType::U8 => (&FORMS[0], cols),
+        Targets::Bits(_) => (&FORMS[1], cols),
+        Targets::Sparse { indices, .. } => (&FORMS[1], cols.min(indices.cols())),
+        Targets::Dense(_) => (&FORMS[2], cols),
+    }
+}
+
+/// Rows of a window by what is kept of them: as many as there is room for, and as one binding reaches of each region.
+fn window(
+    target: &Target<'_>,
+    (rows, cols): (usize, usize),
+    room: u64,
+    labels: &Labels<'_>,
+) -> usize {
+    let bits = match labels {
+        Labels::There(_) => 0,
+        Labels::Made(_) => 4 * Bits::words(cols),
+    };
+    let (listed, counted, state) = (8 * room, 12 * room, 4 * u64::from(ROW_WORDS));
+    let kept = WINDOW_BYTES / (2 * listed + counted + state + bits);
+    let bound = target.caps.max_binding / counted.max(state).max(bits);
+    // Portions, labels and what is counted of places are numbered in 32 bits.
+    let numbered = u64::from(u32::MAX) / (cols as u64).max(3 * room).max(state);
+    let most = kept.min(bound).min(numbered);
+    most.clamp(1, rows.max(1) as u64) as usize
+}
