@@ -212,7 +212,7 @@ pub use kernels::rows::permutation::{PermutationInputs, PermutationOutputs, Perm
 pub use losses::balance::{Balance, BalanceState};
 pub use losses::bce::Bce;
 pub use losses::bp_mll::BpMll;
-pub use losses::contrastive::{Contrastive, ContrastiveReduction};
+pub use losses::contrastive::{Contrastive, ContrastiveReduction, Denominator};
 pub use losses::hcal::Hcal;
 pub use losses::hierarchy::{Hierarchy, Levels};
 pub use losses::labels::{AfterCall, Noise, Order, Scope, Seed, Targets, Threshold};

@@ -3,10 +3,12 @@
 //
 // Grid: `merge` one lane an anchor, folded; `total` one workgroup.
 // Mirrors: src/kernels/contrastive/params.rs, which says what the sums and the fields of a record are.
-// provides: the entry points, records (binding 1, what is known of the anchors), each (binding 2, the anchors' losses),
-//           loss (binding 3), upstream (binding 4, the gradient to the loss), small (binding 5), grad (binding 7)
+// provides: the entry points, Outcome, record_at, records (binding 1, what is known of the anchors), each (binding 2, the
+//           anchors' losses), loss (binding 3), upstream (binding 4, the gradient to the loss), small (binding 5),
+//           grad (binding 7)
 // expects:  params, WG, SUMMED (what one sum takes in), the numbers of divisors, sums, record fields and wants, Lane,
-//           Group, group_sum of lanes_tree.wgsl, kept, in_mean
+//           Group, group_sum of lanes_tree.wgsl, kept, in_mean,
+//           has_denominator, outcome_of
 
 @group(0) @binding(1) var<storage, read_write> records: array<f32>;
 @group(0) @binding(2) var<storage, read_write> each: array<u32>;
@@ -19,6 +21,15 @@
 // is and met something unsound.
 fn record_at(field: u32, anchor: u32) -> u32 {
     return 4u * field * params.record.stride + anchor;
+}
+
+// What comes of an anchor's sums: the greatest logit that exponentials are relative to, the factor of these in a slope,
+// the loss, and the sum of slope times similarity.
+struct Outcome {
+    largest: f32,
+    exponential: f32,
+    loss: f32,
+    along: f32,
 }
 
 @compute @workgroup_size(WG)
@@ -48,19 +59,16 @@ fn merge(
         case BY_ONE, default: {
         }
     }
-    let active_anchor = count > 0.0;
+    let active_anchor = count > 0.0 && has_denominator(anchor);
     let inverse = select(0.0, 1.0 / max(divisor, 1e-30), active_anchor);
-    let positives = weight * inverse;
-    let exponentials = max(records[record_at(SUM_EXPONENTIALS, anchor)], 1e-30);
-    let result = positives * log(exponentials) + records[record_at(SUM_LOSS, anchor)] * inverse;
-    let tilt = records[record_at(SUM_TILT, anchor)] / exponentials;
-    let along = records[record_at(SUM_LEAD, anchor)] * inverse - positives * tilt;
-    let finite_bits = bitcast<u32>(select(0.0, result, active_anchor));
+    let outcome = outcome_of(anchor, inverse, weight * inverse);
+    let finite_bits = bitcast<u32>(select(0.0, outcome.loss, active_anchor));
     let bits = select(finite_bits, params.settings.nan, active_anchor && unsound > 0.0);
-    records[record_at(RECORD_EXPONENTIAL, anchor)] = positives / exponentials;
+    records[record_at(RECORD_LARGEST, anchor)] = outcome.largest;
+    records[record_at(RECORD_EXPONENTIAL, anchor)] = outcome.exponential;
     records[record_at(RECORD_WEIGHT, anchor)] = inverse;
-    records[record_at(RECORD_LOSS, anchor)] = select(0.0, result, active_anchor);
-    records[record_at(RECORD_ALONG, anchor)] = select(0.0, along, active_anchor);
+    records[record_at(RECORD_LOSS, anchor)] = select(0.0, outcome.loss, active_anchor);
+    records[record_at(RECORD_ALONG, anchor)] = select(0.0, outcome.along, active_anchor);
     records[record_at(RECORD_STATE, anchor)] = select(0.0, select(1.0, 2.0, unsound > 0.0), active_anchor);
     if (params.ends.want_each != 0u) {
         each[params.ends.each_at + anchor] = bits;

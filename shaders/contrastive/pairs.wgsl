@@ -1,13 +1,14 @@
 // The sums over the keys of a tile, of each of eight anchors that lanes share. Those of several tiles are put together
-// in `records`, tile after tile.
+// in `records`, tile after tile. A part says what is summed.
 // Mirrors: src/kernels/contrastive/params.rs, which says what the sums are.
-// provides: Acc, Sums, records (binding 5), sweep, lifted, field, fold
-// expects:  params, SUM_FIELDS and the numbers of sums, KEEPS_ITSELF (1: the key that is the anchor counts), Four,
-//           tile_four, Rows, Others, rows_at, others_at, Shared, shared_labels, shared_low, shared_high, Weights, weights
+// provides: Acc, Sums, Candidate, candidate, records (binding 5), sweep, field
+// expects:  params, the numbers of sums, KEEPS_ITSELF (1: the key that is the anchor counts), Four, tile_four, Rows,
+//           Others, rows_at, others_at, Shared, shared_labels, shared_low, shared_high, Weights, weights, in_denominator,
+//           begun, absorb_four
 
-// Over some keys of four anchors, relative to `largest`, the greatest logit s + bias: the sum of exponentials; the
-// weights; the weighted sums of largest - s - shift and of largest - s; the sum of exponentials times largest - s;
-// the number of positives; keys that are not sound.
+// Over some keys of four anchors: the greatest logit s + bias in the denominator, and relative to it the sum of
+// exponentials; the weights; with `base` for what distances are from, the weighted sums of base - s - shift and of
+// base - s, and the sum of exponentials times base - s; the number of positives; keys that are not sound.
 struct Acc {
     largest: vec4<f32>,
     sum: vec4<f32>,
@@ -25,7 +26,7 @@ struct Sums {
     high: Acc,
 }
 
-// One key of each of four anchors.
+// One key of each of four anchors; whether it is in the denominator.
 struct Candidate {
     s: vec4<f32>,
     logit: vec4<f32>,
@@ -36,20 +37,6 @@ struct Candidate {
 }
 
 @group(0) @binding(5) var<storage, read_write> records: array<vec4<f32>>;
-
-// The same sums relative to a greater maximum.
-fn lifted(acc: Acc, largest: vec4<f32>) -> Acc {
-    // Huge where there was nothing; what it is multiplied with is 0 then.
-    let grown = largest - acc.largest;
-    let keep = exp(max(-grown, vec4<f32>(-110.0)));
-    var next = acc;
-    next.largest = largest;
-    next.sum = acc.sum * keep;
-    next.loss = acc.loss + acc.weight * grown;
-    next.lead = acc.lead + acc.weight * grown;
-    next.tilt = (acc.tilt + acc.sum * grown) * keep;
-    return next;
-}
 
 fn candidate(
     product: vec4<f32>,
@@ -75,57 +62,15 @@ fn candidate(
         select(none, pair.weight, counts),
         pair.shift,
         select(none, vec4<f32>(1.0), counts & (odd | wild)),
-        counts,
+        counts & in_denominator(pair.weight),
     );
-}
-
-// Adds one that is not above the maximum.
-fn absorb(acc: Acc, one: Candidate) -> Acc {
-    let none = vec4<f32>(0.0);
-    let below = acc.largest - one.s;
-    let e = select(none, exp(clamp(one.logit - acc.largest, vec4<f32>(-110.0), none)), one.counts);
-    var next = acc;
-    next.sum += e;
-    next.weight += one.weight;
-    next.loss += one.weight * (below - one.shift);
-    next.lead += one.weight * below;
-    next.tilt += e * below;
-    next.count += select(none, vec4<f32>(1.0), one.weight > none);
-    next.unsound += one.unsound;
-    return next;
-}
-
-// Four more keys of each of four anchors, for which the maximum is raised once.
-fn absorb_four(acc: Acc, product: Four, meet: Four, rows: Rows, others: Others) -> Acc {
-    let a = candidate(product.a, meet.a, rows, others.sizes.x, others.numbers.x, others.inside.x);
-    let b = candidate(product.b, meet.b, rows, others.sizes.y, others.numbers.y, others.inside.y);
-    let c = candidate(product.c, meet.c, rows, others.sizes.z, others.numbers.z, others.inside.z);
-    let d = candidate(product.d, meet.d, rows, others.sizes.w, others.numbers.w, others.inside.w);
-    let far = vec4<f32>(FAR);
-    let first = max(select(far, a.logit, a.counts), select(far, b.logit, b.counts));
-    let second = max(select(far, c.logit, c.counts), select(far, d.logit, d.counts));
-    var next = lifted(acc, max(acc.largest, max(first, second)));
-    // Relative to a common maximum, four make one number for each sum.
-    var four = Acc();
-    four.largest = next.largest;
-    four = absorb(absorb(absorb(absorb(four, a), b), c), d);
-    next.sum += four.sum;
-    next.weight += four.weight;
-    next.loss += four.loss;
-    next.lead += four.lead;
-    next.tilt += four.tilt;
-    next.count += four.count;
-    next.unsound += four.unsound;
-    return next;
 }
 
 // The sums over the keys that a lane has, every `lanes`-th four.
 fn sweep(row4: u32, lane: u32, lanes: u32) -> Sums {
     let rows = rows_at(row4, lane);
     let fours = (params.other.rows + 3u) / 4u;
-    var all = Sums();
-    all.low.largest = vec4<f32>(FAR);
-    all.high.largest = vec4<f32>(FAR);
+    var all = Sums(begun(row4), begun(row4 + 1u));
     for (var at = 0u; at < fours; at += lanes) {
         let others = others_at(at + lane);
         let col4 = min(at + lane, fours - 1u);
@@ -142,44 +87,4 @@ fn field(acc: Acc, i: u32) -> vec4<f32> {
     let second = select(select(acc.unsound, acc.count, i == SUM_COUNT), acc.tilt, i == SUM_TILT);
     let sums = select(select(second, first, i < SUM_TILT), acc.sum, i == SUM_EXPONENTIALS);
     return select(sums, acc.largest, i == SUM_LARGEST);
-}
-
-// Puts the sums over a tile's keys to those over the tiles before.
-fn fold(row4: u32, acc: Acc) {
-    let at = params.own.first / 4u + row4;
-    let stride = params.record.stride;
-    var all = acc;
-    if (params.grid.add != 0u) {
-        let before = Acc(
-            records[at + SUM_LARGEST * stride],
-            records[at + SUM_EXPONENTIALS * stride],
-            records[at + SUM_WEIGHTS * stride],
-            records[at + SUM_LOSS * stride],
-            records[at + SUM_LEAD * stride],
-            records[at + SUM_TILT * stride],
-            records[at + SUM_COUNT * stride],
-            records[at + SUM_UNSOUND * stride],
-        );
-        let top = max(before.largest, acc.largest);
-        let first = lifted(before, top);
-        let second = lifted(acc, top);
-        all = Acc(
-            top,
-            first.sum + second.sum,
-            first.weight + second.weight,
-            first.loss + second.loss,
-            first.lead + second.lead,
-            first.tilt + second.tilt,
-            first.count + second.count,
-            first.unsound + second.unsound,
-        );
-    }
-    records[at + SUM_LARGEST * stride] = all.largest;
-    records[at + SUM_EXPONENTIALS * stride] = all.sum;
-    records[at + SUM_WEIGHTS * stride] = all.weight;
-    records[at + SUM_LOSS * stride] = all.loss;
-    records[at + SUM_LEAD * stride] = all.lead;
-    records[at + SUM_TILT * stride] = all.tilt;
-    records[at + SUM_COUNT * stride] = all.count;
-    records[at + SUM_UNSOUND * stride] = all.unsound;
 }

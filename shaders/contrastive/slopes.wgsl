@@ -3,7 +3,7 @@
 // provides: records (binding 5), slopes_at
 // expects:  params, KEEPS_ITSELF (1: the key that is the anchor counts), the numbers of record fields, Four, tile_four,
 //           keep_four, Rows, Others, rows_at, others_at, kept_four, shared_labels, shared_low, shared_high, Weights,
-//           weights
+//           weights, slope
 
 @group(0) @binding(5) var<storage, read_write> records: array<vec4<f32>>;
 
@@ -20,12 +20,6 @@ fn known(number4: u32) -> Known {
         records[RECORD_EXPONENTIAL * params.record.stride + number4],
         records[RECORD_WEIGHT * params.record.stride + number4],
     );
-}
-
-// Four slopes dL/ds.
-fn slope(s: vec4<f32>, pair: Weights, largest: vec4<f32>, exponential: vec4<f32>, weight: vec4<f32>) -> vec4<f32> {
-    let below = clamp(s + pair.bias - largest, vec4<f32>(-110.0), vec4<f32>(0.0));
-    return exponential * exp(below) - weight * pair.weight;
 }
 
 // The slopes of four own rows with one other row, of which `of` has what is known if it is an anchor: its greatest

@@ -15,7 +15,7 @@ use crate::kernels::contrastive::call::{
     ContrastiveInputs, ContrastiveOutputs, Keys, RelationInputs, RelationOutputs, Relations,
 };
 use crate::losses::contrastive::{
-    Contrastive, ContrastiveReduction, Normalizer, Placement, Weighting,
+    Contrastive, ContrastiveReduction, Denominator, Normalizer, Placement, Weighting,
 };
 use crate::losses::labels::{TargetNames, Targets};
 use crate::reference;
@@ -152,9 +152,9 @@ impl fmt::Display for ContrastiveCase {
     }
 }
 
-/// The members of the family, and the first of them with its weights in every place.
+/// The members of the family, the first of them with its weights in every place, and some with other denominators.
 fn members() -> Vec<(&'static str, Contrastive)> {
-    use {Normalizer::*, Placement::*};
+    use {Denominator::*, Normalizer::*, Placement::*};
     let mut all = Vec::new();
     for (name, _, loss) in Contrastive::CATALOG {
         all.push((*name, *loss));
@@ -167,6 +167,25 @@ fn members() -> Vec<(&'static str, Contrastive)> {
                 ("simdis-of-keys", Contrastive::sim_dis_of_keys()),
             ]);
         }
+    }
+    // What a denominator has is the same to every rule.
+    for (name, loss, denominator) in [
+        ("simdis-negatives", Contrastive::sim_dis(), Negatives),
+        ("all-negatives", Contrastive::sup_con_all(), Negatives),
+        ("infonce-negatives", Contrastive::info_nce(), Negatives),
+        ("any-one-positive", Contrastive::sup_con_any(), OnePositive),
+        (
+            "mulsupcon-one-positive",
+            Contrastive::mul_sup_con(),
+            OnePositive,
+        ),
+        (
+            "simdis-both-one-positive",
+            Contrastive::sim_dis_at(Both, Count),
+            OnePositive,
+        ),
+    ] {
+        all.push((name, loss.with_denominator(denominator)));
     }
     all
 }

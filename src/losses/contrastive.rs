@@ -60,12 +60,32 @@
 //! K it would weigh as much. The one public implementation (ws-MulSupCon, by others than the paper's authors) has it there too, with
 //! the roles of the two sets exchanged: [`Contrastive::sim_dis_of_keys`].
 //!
+//! # Denominators
+//!
+//! The sum over `a` runs over `A(i)` unless [`Contrastive::denominator`] says otherwise. Let `P(i)` be the positives, the
+//! keys with `c_ip > 0`: those that share a label; with [`Weighting::All`] those of the same labels, with
+//! [`Weighting::Jaccard`] those from the threshold on (what shares less is a negative then), with [`Weighting::Paired`] the
+//! pair. `N(i)` are the others of `A(i)`.
+//!
+//! - [`Denominator::Negatives`]: `l_i = - sum_p c_ip (s_ip + b'_ip - log sum_{a in N(i)} e^(s_ia))`, decoupled contrastive
+//!   learning (arXiv 2110.06848). The loss may be negative. An anchor whose every other sample is a positive has no
+//!   denominator: its loss is 0, and it is inactive. With [`Placement::Both`] it is refused: the factor would stand in a
+//!   denominator that has no positives.
+//! - [`Denominator::OnePositive`]: `l_i = - sum_p c_ip (s_ip + b'_ip - log (e^(s_ip + b_ip) + sum_{a in N(i)} e^(s_ia)))`,
+//!   NT-Xent (arXiv 2002.05709) with several positives, which do not push one another away. Without negatives a term is
+//!   `c_ip (b_ip - b'_ip)`, mostly 0, and the anchor is active. With one positive an anchor it is [`Denominator::All`].
+//!
 //! # Gradient
 //!
 //! `G_ia = kappa_i (C_i rho_ia - c_ia)`, `C_i = sum_p c_ip`, `rho` the softmax over `A(i)` of `s + b`, `kappa` the upstream
 //! gradient times the reduction's factor. To the unit rows `(G + G^T) Z / temperature` where the anchors are the keys, else
 //! `G K / temperature` and `G^T Z / temperature`; through the normalisation `(g - (g . z) z) / |x|`; to the temperature
 //! `-sum G_ia s_ia / temperature`. Labels have none.
+//!
+//! With [`Denominator::Negatives`] `rho` is the softmax over the negatives, 0 at positives. With
+//! [`Denominator::OnePositive`], `v_i` being the logarithm of the negatives' sum and `u_ip = sigmoid(v_i - s_ip - b_ip)` their
+//! share in a positive's denominator: `G_ip = -kappa_i c_ip u_ip` at positives, and at negatives
+//! `G_ia = kappa_i e^(s_ia - v_i) sum_p c_ip u_ip`.
 //!
 //! # Edges
 //!
@@ -87,7 +107,8 @@
 //!
 //! `N` anchors, `M` keys (`M = N` where they are the same), `D` dimensions: `2 N M D` operations for the loss and as many
 //! for the gradient to each side; `2 N M D` more where the pairs do not fit one tile. Where the anchors are the keys,
-//! products and slopes are computed for half of the pairs. Labels cost what the sets have in them where there are many,
+//! products and slopes are computed for half of the pairs. [`Denominator::OnePositive`] goes over the pairs once more, with
+//! another `2 N M D` where they do not fit one tile. Labels cost what the sets have in them where there are many,
 //! else the words of a set, for each pair. No `N x M` buffer beyond [`Contrastive::tile_bytes`]. Scratch: a copy of the
 //! rows in f32 (`D` rounded up to 16), as much for each gradient to rows, the label sets as bits (three times where there
 //! are many labels), 48 bytes an anchor, and the tile. The exact figure is in the call's [`Plan`](crate::Plan).
@@ -222,6 +243,18 @@ impl Weighting {
     }
 }
 
+/// Which keys a positive is compared with: what the denominator is a sum over. A positive is a key that weighs, `c_ip > 0`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Denominator {
+    /// All keys but the anchor itself.
+    #[default]
+    All,
+    /// The keys that are no positives, as in decoupled contrastive learning. The loss may be negative.
+    Negatives,
+    /// The positive itself and the keys that are no positives: NT-Xent with several positives, a denominator for each.
+    OnePositive,
+}
+
 /// Where the factor of Similarity-Dissimilarity stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
@@ -279,6 +312,8 @@ pub struct Contrastive {
     pub temperature: f32,
     /// Whether rows are divided by their norm. Without, they are taken as they are.
     pub normalize: bool,
+    /// Which keys a positive is compared with.
+    pub denominator: Denominator,
     /// How the anchors' losses become the result.
     pub reduction: ContrastiveReduction,
     /// Most bytes of the tiles of pairs that a call works through; a call for little takes less. A tile has at least
@@ -330,6 +365,7 @@ impl Contrastive {
             weighting,
             temperature,
             normalize: true,
+            denominator: Denominator::All,
             reduction: ContrastiveReduction::MeanActive,
             tile_bytes: 64 << 20,
         }
@@ -424,6 +460,17 @@ impl Contrastive {
                 self.temperature,
             ));
         }
+        let both = matches!(
+            self.weighting,
+            Weighting::SimDis {
+                placement: Placement::Both,
+                ..
+            }
+        );
+        if both && self.denominator == Denominator::Negatives {
+            let expected = "all or one-positive, where the factor is to stand in the denominator";
+            return Err(Error::value("denominator", expected, "negatives"));
+        }
         match self.weighting {
             Weighting::Jaccard { threshold } => check_setting("threshold", threshold, 0.0..=1.0),
             Weighting::SimDis {
@@ -443,6 +490,7 @@ impl Contrastive {
 setters! {
     Contrastive:
     with_temperature, temperature, f32, "another temperature";
+    with_denominator, denominator, Denominator, "another denominator";
     with_reduction, reduction, ContrastiveReduction, "another reduction";
     with_tile_bytes, tile_bytes, u64, "room for a larger or smaller tile";
 }

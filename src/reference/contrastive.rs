@@ -4,10 +4,10 @@
 
 use crate::error::{Error, check_len};
 use crate::losses::contrastive::{
-    Contrastive, ContrastiveReduction, JACCARD_SLACK, KEY_MASK_ALONE, NORM_FLOOR, Normalizer,
-    Placement, Roles, Weighting,
+    Contrastive, ContrastiveReduction, Denominator, JACCARD_SLACK, KEY_MASK_ALONE, NORM_FLOOR,
+    Normalizer, Placement, Roles, Weighting,
 };
-use crate::reference::real::{Pairwise, Real, sum};
+use crate::reference::real::{Pairwise, Real, sigmoid, softplus, sum};
 
 /// Keys of their own.
 #[derive(Clone, Copy, Debug, Default)]
@@ -235,24 +235,47 @@ pub fn contrastive<T: Real>(
         };
         let c = |p: usize| pairs[p].weight / divisor;
         let logit = |a: usize| s[a] + pairs[a].bias;
-        let largest = members
+        let (at_positives, at_negatives): (Vec<usize>, Vec<usize>) =
+            members.iter().partition(|&&a| pairs[a].weight > T::zero());
+        // What is in the denominators of all positives.
+        let common = match config.denominator {
+            Denominator::All => &members,
+            Denominator::Negatives | Denominator::OnePositive => &at_negatives,
+        };
+        if config.denominator == Denominator::Negatives && common.is_empty() {
+            continue;
+        }
+        let largest = common
             .iter()
             .fold(T::neg_infinity(), |most, &a| most.max(logit(a)));
         let e = |a: usize| (logit(a) - largest).exp();
-        let denominator = sum(members.iter().map(|&a| e(a)));
-        let lse = largest + denominator.ln();
-        out.loss_rows[i] = sum(members
+        let denominator = sum(common.iter().map(|&a| e(a)));
+        let lse = match common[..] {
+            [] => T::neg_infinity(),
+            _ => largest + denominator.ln(),
+        };
+        // The logarithm of a positive's denominator, and the share of what is common in it.
+        let of = |p: usize| match config.denominator {
+            Denominator::OnePositive => {
+                let above = lse - logit(p);
+                (logit(p) + softplus(above), sigmoid(above))
+            }
+            Denominator::All | Denominator::Negatives => (lse, T::one()),
+        };
+        out.loss_rows[i] = sum(at_positives
             .iter()
-            .filter(|&&p| pairs[p].weight > T::zero())
-            .map(|&p| c(p) * (lse - s[p] - pairs[p].shift)));
+            .map(|&p| c(p) * (of(p).0 - s[p] - pairs[p].shift)));
         // NaN similarities may hide behind a maximum.
         if members.iter().any(|&a| !s[a].is_finite()) {
             out.loss_rows[i] = T::nan();
         }
-        let all = total / divisor;
+        let all = sum(at_positives.iter().map(|&p| c(p) * of(p).1));
         let mut slope = vec![T::zero(); m];
-        for &a in &members {
-            slope[a] = all * e(a) / denominator - c(a);
+        for &p in &at_positives {
+            slope[p] = -c(p) * of(p).1;
+        }
+        for &a in common {
+            slope[a] = slope[a] + all * e(a) / denominator;
         }
         active += 1;
         let upstream = match inputs.grad_loss {

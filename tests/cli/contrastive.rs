@@ -310,6 +310,39 @@ fn masked(backend: &str, tolerance: f64) {
     }
 }
 
+/// Of three samples the first has a positive and a negative.
+#[test]
+fn denominators_by_name() {
+    let folder = Folder::new("contrastive-denominators");
+    let tensors = Tensors::default()
+        .f32("embeddings", &[3, 2], &[1.0, 0.0, 0.6, 0.8, 0.0, 1.0])
+        .u8("labels", &[3, 1], &[1, 1, 0]);
+    // Similarities 1.2 and 0 of the first, 1.2 and 1.6 of the second.
+    let both = |s: f64, a: f64| (s.exp() + a.exp()).ln() - s;
+    for (name, first, second) in [
+        ("all", both(1.2, 0.0), both(1.2, 1.6)),
+        ("negatives", -1.2, 1.6 - 1.2),
+        ("one-positive", both(1.2, 0.0), both(1.2, 1.6)),
+    ] {
+        let options = [
+            "--backend",
+            "cpu",
+            "--temperature",
+            "0.5",
+            "--denominator",
+            name,
+        ];
+        let (json, written) = run(&folder, &tensors, "contrastive", &options);
+        let loss = json["loss"].as_f64().unwrap();
+        close(name, &[loss], &[(first + second) / 2.0], 1e-6);
+        let (.., rows) = written
+            .iter()
+            .find(|(name, ..)| name == "loss_rows")
+            .unwrap();
+        close(name, rows, &[first, second, 0.0], 1e-6);
+    }
+}
+
 #[test]
 fn masked_samples_on_the_reference() {
     masked("cpu", 1e-6);
@@ -378,6 +411,11 @@ fn bad_contrastive_input_is_refused_by_name() {
         ),
         (
             good.clone(),
+            "--placement both --denominator negatives",
+            "denominator: expected all or one-positive, where the factor is to stand in the denominator, found negatives",
+        ),
+        (
+            good.clone(),
             "--threshold 0.5",
             "--threshold: needs --weighting jaccard",
         ),
@@ -389,7 +427,7 @@ fn bad_contrastive_input_is_refused_by_name() {
         (
             good.clone(),
             "--gamma 2",
-            "--gamma: contrastive does not take it (it takes --weighting, --placement, --normalizer, --roles, --threshold, --temperature, --no-normalize)",
+            "--gamma: contrastive does not take it (it takes --weighting, --placement, --normalizer, --roles, --denominator, --threshold, --temperature, --no-normalize)",
         ),
         (
             good.clone().without("labels"),

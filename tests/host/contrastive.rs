@@ -3,8 +3,9 @@
 use crate::call::{Machine, USAGE, entries};
 use wgloss::losses::contrastive::{Normalizer, Placement, Weighting};
 use wgloss::{
-    Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, DType, Error,
-    ErrorKind, Keys, Prepared, RelationInputs, RelationOutputs, Relations, Targets, Tensor, wgpu,
+    Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, DType, Denominator,
+    Error, ErrorKind, Keys, Prepared, RelationInputs, RelationOutputs, Relations, Targets, Tensor,
+    wgpu,
 };
 
 /// One buffer for each tensor of a call.
@@ -134,6 +135,10 @@ fn a_bad_call_is_named() {
     let ksum = Contrastive::sim_dis_at(Placement::Numerator, Normalizer::KSum);
     let message = "normalizer: expected count, or the factor outside, found ksum";
     refused(memory.prepare(ksum, &good, &outputs), Value, message);
+    let nowhere = Contrastive::sim_dis_at(Placement::Both, Normalizer::Count);
+    let nowhere = nowhere.with_denominator(Denominator::Negatives);
+    let message = "denominator: expected all or one-positive, where the factor is to stand in the denominator, found negatives";
+    refused(memory.prepare(nowhere, &good, &outputs), Value, message);
     let far = Contrastive::new(Weighting::Jaccard { threshold: -0.1 }, 0.1);
     let message = "threshold: expected a number from 0 to 1, found -0.1";
     refused(memory.prepare(far, &good, &outputs), Value, message);
@@ -381,6 +386,24 @@ fn what_is_not_wanted_is_not_computed() {
     ] {
         let call = memory
             .prepare(config, &memory.inputs(SMALL), &outputs)
+            .expect("a good call");
+        assert_eq!(entries(&call), expected, "{config:?}");
+        assert_eq!(machine.submit(|encoder| call.encode(encoder)), Ok(()));
+    }
+    // Where each positive has a denominator of its own, the pairs are gone over once more.
+    for (denominator, expected) in [
+        (
+            Denominator::Negatives,
+            "pack pack products pairs merge total",
+        ),
+        (
+            Denominator::OnePositive,
+            "pack pack products pairs pairs merge total",
+        ),
+    ] {
+        let config = Contrastive::sim_dis().with_denominator(denominator);
+        let call = memory
+            .prepare(config, &memory.inputs(SMALL), &loss)
             .expect("a good call");
         assert_eq!(entries(&call), expected, "{config:?}");
         assert_eq!(machine.submit(|encoder| call.encode(encoder)), Ok(()));

@@ -5,7 +5,7 @@ use wgloss::losses::contrastive::{Normalizer, Placement, Weighting};
 use wgloss::reference::{
     ContrastiveInputs, ContrastiveKeys, ContrastiveOutputs, contrastive, relations,
 };
-use wgloss::{Contrastive, ContrastiveReduction};
+use wgloss::{Contrastive, ContrastiveReduction, Denominator};
 
 /// A problem that owns its numbers.
 #[derive(Clone, Default)]
@@ -287,6 +287,17 @@ fn info_nce_is_cross_entropy_over_the_keys() {
 fn gradients_are_those_of_finite_differences() {
     let mut members = family();
     members.push(("paired", Contrastive::info_nce()));
+    let mut others = Vec::new();
+    for denominator in [Denominator::Negatives, Denominator::OnePositive] {
+        let with =
+            |(name, config): &(_, Contrastive)| (*name, config.with_denominator(denominator));
+        others.extend(members.iter().map(with));
+    }
+    members.extend(
+        others
+            .into_iter()
+            .filter(|(_, config)| config.check().is_ok()),
+    );
     let reductions = [
         ContrastiveReduction::MeanActive,
         ContrastiveReduction::MeanAll,
@@ -294,7 +305,7 @@ fn gradients_are_those_of_finite_differences() {
         SUM,
         NONE,
     ];
-    for (turn, (name, config)) in members.iter().enumerate().cycle().take(60) {
+    for (turn, (name, config)) in members.iter().enumerate().cycle().take(90) {
         for (seed, m) in [(turn as u64, 0), (turn as u64 + 100, 6)] {
             if m == 0 && *name == "paired" {
                 continue;
@@ -343,7 +354,13 @@ fn gradients_are_those_of_finite_differences() {
                 - value(&samples, &config.with_temperature(low)))
                 / f64::from(high - low);
             close(&what, &out.grad_temperature, &[slope], 2e-4);
-            assert!(out.grad_embeddings.iter().any(|g| *g != 0.0), "{what}");
+            // Positives alone, each in a denominator of its own, have no slope.
+            let flat =
+                config.denominator != Denominator::All && out.loss_rows.iter().all(|l| *l == 0.0);
+            assert!(
+                flat || out.grad_embeddings.iter().any(|g| *g != 0.0),
+                "{what}"
+            );
         }
     }
 }
@@ -489,6 +506,95 @@ fn a_batch_is_its_own_keys() {
     }
 }
 
+/// The formulas, word by word, with positives by the sets themselves.
+#[test]
+fn denominators_are_those_of_the_formulas() {
+    for seed in 0..20 {
+        let samples = Samples::random(seed, 8, 0);
+        let unit = |i: usize| {
+            let x = &samples.x[3 * i..3 * i + 3];
+            let norm = x.iter().map(|x| x * x).sum::<f64>().sqrt();
+            [x[0] / norm, x[1] / norm, x[2] / norm]
+        };
+        let s = |i: usize, a: usize| {
+            let (x, y) = (unit(i), unit(a));
+            2.0 * (0..3).map(|d| x[d] * y[d]).sum::<f64>()
+        };
+        let set = |i: usize| &samples.y[5 * i..5 * i + 5];
+        let meet = |i: usize, p: usize| set(i).iter().zip(set(p)).any(|(a, b)| *a && *b);
+        let equal = |i: usize, p: usize| meet(i, p) && set(i) == set(p);
+        type Positive<'a> = &'a dyn Fn(usize, usize) -> bool;
+        let rules: [(_, Positive<'_>); 2] = [
+            (Contrastive::sup_con_any(), &meet),
+            (Contrastive::sup_con_all(), &equal),
+        ];
+        for (config, positive) in rules {
+            let config = config.with_temperature(0.5).with_reduction(NONE);
+            let found = |denominator| samples.run(&config.with_denominator(denominator)).loss;
+            let (negatives, one) = (
+                found(Denominator::Negatives),
+                found(Denominator::OnePositive),
+            );
+            for i in 0..8 {
+                let others = || (0..8).filter(|a| *a != i);
+                let count = others().filter(|p| positive(i, *p)).count() as f64;
+                let rest = others().filter(|a| !positive(i, *a));
+                let rest = rest.map(|a| s(i, a).exp()).sum::<f64>();
+                let (mut without, mut with) = (0.0, 0.0);
+                for p in others().filter(|p| positive(i, *p)) {
+                    without -= (s(i, p) - rest.ln()) / count;
+                    with -= (s(i, p) - (s(i, p).exp() + rest).ln()) / count;
+                }
+                let without = if rest == 0.0 { 0.0 } else { without };
+                close("negatives", &negatives[i..=i], &[without], 1e-12);
+                close("one positive", &one[i..=i], &[with], 1e-12);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_positive_alone_is_in_the_usual_denominator() {
+    let mut pairs = Samples::random(5, 8, 0);
+    pairs.labels = 4;
+    pairs.y = (0..8 * 4).map(|i| i % 4 == i / 4 % 4).collect();
+    let named = Samples {
+        own: Some(vec![Some(2), Some(0), None, Some(4), Some(1)]),
+        ..Samples::random(6, 5, 7)
+    };
+    let mut members = family();
+    members.push(("paired", Contrastive::info_nce()));
+    for (name, config) in members {
+        let samples = if name == "paired" { &named } else { &pairs };
+        let config = config.with_temperature(0.3);
+        let all = samples.run(&config);
+        let one = samples.run(&config.with_denominator(Denominator::OnePositive));
+        close(name, &one.loss, &all.loss, 1e-12);
+        close(name, &one.grad_embeddings, &all.grad_embeddings, 1e-12);
+        close(name, &one.grad_keys, &all.grad_keys, 1e-12);
+        close(name, &one.grad_temperature, &all.grad_temperature, 1e-11);
+    }
+}
+
+/// An anchor whose every other sample is a positive has no denominator of negatives, and is out of the mean; with one
+/// positive in the denominator its loss is 0, and it is in.
+#[test]
+fn anchors_without_negatives() {
+    let x: &[&[f64]] = &[&[1.0, 0.2], &[0.8, 0.9], &[-0.1, 1.0]];
+    let samples = Samples::new(x, &[&[1, 1], &[1, 0], &[0, 1]]);
+    for config in [Contrastive::sim_dis(), Contrastive::mul_sup_con()] {
+        let run = |denominator| samples.run(&config.with_denominator(denominator));
+        let out = run(Denominator::Negatives);
+        assert_eq!(out.loss_rows[0], 0.0);
+        let mean = (out.loss_rows[1] + out.loss_rows[2]) / 2.0;
+        close("two active", &out.loss, &[mean], 1e-15);
+        let out = run(Denominator::OnePositive);
+        assert!(out.loss_rows[0] == 0.0 && out.loss_rows[1] > 0.0);
+        let mean = (out.loss_rows[1] + out.loss_rows[2]) / 3.0;
+        close("three active", &out.loss, &[mean], 1e-15);
+    }
+}
+
 /// The kept ones among `width` values of each row.
 fn kept<T: Copy>(mask: &[bool], width: usize, values: &[T]) -> Vec<T> {
     let rows = values.chunks(width).zip(mask);
@@ -516,7 +622,15 @@ fn masks_are_batches_with_rows_taken_out() {
             SUM,
             NONE,
         ][turn / 3 % 5];
-        let config = config.with_temperature(0.3).with_reduction(reduction);
+        let denominator = match turn / 2 % 4 {
+            2 => Denominator::Negatives,
+            3 => Denominator::OnePositive,
+            _ => Denominator::All,
+        };
+        let mut config = config.with_temperature(0.3).with_reduction(reduction);
+        if config.with_denominator(denominator).check().is_ok() {
+            config.denominator = denominator;
+        }
         let mut all = Samples::random(turn as u64, 10, m);
         let rng = &mut Rng(turn as u64 + 9);
         let row_mask: Vec<bool> = (0..10).map(|_| rng.unit() < 0.7).collect();
@@ -590,7 +704,7 @@ fn masks_are_batches_with_rows_taken_out() {
         assert!(zero(kept(&left, 1, &out.loss_rows)), "{what}");
         assert!(zero(kept(&left, 3, &out.grad_embeddings)), "{what}");
         // So they are where all others are NaN.
-        let active = m == 0 && truth.loss_rows.iter().any(|l| *l > 0.0);
+        let active = m == 0 && truth.loss_rows.iter().any(|l| *l != 0.0);
         if let Some(row) = row_mask.iter().position(|kept| *kept && active) {
             all.x[3 * row] = f64::NAN;
             let out = all.run(&config);
@@ -794,6 +908,13 @@ fn wrong_inputs_are_refused() {
         ksum,
         good,
         "normalizer: expected count, or the factor outside, found ksum",
+    );
+    let nowhere = Contrastive::sim_dis_at(Placement::Both, Normalizer::Count);
+    let message = "denominator: expected all or one-positive, where the factor is to stand in the denominator, found negatives";
+    refused(
+        nowhere.with_denominator(Denominator::Negatives),
+        good,
+        message,
     );
     let far = Contrastive::new(Weighting::Jaccard { threshold: 1.5 }, 0.1);
     refused(

@@ -850,6 +850,17 @@ enum Roles {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Denominator {
+    /// All keys
+    #[default]
+    All,
+    /// The keys that are no positives
+    Negatives,
+    /// The positive itself and the keys that are none
+    OnePositive,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum ReduceAnchors {
     /// Mean over the anchors that have a positive
     #[default]
@@ -878,6 +889,9 @@ pub struct ContrastiveOptions {
     /// Simdis: whose labels the factor begins with [default: anchor]
     #[arg(long, value_enum)]
     roles: Option<Roles>,
+    /// Which keys a positive is compared with
+    #[arg(long, value_enum, default_value_t)]
+    denominator: Denominator,
     /// Jaccard: least similarity [default: 0.3]
     #[arg(long, value_name = "X")]
     threshold: Option<f32>,
@@ -935,6 +949,11 @@ impl ContrastiveOptions {
             config.temperature = temperature;
         }
         config.normalize = !self.no_normalize;
+        config.denominator = match self.denominator {
+            Denominator::All => contrastive::Denominator::All,
+            Denominator::Negatives => contrastive::Denominator::Negatives,
+            Denominator::OnePositive => contrastive::Denominator::OnePositive,
+        };
         config.reduction = match self.reduction {
             ReduceAnchors::Mean => ContrastiveReduction::MeanActive,
             ReduceAnchors::MeanAll => ContrastiveReduction::MeanAll,

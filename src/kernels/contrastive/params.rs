@@ -92,31 +92,33 @@ pub(super) const BLOCKS: &[(&str, Constant)] = &[
 constants! {
     /// The sums over the keys of an anchor.
     SUMS {
-        /// The greatest logit s + bias, which the others are relative to.
+        /// The greatest logit s + bias in the denominator, which exponentials are relative to.
         SUM_LARGEST = 0,
         /// The sum of exponentials.
         SUM_EXPONENTIALS = 1,
         /// The sum of the weights.
         SUM_WEIGHTS = 2,
-        /// The weighted sum of greatest - s - shift.
+        /// The weighted sum of base - s - shift; the base is the greatest, or 0 where positives are not in the denominator.
         SUM_LOSS = 3,
-        /// The weighted sum of greatest - s.
+        /// The weighted sum of base - s.
         SUM_LEAD = 4,
-        /// The sum of exponentials times greatest - s.
+        /// The sum of exponentials times base - s.
         SUM_TILT = 5,
         /// The number of positives.
         SUM_COUNT = 6,
         /// The number of keys that are not sound.
         SUM_UNSOUND = 7,
-        /// How many there are.
+        /// How many there are of these.
         SUM_FIELDS = 8,
+        /// Where each positive has a denominator of its own: the weighted sum of the negatives' shares in these.
+        SUM_PULL = 8,
     }
 }
 
 constants! {
     /// What is known of an anchor once its sums are merged, for the gradient. It takes the place of the sums.
     RECORD {
-        /// The greatest logit, as among the sums.
+        /// What exponentials are relative to.
         RECORD_LARGEST = 0,
         /// The factor of e^(logit - greatest) in a slope.
         RECORD_EXPONENTIAL = 1,

@@ -6,7 +6,8 @@
 //! are masked. Pairs are looked at in tiles of
 //! anchors x keys, of `tile_bytes` at most: `products` fills one with the products of rows, `pairs` takes from it, for each
 //! anchor, the maximum and seven sums over its keys, relative to the maximum (that for the temperature's gradient is among
-//! them), onto those of the tiles before. `merge` makes of them what each anchor contributes, `total` adds anchors. The
+//! them), onto those of the tiles before. Where each positive has a denominator of its own with the negatives, a second
+//! round over the tiles sums what needs the first. `merge` makes of them what each anchor contributes, `total` adds anchors. The
 //! backward pass goes over the tiles again: `slopes` writes G in place of the products (`G + G^T` where the anchors are
 //! the keys), `spread` multiplies it with the rows, onto the tiles before; `project` goes through the normalisation. One
 //! tile for all pairs, and its products are there still. Where the anchors are the keys, a tile is computed on one side of
@@ -33,14 +34,16 @@ use crate::kernels::contrastive::call::{ContrastiveInputs, ContrastiveOutputs};
 use crate::kernels::contrastive::pack::{Places, Rows, Side, Sides, Window, list_vectors};
 use crate::kernels::contrastive::params::{
     DEPTH, FROM_INDEX, NOT_TURNED, PairChunks, PairEnds, PairGrid, PairParams, PairRecord,
-    PairRoles, PairRow, PairSettings, PairWork, SUM_FIELDS, SUMMED, TEAM_ROWS, TURNED_APART,
-    TURNED_IN_PLACE, WANT_ONE, WANT_PER_ANCHOR,
+    PairRoles, PairRow, PairSettings, PairWork, SUM_FIELDS, SUM_PULL, SUMMED, TEAM_ROWS,
+    TURNED_APART, TURNED_IN_PLACE, WANT_ONE, WANT_PER_ANCHOR,
 };
 use crate::kernels::contrastive::table::{
     self, COUNTS, CountBinds, EndBinds, LISTS, ListBinds, PairBinds, PairForm, ProductBinds,
     ProjectBinds, ScaleBinds, Tiling,
 };
-use crate::losses::contrastive::{Contrastive, ContrastiveReduction, PairRule, Weighting};
+use crate::losses::contrastive::{
+    Contrastive, ContrastiveReduction, Denominator, PairRule, Weighting,
+};
 use std::mem::offset_of;
 
 /// Settings that can come from buffers, the last of them with Jaccard alone.
@@ -143,6 +146,15 @@ struct Tile {
     mirror: u32,
 }
 
+/// What is summed over the keys of an anchor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sums {
+    /// What there is once for an anchor.
+    First,
+    /// What needs the first: the losses of positives that have denominators of their own.
+    Second,
+}
+
 /// How the pairs are cut into tiles.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
@@ -238,6 +250,7 @@ struct Call<'a, 'c> {
     scratch: Scratch,
     sides: Sides<'a>,
     rule: PairRule,
+    denominator: Denominator,
     tiling: Tiling,
     cut: Cut,
     tiles: Vec<Tile>,
@@ -298,7 +311,11 @@ impl<'a, 'c> Call<'a, 'c> {
             lists: to_u32(list, "labels")?,
         };
         let small = scratch.take(places.words)?;
-        let records = scratch.take(u64::from(SUM_FIELDS) * 4 * stride)?;
+        let fields = match config.denominator {
+            Denominator::OnePositive => SUM_PULL + 1,
+            Denominator::All | Denominator::Negatives => SUM_FIELDS,
+        };
+        let records = scratch.take(u64::from(fields) * 4 * stride)?;
         let listed = sides.anchors.rows.listed() && rule != PairRule::Paired && keys > 0;
         let lists = scratch.take_if(listed, n as u64 * 4 * list)?;
 
@@ -350,6 +367,7 @@ impl<'a, 'c> Call<'a, 'c> {
             scratch,
             sides,
             rule,
+            denominator: config.denominator,
             tiling,
             cut,
             tiles,
@@ -652,6 +670,7 @@ impl<'a, 'c> Call<'a, 'c> {
             two,
             listed: self.lists != Region::ABSENT,
             masked: self.sides.masked(),
+            denominator: self.denominator,
         }
     }
 
@@ -660,10 +679,13 @@ impl<'a, 'c> Call<'a, 'c> {
         PAIR_WORK + WORD_WORK * u64::from(self.base.row.words)
     }
 
-    /// Adds the pairs of a tile to the sums of its anchors.
-    fn pairs(&mut self, tile: &Tile, work: Bind<'a>, add: bool) -> Result<(), Error> {
+    /// Adds the pairs of a tile to the sums of its anchors, or to their second sums.
+    fn pairs(&mut self, tile: &Tile, work: Bind<'a>, sums: Sums, add: bool) -> Result<(), Error> {
         let (two, binds) = self.pair_binds(tile, work);
-        let module = self.tiling.pairs(self.form(two));
+        let module = match sums {
+            Sums::First => self.tiling.pairs(self.form(two)),
+            Sums::Second => self.tiling.pulls(self.form(two)),
+        };
         for strip in self.strips(tile.own, tile.other.rows.rows, self.label_work()) {
             let mut params = self.pair_params(tile, strip, NOT_TURNED);
             params.grid.add = u32::from(add);
@@ -695,13 +717,37 @@ impl<'a, 'c> Call<'a, 'c> {
 
     /// The sums of all anchors, and what comes of them.
     fn forward(&mut self) -> Result<(), Error> {
+        self.sum(Sums::First)?;
+        if self.denominator == Denominator::OnePositive {
+            self.sum(Sums::Second)?;
+        }
+        let masks = (self.sides.masked(), self.mean_kept);
+        let module = table::ends(self.denominator, masks, self.workgroup());
+        let anchors = self.sides.anchors.rows.count;
+        let groups = anchors.div_ceil(self.workgroup() as usize) as u64;
+        if groups > 0 {
+            self.push(module, "merge", groups, self.base, self.ends)?;
+        }
+        match self.needs_total {
+            true => self.push(module, "total", 1, self.base, self.ends),
+            false => Ok(()),
+        }
+    }
+
+    /// The sums of all anchors over all tiles.
+    fn sum(&mut self, sums: Sums) -> Result<(), Error> {
         let mut begun: Vec<usize> = Vec::new();
-        for tile in self.tiles.clone() {
+        let tiles = self.tiles.clone();
+        for tile in &tiles {
+            let tile = *tile;
             let mirror = match self.sides.are_one() {
                 true => tile.mirror,
                 false => NOT_TURNED,
             };
-            self.products(&tile, mirror)?;
+            // The products of the one tile that there is are there still.
+            if sums == Sums::First || tiles.len() > 1 {
+                self.products(&tile, mirror)?;
+            }
             let mut halves = vec![(tile, false)];
             if mirror == TURNED_APART {
                 halves.push((tile.turned(), true));
@@ -709,7 +755,7 @@ impl<'a, 'c> Call<'a, 'c> {
             for (tile, turned) in halves {
                 let first = tile.own.rows.first;
                 let work = self.tile_bind(turned);
-                self.pairs(&tile, work, begun.contains(&first))?;
+                self.pairs(&tile, work, sums, begun.contains(&first))?;
                 if !begun.contains(&first) {
                     begun.push(first);
                 }
@@ -732,20 +778,10 @@ impl<'a, 'c> Call<'a, 'c> {
                     mirror: NOT_TURNED,
                 };
                 let work = self.tile_bind(false);
-                self.pairs(&tile, work, false)?;
+                self.pairs(&tile, work, sums, false)?;
             }
         }
-        let masked = self.sides.masked();
-        let module = table::ends(masked, self.mean_kept, self.workgroup());
-        let anchors = self.sides.anchors.rows.count;
-        let groups = anchors.div_ceil(self.workgroup() as usize) as u64;
-        if groups > 0 {
-            self.push(module, "merge", groups, self.base, self.ends)?;
-        }
-        match self.needs_total {
-            true => self.push(module, "total", 1, self.base, self.ends),
-            false => Ok(()),
-        }
+        Ok(())
     }
 
     /// The gradients.

@@ -9,7 +9,7 @@ use crate::kernels::contrastive::params::{
     SUMMED_AT_ONCE, SUMS, TEAM_ROWS, WANTS,
 };
 use crate::kernels::storage::{STORAGES, Storage};
-use crate::losses::contrastive::PairRule;
+use crate::losses::contrastive::{Denominator, PairRule};
 
 const PARAMS: Piece = Piece::File(wgsl!("contrastive/params.wgsl"));
 const LANES_TREE: Piece = Piece::File(wgsl!("shared/lanes_tree.wgsl"));
@@ -79,6 +79,70 @@ static KEPT: [Part; 2] = [
     Part::new("", &[wgsl!("contrastive/kept_all.wgsl")]),
     Part::new("masked", &[wgsl!("contrastive/kept_masked.wgsl")]),
 ];
+
+/// What kernels make of which keys a denominator has: sums, what comes of them, slopes.
+struct Placing {
+    of: Denominator,
+    sums: &'static Part,
+    outcome: Part,
+    slope: Part,
+}
+
+static SUMS_OF_ALL: Part = Part::new(
+    "",
+    &[
+        wgsl!("contrastive/denominator_all.wgsl"),
+        wgsl!("contrastive/pairs_sums.wgsl"),
+    ],
+);
+static SUMS_OF_NEGATIVES: Part = Part::new(
+    "negatives",
+    &[
+        wgsl!("contrastive/denominator_negatives.wgsl"),
+        wgsl!("contrastive/pairs_sums.wgsl"),
+    ],
+);
+/// The second sums, where each positive has a denominator of its own.
+static PULLS: Part = Part::new(
+    "pull",
+    &[
+        wgsl!("shared/math.wgsl"),
+        wgsl!("contrastive/pairs_pull.wgsl"),
+    ],
+);
+
+static PLACINGS: [Placing; 3] = [
+    Placing {
+        of: Denominator::All,
+        sums: &SUMS_OF_ALL,
+        outcome: Part::new("", &[wgsl!("contrastive/outcome_all.wgsl")]),
+        slope: Part::new("", &[wgsl!("contrastive/slope_all.wgsl")]),
+    },
+    Placing {
+        of: Denominator::Negatives,
+        sums: &SUMS_OF_NEGATIVES,
+        outcome: Part::new("negatives", &[wgsl!("contrastive/outcome_negatives.wgsl")]),
+        slope: Part::new("negatives", &[wgsl!("contrastive/slope_negatives.wgsl")]),
+    },
+    Placing {
+        of: Denominator::OnePositive,
+        sums: &SUMS_OF_NEGATIVES,
+        outcome: Part::new("onepositive", &[wgsl!("contrastive/outcome_one.wgsl")]),
+        slope: Part::new(
+            "onepositive",
+            &[
+                wgsl!("shared/math.wgsl"),
+                wgsl!("contrastive/slope_one.wgsl"),
+            ],
+        ),
+    },
+];
+
+fn placing(denominator: Denominator) -> &'static Placing {
+    let mut all = PLACINGS.iter();
+    let found = all.find(|placing| placing.of == denominator);
+    found.unwrap_or(&PLACINGS[0])
+}
 
 /// Sums over the lanes that share a row: of a workgroup, and of a subgroup.
 static TEAMS: [Part; 2] = [
@@ -247,7 +311,7 @@ bindings! {
 }
 
 /// Sums over the keys of each anchor; its parts are where label sets lie, how what rows share is found, the rule by which
-/// pairs weigh, and which rows count.
+/// pairs weigh, which rows count, and what is in a denominator.
 static PAIRS: Program = Program {
     name: "contrastive_pairs",
     pieces: &[
@@ -261,6 +325,7 @@ static PAIRS: Program = Program {
         WEIGHTS,
         Piece::Part(2),
         Piece::File(wgsl!("contrastive/pairs.wgsl")),
+        Piece::Part(4),
         Piece::Lanes {
             tree: wgsl!("contrastive/pairs_shared.wgsl"),
             subgroup: wgsl!("contrastive/pairs_near.wgsl"),
@@ -285,6 +350,7 @@ static SLOPES: Program = Program {
         PAIR,
         WEIGHTS,
         Piece::Part(2),
+        Piece::Part(4),
         Piece::File(wgsl!("contrastive/slopes.wgsl")),
         Piece::Lanes {
             tree: wgsl!("contrastive/slopes_shared.wgsl"),
@@ -538,7 +604,7 @@ static MEANS: [Part; 2] = [
     Part::new("kept", &[wgsl!("contrastive/mean_kept.wgsl")]),
 ];
 
-/// From the sums to the loss; its parts are which rows count, and what a mean is over.
+/// From the sums to the loss; its parts are which rows count, what a mean is over, and what is in a denominator.
 static ENDS: Program = Program {
     name: "contrastive_ends",
     pieces: &[
@@ -547,6 +613,7 @@ static ENDS: Program = Program {
         Piece::Part(0),
         Piece::Part(1),
         Piece::File(wgsl!("contrastive/merge.wgsl")),
+        Piece::Part(2),
     ],
     entries: &["merge", "total"],
     constants: &[DIVISORS, SUMS, RECORD, WANTS, SUMMED_AT_ONCE],
@@ -622,6 +689,8 @@ pub(super) struct PairForm {
     pub(super) listed: bool,
     /// Whether a mask leaves rows out.
     pub(super) masked: bool,
+    /// What is in a denominator.
+    pub(super) denominator: Denominator,
 }
 
 /// How the kernels of pairs share rows among lanes. By subgroups where workgroups are small, as software drivers have
@@ -746,15 +815,25 @@ impl Tiling {
 
     /// The sums over keys.
     pub(super) fn pairs(self, form: PairForm) -> Module {
-        self.of_form(&PAIRS, form)
+        self.of_form(&PAIRS, form, placing(form.denominator).sums)
+    }
+
+    /// The second sums over keys, where each positive has a denominator of its own.
+    pub(super) fn pulls(self, form: PairForm) -> Module {
+        self.of_form(&PAIRS, form, &PULLS)
     }
 
     /// The slopes.
     pub(super) fn slopes(self, form: PairForm) -> Module {
-        self.of_form(&SLOPES, form)
+        self.of_form(&SLOPES, form, &placing(form.denominator).slope)
     }
 
-    fn of_form(self, program: &'static Program, form: PairForm) -> Module {
+    fn of_form(
+        self,
+        program: &'static Program,
+        form: PairForm,
+        of_denominator: &'static Part,
+    ) -> Module {
         let mut rules = RULES.iter();
         let rule = rules.find(|r| r.of == form.rule).unwrap_or(&RULES[0]);
         let shared = rule.shared.get(usize::from(form.listed));
@@ -763,6 +842,7 @@ impl Tiling {
         parts[1] = shared.unwrap_or(&rule.shared[0]);
         parts[2] = &rule.weights;
         parts[3] = &KEPT[usize::from(form.masked)];
+        parts[4] = of_denominator;
         program.with(parts, self.reduce(), self.workgroup)
     }
 }
@@ -775,17 +855,23 @@ pub(super) fn relations(two: bool, workgroup: u32) -> Module {
 }
 
 /// The module from the sums to the loss, where a mask may leave rows out, and with a mean over those that are left.
-pub(super) fn ends(masked: bool, mean_kept: bool, workgroup: u32) -> Module {
+pub(super) fn ends(
+    denominator: Denominator,
+    (masked, mean_kept): (bool, bool),
+    workgroup: u32,
+) -> Module {
     let mut parts = [&NO_PART; PARTS];
     parts[0] = &KEPT[usize::from(masked)];
     parts[1] = &MEANS[usize::from(mean_kept)];
+    parts[2] = &placing(denominator).outcome;
     ENDS.with(parts, Reduce::Tree, workgroup)
 }
 
-/// Rules that masks are combined with here, one for each way to find what rows share: the others know nothing of masks.
-const MASKED: [PairRule; 3] = [PairRule::SimDis, PairRule::MulSupCon, PairRule::Paired];
+/// Rules that masks and denominators are combined with here, one for each way to find what rows share: the others know no
+/// more of either.
+const COMBINED: [PairRule; 3] = [PairRule::SimDis, PairRule::MulSupCon, PairRule::Paired];
 
-/// Every module of the family, but for masks with every rule.
+/// Every module of the family, but for masks and denominators with every rule.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
     let near = |near| Tiling {
         workgroup,
@@ -794,7 +880,10 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
     };
     let mut all = vec![];
     all.extend([&COUNTS, &LISTS, &LEAVE, &SCALE].map(|program| program.module(workgroup)));
-    all.extend([(false, false), (true, false), (true, true)].map(|(a, b)| ends(a, b, workgroup)));
+    for Placing { of, .. } in &PLACINGS {
+        let masks = [(false, false), (true, false), (true, true)];
+        all.extend(masks.map(|masks| ends(*of, masks, workgroup)));
+    }
     all.extend([DType::F16, DType::Bf16].map(|dtype| near(None).halve(dtype)));
     // As lanes of subgroups are on the devices that are known to offer them.
     for teams in [Teams::new(8, 8), Teams::new(16, 32)] {
@@ -820,18 +909,31 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
                 all.extend([false, true].map(|masked| tiling.project(masked)));
             }
             for rule in &RULES {
-                let masks = 1 + usize::from(MASKED.contains(&rule.of));
                 for listed in [false, true].into_iter().take(rule.shared.len()) {
-                    for masked in [false, true].into_iter().take(masks) {
-                        let rule = rule.of;
-                        let form = PairForm {
-                            rule,
-                            two,
-                            listed,
-                            masked,
-                        };
-                        all.extend([tiling.pairs(form), tiling.slopes(form)]);
+                    let plain = PairForm {
+                        rule: rule.of,
+                        two,
+                        listed,
+                        masked: false,
+                        denominator: Denominator::All,
+                    };
+                    all.extend([tiling.pairs(plain), tiling.slopes(plain)]);
+                    if !COMBINED.contains(&rule.of) {
+                        continue;
                     }
+                    let masked = PairForm {
+                        masked: true,
+                        ..plain
+                    };
+                    let of = |denominator| PairForm {
+                        denominator,
+                        ..plain
+                    };
+                    let (negatives, one) =
+                        (of(Denominator::Negatives), of(Denominator::OnePositive));
+                    all.extend([masked, negatives].map(|form| tiling.pairs(form)));
+                    all.extend([masked, negatives, one].map(|form| tiling.slopes(form)));
+                    all.push(tiling.pulls(one));
                 }
             }
         }
