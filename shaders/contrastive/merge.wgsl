@@ -8,7 +8,7 @@
 //           grad (binding 7)
 // expects:  params, WG, SUMMED (what one sum takes in), the numbers of divisors, sums, record fields and wants, Lane,
 //           Group, group_sum of lanes_tree.wgsl, kept, in_mean,
-//           has_denominator, outcome_of
+//           has_denominator, outcome_of, labels_of
 
 @group(0) @binding(1) var<storage, read_write> records: array<f32>;
 @group(0) @binding(2) var<storage, read_write> each: array<u32>;
@@ -44,7 +44,6 @@ fn merge(
     let weight = records[record_at(SUM_WEIGHTS, anchor)];
     let count = records[record_at(SUM_COUNT, anchor)];
     let unsound = records[record_at(SUM_UNSOUND, anchor)];
-    let labels = small[params.own.sizes + anchor] & SIZE;
     var divisor = 1.0;
     switch params.settings.divisor {
         case BY_COUNT: {
@@ -54,7 +53,7 @@ fn merge(
             divisor = weight;
         }
         case BY_LABELS: {
-            divisor = f32(labels);
+            divisor = labels_of(anchor);
         }
         case BY_ONE, default: {
         }
@@ -104,7 +103,7 @@ fn total(
             some.loss += select(0.0, records[record_at(RECORD_LOSS, anchor)], state == 1.0);
             some.anchors += select(0.0, 1.0, in_mean(state, size));
             some.unsound += select(0.0, 1.0, state == 2.0);
-            some.labels += f32(size & SIZE);
+            some.labels += labels_of(anchor);
         }
         all = Ends(all.loss + some.loss, all.anchors + some.anchors, all.unsound + some.unsound, all.labels + some.labels);
     }
@@ -115,7 +114,7 @@ fn total(
         scale = select(0.0, 1.0 / max(kinds.x, 1.0), kinds.x > 0.0);
     }
     if (params.settings.mean_labels != 0u) {
-        scale = select(0.0, 1.0 / max(sums.y, 1.0), sums.y > 0.0);
+        scale = select(0.0, 1.0 / max(sums.y, 1e-30), sums.y > 0.0);
     }
     var along = 0.0;
     for (var start = lane; start < rows; start += SUMMED * WG) {

@@ -65,7 +65,7 @@ struct PairRoles {
 
 // Places in `small`, and what is known of each anchor in `records`.
 struct PairRecord {
-    counts: u32,            // in `small`: keys with each label
+    counts: u32,            // in `small`: keys with each label; behind these weights of labels, if any, and of sets
     unsound: u32,           // in `small`: whether anything is not finite
     stride: u32,            // in `records`, from one field of all anchors to the next
     lists: u32,             // in `lists`, from one list of words to the next
@@ -93,7 +93,7 @@ struct PairSettings {
 
 // Rows as they were given.
 struct PairSource {
-    offset: u32,            // the first embedding in `source`; the first flag in `mask`
+    offset: u32,            // the first embedding in `source`; the first of `mask`, or of `label_weight`
     stride: u32,            // from one embedding to the next
     form: u32,              // of the label sets: FORM_BITS, FORM_BYTES or FORM_LISTS
     labels_offset: u32,     // the first of `labels`

@@ -1,7 +1,7 @@
-// The terms of MulSupCon of eight own rows with four others: the sum of 1 / |P_l(i)| over the labels l that both have.
+// The terms of MulSupCon of eight own rows with four others: the sum of w_l / |P_l(i)| over the labels l that both have.
 // Where the own rows are the keys of the others too, this is the same both ways.
 // provides: small (binding 1), Shared, with_word, row_none, row_word, with_row, shared_low, shared_high
-// expects:  params, SAME_NUMBER, FROM_INDEX, Eight, own_set, Four, turned
+// expects:  params, SAME_NUMBER, FROM_INDEX, Eight, own_set, Four, turned, weight_of_label
 
 @group(0) @binding(1) var<storage, read_write> small: array<u32>;
 
@@ -26,7 +26,8 @@ fn terms(w: u32, labels: u32, itself: u32, other: vec4<u32>) -> vec4<f32> {
         bits &= bits - 1u;
         let keys = small[params.record.counts + 32u * w + bit] - ((itself >> bit) & 1u);
         let has = ((other >> vec4<u32>(bit)) & vec4<u32>(1u)) != vec4<u32>(0u);
-        sum += select(vec4<f32>(0.0), vec4<f32>(1.0 / f32(max(keys, 1u))), has);
+        let term = weight_of_label(32u * w + bit) / f32(max(keys, 1u));
+        sum += select(vec4<f32>(0.0), vec4<f32>(term), has);
     }
     return sum;
 }

@@ -72,6 +72,8 @@ pub struct ContrastiveCase {
     pub others: Others,
     /// Whether masks leave some of them out, with NaN and whatever else in them.
     pub masked: bool,
+    /// Whether labels have weights.
+    pub weighted: bool,
     /// What is asked for.
     pub asked: Asked,
     /// How the tensors lie.
@@ -109,6 +111,7 @@ impl ContrastiveCase {
                 _ => Others::Same,
             },
             masked: false,
+            weighted: false,
             asked: Asked::All,
             layout: Layout::Apart,
             points: Points::Normal,
@@ -132,12 +135,13 @@ impl fmt::Display for ContrastiveCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} {} sets={} {:?} masked={} {:?} {:?} {:?} {:?} tile={} {}x{} labels={} upstream={:e} seed={}",
+            "{} {} sets={} {:?} masked={} weighted={} {:?} {:?} {:?} {:?} tile={} {}x{} labels={} upstream={:e} seed={}",
             self.name,
             self.dtype,
             form_name(self.form),
             self.others,
             self.masked,
+            self.weighted,
             self.loss.reduction,
             self.asked,
             self.layout,
@@ -188,6 +192,11 @@ fn members() -> Vec<(&'static str, Contrastive)> {
         all.push((name, loss.with_denominator(denominator)));
     }
     all
+}
+
+/// Whether each label that is shared has a term.
+fn by_label(loss: Contrastive) -> bool {
+    matches!(loss.weighting, Weighting::MulSupCon { .. })
 }
 
 /// Anchors, keys, dimensions, labels: below, at and beyond the blocks and words of every variant.
@@ -250,6 +259,7 @@ pub fn contrastive_cases(depth: Depth) -> Vec<ContrastiveCase> {
                     (_, others) => others,
                 },
                 masked: turn % 7 % 3 == 2,
+                weighted: by_label(loss) && turn % 2 == 0,
                 asked: [
                     Asked::All,
                     Asked::All,
@@ -383,6 +393,7 @@ fn inputs(t: &Tensors, labels: usize) -> Result<ContrastiveInputs<'_>, Error> {
         self_index: t.find("self_index"),
         row_mask: t.find("row_mask"),
         key_mask: t.find("key_mask"),
+        label_weight: t.find("label_weight"),
         grad_loss: t.find("grad_loss"),
         settings: &[],
     })
@@ -447,6 +458,7 @@ impl ContrastiveCase {
             self_index: own.as_deref(),
             row_mask: n.flags("row_mask").as_deref(),
             key_mask: n.flags("key_mask").as_deref(),
+            label_weight: n.real("label_weight").as_deref(),
             grad_loss: n.real("grad_loss").as_deref(),
         })
     }
@@ -540,6 +552,12 @@ impl Case for ContrastiveCase {
             masks[side] = Some(from_flags(&mask));
         }
         let [row_mask, key_mask] = masks;
+        let weights = self.weighted.then(|| {
+            // Some labels do not weigh at all.
+            let weight = |w: f64| rounded(DType::F32, w.max(0.0));
+            let all = rng.many(self.labels, -0.5, 2.0).into_iter();
+            all.map(weight).collect()
+        });
         let [embeddings, keys] = x;
         let [labels, key_labels] = sets.map(|sets| from_flags(&sets));
 
@@ -553,6 +571,7 @@ impl Case for ContrastiveCase {
             n.put_labels(names, self.key_form(), (m, self.labels), key_labels);
         }
         n.put_vector("self_index", DType::U32, own);
+        n.put_vector("label_weight", DType::F32, weights);
         n.put_vector("row_mask", DType::U8, row_mask);
         n.put_vector("key_mask", DType::U8, key_mask.filter(|_| m > 0));
         n.put_vector("grad_loss", DType::F32, Some(grad_loss));

@@ -5,7 +5,7 @@ use crate::error::{Error, check_len};
 use crate::host::engine::Engine;
 use crate::host::gpu::Gpu;
 use crate::host::values::{
-    REFERENCE_BYTES, Values, Wanted, check_room, check_upstream, narrow, wide,
+    REFERENCE_BYTES, Values, Wanted, check_each, check_room, check_upstream, narrow, wide,
 };
 use crate::kernels::contrastive::call::{
     ContrastiveInputs, ContrastiveOutputs, Keys, RelationInputs, RelationOutputs, Relations,
@@ -51,6 +51,8 @@ pub struct Embeddings<'a> {
     pub row_mask: Option<&'a [u8]>,
     /// A flag for each key, 0 where it is left out; needs keys.
     pub key_mask: Option<&'a [u8]>,
+    /// A weight for each label, finite and not negative; of MulSupCon alone.
+    pub label_weight: Option<&'a [f32]>,
     /// Upstream gradient: one, or without a reduction `rows`.
     pub grad_loss: Option<&'a [f32]>,
 }
@@ -217,6 +219,7 @@ impl<'a> Embeddings<'a> {
             self_index: None,
             row_mask: None,
             key_mask: None,
+            label_weight: None,
             grad_loss: None,
         }
     }
@@ -283,6 +286,14 @@ impl<'a> Embeddings<'a> {
         }
         self.check_sets()?;
         loss.check_pairs(self.self_index.is_some())?;
+        loss.check_label_weight(self.label_weight.is_some())?;
+        if let Some(weights) = self.label_weight {
+            let (name, expected) = ("label_weight", "finite weights, not negative");
+            check_len(name, self.classes, weights.len())?;
+            check_each(name, weights, self.classes, expected, |w| {
+                w.is_finite() && *w >= 0.0
+            })?;
+        }
         let each = loss.reduction == ContrastiveReduction::None;
         check_upstream(self.grad_loss, each.then_some(self.rows))
     }
@@ -327,6 +338,7 @@ impl<'a> Embeddings<'a> {
         let index = gpu.upload(self.index_bytes())?;
         let row_mask = gpu.upload(self.row_mask.unwrap_or(&[]))?;
         let key_mask = gpu.upload(self.key_mask.unwrap_or(&[]))?;
+        let label_weight = gpu.put(self.label_weight.unwrap_or(&[]))?;
         let upstream = gpu.put(self.grad_loss.unwrap_or(&[]))?;
         let inputs = ContrastiveInputs {
             embeddings: Tensor::matrix(&embeddings, self.embeddings.dtype(), n, dims),
@@ -345,6 +357,9 @@ impl<'a> Embeddings<'a> {
             key_mask: self
                 .key_mask
                 .map(|mask| Tensor::vector(&key_mask, DType::U8, mask.len())),
+            label_weight: self
+                .label_weight
+                .map(|weights| Tensor::vector(&label_weight, DType::F32, weights.len())),
             grad_loss: self
                 .grad_loss
                 .map(|grad| Tensor::vector(&upstream, DType::F32, grad.len())),
@@ -405,6 +420,7 @@ impl<'a> Embeddings<'a> {
             .map(|index| index.iter().map(|key| usize::try_from(*key).ok()).collect());
         let flags = |mask: &[u8]| mask.iter().map(|flag| *flag != 0).collect::<Vec<_>>();
         let (row_mask, key_mask) = (self.row_mask.map(flags), self.key_mask.map(flags));
+        let label_weight = self.label_weight.map(wide);
         let grad = self.grad_loss.map(wide);
         work(&reference::ContrastiveInputs {
             rows: self.rows,
@@ -420,6 +436,7 @@ impl<'a> Embeddings<'a> {
             self_index: index.as_deref(),
             row_mask: row_mask.as_deref(),
             key_mask: key_mask.as_deref(),
+            label_weight: label_weight.as_deref(),
             grad_loss: grad.as_deref(),
         })
     }

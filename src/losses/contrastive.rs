@@ -95,6 +95,13 @@
 //! with a NaN or an infinity makes the loss of every active anchor that meets it, and all gradients, NaN; so does a
 //! similarity `s` beyond 1e30, which unit rows cannot reach.
 //!
+//! # Weights of labels
+//!
+//! [`Weighting::MulSupCon`] has a term for each label that anchor and key share, and `label_weight` gives each label a weight
+//! `w_l`, finite and not negative: `c_ip = sum over l in S & T of w_l / |P_l(i)|`, and where it would be divided by `|S|`, or
+//! the sum over all anchors by the number of their labels, the sum of the labels' weights takes that place. So equal
+//! weights change nothing there, and a label of weight 0 might as well not be there. The authors have none.
+//!
 //! # Masks
 //!
 //! What `row_mask` or `key_mask` leaves out might as well not be there, whatever its embedding, its labels, its index and
@@ -446,6 +453,15 @@ impl Contrastive {
             ));
         }
         Ok(())
+    }
+
+    /// Refuses weights of labels where no term is a label's.
+    pub(crate) fn check_label_weight(&self, given: bool) -> Result<(), Error> {
+        match self.weighting {
+            Weighting::MulSupCon { .. } => Ok(()),
+            _ if given => Err(Error::refused("label_weight", "needs MulSupCon")),
+            _ => Ok(()),
+        }
     }
 
     /// Checks the settings alone.

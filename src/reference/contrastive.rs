@@ -41,6 +41,8 @@ pub struct ContrastiveInputs<'a, T> {
     pub row_mask: Option<&'a [bool]>,
     /// `M` flags, false where a key is left out; needs keys.
     pub key_mask: Option<&'a [bool]>,
+    /// `L` values, not negative: what each label weighs; of MulSupCon alone. Absent: ones.
+    pub label_weight: Option<&'a [T]>,
     /// The gradient that arrives from above: one value, or (without a reduction) one or `N`. Absent: 1.
     pub grad_loss: Option<&'a [T]>,
 }
@@ -177,8 +179,11 @@ pub fn contrastive<T: Real>(
         (Some(_), None) => None,
         (Some(_), Some(index)) => index[i],
     };
+    let weigh = |label: usize| inputs.label_weight.map_or(T::one(), |weight| weight[label]);
+    let of_set = |set: &[usize]| sum(set.iter().map(|label| weigh(*label)));
     let paired = config.weighting == Weighting::Paired;
     config.check_pairs(inputs.self_index.is_some())?;
+    config.check_label_weight(inputs.label_weight.is_some())?;
     let counts = |i: usize, a: usize| has(of_keys, a) && (paired || own(i) != Some(a));
 
     let mut out = ContrastiveOutputs {
@@ -199,13 +204,16 @@ pub fn contrastive<T: Real>(
             .map(|z| sum(anchors.z[i].iter().zip(z).map(|(x, y)| *x * *y)) / tau)
             .collect();
         let mut pairs: Vec<Pair<T>> = Vec::new();
-        let label_counts: Vec<usize> = match config.weighting {
+        let terms: Vec<T> = match config.weighting {
             Weighting::MulSupCon { .. } => anchors.labels[i]
                 .iter()
                 .map(|l| {
-                    (0..m)
-                        .filter(|&p| counts(i, p) && keys.labels[p].contains(l))
-                        .count()
+                    let with = |p: &usize| counts(i, *p) && keys.labels[*p].contains(l);
+                    match (0..m).filter(with).count() {
+                        // A label of the anchor itself alone has no keys.
+                        0 => T::zero(),
+                        count => weigh(*l) / T::from_f64(count as f64),
+                    }
                 })
                 .collect(),
             _ => Vec::new(),
@@ -213,7 +221,7 @@ pub fn contrastive<T: Real>(
         for p in 0..m {
             let itself = own(i) == Some(p);
             let both = (&anchors.labels[i][..], &keys.labels[p][..]);
-            pairs.push(pair(config.weighting, both, &label_counts, itself));
+            pairs.push(pair(config.weighting, both, &terms, itself));
         }
         let members: Vec<usize> = (0..m).filter(|&a| counts(i, a)).collect();
         let positives = members
@@ -229,7 +237,7 @@ pub fn contrastive<T: Real>(
                 normalizer: Normalizer::KSum,
                 ..
             } => total,
-            Weighting::MulSupCon { per_label: true } => T::from_f64(anchors.labels[i].len() as f64),
+            Weighting::MulSupCon { per_label: true } => of_set(&anchors.labels[i]),
             Weighting::MulSupCon { per_label: false } | Weighting::Paired => T::one(),
             _ => T::from_f64(positives as f64),
         };
@@ -293,7 +301,6 @@ pub fn contrastive<T: Real>(
         to_temperature.add(-factor * along);
     }
 
-    let labels: usize = anchors.labels.iter().map(Vec::len).sum();
     let over = |count: usize| match count {
         0 => T::zero(),
         count => T::one() / T::from_f64(count as f64),
@@ -301,7 +308,12 @@ pub fn contrastive<T: Real>(
     let kappa = match config.reduction {
         ContrastiveReduction::MeanActive => over(active),
         ContrastiveReduction::MeanAll => over((0..n).filter(|i| has(inputs.row_mask, *i)).count()),
-        ContrastiveReduction::MeanLabels => over(labels),
+        ContrastiveReduction::MeanLabels => {
+            match sum(anchors.labels.iter().map(|set| of_set(set))) {
+                all if all > T::zero() => T::one() / all,
+                _ => T::zero(),
+            }
+        }
         ContrastiveReduction::Sum | ContrastiveReduction::None => T::one(),
     };
     out.loss = match config.reduction {
@@ -351,11 +363,11 @@ fn leave<'a, T: Real + 'a>(rows: impl Iterator<Item = &'a mut [T]>, mask: Option
     }
 }
 
-/// One anchor and one key. `label_counts` has, for each label of the anchor, the number of keys with it.
+/// One anchor and one key. `terms` has, for each label of the anchor, its weight over the number of keys with it.
 fn pair<T: Real>(
     weighting: Weighting,
     (anchor, key): (&[usize], &[usize]),
-    label_counts: &[usize],
+    terms: &[T],
     itself: bool,
 ) -> Pair<T> {
     let number = |n: usize| T::from_f64(n as f64);
@@ -397,16 +409,8 @@ fn pair<T: Real>(
         Weighting::Any => pair.weight = T::one(),
         Weighting::All => pair.weight = number(usize::from(anchor == key)),
         Weighting::MulSupCon { .. } => {
-            let of = |(l, count): (&usize, &usize)| match key.contains(l) {
-                true => T::one() / number(*count),
-                false => T::zero(),
-            };
-            // A label of the anchor itself alone has no keys.
-            let labels = anchor
-                .iter()
-                .zip(label_counts)
-                .filter(|(_, count)| **count > 0);
-            pair.weight = sum(labels.map(of));
+            let shared = anchor.iter().zip(terms).filter(|(l, _)| key.contains(l));
+            pair.weight = sum(shared.map(|(_, term)| *term));
         }
         Weighting::Jaccard { threshold } => {
             let union = number(anchor.len() + key.len() - both);
@@ -464,6 +468,9 @@ impl<T> ContrastiveInputs<'_, T> {
         check_len("embeddings", values(self.rows), self.embeddings.len())?;
         if let Some(keys) = &self.keys {
             check_len("keys", values(keys.rows), keys.embeddings.len())?;
+        }
+        if let Some(weight) = self.label_weight {
+            check_len("label_weight", self.classes, weight.len())?;
         }
         match self.grad_loss.map_or(1, <[T]>::len) {
             1 => Ok(()),

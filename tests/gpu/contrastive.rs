@@ -12,6 +12,7 @@ pub const TESTS: &[Test] = &[
     ("contrastive/many_labels_and_dimensions", large),
     ("contrastive/blocks_of_every_workgroup", blocks),
     ("contrastive/windows_over_narrow_bindings", windows),
+    ("contrastive/weights_of_labels", weighted),
     ("contrastive/what_is_not_finite", not_finite),
     (
         "contrastive/the_anchor_is_left_out_before_the_maximum",
@@ -169,6 +170,37 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
         }
     }
     table::run(&regimes::narrow(gpu, 64 << 10)?, &cases)
+}
+
+/// Weights of labels with all words of sets and with lists, by keys of every kind, in tiles, by lanes of either kind.
+fn weighted(gpu: &Gpu) -> Result<(), Failed> {
+    let mul = Contrastive::mul_sup_con();
+    let sum = Contrastive::mul_sup_con_sum().with_tile_bytes(0);
+    let case = |loss, rows, labels, seed| ContrastiveCase {
+        weighted: true,
+        seed,
+        ..ContrastiveCase::plain("weighted", loss, rows, 9, labels)
+    };
+    let cases = [
+        case(sum, 70, 45, 1),
+        ContrastiveCase {
+            others: Others::Indexed(41),
+            masked: true,
+            ..case(mul, 33, 100, 2)
+        },
+        ContrastiveCase {
+            others: Others::Keys(41),
+            form: SPARSE,
+            ..case(mul, 21, 700, 3)
+        },
+    ];
+    table::run(gpu, &cases)?;
+    let mut variants = gpu.context().caps().variants().into_iter();
+    let tree = variants.find(|variant| variant.reduce == Reduce::Tree);
+    match tree {
+        Some(tree) => table::run(&gpu.with_variant(tree)?, &cases),
+        None => Ok(()),
+    }
 }
 
 fn not_finite(gpu: &Gpu) -> Result<(), Failed> {

@@ -1,6 +1,7 @@
 //! The contrastive losses: what `prepare` refuses, how many dispatches a call takes, what it keeps for itself.
 
 use crate::call::{Machine, USAGE, entries};
+use wgloss::host::{Embeddings, Engine, LabelSets, Values, Wanted};
 use wgloss::losses::contrastive::{Normalizer, Placement, Weighting};
 use wgloss::{
     Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, DType, Denominator,
@@ -48,6 +49,7 @@ impl<'m> Memory<'m> {
             20 * n,
             n,
             m,
+            4 * labels,
         ];
         let buffer =
             |bytes: usize| machine.buffer((bytes as u64).next_multiple_of(4).max(4), USAGE);
@@ -229,6 +231,19 @@ fn a_bad_call_is_named() {
         message,
     );
     let inputs = ContrastiveInputs {
+        label_weight: Some(memory.vector(14, DType::F32, 40)),
+        ..good
+    };
+    let message = "label_weight: needs MulSupCon";
+    refused(memory.prepare(config, &inputs, &outputs), Value, message);
+    let inputs = ContrastiveInputs {
+        label_weight: Some(memory.vector(14, DType::F32, 39)),
+        ..good
+    };
+    let message = "label_weight: expected [40], found [39]";
+    let mul = Contrastive::mul_sup_con();
+    refused(memory.prepare(mul, &inputs, &outputs), Shape, message);
+    let inputs = ContrastiveInputs {
         row_mask: Some(memory.vector(12, DType::U8, 4)),
         ..good
     };
@@ -277,6 +292,69 @@ fn a_bad_call_is_named() {
     };
     let message = "loss_rows: expected memory apart from loss, found an overlap";
     refused(memory.prepare(config, &good, &twice), Buffer, message);
+}
+
+/// The same of plain slices; what a mask leaves out is not looked at.
+#[test]
+fn slices_of_masks_and_weights_are_checked() {
+    let engine = Engine::reference();
+    let x = [3.0, 4.0, f32::NAN, 1.0, 4.0, 3.0];
+    let lists = LabelSets::Sparse {
+        offsets: &[0, 2, 3, 4],
+        indices: &[0, 1, 99, 0],
+    };
+    let plain = Embeddings::new(3, 2, 2, Values::F32(&x), lists);
+    let good = Embeddings {
+        row_mask: Some(&[1, 0, 1]),
+        label_weight: Some(&[1.0, 0.5]),
+        ..plain
+    };
+    let mul = Contrastive::mul_sup_con();
+    let run = |rows: &Embeddings<'_>| engine.contrastive(&mul, rows, Wanted::Gradients);
+    let found = run(&good).expect("a good call");
+    assert!(found.loss_rows[1] == 0.0 && found.loss[0].is_finite());
+    assert_eq!(found.grad_embeddings[2..4], [0.0; 2]);
+    let weights = |label_weight| {
+        run(&Embeddings {
+            label_weight,
+            ..good
+        })
+    };
+    let mask = |row_mask| run(&Embeddings { row_mask, ..good });
+    for (result, message) in [
+        (
+            mask(None),
+            "label_indices: expected labels below 2, found 99 at [2]",
+        ),
+        (
+            mask(Some(&[1, 1, 0])),
+            "label_indices: expected labels below 2, found 99 at [2]",
+        ),
+        (mask(Some(&[1, 0])), "row_mask: expected [3], found [2]"),
+        (
+            weights(Some(&[1.0])),
+            "label_weight: expected [2], found [1]",
+        ),
+        (
+            weights(Some(&[1.0, -0.5])),
+            "label_weight: expected finite weights, not negative, found -0.5 at [0, 1]",
+        ),
+        (
+            engine.contrastive(&Contrastive::sim_dis(), &good, Wanted::Loss),
+            "label_weight: needs MulSupCon",
+        ),
+        (
+            run(&Embeddings {
+                key_mask: Some(&[1, 0, 1]),
+                ..good
+            }),
+            "key_mask: needs keys; row_mask leaves out keys that are anchors too",
+        ),
+    ] {
+        assert_eq!(result.expect_err(message).to_string(), message);
+    }
+    let error = engine.relations(&good).expect_err("a mask");
+    assert_eq!(error.to_string(), "row_mask: relations take no masks");
 }
 
 #[test]
@@ -390,6 +468,15 @@ fn what_is_not_wanted_is_not_computed() {
         assert_eq!(entries(&call), expected, "{config:?}");
         assert_eq!(machine.submit(|encoder| call.encode(encoder)), Ok(()));
     }
+    let weighted = ContrastiveInputs {
+        label_weight: Some(memory.vector(14, DType::F32, 40)),
+        ..memory.inputs(SMALL)
+    };
+    let call = memory.prepare(mul, &weighted, &loss).expect("a good call");
+    let expected =
+        "pack pack count_labels leave_out weigh_labels weigh_sets products pairs merge total";
+    assert_eq!(entries(&call), expected);
+    assert_eq!(machine.submit(|encoder| call.encode(encoder)), Ok(()));
     // Where each positive has a denominator of its own, the pairs are gone over once more.
     for (denominator, expected) in [
         (

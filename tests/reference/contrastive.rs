@@ -19,6 +19,7 @@ struct Samples {
     own: Option<Vec<Option<usize>>>,
     row_mask: Option<Vec<bool>>,
     key_mask: Option<Vec<bool>>,
+    label_weight: Option<Vec<f64>>,
     grad: Option<Vec<f64>>,
 }
 
@@ -85,6 +86,7 @@ impl Samples {
             self_index: self.own.as_deref(),
             row_mask: self.row_mask.as_deref(),
             key_mask: self.key_mask.as_deref(),
+            label_weight: None,
             grad_loss: grad,
         }
     }
@@ -92,7 +94,11 @@ impl Samples {
     #[track_caller]
     fn run(&self, config: &Contrastive) -> ContrastiveOutputs<f64> {
         let keys = self.keys.as_ref().map_or(&[][..], |(x, _)| x);
-        contrastive(config, &self.inputs(&self.x, keys, self.grad.as_deref())).unwrap()
+        let inputs = ContrastiveInputs {
+            label_weight: self.label_weight.as_deref(),
+            ..self.inputs(&self.x, keys, self.grad.as_deref())
+        };
+        contrastive(config, &inputs).unwrap()
     }
 
     fn relations(&self) -> Vec<u32> {
@@ -323,6 +329,9 @@ fn gradients_are_those_of_finite_differences() {
             };
             let grad = Rng(seed + 5).many(upstream, -2.0, 2.0);
             samples.grad = Some(grad.clone());
+            if matches!(config.weighting, Weighting::MulSupCon { .. }) && turn % 2 == 0 {
+                samples.label_weight = Some(vec![0.5, 2.0, 0.0, 1.0, 3.0]);
+            }
             let what = format!("{name}, seed {seed}, {config:?}");
             let out = samples.run(&config);
             let value = |samples: &Samples, config: &Contrastive| -> f64 {
@@ -503,6 +512,67 @@ fn a_batch_is_its_own_keys() {
         close(name, &both, &one.grad_embeddings, 1e-12);
         close(name, &two.grad_temperature, &one.grad_temperature, 1e-12);
         assert_eq!(samples.relations(), twice.relations());
+    }
+}
+
+/// All share label 0, and the third one more with each of the others.
+#[test]
+fn weights_of_labels_by_hand() {
+    let x: &[&[f64]] = &[&[1.0, 0.0], &[0.6, 0.8], &[0.0, 1.0]];
+    let mut samples = Samples::new(x, &[&[1, 1, 0], &[1, 0, 1], &[1, 1, 1]]);
+    samples.label_weight = Some(vec![3.0, 0.5, 2.0]);
+    let run = |config: Contrastive| samples.run(&config.with_temperature(0.5).with_reduction(NONE));
+    // Similarities: 1.2 of the first two, 0 of the first and third, 1.6 of the last two.
+    let both = |a: f64, b: f64| (a.exp() + b.exp()).ln();
+    let first = 1.5 * (both(1.2, 0.0) - 1.2) + (1.5 + 0.5) * both(1.2, 0.0);
+    let second = 1.5 * (both(1.2, 1.6) - 1.2) + (1.5 + 2.0) * (both(1.2, 1.6) - 1.6);
+    let third = (1.5 + 0.5) * both(0.0, 1.6) + (1.5 + 2.0) * (both(0.0, 1.6) - 1.6);
+    let out = run(Contrastive::mul_sup_con_sum());
+    close("sum", &out.loss, &[first, second, third], 1e-12);
+    let out = run(Contrastive::mul_sup_con());
+    close(
+        "mean",
+        &out.loss,
+        &[first / 3.5, second / 5.0, third / 5.5],
+        1e-12,
+    );
+    let config = Contrastive::mul_sup_con_sum().with_temperature(0.5);
+    let mean = (first + second + third) / 14.0;
+    close("by labels", &samples.run(&config).loss, &[mean], 1e-12);
+}
+
+/// Equal weights change nothing but a sum's size, and a label of weight 0 might as well not be there.
+#[test]
+fn weights_of_labels_are_relative() {
+    let members = [Contrastive::mul_sup_con(), Contrastive::mul_sup_con_sum()];
+    for (seed, config) in members.into_iter().cycle().take(20).enumerate() {
+        let m = if seed % 4 < 2 { 0 } else { 6 };
+        let samples = Samples::random(seed as u64, 7, m);
+        let with = |weights: [f64; 5], samples: &Samples| {
+            let label_weight = Some(weights.to_vec());
+            let samples = Samples {
+                label_weight,
+                ..samples.clone()
+            };
+            samples.run(&config)
+        };
+        let (plain, even) = (samples.run(&config), with([2.5; 5], &samples));
+        close("even", &even.loss, &plain.loss, 1e-12);
+        close("even", &even.grad_embeddings, &plain.grad_embeddings, 1e-12);
+        let out = with([1.0, 0.0, 1.0, 1.0, 0.0], &samples);
+        let mut fewer = samples.clone();
+        let without = |y: &mut Vec<bool>| {
+            let labels = y.iter_mut().enumerate();
+            labels.for_each(|(i, y)| *y &= i % 5 != 1 && i % 5 != 4);
+        };
+        without(&mut fewer.y);
+        if let Some((_, y)) = &mut fewer.keys {
+            without(y);
+        }
+        let truth = fewer.run(&config);
+        close("fewer", &out.loss, &truth.loss, 1e-12);
+        close("fewer", &out.grad_embeddings, &truth.grad_embeddings, 1e-12);
+        close("fewer", &out.grad_keys, &truth.grad_keys, 1e-12);
     }
 }
 
@@ -882,6 +952,17 @@ fn wrong_inputs_are_refused() {
     refused(config, inputs, "self_index: expected [4], found [2]");
     let inputs = ContrastiveInputs { keys: None, ..good };
     refused(config, inputs, "self_index: needs keys");
+    let inputs = ContrastiveInputs {
+        label_weight: Some(&samples.x[..5]),
+        ..good
+    };
+    refused(config, inputs, "label_weight: needs MulSupCon");
+    let inputs = ContrastiveInputs {
+        label_weight: Some(&samples.x[..4]),
+        ..good
+    };
+    let message = "label_weight: expected [5], found [4]";
+    refused(Contrastive::mul_sup_con(), inputs, message);
     let inputs = ContrastiveInputs {
         row_mask: Some(&[true; 3]),
         ..good

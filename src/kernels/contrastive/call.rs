@@ -38,6 +38,9 @@ pub struct ContrastiveInputs<'a> {
     pub row_mask: Option<Tensor<'a>>,
     /// u8 `[M]`, 0 where a key is left out; needs keys.
     pub key_mask: Option<Tensor<'a>>,
+    /// f32 `[L]`, finite and not negative: what each label weighs. Of
+    /// [`Weighting::MulSupCon`](crate::losses::contrastive::Weighting::MulSupCon) alone.
+    pub label_weight: Option<Tensor<'a>>,
     /// Upstream gradient, f32 `[1]`, or `[N]` without a reduction; absent: ones.
     pub grad_loss: Option<Tensor<'a>>,
     /// Settings that lie on the device: `temperature`, which is learnt with
@@ -56,6 +59,7 @@ impl<'a> ContrastiveInputs<'a> {
             self_index: None,
             row_mask: None,
             key_mask: None,
+            label_weight: None,
             grad_loss: None,
             settings: &[],
         }
@@ -93,6 +97,8 @@ impl<'a> ContrastiveInputs<'a> {
             let shape = Shape::Vector(keys.embeddings.rows());
             tensors.reads("key_mask", mask, flags, shape)?;
         }
+        let shape = Shape::Vector(self.classes);
+        tensors.reads("label_weight", self.label_weight, &[DType::F32], shape)?;
         tensors.grad_loss(self.grad_loss, per_anchor.then_some(rows))
     }
 }

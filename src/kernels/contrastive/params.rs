@@ -234,7 +234,7 @@ uniform! {
 uniform! {
     /// Places in `small`, and what is known of each anchor in `records`.
     pub(super) struct PairRecord {
-        /// In `small`: keys with each label.
+        /// In `small`: keys with each label; where labels have weights, behind these the weights, and those of sets.
         counts: u32,
         /// In `small`: whether anything is not finite.
         unsound: u32,
@@ -284,7 +284,7 @@ uniform! {
 uniform! {
     /// Rows as they were given, in elements.
     pub(super) struct PairSource {
-        /// The first embedding in `source`; the first flag in `mask`.
+        /// The first embedding in `source`; the first of `mask`, or of `label_weight`.
         offset: u32,
         /// From one embedding to the next.
         stride: u32,

@@ -38,8 +38,8 @@ use crate::kernels::contrastive::params::{
     TURNED_APART, TURNED_IN_PLACE, WANT_ONE, WANT_PER_ANCHOR,
 };
 use crate::kernels::contrastive::table::{
-    self, COUNTS, CountBinds, EndBinds, LISTS, ListBinds, PairBinds, PairForm, ProductBinds,
-    ProjectBinds, ScaleBinds, Tiling,
+    self, COUNTS, CountBinds, EndBinds, EndForm, LISTS, ListBinds, PairBinds, PairForm,
+    ProductBinds, ProjectBinds, ScaleBinds, Tiling, WEIGH, WeighBinds,
 };
 use crate::losses::contrastive::{
     Contrastive, ContrastiveReduction, Denominator, PairRule, Weighting,
@@ -81,6 +81,7 @@ impl Contrastive {
         let mut tensors = Inspection::default();
         inputs.inspect(per_anchor, &mut tensors)?;
         self.check_pairs(inputs.self_index.is_some())?;
+        self.check_label_weight(inputs.label_weight.is_some())?;
         outputs.inspect(per_anchor, inputs, &mut tensors)?;
         let possible = match self.weighting {
             Weighting::Jaccard { .. } => LIVE,
@@ -123,6 +124,7 @@ fn plan<'a>(
             .halve(&mut call.steps, call.small.bind(), call.base)?;
     }
     call.count_labels()?;
+    call.weigh_labels()?;
     call.list_words()?;
     call.forward()?;
     call.backward()?;
@@ -268,6 +270,8 @@ struct Call<'a, 'c> {
     ends: EndBinds<'a>,
     /// Whether anything needs more than each anchor's own loss.
     needs_total: bool,
+    /// The weights of labels, and the first of them in that binding.
+    label_weight: Option<(Bind<'a>, u32)>,
     /// Whether the mean is over the anchors that a mask does not leave out.
     mean_kept: bool,
 }
@@ -296,6 +300,7 @@ impl<'a, 'c> Call<'a, 'c> {
         let n = sides.anchors.rows.count;
         let keys = sides.keys().rows.count;
 
+        let label_weight = target.bind_any("label_weight", inputs.label_weight)?;
         let mut places = Places::default();
         sides.place(&mut places)?;
         let factors = match tiling.matrices {
@@ -305,7 +310,11 @@ impl<'a, 'c> Call<'a, 'c> {
         let stride = n.next_multiple_of(TEAM_ROWS) as u64 / 4;
         let list = list_vectors(words);
         let record = PairRecord {
-            counts: places.take(if by_label { 32 * words } else { 0 })?,
+            counts: places.take(match (by_label, label_weight) {
+                (false, _) => 0,
+                (true, None) => 32 * words,
+                (true, Some(_)) => 64 * words + n as u64,
+            })?,
             unsound: places.take(1)?,
             stride: to_u32(stride, "embeddings")?,
             lists: to_u32(list, "labels")?,
@@ -379,6 +388,7 @@ impl<'a, 'c> Call<'a, 'c> {
             base,
             ends: EndBinds::default(),
             needs_total: false,
+            label_weight,
             mean_kept,
         };
         call.bind_ends(config, inputs, outputs)?;
@@ -495,6 +505,38 @@ impl<'a, 'c> Call<'a, 'c> {
                 params.other = keys.params(*other, *other);
                 params.grid.add = u32::from(i > 0);
                 self.push(module, "leave_out", own.rows as u64, params, binds)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What labels weigh, and with them anchors' sets.
+    fn weigh_labels(&mut self) -> Result<(), Error> {
+        let Some((label_weight, offset)) = self.label_weight else {
+            return Ok(());
+        };
+        let module = WEIGH.module(self.workgroup());
+        let lanes = u64::from(self.workgroup());
+        let mut params = self.base;
+        params.source.offset = offset;
+        params.source.labels = to_u32(self.sides.anchors.rows.classes as u64, "labels")?;
+        let mut binds = WeighBinds {
+            label_weight,
+            small: self.small.bind(),
+            ..WeighBinds::default()
+        };
+        let groups = (32 * u64::from(self.base.row.words)).div_ceil(lanes);
+        if groups > 0 {
+            self.push(module, "weigh_labels", groups, params, binds)?;
+        }
+        // A lane goes through all words of a set.
+        let most = parts_per_dispatch(WORD_WORK * u64::from(self.base.row.words));
+        for window in self.sides.anchors.windows.clone() {
+            binds.sets = self.sides.anchors.sets(window);
+            for rows in window.pieces(most.next_multiple_of(TEAM_ROWS)) {
+                params.own = self.sides.anchors.params(window, rows);
+                let groups = (rows.rows as u64).div_ceil(lanes);
+                self.push(module, "weigh_sets", groups, params, binds)?;
             }
         }
         Ok(())
@@ -671,6 +713,7 @@ impl<'a, 'c> Call<'a, 'c> {
             listed: self.lists != Region::ABSENT,
             masked: self.sides.masked(),
             denominator: self.denominator,
+            weighted: self.label_weight.is_some(),
         }
     }
 
@@ -721,8 +764,13 @@ impl<'a, 'c> Call<'a, 'c> {
         if self.denominator == Denominator::OnePositive {
             self.sum(Sums::Second)?;
         }
-        let masks = (self.sides.masked(), self.mean_kept);
-        let module = table::ends(self.denominator, masks, self.workgroup());
+        let form = EndForm {
+            masked: self.sides.masked(),
+            mean_kept: self.mean_kept,
+            denominator: self.denominator,
+            weighted: self.label_weight.is_some(),
+        };
+        let module = table::ends(form, self.workgroup());
         let anchors = self.sides.anchors.rows.count;
         let groups = anchors.div_ceil(self.workgroup() as usize) as u64;
         if groups > 0 {

@@ -177,6 +177,35 @@ pub(super) static COUNTS: Program = Program {
 };
 
 bindings! {
+    /// Weights of labels, and the sets that have them.
+    pub(super) struct WeighBinds {
+        1: label_weight,
+        3: sets,
+        5: small,
+    }
+}
+
+/// Weights of labels, and of anchors' sets.
+pub(super) static WEIGH: Program = Program {
+    name: "contrastive_weigh",
+    pieces: &[PARAMS, Piece::File(wgsl!("contrastive/weigh.wgsl"))],
+    entries: &["weigh_labels", "weigh_sets"],
+    constants: &[],
+    bindings: WeighBinds::NAMES,
+    mirrors: &[MIRRORS],
+};
+
+/// What a label weighs in a term, and a set in a divisor: alike, or by weights.
+static LABELS: [Part; 2] = [
+    Part::new("", &[wgsl!("contrastive/label_even.wgsl")]),
+    Part::new("weighted", &[wgsl!("contrastive/label_weighted.wgsl")]),
+];
+static SIZES: [Part; 2] = [
+    Part::new("", &[wgsl!("contrastive/size_labels.wgsl")]),
+    Part::new("weighted", &[wgsl!("contrastive/size_weights.wgsl")]),
+];
+
+bindings! {
     /// Label sets, and the lists of their words.
     pub(super) struct ListBinds {
         3: sets,
@@ -311,7 +340,7 @@ bindings! {
 }
 
 /// Sums over the keys of each anchor; its parts are where label sets lie, how what rows share is found, the rule by which
-/// pairs weigh, which rows count, and what is in a denominator.
+/// pairs weigh, which rows count, what is in a denominator, and what labels weigh.
 static PAIRS: Program = Program {
     name: "contrastive_pairs",
     pieces: &[
@@ -319,6 +348,7 @@ static PAIRS: Program = Program {
         FOUR,
         Piece::Part(0),
         EIGHT,
+        Piece::Part(5),
         Piece::Part(1),
         Piece::Part(3),
         PAIR,
@@ -345,6 +375,7 @@ static SLOPES: Program = Program {
         FOUR,
         Piece::Part(0),
         EIGHT,
+        Piece::Part(5),
         Piece::Part(1),
         Piece::Part(3),
         PAIR,
@@ -604,7 +635,8 @@ static MEANS: [Part; 2] = [
     Part::new("kept", &[wgsl!("contrastive/mean_kept.wgsl")]),
 ];
 
-/// From the sums to the loss; its parts are which rows count, what a mean is over, and what is in a denominator.
+/// From the sums to the loss; its parts are which rows count, what a mean is over, what is in a denominator, and what
+/// labels weigh.
 static ENDS: Program = Program {
     name: "contrastive_ends",
     pieces: &[
@@ -614,6 +646,7 @@ static ENDS: Program = Program {
         Piece::Part(1),
         Piece::File(wgsl!("contrastive/merge.wgsl")),
         Piece::Part(2),
+        Piece::Part(3),
     ],
     entries: &["merge", "total"],
     constants: &[DIVISORS, SUMS, RECORD, WANTS, SUMMED_AT_ONCE],
@@ -691,6 +724,21 @@ pub(super) struct PairForm {
     pub(super) masked: bool,
     /// What is in a denominator.
     pub(super) denominator: Denominator,
+    /// Whether labels have weights.
+    pub(super) weighted: bool,
+}
+
+/// What the kernels at the end are chosen by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EndForm {
+    /// Whether a mask leaves rows out.
+    pub(super) masked: bool,
+    /// Whether a mean is over those that are left.
+    pub(super) mean_kept: bool,
+    /// What is in a denominator.
+    pub(super) denominator: Denominator,
+    /// Whether labels have weights.
+    pub(super) weighted: bool,
 }
 
 /// How the kernels of pairs share rows among lanes. By subgroups where workgroups are small, as software drivers have
@@ -843,6 +891,9 @@ impl Tiling {
         parts[2] = &rule.weights;
         parts[3] = &KEPT[usize::from(form.masked)];
         parts[4] = of_denominator;
+        if form.rule == PairRule::MulSupCon {
+            parts[5] = &LABELS[usize::from(form.weighted)];
+        }
         program.with(parts, self.reduce(), self.workgroup)
     }
 }
@@ -854,16 +905,13 @@ pub(super) fn relations(two: bool, workgroup: u32) -> Module {
     RELATIONS.with(parts, Reduce::Tree, workgroup)
 }
 
-/// The module from the sums to the loss, where a mask may leave rows out, and with a mean over those that are left.
-pub(super) fn ends(
-    denominator: Denominator,
-    (masked, mean_kept): (bool, bool),
-    workgroup: u32,
-) -> Module {
+/// The module from the sums to the loss.
+pub(super) fn ends(form: EndForm, workgroup: u32) -> Module {
     let mut parts = [&NO_PART; PARTS];
-    parts[0] = &KEPT[usize::from(masked)];
-    parts[1] = &MEANS[usize::from(mean_kept)];
-    parts[2] = &placing(denominator).outcome;
+    parts[0] = &KEPT[usize::from(form.masked)];
+    parts[1] = &MEANS[usize::from(form.mean_kept)];
+    parts[2] = &placing(form.denominator).outcome;
+    parts[3] = &SIZES[usize::from(form.weighted)];
     ENDS.with(parts, Reduce::Tree, workgroup)
 }
 
@@ -879,10 +927,28 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
         matrices: None,
     };
     let mut all = vec![];
-    all.extend([&COUNTS, &LISTS, &LEAVE, &SCALE].map(|program| program.module(workgroup)));
+    all.extend([&COUNTS, &WEIGH, &LISTS, &LEAVE, &SCALE].map(|program| program.module(workgroup)));
     for Placing { of, .. } in &PLACINGS {
-        let masks = [(false, false), (true, false), (true, true)];
-        all.extend(masks.map(|masks| ends(*of, masks, workgroup)));
+        let plain = EndForm {
+            masked: false,
+            mean_kept: false,
+            denominator: *of,
+            weighted: false,
+        };
+        let masked = EndForm {
+            masked: true,
+            ..plain
+        };
+        let mean_kept = EndForm {
+            mean_kept: true,
+            ..masked
+        };
+        let weighted = EndForm {
+            weighted: true,
+            ..plain
+        };
+        let forms = [plain, masked, mean_kept, weighted];
+        all.extend(forms.map(|form| ends(form, workgroup)));
     }
     all.extend([DType::F16, DType::Bf16].map(|dtype| near(None).halve(dtype)));
     // As lanes of subgroups are on the devices that are known to offer them.
@@ -916,6 +982,7 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
                         listed,
                         masked: false,
                         denominator: Denominator::All,
+                        weighted: false,
                     };
                     all.extend([tiling.pairs(plain), tiling.slopes(plain)]);
                     if !COMBINED.contains(&rule.of) {
@@ -934,6 +1001,13 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
                     all.extend([masked, negatives].map(|form| tiling.pairs(form)));
                     all.extend([masked, negatives, one].map(|form| tiling.slopes(form)));
                     all.push(tiling.pulls(one));
+                    if rule.of == PairRule::MulSupCon {
+                        let weighted = PairForm {
+                            weighted: true,
+                            ..plain
+                        };
+                        all.extend([tiling.pairs(weighted), tiling.slopes(weighted)]);
+                    }
                 }
             }
         }
