@@ -196,6 +196,7 @@ fn prepare(
         },
         balance: state,
         grad_loss: t.find("grad_loss"),
+        settings: &[],
     };
     let outputs = HcalOutputs {
         losses: t.find("losses"),

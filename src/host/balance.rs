@@ -71,6 +71,7 @@ fn on_gpu(
             state.map(|_| vector(&kept, kept_len), seed)
         }),
         grad_loss: Some(vector(&upstream, 1)),
+        settings: &[],
     };
     let outputs = BalanceOutputs {
         weights: Some(vector(&weights, count)),

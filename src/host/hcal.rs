@@ -180,6 +180,7 @@ impl HcalBatch<'_> {
                 state.map(|values| vector(&balance, values.len()), seed)
             }),
             grad_loss: Some(vector(&grad_loss, 1)),
+            settings: &[],
         };
         let outputs = HcalOutputs {
             losses: Some(vector(&losses, m)),

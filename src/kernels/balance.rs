@@ -2,6 +2,7 @@
 
 use crate::device::context::Context;
 use crate::device::inspect::{Inspection, Shape};
+use crate::device::live::{self, Becomes, Field, Given, Live, Setting};
 use crate::device::module::{Module, Piece, Program, constants, uniform, wgsl};
 use crate::device::plan::{Dispatches, Draft, Scratch, Target, bindings, to_u32};
 use crate::device::prepared;
@@ -10,6 +11,7 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::kernels::view::{View, Viewed};
 use crate::losses::balance::{Balance, BalanceState};
+use std::mem::offset_of;
 
 /// What balancing reads.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +22,8 @@ pub struct BalanceInputs<'a> {
     pub state: Option<BalanceState<Tensor<'a>>>,
     /// Upstream gradient, f32 `[1]`; absent: 1.
     pub grad_loss: Option<Tensor<'a>>,
+    /// Settings that lie on the device: `gamma` of the adaptive weights, `temperature` of DWA.
+    pub settings: &'a [Setting<'a>],
 }
 
 /// What balancing writes; what is absent is not written.
@@ -48,8 +52,8 @@ impl Balance {
         outputs: &BalanceOutputs<'_>,
     ) -> Result<Prepared, Error> {
         self.check()?;
-        let bytes = inspect(self, inputs, outputs)?;
-        let draft = plan(cx.target(), self, inputs, outputs)?;
+        let (bytes, live) = inspect(self, inputs, outputs)?;
+        let draft = plan(cx.target(), self, inputs, outputs, &live)?;
         prepared::build(cx, draft.moving(bytes))
     }
 }
@@ -225,12 +229,33 @@ pub(crate) fn state_tensor<'a>(state: &Option<BalanceState<Tensor<'a>>>) -> Opti
     }
 }
 
-/// Checks the tensors of a call, and gives their bytes.
-fn inspect(
+/// The settings of a balance that can come from buffers.
+pub(crate) fn live(config: &Balance) -> &'static [Live] {
+    const DIVISOR: &[Field] = &[Field::of::<BalanceParams>(
+        offset_of!(BalanceParams, divisor),
+        Becomes::ITSELF,
+    )];
+    const GAMMA: &[Live] = &[Live {
+        name: "gamma",
+        fields: DIVISOR,
+    }];
+    const TEMPERATURE: &[Live] = &[Live {
+        name: "temperature",
+        fields: DIVISOR,
+    }];
+    match config {
+        Balance::Adaptive { .. } => GAMMA,
+        Balance::Dwa { .. } => TEMPERATURE,
+        _ => &[],
+    }
+}
+
+/// Checks the tensors of a call, and gives their bytes, and the settings that are among them.
+fn inspect<'a>(
     config: &Balance,
-    inputs: &BalanceInputs<'_>,
-    outputs: &BalanceOutputs<'_>,
-) -> Result<u64, Error> {
+    inputs: &BalanceInputs<'a>,
+    outputs: &BalanceOutputs<'a>,
+) -> Result<(u64, Given<'a>), Error> {
     let count = inputs.losses.cols();
     let each = Shape::Vector(count);
     let f32s = &[DType::F32];
@@ -252,7 +277,8 @@ fn inspect(
     tensors.writes("grad_losses", outputs.grad_losses, f32s, each)?;
     let grad_state = outputs.grad_log_variances;
     tensors.writes("grad_log_variances", grad_state, f32s, each)?;
-    tensors.finish()
+    let given = live::inspect(&mut tensors, inputs.settings, live(config))?;
+    Ok((tensors.finish()?, given))
 }
 
 /// From a checked call to its dispatch.
@@ -261,6 +287,7 @@ fn plan<'a>(
     config: &Balance,
     inputs: &BalanceInputs<'a>,
     outputs: &BalanceOutputs<'a>,
+    settings: &Given<'a>,
 ) -> Result<Draft<'a>, Error> {
     let bound = Bound {
         count: inputs.losses.cols(),
@@ -274,6 +301,7 @@ fn plan<'a>(
         grad_state: target.view_all("grad_log_variances", outputs.grad_log_variances)?,
     };
     let mut dispatches = Dispatches::new(target);
+    dispatches.push_settings(settings)?;
     push(&mut dispatches, config, &bound)?;
     Ok(dispatches.draft(&Scratch::default(), 1))
 }

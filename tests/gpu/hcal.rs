@@ -149,6 +149,7 @@ fn many_samples(gpu: &Gpu) -> Result<(), Failed> {
         noise: None,
         balance: None,
         grad_loss: None,
+        settings: &[],
     };
     let outputs = HcalOutputs {
         predictions: Some(Tensor::matrix(&predictions, DType::U32, 1, samples)),
@@ -301,6 +302,7 @@ fn epoch(gpu: &Gpu) -> Result<(), Failed> {
         )))),
         balance: None,
         grad_loss: None,
+        settings: &[],
     };
     let outputs = HcalOutputs {
         loss: Some(Tensor::vector(&loss, DType::F32, 1)),
@@ -353,6 +355,7 @@ fn fixed_weights(gpu: &Gpu) -> Result<(), Failed> {
         noise: None,
         balance: Some(BalanceState::Weights(vector(5, 2))),
         grad_loss: None,
+        settings: &[],
     };
     let outputs = HcalOutputs {
         loss: Some(vector(6, 1)),
@@ -468,6 +471,7 @@ fn balances_of(gpu: &Gpu, losses: &[f32], history: &[f32], thetas: &[f32]) -> Re
                 _ => None,
             },
             grad_loss: Some(Tensor::vector(&upstream, DType::F32, 1)),
+            settings: &[],
         };
         let uncertain = config == Balance::Uncertainty;
         let outputs = BalanceOutputs {

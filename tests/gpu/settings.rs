@@ -6,15 +6,16 @@ use wgloss::host::Gpu;
 use wgloss::losses::contrastive::Weighting;
 use wgloss::losses::wdl::{PairWeights, Phi};
 use wgloss::{
-    AnyLoss, Asl, Bce, Contrastive, ContrastiveInputs, ContrastiveOutputs, DType, Dice, Focal,
-    Gradient, Hill, Keys, Prepared, Reduction, RowInputs, RowOutputs, Rowwise, Setting, Splc,
-    Targets, Tensor, Wdl, Zlpr, wgpu,
+    AnyLoss, Asl, Balance, Bce, Contrastive, ContrastiveInputs, ContrastiveOutputs, DType, Dice,
+    Focal, Gradient, Hcal, HcalInputs, HcalOutputs, Hill, Keys, Levels, Noise, Prepared, Reduction,
+    RowInputs, RowOutputs, Rowwise, Seed, Setting, Splc, Targets, Tensor, Wdl, Zlpr, wgpu,
 };
 
 pub const TESTS: &[Test] = &[
     ("settings/a_buffer_gives_what_the_struct_would", rows),
     ("settings/a_prepared_call_reads_them_anew", anew),
     ("settings/temperatures", temperatures),
+    ("settings/of_hcal_and_its_balance", hierarchy),
 ];
 
 /// Rows and labels: short rows, and rows that are split.
@@ -348,6 +349,84 @@ fn temperatures(gpu: &Gpu) -> Result<(), Failed> {
         if found != wanted || wanted[wanted.len() - 1] == 0.0 {
             return Err(format!("{config:?}: a temperature from a buffer differs").into());
         }
+    }
+    Ok(())
+}
+
+/// HCAL with temperature, perturbation and the balance's gamma from a buffer.
+fn hierarchy(gpu: &Gpu) -> Result<(), Failed> {
+    let levels = Levels::new(&[3, 2], &[&[0, 0, 1]])?;
+    let (samples, dim) = (20, 5);
+    let numbers = |count: usize, salt: usize| -> Vec<f32> {
+        (0..count)
+            .map(|i| ((i * 7919 + salt) % 1000) as f32 / 250.0 - 2.0)
+            .collect()
+    };
+    let put = |values: &[f32]| gpu.upload(bytemuck::cast_slice(values));
+    let features = put(&numbers(samples * dim, 1))?;
+    let prototypes = [put(&numbers(3 * dim, 2))?, put(&numbers(2 * dim, 3))?];
+    let fine: Vec<u32> = (0..samples as u32).map(|i| i * 7 % 3).collect();
+    let labels: Vec<u32> = fine
+        .iter()
+        .copied()
+        .chain(fine.iter().map(|c| c / 2))
+        .collect();
+    let labels = gpu.upload(bytemuck::cast_slice(&labels))?;
+    let words = gpu.upload(bytemuck::cast_slice(&levels.words()))?;
+    let seed = gpu.upload(bytemuck::cast_slice(&[5_u32, 0]))?;
+    let values = put(&[0.25, 0.0625, 2.0])?;
+    let run = |config: Hcal, settings: &[Setting<'_>]| -> Result<Vec<f32>, Failed> {
+        let places = [
+            Tensor::matrix(&prototypes[0], DType::F32, 3, dim),
+            Tensor::matrix(&prototypes[1], DType::F32, 2, dim),
+        ];
+        let inputs = HcalInputs {
+            features: Tensor::matrix(&features, DType::F32, samples, dim),
+            prototypes: &places,
+            labels: Some(Tensor::matrix(&labels, DType::U32, 2, samples)),
+            levels: levels.on_device(Tensor::vector(&words, DType::U32, levels.words_len()))?,
+            noise: Some(Noise::Seeded(Seed::fixed(Tensor::vector(
+                &seed,
+                DType::U32,
+                2,
+            )))),
+            balance: None,
+            grad_loss: None,
+            settings,
+        };
+        let (loss, grad) = (gpu.zeros(4)?, gpu.zeros(4 * (samples * dim) as u64)?);
+        let weights = gpu.zeros(8)?;
+        let outputs = HcalOutputs {
+            loss: Some(Tensor::vector(&loss, DType::F32, 1)),
+            weights: Some(Tensor::vector(&weights, DType::F32, 2)),
+            grad_features: Some(Tensor::matrix(&grad, DType::F32, samples, dim)),
+            ..HcalOutputs::default()
+        };
+        gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;
+        let mut bytes = gpu.download(&loss, 4)?;
+        bytes.extend(gpu.download(&weights, 8)?);
+        bytes.extend(gpu.download(&grad, 4 * (samples * dim) as u64)?);
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    };
+    let wanted = Hcal {
+        temperature: 0.25,
+        epsilon: 0.0625,
+        balance: Balance::Adaptive {
+            gamma: 2.0,
+            attach: false,
+        },
+        ..Hcal::default()
+    };
+    let names = ["temperature", "epsilon", "gamma"];
+    let settings: Vec<Setting<'_>> = (0..3)
+        .map(|i| Setting {
+            name: names[i],
+            value: Tensor::vector(&values, DType::F32, 1).with_offset(i as u64),
+        })
+        .collect();
+    let expected = run(wanted, &[])?;
+    if run(Hcal::default(), &settings)? != expected || run(Hcal::default(), &[])? == expected {
+        return Err("settings of HCAL from a buffer differ".into());
     }
     Ok(())
 }

@@ -281,6 +281,7 @@ fn bad_calls_of_hcal_are_named() {
         noise: Some(Noise::Given(&noise)),
         balance: None,
         grad_loss: Some(memory.at(9, DType::F32, 1, 1)),
+        settings: &[],
     };
     let outputs = HcalOutputs {
         losses: Some(memory.at(10, DType::F32, 1, 2)),
@@ -488,6 +489,7 @@ fn bad_calls_of_the_balance_are_named() {
         losses: memory.at(0, DType::F32, 1, 3),
         state: None,
         grad_loss: None,
+        settings: &[],
     };
     let outputs = BalanceOutputs {
         weights: Some(memory.at(1, DType::F32, 1, 3)),
@@ -569,6 +571,7 @@ fn hcal_on_narrow_bindings() {
         noise: None,
         balance: None,
         grad_loss: None,
+        settings: &[],
     };
     let outputs = HcalOutputs {
         grad_prototypes: Some(&grads),
@@ -616,6 +619,7 @@ fn long_work_of_hcal_is_split() {
         noise: None,
         balance: None,
         grad_loss: None,
+        settings: &[],
     };
     let outputs = HcalOutputs {
         losses: Some(memory.at(4, DType::F32, 1, 1)),

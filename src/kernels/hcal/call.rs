@@ -1,14 +1,18 @@
 //! What HCAL reads and writes on the device, and the checks of it.
 
 use crate::device::inspect::{Inspection, Shape};
+use crate::device::live::{self, Becomes, Field, Given, Live, Setting};
 use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
+use crate::kernels::balance;
 use crate::kernels::balance::inspect_state;
+use crate::kernels::hcal::params::HcalParams;
 use crate::kernels::on_device::OnDevice;
 use crate::losses::balance::{Balance, BalanceState};
 use crate::losses::hcal::Hcal;
 use crate::losses::hierarchy::Levels;
 use crate::losses::labels::{AfterCall, Noise, Seed};
+use std::mem::offset_of;
 
 /// What HCAL reads. Everything lies on the device; no value of it is read back.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +31,9 @@ pub struct HcalInputs<'a> {
     pub balance: Option<BalanceState<Tensor<'a>>>,
     /// Upstream gradient, f32 `[1]`; absent: 1.
     pub grad_loss: Option<Tensor<'a>>,
+    /// Settings that lie on the device: `temperature`, `epsilon` of seeded noise, and `gamma` of the adaptive weights (of
+    /// DWA nothing, since its temperature has the other's name).
+    pub settings: &'a [Setting<'a>],
 }
 
 /// What HCAL writes; what is absent is not computed. Predictions and violations alone: leave out all others, and
@@ -92,12 +99,33 @@ struct Tensors<'a, 'c> {
     dim: usize,
 }
 
+/// The settings that can come from buffers.
+fn possible(config: &Hcal, inputs: &HcalInputs<'_>) -> Vec<Live> {
+    const TEMPERATURE: &[Field] = &[Field::of::<HcalParams>(
+        offset_of!(HcalParams, scale),
+        Becomes::Over { times: 1.0 },
+    )];
+    const EPSILON: &[Field] = &[Field::of::<HcalParams>(
+        offset_of!(HcalParams, epsilon),
+        Becomes::ITSELF,
+    )];
+    let live = |name, fields| Live { name, fields };
+    let mut all = vec![live("temperature", TEMPERATURE)];
+    if matches!(inputs.noise, Some(Noise::Seeded(_))) {
+        all.push(live("epsilon", EPSILON));
+    }
+    if matches!(config.balance, Balance::Adaptive { .. }) {
+        all.extend(balance::live(&config.balance));
+    }
+    all
+}
+
 /// Checks the tensors of a call, and gives their bytes.
-pub(super) fn inspect(
+pub(super) fn inspect<'a>(
     config: &Hcal,
-    inputs: &HcalInputs<'_>,
-    outputs: &HcalOutputs<'_>,
-) -> Result<u64, Error> {
+    inputs: &HcalInputs<'a>,
+    outputs: &HcalOutputs<'a>,
+) -> Result<(u64, Given<'a>), Error> {
     let mut tensors = Tensors {
         all: Inspection::default(),
         levels: inputs.levels.host,
@@ -112,7 +140,8 @@ pub(super) fn inspect(
         ));
     }
     tensors.outputs(outputs)?;
-    tensors.all.finish()
+    let given = live::inspect(&mut tensors.all, inputs.settings, &possible(config, inputs))?;
+    Ok((tensors.all.finish()?, given))
 }
 
 impl<'a> Tensors<'a, '_> {

@@ -7,6 +7,7 @@
 //! `balance` runs after all levels, and `collect` and `finish` apply it on the way to the caller's tensors.
 
 use crate::device::context::Context;
+use crate::device::live::Given;
 use crate::device::plan::{Bind, Dispatches, Draft, Grid, Region, Scratch, Target, to_u32};
 use crate::device::prepared::{self, Prepared};
 use crate::device::tensor::Tensor;
@@ -53,8 +54,8 @@ impl Hcal {
         outputs: &HcalOutputs<'_>,
     ) -> Result<Prepared, Error> {
         self.check()?;
-        let bytes = inspect(self, inputs, outputs)?;
-        let draft = plan(cx.target(), self, inputs, outputs)?;
+        let (bytes, live) = inspect(self, inputs, outputs)?;
+        let draft = plan(cx.target(), self, inputs, outputs, &live)?;
         prepared::build(cx, draft.moving(bytes))
     }
 }
@@ -65,8 +66,10 @@ fn plan<'a>(
     config: &Hcal,
     inputs: &HcalInputs<'a>,
     outputs: &HcalOutputs<'a>,
+    settings: &Given<'a>,
 ) -> Result<Draft<'a>, Error> {
     let mut call = Call::new(target, config, inputs, outputs)?;
+    call.dispatches.push_settings(settings)?;
     call.features()?;
     if call.wants.losses {
         call.all_prototypes(false)?;
