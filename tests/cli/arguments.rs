@@ -23,8 +23,8 @@ const LOSSES: [(&str, &[&str], &[&str]); 18] = [
         "--lambda-difference", "--additive", "--ascent", "--seed", "--seed-per-row"], &["--targets"]),
     ("mcm", &["--row"], &[]),
     ("hcal", &["--temperature", "--gamma", "--aggregation", "--attach", "--epsilon", "--seed"], &["--dim"]),
-    ("contrastive", &["--weighting", "--placement", "--normalizer", "--roles", "--threshold", "--temperature", "--no-normalize"],
-        &["--labels"]),
+    ("contrastive", &["--weighting", "--placement", "--normalizer", "--roles", "--denominator", "--threshold", "--temperature",
+        "--no-normalize"], &["--labels"]),
 ];
 
 /// What is run and not measured, with its options.
