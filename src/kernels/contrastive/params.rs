@@ -192,7 +192,7 @@ uniform! {
         sets: u32,
         /// Vectors from one word of the sets to the next.
         stride: u32,
-        /// In `small`, of all rows of the side: sizes of the sets, with UNSOUND or LEFT_OUT.
+        /// In `small`, of all rows of the side: sizes of the sets, with `UNSOUND` or `LEFT_OUT`.
         sizes: u32,
         /// In `small`, of all rows: one over the norm, 0 where there is no gradient.
         norms: u32,
