@@ -27,7 +27,8 @@ pub struct HcalInputs<'a> {
     pub levels: OnDevice<'a, Levels>,
     /// The perturbation of the prototypes, f32; absent: none, for validation or an ablation.
     pub noise: Option<Noise<&'a [Tensor<'a>], Seed<Tensor<'a>>>>,
-    /// State or parameters of the balance, as [`BalanceInputs::state`](crate::BalanceInputs::state).
+    /// State or parameters of the balance, as [`BalanceInputs::state`](crate::BalanceInputs::state); with
+    /// [`Balance::Fixed`](crate::Balance::Fixed) the weights of the levels, which each run of the call reads anew.
     pub balance: Option<BalanceState<Tensor<'a>>>,
     /// Upstream gradient, f32 `[1]`; absent: 1.
     pub grad_loss: Option<Tensor<'a>>,
