@@ -19,9 +19,7 @@ static COUNT: Accumulator = accumulator!(
     &[wgsl!("shared/no_settings.wgsl"), wgsl!("shared/count.wgsl")]
 );
 const fn counting(name: &'static str, files: &'static [File]) -> RowLoss {
-    let mut loss = RowLoss::new(name, TargetKind::Hard, &COUNT, files, &[]);
-    loss.stage = Some(Stage::Count);
-    loss
+    RowLoss::new(name, TargetKind::Hard, &COUNT, files, &[]).with_stage(Stage::Count)
 }
 /// Elements that count.
 static ELEMENTS: RowLoss = counting("count_elements", &[wgsl!("shared/count_elements.wgsl")]);

@@ -280,7 +280,7 @@ fn combine(loss: &'static RowLoss, sides: SideForm, workgroup: u32) -> Module {
     parts[LOSS] = &loss.part;
     // These stages give no loss, so that they ask for no row's weight.
     parts[SIDES] = match loss.stage {
-        Some(Stage::First | Stage::Count) => &NO_SIDES,
+        Some(Stage::First | Stage::Count | Stage::Joined) => &NO_SIDES,
         _ => sides.part(),
     };
     parts[ACCUMULATOR] = &loss.accumulator.part;
@@ -359,10 +359,14 @@ pub(crate) fn modules(loss: &'static RowLoss, thorough: bool, workgroup: u32) ->
             Reduce::Tree => [Merge::Alone, Merge::Tree],
             Reduce::Subgroup => [Merge::Near, Merge::Wide],
         };
-        let eight = ios.iter().find(|io| io.access.step == 8);
-        let plain: Vec<*const Io> = [ios.first(), eight]
+        // Vectors of four and of eight, each with what the gradient may be joined with.
+        let first = |join: &'static Part, step| {
+            let like = move |io: &&Io| std::ptr::eq(io.join, join) && io.access.step == step;
+            ios.iter().find(like)
+        };
+        let plain: Vec<*const Io> = [(&ALONE, 4), (&ALONE, 8), (&TURNED, 4), (&TURNED, 8)]
             .into_iter()
-            .flatten()
+            .filter_map(|(join, step)| first(join, step))
             .map(std::ptr::from_ref)
             .collect();
         // How lanes come together has nothing to do with how tensors are reached.

@@ -37,6 +37,8 @@ pub(crate) enum Stage {
     Last,
     /// It counts, and leaves the number of all rows.
     Count,
+    /// It has no loss of its own, and the gradient of another half.
+    Joined,
 }
 
 /// The statistics of a row: how lanes gather them, and what a row's gradient needs of them.
@@ -144,6 +146,12 @@ impl RowLoss {
     /// A logit of -inf leaves its label out.
     pub(crate) const fn with_masked_logits(mut self) -> RowLoss {
         self.masked_logits = true;
+        self
+    }
+
+    /// It is a stage.
+    pub(crate) const fn with_stage(mut self, stage: Stage) -> RowLoss {
+        self.stage = Some(stage);
         self
     }
 

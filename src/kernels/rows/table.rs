@@ -9,7 +9,9 @@ use crate::kernels::rows::call::{RowInputs, RowOutputs, check};
 use crate::kernels::rows::count;
 use crate::kernels::rows::driver::{self, FINISH};
 use crate::kernels::rows::halves;
-use crate::kernels::rows::loss::{Accumulator, Quick, Row, RowLoss, accumulator, live, quick};
+use crate::kernels::rows::loss::{
+    Accumulator, Quick, Row, RowLoss, Stage, accumulator, live, quick,
+};
 use crate::kernels::rows::permutation::PERMUTATION;
 use crate::kernels::rows::plan::plan;
 use crate::kernels::rows::sides::GATHER;
@@ -119,6 +121,7 @@ static ZLPR_CLASSES: RowLoss = RowLoss::new(
 )
 .with_masked_logits()
 .with_joins()
+.with_stage(Stage::Joined)
 .with_quick(&HARD_QUICK);
 uniform! {
     struct SymmetricSettings as Settings {
