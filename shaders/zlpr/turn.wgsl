@@ -3,11 +3,12 @@
 //
 // Grid: a lane for four samples of a label, neighbouring lanes for neighbouring labels, folded over x and y.
 // Mirrors: `TurnParams` in src/kernels/rows/halves.rs.
-// provides: params (binding 0), logits (binding 1), targets (binding 2), class_mask (binding 3), mask (binding 4),
+// provides: params (binding 0), logits (binding 1), class_mask (binding 3), mask (binding 4),
 //           sides (binding 5), turned (binding 6), weight (binding 7), turn
-// expects:  WG, FORM_BYTES, FORM_BITS, is_nan of math.wgsl, real_place, real_bits of reals.wgsl
+// expects:  WG, View, real_place, real_bits of reals.wgsl, positive, no_number of label_*.wgsl
 
 struct TurnParams {
+    targets: View,
     rows: u32,
     cols: u32,
     groups: u32,             // lanes with work are in so many workgroups
@@ -15,9 +16,6 @@ struct TurnParams {
     logits_kind: u32,        // one of the REAL_ kinds
     logits_offset: u32,
     logits_stride: u32,
-    form: u32,               // FORM_BYTES, FORM_BITS, or one of the REAL_ kinds
-    targets_offset: u32,     // of bits in words, as the stride
-    targets_stride: u32,
     class_mask_offset: u32,  // ABSENT where there is none, as all that follow
     mask_offset: u32,
     mask_stride: u32,
@@ -31,14 +29,12 @@ struct TurnParams {
     turned_stride: u32,      // vectors from label to label
     _pad0: u32,
     _pad1: u32,
-    _pad2: u32,
 }
 
 const ABSENT = 0xffffffffu;
 
 @group(0) @binding(0) var<uniform> params: TurnParams;
 @group(0) @binding(1) var<storage, read_write> logits: array<u32>;
-@group(0) @binding(2) var<storage, read_write> targets: array<u32>;
 @group(0) @binding(3) var<storage, read_write> class_mask: array<u32>;
 @group(0) @binding(4) var<storage, read_write> mask: array<u32>;
 @group(0) @binding(5) var<storage, read_write> sides: array<u32>;
@@ -68,28 +64,6 @@ fn counts(row: u32, col: u32) -> bool {
     return true;
 }
 
-fn positive(row: u32, col: u32) -> bool {
-    let first = params.targets_offset + row * params.targets_stride;
-    if (params.form == FORM_BITS) {
-        return ((targets[first + col / 32u] >> (col & 31u)) & 1u) != 0u;
-    }
-    let i = first + col;
-    if (params.form == FORM_BYTES) {
-        return byte_of(targets[i / 4u], i) != 0u;
-    }
-    let bits = real_bits(params.form, targets[real_place(params.form, i)], i);
-    return !is_nan(bits) && bitcast<f32>(bits) > 0.5;
-}
-
-// The bits of the target as a real number: a NaN that counts is one of the logit too.
-fn spoilt(row: u32, col: u32) -> bool {
-    if (params.form == FORM_BITS || params.form == FORM_BYTES) {
-        return false;
-    }
-    let i = params.targets_offset + row * params.targets_stride + col;
-    return is_nan(real_bits(params.form, targets[real_place(params.form, i)], i));
-}
-
 @compute @workgroup_size(WG)
 fn turn(
     @builtin(local_invocation_index) lane: u32,
@@ -111,7 +85,8 @@ fn turn(
         }
         let at = params.logits_offset + row * params.logits_stride + col;
         var bits = real_bits(params.logits_kind, logits[real_place(params.logits_kind, at)], at);
-        if (spoilt(row, col)) {
+        // A NaN that counts is one of the logit too.
+        if (no_number(row, col)) {
             bits = 0x7fc00000u;
         }
         if (!counts(row, col)) {

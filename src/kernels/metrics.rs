@@ -24,7 +24,7 @@ use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
 use crate::kernels::sparse::Bits;
 use crate::kernels::storage::REAL_KINDS;
-use crate::kernels::targets::inspect_targets;
+use crate::kernels::targets::{LABEL_FORMS, inspect_targets, label_form};
 use crate::kernels::view::{View, Viewed};
 use crate::losses::labels::{TargetNames, Targets};
 use crate::losses::metrics;
@@ -175,13 +175,6 @@ constants! {
     }
 }
 
-/// Forms of the targets.
-static FORMS: [Part; 3] = [
-    Part::new("u8", &[wgsl!("mcm/targets_bytes.wgsl")]),
-    Part::new("bits", &[wgsl!("mcm/targets_bits.wgsl")]),
-    Part::new("reals", &[wgsl!("mcm/targets_reals.wgsl")]),
-];
-
 /// What looks at labels. Its part is the form of the targets.
 static METRICS: Program = Program {
     name: "metrics",
@@ -237,7 +230,7 @@ fn module(form: &'static Part, workgroup: u32) -> Module {
 
 /// Every module of the metrics.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
-    let forms = FORMS.iter().map(|form| module(form, workgroup));
+    let forms = LABEL_FORMS.iter().map(|form| module(form, workgroup));
     forms.chain([METRICS_ROWS.module(workgroup)]).collect()
 }
 
@@ -471,12 +464,11 @@ impl<'a, 'c> Call<'a, 'c> {
 /// The form of the targets, and how many positives a row of `cols` labels may have: no more than labels, and no more than
 /// there are indices.
 fn form_and_room(targets: &Targets<Tensor<'_>>, cols: usize) -> (&'static Part, usize) {
-    match targets {
-        Targets::Dense(t) if t.dtype() == DType::U8 => (&FORMS[0], cols),
-        Targets::Bits(_) => (&FORMS[1], cols),
-        Targets::Sparse { indices, .. } => (&FORMS[1], cols.min(indices.cols())),
-        Targets::Dense(_) => (&FORMS[2], cols),
-    }
+    let room = match targets {
+        Targets::Sparse { indices, .. } => cols.min(indices.cols()),
+        _ => cols,
+    };
+    (&LABEL_FORMS[label_form(targets)], room)
 }
 
 /// Rows of a window by what is kept of them: as many as there is room for, and as one binding reaches of each region.

@@ -1,9 +1,26 @@
-//! What all losses check of targets on the device.
+//! What all losses check of targets on the device, and how kernels read one label at a time.
 
 use crate::device::inspect::{Inspection, Shape};
+use crate::device::module::{Part, wgsl};
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::losses::labels::{TargetNames, Targets};
+
+/// The forms in which kernels read targets one by one: bytes, bits, real numbers.
+pub(crate) static LABEL_FORMS: [Part; 3] = [
+    Part::new("u8", &[wgsl!("shared/label_bytes.wgsl")]),
+    Part::new("bits", &[wgsl!("shared/label_bits.wgsl")]),
+    Part::new("reals", &[wgsl!("shared/label_reals.wgsl")]),
+];
+
+/// The number of the form of these; of lists, which are made bits of, that of bits.
+pub(crate) fn label_form(targets: &Targets<Tensor<'_>>) -> usize {
+    match targets {
+        Targets::Dense(t) if t.dtype() == DType::U8 => 0,
+        Targets::Bits(_) | Targets::Sparse { .. } => 1,
+        Targets::Dense(_) => 2,
+    }
+}
 
 /// Checks the targets of `rows` rows of `cols` labels; `dense` are the element types that a dense tensor may have.
 pub(crate) fn inspect_targets<'a>(

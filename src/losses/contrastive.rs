@@ -116,7 +116,8 @@
 //! for the gradient to each side; `2 N M D` more where the pairs do not fit one tile. Where the anchors are the keys,
 //! products and slopes are computed for half of the pairs. [`Denominator::OnePositive`] goes over the pairs once more, with
 //! another `2 N M D` where they do not fit one tile. Labels cost what the sets have in them where there are many,
-//! else the words of a set, for each pair. No `N x M` buffer beyond [`Contrastive::tile_bytes`]. Scratch: a copy of the
+//! else the words of a set, for each pair; and bits of all labels there can be are made and kept for each row, so that lists
+//! of few labels out of very many cost by the largest number: [`renumber`](crate::reference::renumber) them first. No `N x M` buffer beyond [`Contrastive::tile_bytes`]. Scratch: a copy of the
 //! rows in f32 (`D` rounded up to 16), as much for each gradient to rows, the label sets as bits (three times where there
 //! are many labels), 48 bytes an anchor, and the tile. The exact figure is in the call's [`Plan`](crate::Plan).
 //!

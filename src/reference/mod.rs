@@ -53,7 +53,7 @@ pub use permutation::permutation;
 pub use real::Real;
 pub use rows::{RowInputs, RowOutputs};
 pub use softmax_ce::softmax_ce;
-pub use sparse::{check_sparse, dense_from_bits, dense_from_sparse};
+pub use sparse::{check_sparse, dense_from_bits, dense_from_sparse, renumber};
 pub use wdl::wdl;
 pub use zlpr::zlpr;
 #[cfg(feature = "host")]

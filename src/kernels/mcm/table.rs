@@ -5,6 +5,7 @@ use crate::device::module::{Module, NO_PART, PARTS, Part, Piece, Program, unifor
 use crate::device::plan::bindings;
 use crate::device::tensor::{DType, Tensor};
 use crate::kernels::storage::REAL_KINDS;
+use crate::kernels::targets::label_form;
 use crate::kernels::view::View;
 use crate::losses::labels::Targets;
 
@@ -103,9 +104,9 @@ static NO_TARGETS: Part = Part::new(
     "none",
     &[wgsl!("mcm/targets_none.wgsl"), wgsl!("mcm/all_count.wgsl")],
 );
-static BYTES: Part = targets!("u8", "mcm/targets_bytes.wgsl");
-static BITS: Part = targets!("bits", "mcm/targets_bits.wgsl");
-static REALS: Part = targets!("reals", "mcm/targets_reals.wgsl");
+static BYTES: Part = targets!("u8", "shared/label_bytes.wgsl");
+static BITS: Part = targets!("bits", "shared/label_bits.wgsl");
+static REALS: Part = targets!("reals", "shared/label_reals.wgsl");
 /// What `mark` has made of masks and targets.
 static MARKS: Part = Part {
     bindings: &[(2, "marks")],
@@ -255,12 +256,7 @@ pub(super) fn module(program: &'static Program, first: &[&'static Part], workgro
 
 /// The form in which targets are given.
 pub(super) fn form(targets: &Targets<Tensor<'_>>) -> &'static Part {
-    match targets {
-        Targets::Dense(t) if t.dtype() == DType::U8 => &BYTES,
-        Targets::Dense(_) => &REALS,
-        // Lists are made bits of.
-        Targets::Bits(_) | Targets::Sparse { .. } => &BITS,
-    }
+    FORMS[label_form(targets)]
 }
 
 /// `own` and `climb` of a call.
@@ -300,7 +296,7 @@ pub(super) fn of_gradient(
     module(&MCM_GRADIENT, &[storage, factor, &wins.gradient], workgroup)
 }
 
-/// The forms in which targets are given.
+/// The forms in which targets are given, as [`label_form`] numbers them.
 pub(super) static FORMS: [&Part; 3] = [&BYTES, &BITS, &REALS];
 
 /// `own`, `climb` and `gradient` in every form.

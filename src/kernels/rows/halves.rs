@@ -2,8 +2,9 @@
 //! and weights are copied turned into scratch, the rows' driver goes over them, and where the gradient to the logits is
 //! written, a sweep over the batch takes that half's from the plane it was left in.
 
+use crate::device::caps::Reduce;
 use crate::device::live::Given;
-use crate::device::module::{Module, Piece, Program, constants, uniform, wgsl};
+use crate::device::module::{Module, NO_PART, PARTS, Part, Piece, Program, uniform, wgsl};
 use crate::device::plan::{
     ABSENT, Bind, Dispatches, Draft, Grid, Region, Scratch, Target, bindings,
 };
@@ -16,12 +17,15 @@ use crate::kernels::rows::plan::record;
 use crate::kernels::sparse::Bits;
 use crate::kernels::storage::{REAL_KINDS, real_kind};
 use crate::kernels::sums::{self, Between, Rows, To};
+use crate::kernels::targets::{LABEL_FORMS, label_form};
+use crate::kernels::view::View;
 use crate::losses::labels::Targets;
 use crate::losses::zlpr::Half;
 
 uniform! {
     /// As shaders/zlpr/turn.wgsl has it.
     struct TurnParams {
+        targets: View,
         rows: u32,
         cols: u32,
         groups: u32,
@@ -29,9 +33,6 @@ uniform! {
         logits_kind: u32,
         logits_offset: u32,
         logits_stride: u32,
-        form: u32,
-        targets_offset: u32,
-        targets_stride: u32,
         class_mask_offset: u32,
         mask_offset: u32,
         mask_stride: u32,
@@ -45,7 +46,6 @@ uniform! {
         turned_stride: u32,
         pad0: u32,
         pad1: u32,
-        pad2: u32,
     }
 }
 
@@ -61,31 +61,33 @@ bindings! {
     }
 }
 
-constants! {
-    /// Forms of targets beside those of real numbers.
-    FORMS {
-        FORM_BYTES = 16,
-        FORM_BITS = 17,
-    }
-}
-
-/// The copies.
-pub(crate) static TURN: Program = Program {
+/// The copies. Its part is the form of the targets.
+static TURN: Program = Program {
     name: "turn",
     pieces: &[
         Piece::File(wgsl!("shared/math.wgsl")),
         Piece::File(wgsl!("shared/reals.wgsl")),
+        Piece::File(wgsl!("shared/view.wgsl")),
+        Piece::Part(0),
         Piece::File(wgsl!("zlpr/turn.wgsl")),
     ],
     entries: &["turn"],
-    constants: &[FORMS, REAL_KINDS],
+    constants: &[REAL_KINDS],
     bindings: TurnBindings::NAMES,
-    mirrors: &[&[TurnParams::MIRROR]],
+    mirrors: &[&[View::MIRROR, TurnParams::MIRROR]],
 };
 
-/// The module of the copies.
-pub(crate) fn module(workgroup: u32) -> Module {
-    TURN.module(workgroup)
+/// The module of the copies of targets in a form.
+fn module(form: &'static Part, workgroup: u32) -> Module {
+    let mut parts = [&NO_PART; PARTS];
+    parts[0] = form;
+    TURN.with(parts, Reduce::Tree, workgroup)
+}
+
+/// Every module of the copies.
+pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
+    let form = |form| module(form, workgroup);
+    LABEL_FORMS.iter().map(form).collect()
 }
 
 /// The batch turned, in scratch.
@@ -140,39 +142,27 @@ impl Turned {
         let (sides, sample_weight_offset) = bind("sample_weight", inputs.sample_weight)?;
         let (weight, weight_offset) = bind("weight", inputs.weight)?;
         let mut bits = Bits::of(&inputs.targets, (rows, cols));
-        let (form, (targets, targets_offset), targets_stride) = match (&mut bits, inputs.targets) {
+        let (targets, targets_view) = match (&mut bits, inputs.targets) {
             (Some(bits), _) => {
                 bits.take(scratch, rows)?;
                 bits.make(steps, 0, rows)?;
-                let (bind, at, stride) = bits.bind();
-                (FORM_BITS, (bind, at), stride)
+                let (bind, _, stride) = bits.bind();
+                (bind, View::whole(stride as usize))
             }
-            (None, Targets::Bits(t)) => (
-                FORM_BITS,
-                bind("target_bits", Some(t))?,
-                t.row_stride() as u32,
-            ),
-            (None, Targets::Dense(t)) => {
-                let form = match t.dtype().is_float() {
-                    true => real_kind(t.dtype()),
-                    false => FORM_BYTES,
-                };
-                (form, bind("targets", Some(t))?, t.row_stride() as u32)
+            (None, Targets::Dense(t) | Targets::Bits(t) | Targets::Sparse { offsets: t, .. }) => {
+                target.view_all("targets", Some(t))?
             }
-            (None, Targets::Sparse { .. }) => (FORM_BITS, (Bind::Nothing, 0), 0),
         };
         let plane = self.stride * cols as u64;
         let weighs = inputs.weight.is_some();
         let stride_of = |t: Option<Tensor<'_>>| t.map_or(0, |t| t.row_stride() as u32);
         let params = TurnParams {
+            targets: targets_view,
             rows: rows as u32,
             cols: cols as u32,
             logits_kind: real_kind(inputs.logits.dtype()),
             logits_offset,
             logits_stride: inputs.logits.row_stride() as u32,
-            form,
-            targets_offset,
-            targets_stride,
             class_mask_offset,
             mask_offset,
             mask_stride: stride_of(inputs.mask),
@@ -200,7 +190,8 @@ impl Turned {
             turned: self.all.bind(),
             weight,
         };
-        let module = module(target.variant.workgroup);
+        let form = &LABEL_FORMS[label_form(&inputs.targets)];
+        let module = module(form, target.variant.workgroup);
         let groups = plane.div_ceil(u64::from(module.workgroup));
         steps.push(module, "turn", groups, on, bindings)
     }

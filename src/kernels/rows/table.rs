@@ -585,7 +585,7 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
         let thorough = THOROUGH.iter().any(|one| std::ptr::eq(*one, *loss));
         all.extend(driver::modules(loss, thorough, workgroup));
     }
-    all.push(halves::module(workgroup));
+    all.extend(halves::modules(workgroup));
     for loss in count::COUNTS {
         all.extend(driver::modules(loss, false, workgroup));
     }

@@ -2,6 +2,7 @@
 
 use crate::tensors::TensorFile;
 use wgloss::host::LabelSets;
+use wgloss::reference::renumber;
 use wgloss::{Error, Targets};
 
 /// Most labels of sets that are lists of indices.
@@ -144,19 +145,10 @@ impl Sets {
         })
     }
 
-    fn lists(&self) -> Option<&[u32]> {
-        match &self.labels {
+    fn lists(&mut self) -> Option<&mut [u32]> {
+        match &mut self.labels {
             Targets::Sparse { indices, .. } => Some(indices),
             _ => None,
-        }
-    }
-
-    fn renumber(&mut self, numbers: &[u32]) {
-        if let Targets::Sparse { indices, .. } = &mut self.labels {
-            for label in indices {
-                // Each is among them.
-                *label = numbers.partition_point(|number| number < label) as u32;
-            }
         }
     }
 }
@@ -178,16 +170,9 @@ impl Both {
     pub fn new(mut anchors: Sets, mut keys: Option<Sets>) -> Result<Self, Error> {
         let labels = count_labels(&anchors, keys.as_ref())?;
         let mut classes = labels;
-        let of_keys = keys.as_ref().map_or(Some(&[][..]), Sets::lists);
+        let of_keys = keys.as_mut().map_or(Some(&mut [][..]), Sets::lists);
         if let (Some(first), Some(second)) = (anchors.lists(), of_keys) {
-            let mut numbers = [first, second].concat();
-            numbers.sort_unstable();
-            numbers.dedup();
-            anchors.renumber(&numbers);
-            if let Some(keys) = &mut keys {
-                keys.renumber(&numbers);
-            }
-            classes = numbers.len();
+            classes = renumber(&mut [first, second]);
         }
         Ok(Both {
             anchors: Some(anchors),

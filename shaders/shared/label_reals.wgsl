@@ -1,5 +1,5 @@
 // A real number for each class, positive above a half.
-// provides: targets (binding 2), positive, is_one
+// provides: targets (binding 2), positive, is_one, no_number
 // expects:  math, reals, params with a view of the targets
 
 @group(0) @binding(2) var<storage, read_write> targets: array<u32>;
@@ -18,4 +18,9 @@ fn positive(row: u32, col: u32) -> bool {
 // Whether it is a plain 1.
 fn is_one(row: u32, col: u32) -> bool {
     return target_bits(row, col) == 0x3f800000u;
+}
+
+// Whether it is a NaN.
+fn no_number(row: u32, col: u32) -> bool {
+    return is_nan(target_bits(row, col));
 }
