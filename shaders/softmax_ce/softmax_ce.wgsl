@@ -109,7 +109,8 @@ fn label_grads(e: Labels, c: Coef) -> Grads {
     let p = exp_minus4(e.logit, vec4<f32>(c.shift)) / (1.0 + c.rest);
     let cost = clamp(c.shift - e.logit, vec4<f32>(0.0), vec4<f32>(HUGE)) + log1p(c.rest);
     let constant = vec4<bool>(abs(c.loss) >= HUGE || c.to_one == 0.0);
-    let to_label = select(e.weight * cost * c.to_one - c.loss, vec4<f32>(0.0), constant);
+    let k = e.weight * c.to_one;
+    let to_label = select(infinite_too(k, cost, k * cost - c.loss), vec4<f32>(0.0), constant);
     return Grads(c.to_all * p - e.weight * e.label * c.to_one, to_label);
 }
 

@@ -11,7 +11,6 @@ struct TurnParams {
     targets: View,
     rows: u32,
     cols: u32,
-    groups: u32,             // lanes with work are in so many workgroups
     groups_x: u32,
     logits_kind: u32,        // one of the REAL_ kinds
     logits_offset: u32,
@@ -29,6 +28,7 @@ struct TurnParams {
     turned_stride: u32,      // vectors from label to label
     _pad0: u32,
     _pad1: u32,
+    _pad2: u32,
 }
 
 const ABSENT = 0xffffffffu;

@@ -207,7 +207,7 @@ impl Hash for Program {
 }
 
 /// Most parts of a module.
-pub(crate) const PARTS: usize = 14;
+pub(crate) const PARTS: usize = 15;
 
 /// One WGSL module: a program, its parts, reduction and workgroup size. Everything that its text depends on.
 #[derive(Clone, Copy, Debug)]

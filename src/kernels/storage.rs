@@ -50,9 +50,52 @@ pub(crate) struct Access {
     grad_same: Part,
     /// Logits that the gradient replaces.
     in_place: Part,
+    /// What a gradient in f32 is added to.
+    prior_f32: &'static Part,
+    /// What one that is stored like the logits is added to.
+    prior_same: &'static Part,
 }
 
+/// What a gradient is added to, and that it is.
+static PRIOR_VECTORS: Part = Part::new(
+    "add",
+    &[
+        wgsl!("shared/prior.wgsl"),
+        wgsl!("shared/prior_vectors.wgsl"),
+    ],
+);
+static PRIOR_HALF: Part = Part::new(
+    "addhalf",
+    &[wgsl!("shared/prior.wgsl"), wgsl!("shared/prior_half.wgsl")],
+);
+static PRIOR_ANY: Part = Part::new(
+    "addany",
+    &[wgsl!("shared/prior.wgsl"), wgsl!("shared/prior_any.wgsl")],
+);
+static PRIOR_WORDS_ANY: Part = Part::new(
+    "addwords",
+    &[
+        wgsl!("shared/prior.wgsl"),
+        wgsl!("shared/prior_words_any.wgsl"),
+    ],
+);
+static PRIOR_F16_ANY: Part = Part::new(
+    "addf16",
+    &[
+        wgsl!("shared/prior.wgsl"),
+        wgsl!("shared/prior_f16_any.wgsl"),
+    ],
+);
+
 impl Access {
+    /// The part that adds a gradient to what is at its destination.
+    pub(crate) fn prior(&'static self, destination: Destination) -> &'static Part {
+        match destination {
+            Destination::F32 | Destination::InPlace => self.prior_f32,
+            Destination::Same => self.prior_same,
+        }
+    }
+
     /// The part for a destination of the gradient.
     pub(crate) fn to(&'static self, destination: Destination) -> &'static Part {
         match destination {
@@ -100,6 +143,8 @@ static F32: Access = Access {
             wgsl!("shared/put_f32.wgsl"),
         ],
     ),
+    prior_f32: &PRIOR_VECTORS,
+    prior_same: &PRIOR_VECTORS,
 };
 const F32_WHOLE_FILES: &[File] = &[
     wgsl!("shared/step_4.wgsl"),
@@ -124,6 +169,8 @@ static F32_WHOLE: Access = Access {
             wgsl!("shared/put_f32_whole.wgsl"),
         ],
     ),
+    prior_f32: &PRIOR_VECTORS,
+    prior_same: &PRIOR_VECTORS,
 };
 static F32_ANY: Access = Access {
     step: 4,
@@ -141,6 +188,8 @@ static F32_ANY: Access = Access {
             wgsl!("shared/in_place_f32_any.wgsl"),
         ],
     ),
+    prior_f32: &PRIOR_ANY,
+    prior_same: &PRIOR_ANY,
 };
 
 /// Values of 16 bits in vectors of eight.
@@ -180,6 +229,8 @@ const fn halves(logits: Part) -> Access {
                 wgsl!("shared/put_half.wgsl"),
             ],
         ),
+        prior_f32: &PRIOR_VECTORS,
+        prior_same: &PRIOR_HALF,
     }
 }
 
@@ -220,6 +271,8 @@ const fn halves_whole(logits: Part) -> Access {
                 wgsl!("shared/put_half_whole.wgsl"),
             ],
         ),
+        prior_f32: &PRIOR_VECTORS,
+        prior_same: &PRIOR_HALF,
     }
 }
 
@@ -258,6 +311,8 @@ const fn halves_any(logits: Part) -> Access {
                 wgsl!("shared/put_words.wgsl"),
             ],
         ),
+        prior_f32: &PRIOR_ANY,
+        prior_same: &PRIOR_WORDS_ANY,
     }
 }
 
@@ -309,6 +364,8 @@ static F16_NATIVE_ANY: Access = Access {
             wgsl!("shared/in_place_f16_any.wgsl"),
         ],
     ),
+    prior_f32: &PRIOR_ANY,
+    prior_same: &PRIOR_F16_ANY,
 };
 
 static TARGETS_F32: Part = Part::new("f32", &[wgsl!("shared/targets_f32.wgsl")]);

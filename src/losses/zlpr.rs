@@ -106,7 +106,8 @@ impl Zlpr {
         Zlpr::two_way(1.0, 1.0)
     }
 
-    /// The sample half of the two-way loss; the paper has `t_pos` = 4 and `t_neg` = 1. Mean over the rows.
+    /// The sample half of the two-way loss; the paper has `t_pos` = 4 and `t_neg` = 1. Mean over the rows. A temperature
+    /// multiplies a logarithm of f32: the loss is exact to some 1e-7 of the temperatures.
     pub fn two_way(t_pos: f32, t_neg: f32) -> Self {
         Zlpr::of(Form::Joint {
             t_pos,

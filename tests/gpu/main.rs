@@ -3,6 +3,7 @@
 //!
 //! Without an adapter all of them show as ignored; with `WGLOSS_REQUIRE_GPU=1` that is a failure instead.
 
+mod added;
 mod contrastive;
 mod cooperative;
 mod corners;
@@ -45,6 +46,7 @@ fn main() {
     let tests: Vec<Test> = [
         regimes::TESTS,
         settings::TESTS,
+        added::TESTS,
         embed::TESTS,
         zlpr::TESTS,
         per_label::TESTS,

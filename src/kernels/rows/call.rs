@@ -81,6 +81,9 @@ impl<'a> RowInputs<'a> {
 pub enum Gradient<'a> {
     /// Into a `[B, L]` tensor, f32 or the logits' type.
     To(Tensor<'a>),
+    /// Added to what is in a `[B, L]` tensor, f32 or the logits' type: for several losses of one tensor, and for
+    /// accumulation over batches. Elements that do not count keep what they have.
+    AddTo(Tensor<'a>),
     /// Over the logits.
     InPlace,
 }
@@ -204,7 +207,7 @@ fn check_outputs<'a>(
         None if outputs.grad_targets.is_some() => {
             return Err(Error::refused("grad_targets", "needs grad_logits too"));
         }
-        Some(Gradient::To(grad)) => {
+        Some(Gradient::To(grad) | Gradient::AddTo(grad)) => {
             let dtypes = [DType::F32, logits.dtype()];
             let distinct = if dtypes[0] == dtypes[1] { 1 } else { 2 };
             all.writes("grad_logits", grad, &dtypes[..distinct], each)?;

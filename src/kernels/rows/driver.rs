@@ -53,6 +53,7 @@ const WHOLE: usize = 10;
 const BEGIN: usize = 11;
 const LEFT_OUT: usize = 12;
 const JOIN: usize = 13;
+const PRIOR: usize = 14;
 
 /// Every row loss over every storage.
 pub(crate) static ROWS: Program = Program {
@@ -74,6 +75,7 @@ pub(crate) static ROWS: Program = Program {
         Piece::Part(LEFT_OUT),
         Piece::File(wgsl!("shared/labels_at.wgsl")),
         Piece::Part(JOIN),
+        Piece::Part(PRIOR),
         Piece::File(wgsl!("shared/gradients.wgsl")),
         Piece::Lanes {
             tree: wgsl!("shared/lanes_tree.wgsl"),
@@ -132,6 +134,8 @@ static NO_SIDES: Part = Part::new("", &[wgsl!("shared/sides_none.wgsl")]);
 /// A row needs nothing before it begins.
 static ROW_ALONE: Part = Part::new("", &[wgsl!("shared/row_alone.wgsl")]);
 static ALL_LOGITS: Part = Part::new("", &[wgsl!("shared/left_out_none.wgsl")]);
+/// The gradient replaces what is there.
+static REPLACES: Part = Part::new("", &[wgsl!("shared/prior_none.wgsl")]);
 /// The gradient is the loss's alone, or has another half.
 static ALONE: Part = Part::new("", &[wgsl!("shared/alone.wgsl")]);
 static TURNED: Part = Part {
@@ -200,6 +204,7 @@ struct Io {
     targets: &'static Part,
     second: &'static Part,
     join: &'static Part,
+    prior: &'static Part,
     mask: &'static Part,
     sides: SideForm,
 }
@@ -222,6 +227,8 @@ impl Io {
         Io {
             access: storage.any,
             destination: Destination::F32,
+            join: &ALONE,
+            prior: &REPLACES,
             targets,
             second: match std::ptr::eq(self.second, &SECOND_NONE) {
                 true => self.second,
@@ -266,6 +273,7 @@ fn module(loss: &'static RowLoss, io: Io, way: Way, (reduce, workgroup): (Reduce
     parts[WHOLE] = way.whole;
     parts[BEGIN] = begin(loss);
     parts[JOIN] = io.join;
+    parts[PRIOR] = io.prior;
     parts[LEFT_OUT] = match (loss.masked_logits, loss.targets) {
         (true, TargetKind::Logits) => &COMPARED_LOGITS,
         (true, _) => &MASKED_LOGITS,
@@ -315,12 +323,22 @@ pub(crate) fn modules(loss: &'static RowLoss, thorough: bool, workgroup: u32) ->
                     },
                     second: second[i % 2],
                     join: &ALONE,
+                    prior: &REPLACES,
                     mask: &MASK_NONE,
                     sides: SideForm::Rows,
                 });
             }
         }
     }
+    // What a gradient is added to is another file for each way to reach it.
+    let added = ios
+        .iter()
+        .filter(|io| io.destination != Destination::InPlace);
+    let adds = |io: &Io| Io {
+        prior: io.access.prior(io.destination),
+        ..*io
+    };
+    let added: Vec<Io> = added.map(adds).collect();
     let first = ios[0];
     if loss.targets != TargetKind::Logits {
         let real = STORAGES.iter().flat_map(|s| [s.targets, s.targets_any]);
@@ -349,6 +367,9 @@ pub(crate) fn modules(loss: &'static RowLoss, thorough: bool, workgroup: u32) ->
         };
         let more: Vec<Io> = ios.iter().map(turned).collect();
         ios.extend(more);
+    }
+    if !inner {
+        ios.extend(added);
     }
     for mask in [&WEIGHT, &WEIGHT_ANY, &WEIGHT_COPIED] {
         ios.push(Io { mask, ..first });
@@ -500,7 +521,7 @@ impl Windows {
 /// The tensor that the gradient to the logits goes to.
 fn gradient<'a>(inputs: &RowInputs<'a>, outputs: &RowOutputs<'a>) -> Option<Tensor<'a>> {
     match outputs.grad_logits {
-        Some(Gradient::To(grad)) => Some(grad),
+        Some(Gradient::To(grad) | Gradient::AddTo(grad)) => Some(grad),
         Some(Gradient::InPlace) => Some(inputs.logits),
         None => None,
     }
@@ -692,7 +713,9 @@ impl<'a, 'c> Driver<'a, 'c> {
         })?;
         let destination = match outputs.grad_logits {
             Some(Gradient::InPlace) => Destination::InPlace,
-            Some(Gradient::To(grad)) if grad.dtype() != DType::F32 => Destination::Same,
+            Some(Gradient::To(grad) | Gradient::AddTo(grad)) if grad.dtype() != DType::F32 => {
+                Destination::Same
+            }
             _ => Destination::F32,
         };
         let (access, phases) = access(storage, destination, inputs, outputs);
@@ -706,10 +729,13 @@ impl<'a, 'c> Driver<'a, 'c> {
             destination,
             targets: targets_part(&inputs.targets, variant, Some(&phases)),
             second,
-            join: if row.turned.is_some() {
-                &TURNED
-            } else {
-                &ALONE
+            join: match row.turned {
+                Some(_) => &TURNED,
+                None => &ALONE,
+            },
+            prior: match outputs.grad_logits {
+                Some(Gradient::AddTo(_)) => access.prior(destination),
+                _ => &REPLACES,
             },
             mask: mask_part(inputs, Some(&phases)),
             sides: SideForm::of(target, inputs),
@@ -818,6 +844,7 @@ impl<'a, 'c> Driver<'a, 'c> {
                 targets: targets_part(&inputs.targets, self.sweep.variant, Some(&phases)),
                 second: &SECOND_NONE,
                 join: &ALONE,
+                prior: &REPLACES,
                 mask: mask_part(inputs, Some(&phases)),
                 sides: self.sweep.io.sides,
             },

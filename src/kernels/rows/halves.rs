@@ -6,7 +6,7 @@ use crate::device::caps::Reduce;
 use crate::device::live::Given;
 use crate::device::module::{Module, NO_PART, PARTS, Part, Piece, Program, uniform, wgsl};
 use crate::device::plan::{
-    ABSENT, Bind, Dispatches, Draft, Grid, Region, Scratch, Target, bindings,
+    ABSENT, Bind, Dispatches, Draft, Grid, Region, Scratch, Target, bindings, to_u32,
 };
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
@@ -28,7 +28,6 @@ uniform! {
         targets: View,
         rows: u32,
         cols: u32,
-        groups: u32,
         groups_x: u32,
         logits_kind: u32,
         logits_offset: u32,
@@ -46,6 +45,7 @@ uniform! {
         turned_stride: u32,
         pad0: u32,
         pad1: u32,
+        pad2: u32,
     }
 }
 
@@ -109,7 +109,9 @@ impl Turned {
         let plane = 4 * (stride * cols) as u64;
         let weights = if inputs.weight.is_some() { plane } else { 0 };
         // Logits, weights, then targets in bytes; the gradient, which another dispatch binds, apart.
-        let all = scratch.take(plane + weights + plane / 4)?;
+        let words = plane + weights + plane / 4;
+        to_u32(words, "scratch")?;
+        let all = scratch.take(words)?;
         let grad = scratch.take(if gradient { plane } else { 0 })?;
         let view =
             |first, dtype| Tensor::scratch(first, dtype, cols, rows).with_row_stride(4 * stride);
@@ -177,7 +179,6 @@ impl Turned {
             ..TurnParams::default()
         };
         let on = |grid: Grid| TurnParams {
-            groups: grid.groups,
             groups_x: grid.groups_x,
             ..params
         };
