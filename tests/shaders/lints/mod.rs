@@ -12,7 +12,7 @@ use naga::{
     TypeInner,
 };
 
-const F16_FUNCTIONS: [&str; 2] = ["load", "put_one"];
+const F16_FUNCTIONS: [&str; 3] = ["load", "put_one", "prior4"];
 /// Those that bring f16 to cooperative matrices.
 const HALF_FUNCTIONS: [&str; 15] = [
     "halve",
