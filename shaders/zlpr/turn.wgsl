@@ -22,13 +22,9 @@ struct TurnParams {
     weight_kind: u32,
     weight_offset: u32,
     weight_stride: u32,
-    turned_logits: u32,      // places in `turned`, in vectors, of targets in words
-    turned_targets: u32,
-    turned_weights: u32,
+    turned_targets: u32,     // places in `turned` behind the logits, of targets in words,
+    turned_weights: u32,     // of weights in vectors
     turned_stride: u32,      // vectors from label to label
-    _pad0: u32,
-    _pad1: u32,
-    _pad2: u32,
 }
 
 const ABSENT = 0xffffffffu;
@@ -92,7 +88,7 @@ fn turn(
         if (!counts(row, col)) {
             bits = 0xff800000u;
         }
-        turned[params.turned_logits * 4u + place + i] = bits;
+        turned[place + i] = bits;
         word |= select(0u, 1u << (8u * i), positive(row, col));
         if (params.weight_offset != ABSENT) {
             let w = params.weight_offset + row * params.weight_stride + col;

@@ -204,7 +204,16 @@ fn empty_matrices_may_have_any_other_side() {
             Some((ErrorKind::Unsupported, "fewer than 2^32")),
         ),
     ];
-    for (rows, cols, refused) in sizes {
+    let half = |half| {
+        zlpr(zlpr::Form::Joint {
+            t_pos: 4.0,
+            t_neg: 1.0,
+            half,
+        })
+    };
+    let losses = [HARD.loss, half(zlpr::Half::Class), half(zlpr::Half::Both)];
+    let each = losses.map(|loss| sizes.map(|size| (loss, size)));
+    for (loss, (rows, cols, refused)) in each.into_iter().flatten() {
         for targets in [Form::Dense(DType::U8), Form::Bits, Form::Sparse] {
             for with in [
                 "loss",
@@ -222,8 +231,8 @@ fn empty_matrices_may_have_any_other_side() {
                         cols,
                         logits,
                         targets,
+                        loss,
                         with,
-                        ..HARD
                     };
                     let label = format!("{case:?}");
                     let memory = case.memory(&machine, Layout::Apart);

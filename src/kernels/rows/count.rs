@@ -74,6 +74,18 @@ pub(crate) fn push<'a>(
     Ok(Some(counted.total))
 }
 
+/// Both: what comes after has the scale of what counts.
+pub(crate) fn before<'a>(
+    steps: &mut Dispatches<'a, '_>,
+    scratch: &mut Scratch,
+    row: &Row,
+    inputs: &RowInputs<'a>,
+) -> Result<(), Error> {
+    let counted = push(steps, scratch, row, inputs)?;
+    scale(steps, counted);
+    Ok(())
+}
+
 /// Adds the steps that write the number into the parameters of those after.
 pub(crate) fn scale(steps: &mut Dispatches<'_, '_>, counted: Option<Region>) {
     if let Some(total) = counted {

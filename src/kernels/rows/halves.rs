@@ -39,13 +39,9 @@ uniform! {
         weight_kind: u32,
         weight_offset: u32,
         weight_stride: u32,
-        turned_logits: u32,
         turned_targets: u32,
         turned_weights: u32,
         turned_stride: u32,
-        pad0: u32,
-        pad1: u32,
-        pad2: u32,
     }
 }
 
@@ -105,8 +101,11 @@ struct Turned {
 impl Turned {
     fn take(scratch: &mut Scratch, inputs: &RowInputs<'_>, gradient: bool) -> Result<Self, Error> {
         let (rows, cols) = (inputs.logits.rows(), inputs.logits.cols());
-        let stride = rows.div_ceil(4).max(1);
-        let plane = 4 * (stride * cols) as u64;
+        // A batch of nothing may have any number of rows or labels.
+        to_u32(rows as u64, "logits")?;
+        to_u32(cols as u64, "logits")?;
+        let stride = rows.div_ceil(4);
+        let plane = 4 * stride as u64 * cols as u64;
         let weights = if inputs.weight.is_some() { plane } else { 0 };
         // Logits, weights, then targets in bytes; the gradient, which another dispatch binds, apart.
         let words = plane + weights + plane / 4;
@@ -134,6 +133,10 @@ impl Turned {
     ) -> Result<(), Error> {
         let target = steps.target;
         let (rows, cols) = (inputs.logits.rows(), inputs.logits.cols());
+        let plane = self.stride * cols as u64;
+        if plane == 0 {
+            return Ok(());
+        }
         let bind = |name, tensor: Option<Tensor<'a>>| -> Result<(Bind<'a>, u32), Error> {
             let bound = target.bind_any(name, tensor.filter(|t| t.len() > 0))?;
             Ok(bound.unwrap_or((Bind::Nothing, ABSENT)))
@@ -155,7 +158,6 @@ impl Turned {
                 target.view_all("targets", Some(t))?
             }
         };
-        let plane = self.stride * cols as u64;
         let weighs = inputs.weight.is_some();
         let stride_of = |t: Option<Tensor<'_>>| t.map_or(0, |t| t.row_stride() as u32);
         let params = TurnParams {
@@ -172,11 +174,10 @@ impl Turned {
             weight_kind: inputs.weight.map_or(0, |t| real_kind(t.dtype())),
             weight_offset,
             weight_stride: stride_of(inputs.weight),
-            turned_logits: 0,
             turned_weights: plane as u32,
             turned_targets: (4 * plane * (1 + u64::from(weighs))) as u32,
             turned_stride: self.stride as u32,
-            ..TurnParams::default()
+            groups_x: 0,
         };
         let on = |grid: Grid| TurnParams {
             groups_x: grid.groups_x,

@@ -518,9 +518,7 @@ impl Zlpr {
         let target = cx.target();
         let draft = match self.half() {
             Half::Sample => plan(target, &row, inputs, outputs, &live, |steps, scratch| {
-                let counted = count::push(steps, scratch, &row, inputs)?;
-                count::scale(steps, counted);
-                Ok(())
+                count::before(steps, scratch, &row, inputs)
             })?,
             half => halves::plan(target, (&row, half), &ZLPR_CLASSES, inputs, outputs, &live)?,
         };
@@ -549,9 +547,7 @@ macro_rules! prepare {
                 prepared::build(
                     cx,
                     plan(cx.target(), &row, &by_label, outputs, &live, |steps, scratch| {
-                        let counted = count::push(steps, scratch, &row, &by_label)?;
-                        count::scale(steps, counted);
-                        Ok(())
+                        count::before(steps, scratch, &row, &by_label)
                     })?,
                 )
             }
