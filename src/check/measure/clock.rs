@@ -96,7 +96,8 @@ pub(super) fn wall(gpu: &Gpu, subject: &dyn Timed, round: usize) -> Result<Durat
 }
 
 impl<'a> Timer<'a> {
-    /// Warms up: every round once, and two calls at least (drivers compile at the first), unless one is long.
+    /// Warms up: every round once, and two calls at least (drivers compile at the first), unless one is long. The time of
+    /// the warm-up begins behind the first call: while a driver compiles a card turns its clocks down.
     ///
     /// # Errors
     /// Device errors.
@@ -108,13 +109,12 @@ impl<'a> Timer<'a> {
             queries: Queries::new(gpu)?,
             next: Cell::new(0),
         };
-        let began = Instant::now();
         let least = subject.rounds().max(2);
-        let mut calls = 0;
-        let mut wall = Duration::ZERO;
+        let mut wall = timer.wall()?;
+        let mut calls = 1;
+        let began = Instant::now();
         while calls < subject.rounds()
-            || (calls < least && wall < LONG)
-            || began.elapsed() < warm_up
+            || (wall < LONG && (calls < least || began.elapsed() < warm_up))
         {
             wall = timer.wall()?;
             calls += 1;

@@ -15,6 +15,9 @@ use wgloss::{CATALOG, Error, ErrorKind, Rowwise as _, TargetKind, wgpu};
 /// Most elements on a CPU adapter, unless the user says otherwise.
 const MOST_ON_CPU: u64 = 1 << 23;
 
+/// So long each case runs before it is measured, also where there is little time: a card that has idled is slow at first.
+const WARM_UP: Duration = Duration::from_millis(50);
+
 /// Batches of Yeast, COCO, delicious, a large vocabulary, MIMIC's codes, pairs of tokens, and extreme
 /// classification.
 const ROWS: [&str; 8] = [
@@ -202,7 +205,7 @@ fn measure(
     }
     // The other half is for data and kernels.
     let effort = Effort {
-        warm_up: (share / 16).min(Duration::from_millis(50)),
+        warm_up: WARM_UP,
         budget: (share / 8).min(Duration::from_millis(300)),
         least: 1,
         sets: None,
