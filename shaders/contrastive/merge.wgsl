@@ -8,7 +8,7 @@
 //           grad (binding 7)
 // expects:  params, WG, SUMMED (what one sum takes in), the numbers of divisors, sums, record fields and wants, Lane,
 //           Group, group_sum of lanes_tree.wgsl, kept, in_mean,
-//           has_denominator, outcome_of, labels_of
+//           has_denominator, outcome_of, labels_of, keep_lean, lean_of, put_lean
 
 @group(0) @binding(1) var<storage, read_write> records: array<f32>;
 @group(0) @binding(2) var<storage, read_write> each: array<u32>;
@@ -61,6 +61,7 @@ fn merge(
     let active_anchor = count > 0.0 && has_denominator(anchor);
     let inverse = select(0.0, 1.0 / max(divisor, 1e-30), active_anchor);
     let outcome = outcome_of(anchor, inverse, weight * inverse);
+    keep_lean(anchor);
     let finite_bits = bitcast<u32>(select(0.0, outcome.loss, active_anchor));
     let bits = select(finite_bits, params.settings.nan, active_anchor && unsound > 0.0);
     records[record_at(RECORD_LARGEST, anchor)] = outcome.largest;
@@ -116,10 +117,11 @@ fn total(
     if (params.settings.mean_labels != 0u) {
         scale = select(0.0, 1.0 / max(sums.y, 1e-30), sums.y > 0.0);
     }
-    var along = 0.0;
+    // Of slopes times similarities, and of slopes.
+    var along = vec2<f32>(0.0);
     for (var start = lane; start < rows; start += SUMMED * WG) {
         let stop = min(rows, start + SUMMED * WG);
-        var some = 0.0;
+        var some = vec2<f32>(0.0);
         for (var anchor = start; anchor < stop; anchor += WG) {
             var factor = scale;
             if (params.ends.want_upstream != 0u) {
@@ -128,13 +130,14 @@ fn total(
             }
             // What is upstream of an anchor that is left out does not matter.
             let counts = kept(small[params.own.sizes + anchor]);
-            some += select(0.0, factor * records[record_at(RECORD_ALONG, anchor)], counts);
+            let each_along = vec2<f32>(records[record_at(RECORD_ALONG, anchor)], lean_of(anchor));
+            some += select(vec2<f32>(0.0), factor * each_along, counts);
             records[record_at(RECORD_EXPONENTIAL, anchor)] *= factor;
             records[record_at(RECORD_WEIGHT, anchor)] *= factor;
         }
         along += some;
     }
-    along = group_sum(at, Group(group), vec2<f32>(along, 0.0)).x;
+    along = group_sum(at, Group(group), along);
     if (lane == 0u) {
         let unsound = kinds.y > 0.0;
         small[params.record.unsound] = select(0u, 1u, unsound);
@@ -142,8 +145,9 @@ fn total(
             loss[params.ends.loss_at] = select(bitcast<u32>(scale * sums.x), params.settings.nan, unsound);
         }
         if (params.ends.want_temperature != 0u) {
-            let slope = -params.settings.inv_temperature * along;
+            let slope = -params.settings.inv_temperature * along.x;
             grad[params.ends.temperature_at] = select(bitcast<u32>(slope), params.settings.nan, unsound);
         }
+        put_lean(along.y, unsound);
     }
 }

@@ -3,8 +3,8 @@
 // Mirrors: src/kernels/contrastive/params.rs, which says what the sums are.
 // provides: Acc, Sums, Candidate, candidate, records (binding 5), sweep, field
 // expects:  params, the numbers of sums, KEEPS_ITSELF (1: the key that is the anchor counts), Four, tile_four, Rows,
-//           Others, rows_at, others_at, Shared, shared_labels, shared_low, shared_high, Weights, weights, in_denominator,
-//           begun, absorb_four
+//           Others, rows_at, others_at, kept_four, Shared, shared_labels, shared_low, shared_high, coded, met, met_counts,
+//           Weights, weights, in_denominator, begun, absorb_four
 
 // Over some keys of four anchors: the greatest logit s + bias in the denominator, and relative to it the sum of
 // exponentials; the weights; with `base` for what distances are from, the weighted sums of base - s - shift and of
@@ -52,9 +52,10 @@ fn candidate(
     let wild = (bitcast<vec4<u32>>(scaled) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7149f2cau);
     let s = select(scaled, none, wild);
     let same = rows.itself == vec4<u32>(number);
-    let counts = vec4<bool>(inside) & (!same | vec4<bool>(KEEPS_ITSELF == 1u));
+    let seen = vec4<bool>(inside) & kept_four(rows.sizes) & met_counts(meet);
+    let counts = seen & (!same | vec4<bool>(KEEPS_ITSELF == 1u));
     let sizes = vec4<f32>(rows.sizes & vec4<u32>(SIZE));
-    let pair = weights(meet, sizes, vec4<f32>(f32(size & SIZE)), same);
+    let pair = weights(met(meet), sizes, vec4<f32>(f32(size & SIZE)), same);
     let odd = ((rows.sizes | vec4<u32>(size)) & vec4<u32>(UNSOUND)) != vec4<u32>(0u);
     return Candidate(
         s,
@@ -75,8 +76,10 @@ fn sweep(row4: u32, lane: u32, lanes: u32) -> Sums {
         let others = others_at(at + lane);
         let col4 = min(at + lane, fours - 1u);
         let meet = shared_labels(row4, col4, lane);
-        all.low = absorb_four(all.low, tile_four(row4, col4), shared_low(meet), rows.low, others);
-        all.high = absorb_four(all.high, tile_four(row4 + 1u, col4), shared_high(meet), rows.high, others);
+        let low = coded(shared_low(meet), row4, col4);
+        let high = coded(shared_high(meet), row4 + 1u, col4);
+        all.low = absorb_four(all.low, tile_four(row4, col4), low, rows.low, others);
+        all.high = absorb_four(all.high, tile_four(row4 + 1u, col4), high, rows.high, others);
     }
     return all;
 }

@@ -131,6 +131,10 @@ struct PairParams {
     grad_stride: u32,       // from one row of them to the next
     team: u32,              // 8, the own rows that lanes share; as the stage
     factors: u32,           // in `small`, from the norm of a row to its factor, and from that to its power of two
+    bias: f32,              // what stands beside similarities where pairs are judged by themselves
+    want_bias: u32,         // the gradient to it, in `grad_bias`: WANT_ONE, or 0
+    bias_at: u32,
+    code: u32,              // which word of the codes of pairs is filled
 }
 
 @group(0) @binding(0) var<uniform> params: PairParams;

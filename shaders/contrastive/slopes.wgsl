@@ -2,8 +2,8 @@
 // Mirrors: src/kernels/contrastive/params.rs.
 // provides: records (binding 5), slopes_at
 // expects:  params, KEEPS_ITSELF (1: the key that is the anchor counts), the numbers of record fields, Four, tile_four,
-//           keep_four, Rows, Others, rows_at, others_at, kept_four, shared_labels, shared_low, shared_high, Weights,
-//           weights, slope
+//           keep_four, Rows, Others, rows_at, others_at, kept_four, shared_labels, shared_low, shared_high, coded, met,
+//           met_back, met_counts, met_counts_back, Weights, weights, slope
 
 @group(0) @binding(5) var<storage, read_write> records: array<vec4<f32>>;
 
@@ -39,12 +39,15 @@ fn slopes_with(
     let counts = inside & (!same | vec4<bool>(KEEPS_ITSELF == 1u));
     let sizes = vec4<f32>(rows.sizes & vec4<u32>(SIZE));
     let other_size = vec4<f32>(f32(size & SIZE));
-    var sum = slope(s, weights(meet, sizes, other_size, same), own.largest, own.exponential, own.weight);
+    let none = vec4<f32>(0.0);
+    let pair = weights(met(meet), sizes, other_size, same);
+    var sum = select(none, slope(s, pair, own.largest, own.exponential, own.weight), met_counts(meet));
     if (params.roles.both != 0u) {
-        let pair = weights(meet, other_size, sizes, same);
-        sum += slope(s, pair, vec4<f32>(facts.x), vec4<f32>(facts.y), vec4<f32>(facts.z));
+        let back = weights(met_back(meet), other_size, sizes, same);
+        let pulled = slope(s, back, vec4<f32>(facts.x), vec4<f32>(facts.y), vec4<f32>(facts.z));
+        sum += select(none, pulled, met_counts_back(meet));
     }
-    return select(vec4<f32>(0.0), sum, counts);
+    return select(none, sum, counts);
 }
 
 fn slopes_four(row4: u32, col4: u32, meet: Four, rows: Rows, others: Others, facts: Known) {
@@ -85,6 +88,6 @@ fn slopes_at(row4: u32, col4: u32, lane: u32) {
     let others = others_at(col4);
     let meet = shared_labels(held, held_col, lane);
     let facts = known(params.other.first / 4u + held_col);
-    slopes_four(row4, col4, shared_low(meet), rows.low, others, facts);
-    slopes_four(row4 + 1u, col4, shared_high(meet), rows.high, others, facts);
+    slopes_four(row4, col4, coded(shared_low(meet), held, held_col), rows.low, others, facts);
+    slopes_four(row4 + 1u, col4, coded(shared_high(meet), held + 1u, held_col), rows.high, others, facts);
 }

@@ -74,6 +74,8 @@ pub struct ContrastiveCase {
     pub masked: bool,
     /// Whether labels have weights.
     pub weighted: bool,
+    /// Whether a mask leaves pairs out.
+    pub pairs_masked: bool,
     /// What is asked for.
     pub asked: Asked,
     /// How the tensors lie.
@@ -112,6 +114,7 @@ impl ContrastiveCase {
             },
             masked: false,
             weighted: false,
+            pairs_masked: false,
             asked: Asked::All,
             layout: Layout::Apart,
             points: Points::Normal,
@@ -135,13 +138,14 @@ impl fmt::Display for ContrastiveCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} {} sets={} {:?} masked={} weighted={} {:?} {:?} {:?} {:?} tile={} {}x{} labels={} upstream={:e} seed={}",
+            "{} {} sets={} {:?} masked={} weighted={} pairs={} {:?} {:?} {:?} {:?} tile={} {}x{} labels={} upstream={:e} seed={}",
             self.name,
             self.dtype,
             form_name(self.form),
             self.others,
             self.masked,
             self.weighted,
+            self.pairs_masked,
             self.loss.reduction,
             self.asked,
             self.layout,
@@ -172,11 +176,17 @@ fn members() -> Vec<(&'static str, Contrastive)> {
             ]);
         }
     }
+    let given = Contrastive::new(Weighting::Given, 0.07);
+    all.push(("given", given));
     // What a denominator has is the same to every rule.
     for (name, loss, denominator) in [
         ("simdis-negatives", Contrastive::sim_dis(), Negatives),
         ("all-negatives", Contrastive::sup_con_all(), Negatives),
         ("infonce-negatives", Contrastive::info_nce(), Negatives),
+        ("given-one-positive", given, OnePositive),
+        ("siglip", Contrastive::info_nce(), Sigmoid),
+        ("any-sigmoid", Contrastive::sup_con_any(), Sigmoid),
+        ("given-sigmoid", given, Sigmoid),
         ("any-one-positive", Contrastive::sup_con_any(), OnePositive),
         (
             "mulsupcon-one-positive",
@@ -219,6 +229,10 @@ fn at_points(loss: Contrastive, points: Points, turn: usize) -> Contrastive {
             _ => [0.07, 0.5, 0.1][turn % 3],
         },
         normalize: points != Points::Raw,
+        bias: match loss.denominator {
+            Denominator::Sigmoid => [-2.0, 0.5, -10.0][turn % 3],
+            _ => 0.0,
+        },
         ..loss
     }
 }
@@ -260,6 +274,7 @@ pub fn contrastive_cases(depth: Depth) -> Vec<ContrastiveCase> {
                 },
                 masked: turn % 7 % 3 == 2,
                 weighted: by_label(loss) && turn % 2 == 0,
+                pairs_masked: !by_label(loss) && turn % 5 % 2 == 1,
                 asked: [
                     Asked::All,
                     Asked::All,
@@ -393,6 +408,8 @@ fn inputs(t: &Tensors, labels: usize) -> Result<ContrastiveInputs<'_>, Error> {
         self_index: t.find("self_index"),
         row_mask: t.find("row_mask"),
         key_mask: t.find("key_mask"),
+        positives: t.find("positives"),
+        pair_mask: t.find("pair_mask"),
         label_weight: t.find("label_weight"),
         grad_loss: t.find("grad_loss"),
         settings: &[],
@@ -411,6 +428,7 @@ fn prepare(
         grad_embeddings: t.find("grad_embeddings"),
         grad_keys: t.find("grad_keys"),
         grad_temperature: t.find("grad_temperature"),
+        grad_bias: t.find("grad_bias"),
     };
     loss.prepare(cx, inputs, &outputs)
 }
@@ -438,6 +456,12 @@ impl ContrastiveCase {
         n: &Numbers,
         work: impl FnOnce(&reference::ContrastiveInputs<'_, T>) -> Result<R, Error>,
     ) -> Result<R, Error> {
+        let m = self.keys().unwrap_or(self.rows);
+        let pairs = |name: &str| {
+            let words = n.words(name);
+            let all = words.map(|words| reference::dense_from_bits(self.rows, m, &words));
+            all.transpose()
+        };
         let keys = n.real("keys").unwrap_or_default();
         let key_sets = n.flags("key_labels").unwrap_or_default();
         let own = n.words("self_index").map(|own| {
@@ -458,6 +482,8 @@ impl ContrastiveCase {
             self_index: own.as_deref(),
             row_mask: n.flags("row_mask").as_deref(),
             key_mask: n.flags("key_mask").as_deref(),
+            positives: pairs("positives")?.as_deref(),
+            pair_mask: pairs("pair_mask")?.as_deref(),
             label_weight: n.real("label_weight").as_deref(),
             grad_loss: n.real("grad_loss").as_deref(),
         })
@@ -575,6 +601,28 @@ impl Case for ContrastiveCase {
         n.put_vector("row_mask", DType::U8, row_mask);
         n.put_vector("key_mask", DType::U8, key_mask.filter(|_| m > 0));
         n.put_vector("grad_loss", DType::F32, Some(grad_loss));
+        let words = self.keys().unwrap_or(self.rows).div_ceil(32);
+        let given = self.loss.weighting == Weighting::Given;
+        let pairs = [
+            (given, "positives", 0.2),
+            (self.pairs_masked, "pair_mask", 0.8),
+        ];
+        for (_, name, chance) in pairs.into_iter().filter(|(there, ..)| *there) {
+            // Bits behind the last key are there too, and some anchors have none at all.
+            let word = |i: usize| {
+                let bits = (0..32)
+                    .filter(|_| rng.chance(chance))
+                    .map(|bit| 1u32 << bit);
+                let word = bits.fold(0, |word, bit| word | bit);
+                if i / words.max(1) % 9 == 4 {
+                    0.0
+                } else {
+                    f64::from(word)
+                }
+            };
+            let all = (0..self.rows * words).map(word).collect();
+            n.put(name, DType::U32, (self.rows, words), all);
+        }
         Ok(n)
     }
 
@@ -614,6 +662,10 @@ impl Case for ContrastiveCase {
         if all {
             let (t, f) = (truth.grad_temperature, naive.grad_temperature);
             outputs.push(near("grad_temperature", (1, 1), t, f));
+        }
+        if all && !truth.grad_bias.is_empty() {
+            let (t, f) = (truth.grad_bias, naive.grad_bias);
+            outputs.push(near("grad_bias", (1, 1), t, f));
         }
         let relations = relations.into_iter().map(f64::from).collect();
         let counts = Output::words("relations", (rows, 5), &vec![u32::MAX; 5 * rows]);

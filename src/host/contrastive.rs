@@ -51,6 +51,11 @@ pub struct Embeddings<'a> {
     pub row_mask: Option<&'a [u8]>,
     /// A flag for each key, 0 where it is left out; needs keys.
     pub key_mask: Option<&'a [u8]>,
+    /// Bits of each anchor's positives among the keys, `ceil(keys / 32)` words an anchor; of
+    /// [`Weighting::Given`](crate::losses::contrastive::Weighting::Given).
+    pub positives: Option<&'a [u32]>,
+    /// Likewise: bits of the keys that an anchor sees.
+    pub pair_mask: Option<&'a [u32]>,
     /// A weight for each label, finite and not negative; of MulSupCon alone.
     pub label_weight: Option<&'a [f32]>,
     /// Upstream gradient: one, or without a reduction `rows`.
@@ -70,6 +75,8 @@ pub struct ContrastiveResult {
     pub grad_keys: Vec<f32>,
     /// One.
     pub grad_temperature: Vec<f32>,
+    /// One, where the loss has a bias.
+    pub grad_bias: Vec<f32>,
 }
 
 /// Label sets on the device.
@@ -219,6 +226,8 @@ impl<'a> Embeddings<'a> {
             self_index: None,
             row_mask: None,
             key_mask: None,
+            positives: None,
+            pair_mask: None,
             label_weight: None,
             grad_loss: None,
         }
@@ -287,6 +296,13 @@ impl<'a> Embeddings<'a> {
         self.check_sets()?;
         loss.check_pairs(self.self_index.is_some())?;
         loss.check_label_weight(self.label_weight.is_some())?;
+        loss.check_given(self.positives.is_some(), self.pair_mask.is_some())?;
+        let words = self.keys().div_ceil(32);
+        for (name, bits) in [("positives", self.positives), ("pair_mask", self.pair_mask)] {
+            if let Some(bits) = bits {
+                check_len(name, self.rows.saturating_mul(words), bits.len())?;
+            }
+        }
         if let Some(weights) = self.label_weight {
             let (name, expected) = ("label_weight", "finite weights, not negative");
             check_len(name, self.classes, weights.len())?;
@@ -309,8 +325,14 @@ impl<'a> Embeddings<'a> {
             },
             grad_keys: zeros(self.keys.map_or(0, |keys| keys.embeddings.len())),
             grad_temperature: zeros(1),
+            grad_bias: zeros(loss.has_bias().into()),
             ..ContrastiveResult::default()
         }
+    }
+
+    /// How many keys there are.
+    fn keys(&self) -> usize {
+        self.keys.map_or(self.rows, |keys| keys.rows)
     }
 
     fn index_bytes(&self) -> &'a [u8] {
@@ -338,6 +360,9 @@ impl<'a> Embeddings<'a> {
         let index = gpu.upload(self.index_bytes())?;
         let row_mask = gpu.upload(self.row_mask.unwrap_or(&[]))?;
         let key_mask = gpu.upload(self.key_mask.unwrap_or(&[]))?;
+        let positives = gpu.put(self.positives.unwrap_or(&[]))?;
+        let pair_mask = gpu.put(self.pair_mask.unwrap_or(&[]))?;
+        let pairs = |bits| Tensor::matrix(bits, DType::U32, n, self.keys().div_ceil(32));
         let label_weight = gpu.put(self.label_weight.unwrap_or(&[]))?;
         let upstream = gpu.put(self.grad_loss.unwrap_or(&[]))?;
         let inputs = ContrastiveInputs {
@@ -357,6 +382,8 @@ impl<'a> Embeddings<'a> {
             key_mask: self
                 .key_mask
                 .map(|mask| Tensor::vector(&key_mask, DType::U8, mask.len())),
+            positives: self.positives.map(|_| pairs(&positives)),
+            pair_mask: self.pair_mask.map(|_| pairs(&pair_mask)),
             label_weight: self
                 .label_weight
                 .map(|weights| Tensor::vector(&label_weight, DType::F32, weights.len())),
@@ -378,6 +405,7 @@ impl<'a> Embeddings<'a> {
             if_wanted(n * dims),
             if_wanted(m * dims),
             if_wanted(1),
+            if_wanted(loss.has_bias().into()),
         ];
         let mut buffers = Vec::new();
         for len in lens {
@@ -390,6 +418,8 @@ impl<'a> Embeddings<'a> {
             grad_keys: (gradients && self.keys.is_some())
                 .then(|| Tensor::matrix(&buffers[3], DType::F32, m, dims)),
             grad_temperature: gradients.then(|| Tensor::vector(&buffers[4], DType::F32, 1)),
+            grad_bias: (gradients && loss.has_bias())
+                .then(|| Tensor::vector(&buffers[5], DType::F32, 1)),
         };
         gpu.run(&[&loss.prepare(gpu.context(), &inputs, &outputs)?])?;
         let read = |i: usize| gpu.read(&buffers[i], lens[i]);
@@ -399,6 +429,7 @@ impl<'a> Embeddings<'a> {
             grad_embeddings: read(2)?,
             grad_keys: read(3)?,
             grad_temperature: read(4)?,
+            grad_bias: read(5)?,
         })
     }
 
@@ -420,6 +451,11 @@ impl<'a> Embeddings<'a> {
             .map(|index| index.iter().map(|key| usize::try_from(*key).ok()).collect());
         let flags = |mask: &[u8]| mask.iter().map(|flag| *flag != 0).collect::<Vec<_>>();
         let (row_mask, key_mask) = (self.row_mask.map(flags), self.key_mask.map(flags));
+        let pairs = |bits: Option<&[u32]>| {
+            let all = bits.map(|bits| reference::dense_from_bits(self.rows, self.keys(), bits));
+            all.transpose()
+        };
+        let (positives, pair_mask) = (pairs(self.positives)?, pairs(self.pair_mask)?);
         let label_weight = self.label_weight.map(wide);
         let grad = self.grad_loss.map(wide);
         work(&reference::ContrastiveInputs {
@@ -436,6 +472,8 @@ impl<'a> Embeddings<'a> {
             self_index: index.as_deref(),
             row_mask: row_mask.as_deref(),
             key_mask: key_mask.as_deref(),
+            positives: positives.as_deref(),
+            pair_mask: pair_mask.as_deref(),
             label_weight: label_weight.as_deref(),
             grad_loss: grad.as_deref(),
         })
@@ -455,6 +493,7 @@ impl<'a> Embeddings<'a> {
             result.grad_embeddings = narrow(out.grad_embeddings);
             result.grad_keys = narrow(out.grad_keys);
             result.grad_temperature = narrow(out.grad_temperature);
+            result.grad_bias = narrow(out.grad_bias);
         }
         Ok(result)
     }

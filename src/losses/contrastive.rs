@@ -22,6 +22,7 @@
 //! | [`MulSupCon`](Weighting::MulSupCon) | `sum over l in S & T of 1 / \|P_l(i)\|`, divided by `\|S\|` or not | 0 | 0 | AAAI 2024 |
 //! | [`Jaccard`](Weighting::Jaccard) | `J [J >= c] / ` the number of those | 0 | 0 | MultiSupCon |
 //! | [`Paired`](Weighting::Paired) | 1 for the key that `self_index` names, no key left out | 0 | 0 | InfoNCE, arXiv 1807.03748; CLIP |
+//! | [`Given`](Weighting::Given) | `1 / \|P(i)\|` on the `P(i)` that the caller's `positives` name | 0 | 0 | miners, distillation |
 //!
 //! With one label a sample, Sim-Dis in every placement, MulSupCon and Jaccard are SupCon.
 //!
@@ -74,6 +75,12 @@
 //! - [`Denominator::OnePositive`]: `l_i = - sum_p c_ip (s_ip + b'_ip - log (e^(s_ip + b_ip) + sum_{a in N(i)} e^(s_ia)))`,
 //!   NT-Xent (arXiv 2002.05709) with several positives, which do not push one another away. Without negatives a term is
 //!   `c_ip (b_ip - b'_ip)`, mostly 0, and the anchor is active. With one positive an anchor it is [`Denominator::All`].
+//! - [`Denominator::Sigmoid`]: none, each pair is judged by itself, as in SigLIP (arXiv 2303.15343):
+//!   `l_i = - sum over a in A(i) of log sigmoid(y_ia (s_ia + bias))`, `y` 1 at positives, which weigh 1 each, and -1 at
+//!   negatives. For weightings that say no more than which keys are positives: [`Weighting::Paired`] as in the paper,
+//!   [`Weighting::Any`], [`Weighting::All`], [`Weighting::Given`]; anything else is refused. An anchor is active where any key
+//!   counts, also without a positive. The paper begins with a temperature of 0.1 and a bias of -10, which are both learnt, and
+//!   divides by the number of anchors.
 //!
 //! # Gradient
 //!
@@ -85,7 +92,8 @@
 //! With [`Denominator::Negatives`] `rho` is the softmax over the negatives, 0 at positives. With
 //! [`Denominator::OnePositive`], `v_i` being the logarithm of the negatives' sum and `u_ip = sigmoid(v_i - s_ip - b_ip)` their
 //! share in a positive's denominator: `G_ip = -kappa_i c_ip u_ip` at positives, and at negatives
-//! `G_ia = kappa_i e^(s_ia - v_i) sum_p c_ip u_ip`.
+//! `G_ia = kappa_i e^(s_ia - v_i) sum_p c_ip u_ip`. With [`Denominator::Sigmoid`] `G_ia = -kappa_i y_ia sigmoid(-y_ia (s_ia +
+//! bias))`, and the gradient to the bias is the sum of all of these.
 //!
 //! # Edges
 //!
@@ -110,6 +118,11 @@
 //! `row_mask` is that of the anchors, and of the keys where these are the anchors; keys of their own have `key_mask`. With
 //! [`Weighting::Paired`], an anchor whose pair is left out is inactive.
 //!
+//! Single pairs are left out by `pair_mask`, bits for each anchor and key: key `a` is not in `A(i)` then, and in no number that
+//! anchor `i` is divided by. Anchor `a` may have `i` as its key all the same: where the anchors are the keys, a mask of pairs
+//! that are left out both ways is symmetric. MulSupCon takes none: its `|P_l(i)|` would be a number for each anchor and label.
+//! Nor do the keys that an anchor itself is become positives by `positives`: they are left out before.
+//!
 //! # Cost
 //!
 //! `N` anchors, `M` keys (`M = N` where they are the same), `D` dimensions: `2 N M D` operations for the loss and as many
@@ -121,7 +134,8 @@
 //! rows in f32 (`D` rounded up to 16), as much for each gradient to rows, the label sets as bits (three times where there
 //! are many labels), 48 bytes an anchor, and the tile. The exact figure is in the call's [`Plan`](crate::Plan).
 //!
-//! Masks are one more small dispatch for each side, and a test of each pair.
+//! Masks are one more small dispatch for each side, and a test of each pair. `positives` and `pair_mask` are one or two more for
+//! each tile, and scratch of an eighth of a tile.
 //!
 //! [`Context::with_cooperative_matrices`](crate::Context::with_cooperative_matrices) has f16 and bf16 rows multiplied by
 //! cooperative matrices: one dispatch more for each side and for each tile of slopes, the gradient in twice as many
@@ -169,6 +183,8 @@ pub enum Weighting {
     /// InfoNCE: the key that `self_index` names is the one positive, and nothing is left out of the denominator. Labels
     /// are not looked at. CLIP is the mean of this in both directions.
     Paired,
+    /// The keys that the caller names, by a bit for each anchor and key (`positives`). Labels are not looked at.
+    Given,
 }
 
 /// By what rule a pair weighs.
@@ -185,6 +201,7 @@ pub(crate) enum PairRule {
     MulSupCon,
     Jaccard,
     Paired,
+    Given,
 }
 
 /// By what an anchor's weights are divided, as kernels choose it: by its number.
@@ -239,6 +256,7 @@ impl Weighting {
             Weighting::MulSupCon { per_label: false } => (PairRule::MulSupCon, Divisor::One),
             Weighting::Jaccard { .. } => (PairRule::Jaccard, Divisor::Count),
             Weighting::Paired => (PairRule::Paired, Divisor::One),
+            Weighting::Given => (PairRule::Given, Divisor::Count),
         }
     }
 
@@ -261,6 +279,9 @@ pub enum Denominator {
     Negatives,
     /// The positive itself and the keys that are no positives: NT-Xent with several positives, a denominator for each.
     OnePositive,
+    /// There is none: each pair is judged by itself by the logistic function, as in SigLIP, and [`Contrastive::bias`] stands
+    /// beside its similarity. For weightings that only say which keys are positives.
+    Sigmoid,
 }
 
 /// Where the factor of Similarity-Dissimilarity stands.
@@ -322,6 +343,8 @@ pub struct Contrastive {
     pub normalize: bool,
     /// Which keys a positive is compared with.
     pub denominator: Denominator,
+    /// What stands beside each similarity, finite; of [`Denominator::Sigmoid`] alone, else 0.
+    pub bias: f32,
     /// How the anchors' losses become the result.
     pub reduction: ContrastiveReduction,
     /// Most bytes of the tiles of pairs that a call works through; a call for little takes less. A tile has at least
@@ -374,6 +397,7 @@ impl Contrastive {
             temperature,
             normalize: true,
             denominator: Denominator::All,
+            bias: 0.0,
             reduction: ContrastiveReduction::MeanActive,
             tile_bytes: 64 << 20,
         }
@@ -439,6 +463,17 @@ impl Contrastive {
         Contrastive::new(Weighting::Paired, 0.07)
     }
 
+    /// SigLIP: pairs that `self_index` names, each pair judged by itself; temperature 0.1, bias -10, divided by the number of
+    /// anchors, as the paper begins.
+    pub const fn sig_lip() -> Self {
+        Contrastive {
+            denominator: Denominator::Sigmoid,
+            bias: -10.0,
+            reduction: ContrastiveReduction::MeanAll,
+            ..Contrastive::new(Weighting::Paired, 0.1)
+        }
+    }
+
     /// The same with rows taken as they are, and not divided by their norm.
     pub fn without_normalization(mut self) -> Self {
         self.normalize = false;
@@ -454,6 +489,32 @@ impl Contrastive {
             ));
         }
         Ok(())
+    }
+
+    /// Whether a bias stands beside similarities.
+    pub(crate) fn has_bias(&self) -> bool {
+        self.denominator == Denominator::Sigmoid
+    }
+
+    /// Refuses that positives are missing, or not asked for, and a mask of pairs where nothing can be made of it.
+    pub(crate) fn check_given(&self, positives: bool, pair_mask: bool) -> Result<(), Error> {
+        let given = self.weighting == Weighting::Given;
+        if given && !positives {
+            let reason = "this loss needs to be told each anchor's positives";
+            return Err(Error::refused("positives", reason));
+        }
+        if positives && !given {
+            let reason = "needs the weighting that takes what is given";
+            return Err(Error::refused("positives", reason));
+        }
+        match self.weighting {
+            Weighting::MulSupCon { .. } if pair_mask => {
+                let reason =
+                    "MulSupCon takes none: it counts keys by label, for all anchors at once";
+                Err(Error::refused("pair_mask", reason))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses weights of labels where no term is a label's.
@@ -476,6 +537,22 @@ impl Contrastive {
                 "a finite number above 0",
                 self.temperature,
             ));
+        }
+        let sigmoid = self.has_bias();
+        if !self.bias.is_finite() {
+            return Err(Error::value("bias", "a finite number", self.bias));
+        }
+        if self.bias != 0.0 && !sigmoid {
+            return Err(Error::refused("bias", "needs the denominator sigmoid"));
+        }
+        let plain = matches!(
+            self.weighting,
+            Weighting::Any | Weighting::All | Weighting::Paired | Weighting::Given
+        );
+        if sigmoid && !plain {
+            let expected =
+                "a denominator, where the weighting says more than which keys are positives";
+            return Err(Error::value("denominator", expected, "sigmoid"));
         }
         let both = matches!(
             self.weighting,
@@ -508,6 +585,7 @@ setters! {
     Contrastive:
     with_temperature, temperature, f32, "another temperature";
     with_denominator, denominator, Denominator, "another denominator";
+    with_bias, bias, f32, "another bias";
     with_reduction, reduction, ContrastiveReduction, "another reduction";
     with_tile_bytes, tile_bytes, u64, "room for a larger or smaller tile";
 }

@@ -41,6 +41,10 @@ pub struct ContrastiveInputs<'a, T> {
     pub row_mask: Option<&'a [bool]>,
     /// `M` flags, false where a key is left out; needs keys.
     pub key_mask: Option<&'a [bool]>,
+    /// `N * M` flags, true where the key is a positive of the anchor; of the weighting that takes what is given.
+    pub positives: Option<&'a [bool]>,
+    /// `N * M` flags, false where the anchor does not see the key.
+    pub pair_mask: Option<&'a [bool]>,
     /// `L` values, not negative: what each label weighs; of MulSupCon alone. Absent: ones.
     pub label_weight: Option<&'a [T]>,
     /// The gradient that arrives from above: one value, or (without a reduction) one or `N`. Absent: 1.
@@ -60,6 +64,8 @@ pub struct ContrastiveOutputs<T> {
     pub grad_keys: Vec<T>,
     /// One value.
     pub grad_temperature: Vec<T>,
+    /// One value; none without a bias.
+    pub grad_bias: Vec<T>,
 }
 
 /// Some rows as the loss sees them.
@@ -184,7 +190,12 @@ pub fn contrastive<T: Real>(
     let paired = config.weighting == Weighting::Paired;
     config.check_pairs(inputs.self_index.is_some())?;
     config.check_label_weight(inputs.label_weight.is_some())?;
-    let counts = |i: usize, a: usize| has(of_keys, a) && (paired || own(i) != Some(a));
+    config.check_given(inputs.positives.is_some(), inputs.pair_mask.is_some())?;
+    let counts = |i: usize, a: usize| {
+        has(of_keys, a) && has(inputs.pair_mask, i * m + a) && (paired || own(i) != Some(a))
+    };
+    let bias = T::from_f64(f64::from(config.bias));
+    let sigmoids = config.denominator == Denominator::Sigmoid;
 
     let mut out = ContrastiveOutputs {
         loss: Vec::new(),
@@ -192,11 +203,13 @@ pub fn contrastive<T: Real>(
         grad_embeddings: Vec::new(),
         grad_keys: Vec::new(),
         grad_temperature: Vec::new(),
+        grad_bias: Vec::new(),
     };
     let mut active = 0;
     let mut to_anchors = vec![Pairwise::new(); n];
     let mut to_keys = vec![Pairwise::new(); m];
     let mut to_temperature = Pairwise::new();
+    let mut to_bias = Pairwise::new();
     for i in (0..n).filter(|i| has(inputs.row_mask, *i)) {
         let s: Vec<T> = keys
             .z
@@ -221,14 +234,19 @@ pub fn contrastive<T: Real>(
         for p in 0..m {
             let itself = own(i) == Some(p);
             let both = (&anchors.labels[i][..], &keys.labels[p][..]);
-            pairs.push(pair(config.weighting, both, &terms, itself));
+            let given = has(inputs.positives, i * m + p);
+            pairs.push(pair(config.weighting, both, &terms, itself, given));
         }
         let members: Vec<usize> = (0..m).filter(|&a| counts(i, a)).collect();
         let positives = members
             .iter()
             .filter(|&&p| pairs[p].weight > T::zero())
             .count();
-        if positives == 0 {
+        let none = match sigmoids {
+            true => members.is_empty(),
+            false => positives == 0,
+        };
+        if none {
             continue;
         }
         let total = sum(members.iter().map(|&p| pairs[p].weight));
@@ -249,6 +267,7 @@ pub fn contrastive<T: Real>(
         let common = match config.denominator {
             Denominator::All => &members,
             Denominator::Negatives | Denominator::OnePositive => &at_negatives,
+            Denominator::Sigmoid => &Vec::new(),
         };
         if config.denominator == Denominator::Negatives && common.is_empty() {
             continue;
@@ -268,22 +287,36 @@ pub fn contrastive<T: Real>(
                 let above = lse - logit(p);
                 (logit(p) + softplus(above), sigmoid(above))
             }
-            Denominator::All | Denominator::Negatives => (lse, T::one()),
+            Denominator::All | Denominator::Negatives | Denominator::Sigmoid => (lse, T::one()),
         };
         out.loss_rows[i] = sum(at_positives
             .iter()
             .map(|&p| c(p) * (of(p).0 - s[p] - pairs[p].shift)));
+        let all = sum(at_positives.iter().map(|&p| c(p) * of(p).1));
+        let mut slope = vec![T::zero(); m];
+        if sigmoids {
+            let wrong = |a: usize| match pairs[a].weight > T::zero() {
+                true => -(s[a] + bias),
+                false => s[a] + bias,
+            };
+            out.loss_rows[i] = sum(members.iter().map(|&a| softplus(wrong(a))));
+            for &p in &at_positives {
+                slope[p] = -sigmoid(wrong(p));
+            }
+            for &a in &at_negatives {
+                slope[a] = sigmoid(wrong(a));
+            }
+        } else {
+            for &p in &at_positives {
+                slope[p] = -c(p) * of(p).1;
+            }
+            for &a in common {
+                slope[a] = slope[a] + all * e(a) / denominator;
+            }
+        }
         // NaN similarities may hide behind a maximum.
         if members.iter().any(|&a| !s[a].is_finite()) {
             out.loss_rows[i] = T::nan();
-        }
-        let all = sum(at_positives.iter().map(|&p| c(p) * of(p).1));
-        let mut slope = vec![T::zero(); m];
-        for &p in &at_positives {
-            slope[p] = -c(p) * of(p).1;
-        }
-        for &a in common {
-            slope[a] = slope[a] + all * e(a) / denominator;
         }
         active += 1;
         let upstream = match inputs.grad_loss {
@@ -299,6 +332,7 @@ pub fn contrastive<T: Real>(
         }
         let along = sum(members.iter().map(|&a| slope[a] * s[a]));
         to_temperature.add(-factor * along);
+        to_bias.add(upstream * sum(members.iter().map(|&a| slope[a])));
     }
 
     let over = |count: usize| match count {
@@ -322,6 +356,9 @@ pub fn contrastive<T: Real>(
     };
 
     out.grad_temperature = vec![to_temperature.total().unwrap_or(T::zero())];
+    if sigmoids {
+        out.grad_bias = vec![to_bias.total().unwrap_or(T::zero())];
+    }
     let totals = |of: Vec<Pairwise<Vec<T>>>| {
         let total = |one: Pairwise<_>| one.total().unwrap_or(vec![T::zero(); dims]);
         of.into_iter().map(total).collect::<Vec<Vec<T>>>()
@@ -343,6 +380,7 @@ pub fn contrastive<T: Real>(
             &mut out.grad_embeddings,
             &mut out.grad_keys,
             &mut out.grad_temperature,
+            &mut out.grad_bias,
         ];
         all.into_iter().flatten().for_each(change);
     };
@@ -363,12 +401,14 @@ fn leave<'a, T: Real + 'a>(rows: impl Iterator<Item = &'a mut [T]>, mask: Option
     }
 }
 
-/// One anchor and one key. `terms` has, for each label of the anchor, its weight over the number of keys with it.
+/// One anchor and one key, which may be the anchor `itself`, or `given` as a positive. `terms` has, for each label of the
+/// anchor, its weight over the number of keys with it.
 fn pair<T: Real>(
     weighting: Weighting,
     (anchor, key): (&[usize], &[usize]),
     terms: &[T],
     itself: bool,
+    given: bool,
 ) -> Pair<T> {
     let number = |n: usize| T::from_f64(n as f64);
     let both = shared(anchor, key);
@@ -379,6 +419,10 @@ fn pair<T: Real>(
     };
     if weighting == Weighting::Paired {
         pair.weight = number(usize::from(itself));
+        return pair;
+    }
+    if weighting == Weighting::Given {
+        pair.weight = number(usize::from(given));
         return pair;
     }
     if both == 0 {
@@ -418,7 +462,7 @@ fn pair<T: Real>(
                 pair.weight = number(both) / union;
             }
         }
-        Weighting::Paired => {}
+        Weighting::Paired | Weighting::Given => {}
     }
     pair
 }
@@ -468,6 +512,12 @@ impl<T> ContrastiveInputs<'_, T> {
         check_len("embeddings", values(self.rows), self.embeddings.len())?;
         if let Some(keys) = &self.keys {
             check_len("keys", values(keys.rows), keys.embeddings.len())?;
+        }
+        let keys = self.keys.as_ref().map_or(self.rows, |keys| keys.rows);
+        for (name, flags) in [("positives", self.positives), ("pair_mask", self.pair_mask)] {
+            if let Some(flags) = flags {
+                check_len(name, self.rows.saturating_mul(keys), flags.len())?;
+            }
         }
         if let Some(weight) = self.label_weight {
             check_len("label_weight", self.classes, weight.len())?;

@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = &[
     ("contrastive/blocks_of_every_workgroup", blocks),
     ("contrastive/windows_over_narrow_bindings", windows),
     ("contrastive/weights_of_labels", weighted),
+    ("contrastive/pairs_of_the_caller", said),
     ("contrastive/what_is_not_finite", not_finite),
     (
         "contrastive/the_anchor_is_left_out_before_the_maximum",
@@ -170,6 +171,41 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
         }
     }
     table::run(&regimes::narrow(gpu, 64 << 10)?, &cases)
+}
+
+/// Positives and masks of pairs that the caller gives, and pairs that are judged by themselves, by keys of every kind, in
+/// several tiles and windows, by lanes of either kind.
+fn said(gpu: &Gpu) -> Result<(), Failed> {
+    let given = Contrastive::new(Weighting::Given, 0.3);
+    let case = |loss, rows, others, seed| ContrastiveCase {
+        others,
+        pairs_masked: true,
+        seed,
+        ..ContrastiveCase::plain("said", loss, rows, 9, 45)
+    };
+    let siglip = Contrastive::sig_lip();
+    let jaccard = Contrastive::jaccard();
+    let cases = [
+        case(given.with_tile_bytes(0), 150, Others::Same, 1),
+        case(given, 71, Others::Indexed(101), 2),
+        case(siglip.with_tile_bytes(0), 70, Others::Indexed(150), 3),
+        case(jaccard.with_tile_bytes(0), 130, Others::Same, 4),
+        ContrastiveCase {
+            pairs_masked: false,
+            masked: true,
+            ..case(given, 41, Others::Same, 5)
+        },
+    ];
+    table::run(gpu, &cases)?;
+    // More bits than a binding has.
+    let large = case(given, 800, Others::Same, 6);
+    table::run(&regimes::narrow(gpu, 64 << 10)?, &[large])?;
+    let mut variants = gpu.context().caps().variants().into_iter();
+    let tree = variants.find(|variant| variant.reduce == Reduce::Tree);
+    match tree {
+        Some(tree) => table::run(&gpu.with_variant(tree)?, &cases),
+        None => Ok(()),
+    }
 }
 
 /// Weights of labels with all words of sets and with lists, by keys of every kind, in tiles, by lanes of either kind.

@@ -6,9 +6,10 @@ use wgloss::host::Gpu;
 use wgloss::losses::contrastive::Weighting;
 use wgloss::losses::wdl::{PairWeights, Phi};
 use wgloss::{
-    AnyLoss, Asl, Balance, Bce, Contrastive, ContrastiveInputs, ContrastiveOutputs, DType, Dice,
-    Focal, Gradient, Hcal, HcalInputs, HcalOutputs, Hill, Keys, Levels, Noise, Prepared, Reduction,
-    RowInputs, RowOutputs, Rowwise, Seed, Setting, Splc, Targets, Tensor, Wdl, Zlpr, wgpu,
+    AnyLoss, Asl, Balance, Bce, Contrastive, ContrastiveInputs, ContrastiveOutputs, DType,
+    Denominator, Dice, Focal, Gradient, Hcal, HcalInputs, HcalOutputs, Hill, Keys, Levels, Noise,
+    Prepared, Reduction, RowInputs, RowOutputs, Rowwise, Seed, Setting, Splc, Targets, Tensor, Wdl,
+    Zlpr, wgpu,
 };
 
 pub const TESTS: &[Test] = &[
@@ -286,8 +287,8 @@ fn temperatures(gpu: &Gpu) -> Result<(), Failed> {
     let embeddings = gpu.upload(bytemuck::cast_slice(&numbers(n * dims, 1)))?;
     let keys = gpu.upload(bytemuck::cast_slice(&numbers(m * dims, 2)))?;
     let (labels, key_labels) = (gpu.upload(&sets(n, 3))?, gpu.upload(&sets(m, 4))?);
-    let values = gpu.upload(bytemuck::cast_slice(&[9.0_f32, 0.25, 9.0, 0.125]))?;
-    let results = [1, n, n * dims, m * dims, 1];
+    let values = gpu.upload(bytemuck::cast_slice(&[9.0_f32, 0.25, -0.75, 0.125]))?;
+    let results = [1, n, n * dims, m * dims, 1, 1];
     for (config, others) in [
         (Contrastive::sim_dis(), true),
         (Contrastive::sup_con_any(), false),
@@ -296,7 +297,14 @@ fn temperatures(gpu: &Gpu) -> Result<(), Failed> {
             false,
         ),
         (Contrastive::mul_sup_con(), true),
+        (
+            Contrastive::sup_con_any()
+                .with_denominator(Denominator::Sigmoid)
+                .with_bias(-0.75),
+            true,
+        ),
     ] {
+        let sigmoid = config.denominator == Denominator::Sigmoid;
         let threshold = matches!(config.weighting, Weighting::Jaccard { .. });
         let run = |config: Contrastive, settings: &[Setting<'_>]| -> Result<Vec<f32>, Failed> {
             let sets =
@@ -323,6 +331,7 @@ fn temperatures(gpu: &Gpu) -> Result<(), Failed> {
                 grad_embeddings: Some(Tensor::matrix(&buffers[2], DType::F32, n, dims)),
                 grad_keys: others.then(|| Tensor::matrix(&buffers[3], DType::F32, m, dims)),
                 grad_temperature: Some(Tensor::vector(&buffers[4], DType::F32, 1)),
+                grad_bias: sigmoid.then(|| Tensor::vector(&buffers[5], DType::F32, 1)),
             };
             gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;
             let mut all = Vec::new();
@@ -339,14 +348,15 @@ fn temperatures(gpu: &Gpu) -> Result<(), Failed> {
         };
         let other = match threshold {
             true => Contrastive::jaccard(),
-            false => config,
+            false => config.with_bias(if sigmoid { 3.0 } else { 0.0 }),
         };
-        let settings = [at("temperature", 1), at("threshold", 3)];
-        let found = run(
-            other.with_temperature(0.5),
-            &settings[..1 + usize::from(threshold)],
-        )?;
-        if found != wanted || wanted[wanted.len() - 1] == 0.0 {
+        let mut settings = vec![at("temperature", 1)];
+        settings.extend(threshold.then(|| at("threshold", 3)));
+        settings.extend(sigmoid.then(|| at("bias", 2)));
+        let found = run(other.with_temperature(0.5), &settings)?;
+        let learnt = wanted[wanted.len() - 2..].iter();
+        let slopes = learnt.filter(|slope| **slope != 0.0).count();
+        if found != wanted || slopes != 1 + usize::from(sigmoid) {
             return Err(format!("{config:?}: a temperature from a buffer differs").into());
         }
     }

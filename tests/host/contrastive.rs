@@ -97,6 +97,7 @@ impl<'m> Memory<'m> {
             grad_embeddings: Some(self.matrix(8, DType::F32, size.n, size.dims)),
             grad_keys: keys.then(|| self.matrix(9, DType::F32, size.m, size.dims)),
             grad_temperature: Some(self.vector(10, DType::F32, 1)),
+            grad_bias: None,
         }
     }
 

@@ -19,6 +19,8 @@ struct Samples {
     own: Option<Vec<Option<usize>>>,
     row_mask: Option<Vec<bool>>,
     key_mask: Option<Vec<bool>>,
+    positives: Option<Vec<bool>>,
+    pair_mask: Option<Vec<bool>>,
     label_weight: Option<Vec<f64>>,
     grad: Option<Vec<f64>>,
 }
@@ -66,6 +68,12 @@ impl Samples {
         self.y.len() / self.labels
     }
 
+    /// Anchors times keys.
+    fn pairs(&self) -> usize {
+        let keys = self.keys.as_ref().map_or(&self.y, |(_, y)| y);
+        self.rows() * keys.len() / self.labels
+    }
+
     fn inputs<'a, T>(
         &'a self,
         x: &'a [T],
@@ -86,6 +94,8 @@ impl Samples {
             self_index: self.own.as_deref(),
             row_mask: self.row_mask.as_deref(),
             key_mask: self.key_mask.as_deref(),
+            positives: self.positives.as_deref(),
+            pair_mask: self.pair_mask.as_deref(),
             label_weight: None,
             grad_loss: grad,
         }
@@ -293,8 +303,13 @@ fn info_nce_is_cross_entropy_over_the_keys() {
 fn gradients_are_those_of_finite_differences() {
     let mut members = family();
     members.push(("paired", Contrastive::info_nce()));
+    members.push(("given", Contrastive::new(Weighting::Given, 0.07)));
     let mut others = Vec::new();
-    for denominator in [Denominator::Negatives, Denominator::OnePositive] {
+    for denominator in [
+        Denominator::Negatives,
+        Denominator::OnePositive,
+        Denominator::Sigmoid,
+    ] {
         let with =
             |(name, config): &(_, Contrastive)| (*name, config.with_denominator(denominator));
         others.extend(members.iter().map(with));
@@ -311,7 +326,7 @@ fn gradients_are_those_of_finite_differences() {
         SUM,
         NONE,
     ];
-    for (turn, (name, config)) in members.iter().enumerate().cycle().take(90) {
+    for (turn, (name, config)) in members.iter().enumerate().cycle().take(120) {
         for (seed, m) in [(turn as u64, 0), (turn as u64 + 100, 6)] {
             if m == 0 && *name == "paired" {
                 continue;
@@ -332,6 +347,16 @@ fn gradients_are_those_of_finite_differences() {
             if matches!(config.weighting, Weighting::MulSupCon { .. }) && turn % 2 == 0 {
                 samples.label_weight = Some(vec![0.5, 2.0, 0.0, 1.0, 3.0]);
             }
+            let mut flags = |share: f64| -> Vec<bool> {
+                let units = Rng(seed + 9).many(samples.pairs(), 0.0, 1.0);
+                units.iter().map(|u| *u < share).collect()
+            };
+            let positives = (config.weighting == Weighting::Given).then(|| flags(0.4));
+            let counted = matches!(config.weighting, Weighting::MulSupCon { .. });
+            let pair_mask = (!counted && turn % 3 == 0).then(|| flags(0.9));
+            (samples.positives, samples.pair_mask) = (positives, pair_mask);
+            let sigmoid = config.denominator == Denominator::Sigmoid;
+            let config = config.with_bias(if sigmoid { -0.5 } else { 0.0 });
             let what = format!("{name}, seed {seed}, {config:?}");
             let out = samples.run(&config);
             let value = |samples: &Samples, config: &Contrastive| -> f64 {
@@ -363,6 +388,9 @@ fn gradients_are_those_of_finite_differences() {
                 - value(&samples, &config.with_temperature(low)))
                 / f64::from(high - low);
             close(&what, &out.grad_temperature, &[slope], 2e-4);
+            let bias = |bias| value(&samples, &config.with_bias(bias));
+            let slope = sigmoid.then(|| (bias(-0.498_046_88) - bias(-0.501_953_1)) / 0.003_906_22);
+            close(&what, &out.grad_bias, &Vec::from_iter(slope), 2e-4);
             // Positives alone, each in a denominator of its own, have no slope.
             let flat =
                 config.denominator != Denominator::All && out.loss_rows.iter().all(|l| *l == 0.0);
@@ -662,6 +690,99 @@ fn anchors_without_negatives() {
         assert!(out.loss_rows[0] == 0.0 && out.loss_rows[1] > 0.0);
         let mean = (out.loss_rows[1] + out.loss_rows[2]) / 3.0;
         close("three active", &out.loss, &[mean], 1e-15);
+    }
+}
+
+/// What is given in place of labels, and what an anchor does not see.
+#[test]
+fn pairs_as_the_caller_has_them() {
+    for seed in 0..20 {
+        let m = if seed % 2 == 0 { 0 } else { 6 };
+        let plain = Samples::random(seed, 7, m);
+        let keys = plain.keys.as_ref().map_or(&plain.y, |(_, y)| y);
+        let meet = |i: usize, p: usize| (0..5).any(|l| plain.y[5 * i + l] && keys[5 * p + l]);
+        let count = keys.len() / 5;
+        // Keys that share a label are SupCon, however many others share the anchor's own.
+        let mut given = plain.clone();
+        let shared = (0..plain.pairs()).map(|at| meet(at / count, at % count));
+        given.positives = Some(shared.collect());
+        for denominator in [
+            Denominator::All,
+            Denominator::OnePositive,
+            Denominator::Sigmoid,
+        ] {
+            let any = Contrastive::sup_con_any().with_denominator(denominator);
+            let named = Contrastive {
+                weighting: Weighting::Given,
+                ..any
+            };
+            assert_eq!(given.run(&named), plain.run(&any), "{denominator:?}");
+        }
+        // A pair that is left out is a key that is left out, for that anchor.
+        let mut masked = plain.clone();
+        let units = Rng(seed + 3).many(plain.pairs(), 0.0, 1.0);
+        let mask: Vec<bool> = units.iter().map(|u| *u < 0.7).collect();
+        masked.pair_mask = Some(mask.clone());
+        let config = Contrastive::sim_dis().with_reduction(NONE);
+        let found = masked.run(&config).loss;
+        for i in 0..7 {
+            let mut alone = plain.clone();
+            let mut seen = mask[i * count..(i + 1) * count].to_vec();
+            if m == 0 {
+                seen[i] = true;
+                alone.row_mask = Some(seen);
+            } else {
+                alone.key_mask = Some(seen);
+            }
+            close(
+                "a row",
+                &found[i..=i],
+                &alone.run(&config).loss[i..=i],
+                1e-12,
+            );
+        }
+    }
+    let plain = Samples::random(1, 7, 0);
+    let refused = |samples: &Samples, config: Contrastive| {
+        let inputs = samples.inputs(&samples.x, &[], None);
+        contrastive(&config, &inputs).unwrap_err().to_string()
+    };
+    let given = Contrastive::new(Weighting::Given, 0.1);
+    assert!(refused(&plain, given).contains("positives"));
+    let mut masked = plain.clone();
+    masked.pair_mask = Some(vec![true; 49]);
+    assert!(refused(&masked, Contrastive::mul_sup_con()).contains("pair_mask"));
+    let mut named = plain.clone();
+    named.positives = Some(vec![true; 49]);
+    assert!(refused(&named, Contrastive::sim_dis()).contains("positives"));
+    let sigmoid = Contrastive::sim_dis().with_denominator(Denominator::Sigmoid);
+    assert!(refused(&plain, sigmoid).contains("denominator"));
+    assert!(refused(&plain, Contrastive::sim_dis().with_bias(1.0)).contains("bias"));
+}
+
+/// SigLIP as its paper writes it.
+#[test]
+fn siglip_is_the_mean_of_logistic_losses() {
+    for seed in 0..10 {
+        let mut samples = Samples::random(seed, 6, 6);
+        samples.own = Some((0..6).map(Some).collect());
+        let config = Contrastive::sig_lip();
+        let unit = |x: &[f64], i: usize| {
+            let row = &x[3 * i..3 * i + 3];
+            let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt();
+            [row[0] / norm, row[1] / norm, row[2] / norm]
+        };
+        let keys = &samples.keys.as_ref().unwrap().0;
+        let mut sum = 0.0;
+        for i in 0..6 {
+            for a in 0..6 {
+                let (x, y) = (unit(&samples.x, i), unit(keys, a));
+                let dot: f64 = (0..3).map(|d| x[d] * y[d]).sum();
+                let z = (dot / f64::from(0.1_f32) - 10.0) * if i == a { 1.0 } else { -1.0 };
+                sum -= (1.0 / (1.0 + (-z).exp())).ln();
+            }
+        }
+        close("siglip", &samples.run(&config).loss, &[sum / 6.0], 1e-12);
     }
 }
 

@@ -8,6 +8,9 @@ use crate::kernels::targets::inspect_targets;
 use crate::losses::contrastive::KEY_MASK_ALONE;
 use crate::losses::labels::{TargetNames, Targets};
 
+/// How many labels kernels cannot tell from two bits more in an f32.
+const MOST_MASKED: usize = 1 << 22;
+
 /// Keys of their own: another view, another encoder, a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Keys<'a> {
@@ -38,13 +41,20 @@ pub struct ContrastiveInputs<'a> {
     pub row_mask: Option<Tensor<'a>>,
     /// u8 `[M]`, 0 where a key is left out; needs keys.
     pub key_mask: Option<Tensor<'a>>,
+    /// u32 `[N, ceil(M/32)]`: bit `a % 32` of word `a / 32` of row `i` is 1 where key `a` is a positive of anchor `i`. Of
+    /// [`Weighting::Given`](crate::losses::contrastive::Weighting::Given), which needs it.
+    pub positives: Option<Tensor<'a>>,
+    /// u32 `[N, ceil(M/32)]`, likewise: 0 where anchor `i` does not see key `a`. Not with MulSupCon, nor with 2^22 labels and
+    /// more.
+    pub pair_mask: Option<Tensor<'a>>,
     /// f32 `[L]`, finite and not negative: what each label weighs. Of
     /// [`Weighting::MulSupCon`](crate::losses::contrastive::Weighting::MulSupCon) alone.
     pub label_weight: Option<Tensor<'a>>,
     /// Upstream gradient, f32 `[1]`, or `[N]` without a reduction; absent: ones.
     pub grad_loss: Option<Tensor<'a>>,
     /// Settings that lie on the device: `temperature`, which is learnt with
-    /// [`grad_temperature`](ContrastiveOutputs::grad_temperature), and Jaccard's `threshold`.
+    /// [`grad_temperature`](ContrastiveOutputs::grad_temperature), the `bias` of the sigmoid, learnt with
+    /// [`grad_bias`](ContrastiveOutputs::grad_bias), and Jaccard's `threshold`.
     pub settings: &'a [Setting<'a>],
 }
 
@@ -59,6 +69,8 @@ impl<'a> ContrastiveInputs<'a> {
             self_index: None,
             row_mask: None,
             key_mask: None,
+            positives: None,
+            pair_mask: None,
             label_weight: None,
             grad_loss: None,
             settings: &[],
@@ -97,6 +109,14 @@ impl<'a> ContrastiveInputs<'a> {
             let shape = Shape::Vector(keys.embeddings.rows());
             tensors.reads("key_mask", mask, flags, shape)?;
         }
+        let others = self.keys.map_or(rows, |keys| keys.embeddings.rows());
+        let pairs = Shape::Matrix(rows, others.div_ceil(32));
+        tensors.reads("positives", self.positives, &[DType::U32], pairs)?;
+        tensors.reads("pair_mask", self.pair_mask, &[DType::U32], pairs)?;
+        if self.pair_mask.is_some() && self.classes >= MOST_MASKED {
+            let expected = format!("fewer than {MOST_MASKED} beside a pair_mask");
+            return Err(Error::shape("labels", expected, self.classes));
+        }
         let shape = Shape::Vector(self.classes);
         tensors.reads("label_weight", self.label_weight, &[DType::F32], shape)?;
         tensors.grad_loss(self.grad_loss, per_anchor.then_some(rows))
@@ -129,6 +149,8 @@ pub struct ContrastiveOutputs<'a> {
     pub grad_keys: Option<Tensor<'a>>,
     /// f32 `[1]`.
     pub grad_temperature: Option<Tensor<'a>>,
+    /// f32 `[1]`; needs [`Denominator::Sigmoid`](crate::Denominator::Sigmoid).
+    pub grad_bias: Option<Tensor<'a>>,
 }
 
 impl<'a> ContrastiveOutputs<'a> {
@@ -149,6 +171,7 @@ impl<'a> ContrastiveOutputs<'a> {
                 Shape::Matrix(rows, dims),
             ),
             ("grad_temperature", self.grad_temperature, Shape::Vector(1)),
+            ("grad_bias", self.grad_bias, Shape::Vector(1)),
         ] {
             tensors.writes(name, tensor, &[DType::F32], shape)?;
         }

@@ -104,7 +104,7 @@ constants! {
         SUM_LEAD = 4,
         /// The sum of exponentials times base - s.
         SUM_TILT = 5,
-        /// The number of positives.
+        /// The number of positives; where pairs are judged by themselves, of keys that count.
         SUM_COUNT = 6,
         /// The number of keys that are not sound.
         SUM_UNSOUND = 7,
@@ -130,8 +130,15 @@ constants! {
         RECORD_ALONG = 4,
         /// 1 if it is active, 2 if it is and met something unsound.
         RECORD_STATE = 5,
+        /// Where pairs are judged by themselves: the sum of slopes.
+        RECORD_LEAN = 6,
     }
 }
+
+/// `code`: which word of a block's code is filled. Of each of sixteen pairs a word has the bit of the anchor's key, and above
+/// these the bits the other way: whether the key is a positive, and whether the pair counts.
+pub(super) const CODE_POSITIVES: u32 = 0;
+pub(super) const CODE_COUNTS: u32 = 1;
 
 constants! {
     /// Relations of two label sets.
@@ -345,6 +352,13 @@ uniform! {
         team: u32,
         /// In `small`, from the norm of a row to its factor, and from that to its power of two.
         factors: u32,
+        /// What stands beside similarities where pairs are judged by themselves.
+        bias: f32,
+        /// `WANT_ONE`: the gradient to it, in `grad_bias`.
+        want_bias: u32,
+        bias_at: u32,
+        /// Which word of the codes of pairs `note_rows` and `note_keys` fill.
+        code: u32,
     }
 }
 

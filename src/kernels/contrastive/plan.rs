@@ -13,7 +13,8 @@
 //! tile for all pairs, and its products are there still. Where the anchors are the keys, a tile is computed on one side of
 //! the diagonal and written on both: in place, or as a second tile. Normalisers (|P|, sum K, |S|) divide an anchor's
 //! sums at the end; only the `1/|P_l(i)|` of MulSupCon is needed inside (`count_labels`, `leave_out`). `list_words` notes
-//! which words of a set have any labels at all, so that large label spaces cost what sets have in them.
+//! which words of a set have any labels at all, so that large label spaces cost what sets have in them. What the caller says
+//! of pairs, bits for each anchor and key, `note_rows` and `note_others` bring into codes of a tile just before they are read.
 //!
 //! `products` and `spread` are the only kernels that are products of matrices, and have all the work at large dimensions:
 //! a faster one for some device replaces them alone. By cooperative matrices they multiply f16: `halve` makes those of the
@@ -33,21 +34,21 @@ use crate::error::Error;
 use crate::kernels::contrastive::call::{ContrastiveInputs, ContrastiveOutputs};
 use crate::kernels::contrastive::pack::{Places, Rows, Side, Sides, Window, list_vectors};
 use crate::kernels::contrastive::params::{
-    DEPTH, FROM_INDEX, NOT_TURNED, PairChunks, PairEnds, PairGrid, PairParams, PairRecord,
-    PairRoles, PairRow, PairSettings, PairWork, SUM_FIELDS, SUM_PULL, SUMMED, TEAM_ROWS,
-    TURNED_APART, TURNED_IN_PLACE, WANT_ONE, WANT_PER_ANCHOR,
+    CODE_COUNTS, CODE_POSITIVES, DEPTH, FROM_INDEX, NOT_TURNED, PairChunks, PairEnds, PairGrid,
+    PairParams, PairRecord, PairRoles, PairRow, PairSettings, PairWork, SUM_FIELDS, SUM_PULL,
+    SUMMED, TEAM_ROWS, TURNED_APART, TURNED_IN_PLACE, WANT_ONE, WANT_PER_ANCHOR,
 };
 use crate::kernels::contrastive::table::{
-    self, COUNTS, CountBinds, EndBinds, EndForm, LISTS, ListBinds, PairBinds, PairForm,
-    ProductBinds, ProjectBinds, ScaleBinds, Tiling, WEIGH, WeighBinds,
+    self, COUNTS, CodeBinds, CountBinds, EndBinds, EndForm, LISTS, ListBinds, NOTES, PairBinds,
+    PairForm, ProductBinds, ProjectBinds, ScaleBinds, Tiling, WEIGH, WeighBinds,
 };
 use crate::losses::contrastive::{
-    Contrastive, ContrastiveReduction, Denominator, PairRule, Weighting,
+    Contrastive, ContrastiveReduction, Denominator, Divisor, PairRule, Weighting,
 };
 use std::mem::offset_of;
 
-/// Settings that can come from buffers, the last of them with Jaccard alone.
-static LIVE: &[Live] = &[
+/// Settings that can come from buffers: of all, of Jaccard, of the sigmoid.
+static LIVE: [Live; 3] = [
     Live {
         name: "temperature",
         fields: &[Field::of::<PairParams>(
@@ -59,6 +60,13 @@ static LIVE: &[Live] = &[
         name: "threshold",
         fields: &[Field::of::<PairParams>(
             offset_of!(PairParams, settings.threshold),
+            Becomes::ITSELF,
+        )],
+    },
+    Live {
+        name: "bias",
+        fields: &[Field::of::<PairParams>(
+            offset_of!(PairParams, bias),
             Becomes::ITSELF,
         )],
     },
@@ -82,12 +90,17 @@ impl Contrastive {
         inputs.inspect(per_anchor, &mut tensors)?;
         self.check_pairs(inputs.self_index.is_some())?;
         self.check_label_weight(inputs.label_weight.is_some())?;
+        self.check_given(inputs.positives.is_some(), inputs.pair_mask.is_some())?;
         outputs.inspect(per_anchor, inputs, &mut tensors)?;
-        let possible = match self.weighting {
-            Weighting::Jaccard { .. } => LIVE,
-            _ => &LIVE[..1],
+        if outputs.grad_bias.is_some() && !self.has_bias() {
+            return Err(Error::refused("grad_bias", "needs the denominator sigmoid"));
+        }
+        let possible = match (self.weighting, self.has_bias()) {
+            (Weighting::Jaccard { .. }, _) => vec![LIVE[0], LIVE[1]],
+            (_, true) => vec![LIVE[0], LIVE[2]],
+            (_, false) => vec![LIVE[0]],
         };
-        let live = live::inspect(&mut tensors, inputs.settings, possible)?;
+        let live = live::inspect(&mut tensors, inputs.settings, &possible)?;
         let bytes = tensors.finish()?;
         let draft = plan(cx.target(), self, inputs, outputs, &live)?;
         prepared::build(cx, draft.moving(bytes))
@@ -265,6 +278,11 @@ struct Call<'a, 'c> {
     lists: Region,
     /// A tile of pairs, and that turned.
     work: Region,
+    /// What the caller says of the pairs of a tile, and of which it is there.
+    codes: Region,
+    noted: Option<(usize, usize)>,
+    positives: Option<Tensor<'a>>,
+    pair_mask: Option<Tensor<'a>>,
     /// What every step is told.
     base: PairParams,
     ends: EndBinds<'a>,
@@ -322,10 +340,11 @@ impl<'a, 'c> Call<'a, 'c> {
         let small = scratch.take(places.words)?;
         let fields = match config.denominator {
             Denominator::OnePositive => SUM_PULL + 1,
-            Denominator::All | Denominator::Negatives => SUM_FIELDS,
+            Denominator::All | Denominator::Negatives | Denominator::Sigmoid => SUM_FIELDS,
         };
         let records = scratch.take(u64::from(fields) * 4 * stride)?;
-        let listed = sides.anchors.rows.listed() && rule != PairRule::Paired && keys > 0;
+        let wordless = matches!(rule, PairRule::Paired | PairRule::Given);
+        let listed = sides.anchors.rows.listed() && !wordless && keys > 0;
         let lists = scratch.take_if(listed, n as u64 * 4 * list)?;
 
         let gradients = wanted(outputs);
@@ -344,6 +363,8 @@ impl<'a, 'c> Call<'a, 'c> {
             summed.min(bounded),
         );
         let work = scratch.take(cut.count * cut.words())?;
+        let said = inputs.positives.is_some() || inputs.pair_mask.is_some();
+        let codes = scratch.take_if(said, cut.words() / 8)?;
         let tiles = cut.tiles(&sides, turned);
         for gradient in &gradients {
             let chunks = chunks(&sides, gradient.to_keys, &tiles, tiling, target);
@@ -369,6 +390,7 @@ impl<'a, 'c> Call<'a, 'c> {
             settings: settings(config, n, mean_kept),
             team: TEAM_ROWS as u32,
             factors,
+            bias: config.bias,
             ..PairParams::default()
         };
         let mut call = Call {
@@ -385,6 +407,10 @@ impl<'a, 'c> Call<'a, 'c> {
             records,
             lists,
             work,
+            codes,
+            noted: None,
+            positives: inputs.positives,
+            pair_mask: inputs.pair_mask,
             base,
             ends: EndBinds::default(),
             needs_total: false,
@@ -427,9 +453,13 @@ impl<'a, 'c> Call<'a, 'c> {
             (binds.grad, ends.temperature_at) = target.bind_all("grad_temperature", t)?;
             ends.want_temperature = WANT_ONE;
         }
+        if let Some(t) = &outputs.grad_bias {
+            (binds.grad_bias, self.base.bias_at) = target.bind_all("grad_bias", t)?;
+            self.base.want_bias = WANT_ONE;
+        }
         let reduced = ends.want_loss == WANT_ONE;
-        let temperature = ends.want_temperature == WANT_ONE;
-        self.needs_total = reduced || temperature || !self.gradients.is_empty();
+        let learnt = outputs.grad_temperature.is_some() || outputs.grad_bias.is_some();
+        self.needs_total = reduced || learnt || !self.gradients.is_empty();
         self.base.ends = ends;
         self.ends = binds;
         Ok(())
@@ -698,6 +728,10 @@ impl<'a, 'c> Call<'a, 'c> {
                 true => self.sides.keys().sets(tile.other.window),
                 false => Bind::Nothing,
             },
+            codes: match self.codes {
+                Region::ABSENT => Bind::Nothing,
+                codes => codes.bind(),
+            },
             records: self.records.bind(),
             work,
             lists: self.listed(tile.own.window),
@@ -714,7 +748,75 @@ impl<'a, 'c> Call<'a, 'c> {
             masked: self.sides.masked(),
             denominator: self.denominator,
             weighted: self.label_weight.is_some(),
+            pairs_masked: self.pair_mask.is_some(),
         }
+    }
+
+    /// Notes what the caller says of the pairs of a tile, unless that is there still.
+    fn note(&mut self, tile: &Tile) -> Result<(), Error> {
+        let (own, other) = (tile.own.rows, tile.other.rows);
+        let of = (own.first, other.first);
+        if self.codes == Region::ABSENT || self.noted == Some(of) {
+            return Ok(());
+        }
+        self.noted = Some(of);
+        let said = [
+            ("positives", self.positives, CODE_POSITIVES),
+            ("pair_mask", self.pair_mask, CODE_COUNTS),
+        ];
+        for (name, tensor, code) in said {
+            let Some(bits) = tensor else { continue };
+            self.note_side((name, &bits, code), tile, false)?;
+            if self.sides.are_one() {
+                self.note_side((name, &bits, code), tile, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what rows of a tile say of pairs: the own ones, or the others.
+    fn note_side(
+        &mut self,
+        (name, bits, code): (&str, &Tensor<'a>, u32),
+        tile: &Tile,
+        others: bool,
+    ) -> Result<(), Error> {
+        let target = self.steps.target;
+        let module = NOTES.module(self.workgroup());
+        let (own, other) = (tile.own.rows, tile.other.rows);
+        let (said, seen) = if others { (other, own) } else { (own, other) };
+        let most = target.rows_per_binding(name, bits)?;
+        // A lane has a block of four by four pairs.
+        let most = most.min(parts_per_dispatch(seen.rows as u64));
+        for rows in said.pieces((most / 4 * 4).max(4)) {
+            let (pair_bits, at) = target.bind_rows(bits, rows.first, rows.rows);
+            let mut params = self.pair_params(tile, tile.own, NOT_TURNED);
+            params.source.labels = bits.cols() as u32;
+            params.source.labels_offset = at;
+            params.source.labels_stride = bits.row_stride() as u32;
+            params.code = code;
+            let side = if others {
+                &mut params.other
+            } else {
+                &mut params.own
+            };
+            (side.first, side.rows) = (rows.first as u32, rows.rows as u32);
+            let before = (rows.first - said.first) as u32;
+            match others {
+                false => params.work.row = before,
+                true => params.chunks.at = before / 4,
+            }
+            let fours = |rows: u32| u64::from(rows.div_ceil(4));
+            let blocks = fours(params.own.rows) * fours(params.other.rows);
+            let groups = blocks.div_ceil(u64::from(self.workgroup()));
+            let binds = CodeBinds {
+                pair_bits,
+                codes: self.codes.bind(),
+            };
+            let entry = if others { "note_others" } else { "note_rows" };
+            self.push(module, entry, groups, params, binds)?;
+        }
+        Ok(())
     }
 
     /// Work on a pair whose product is there.
@@ -724,6 +826,7 @@ impl<'a, 'c> Call<'a, 'c> {
 
     /// Adds the pairs of a tile to the sums of its anchors, or to their second sums.
     fn pairs(&mut self, tile: &Tile, work: Bind<'a>, sums: Sums, add: bool) -> Result<(), Error> {
+        self.note(tile)?;
         let (two, binds) = self.pair_binds(tile, work);
         let module = match sums {
             Sums::First => self.tiling.pairs(self.form(two)),
@@ -740,6 +843,7 @@ impl<'a, 'c> Call<'a, 'c> {
 
     /// Replaces the products of a tile by slopes.
     fn slopes(&mut self, tile: &Tile) -> Result<(), Error> {
+        self.note(tile)?;
         let (two, binds) = self.pair_binds(tile, self.work.bind());
         let module = self.tiling.slopes(self.form(two));
         let others = tile.other.rows.rows;
@@ -1053,7 +1157,10 @@ fn sides<'a>(
 
 /// The settings as the kernels have them.
 fn settings(config: &Contrastive, anchors: usize, mean_kept: bool) -> PairSettings {
-    let (_, divisor) = config.weighting.rule();
+    let divisor = match (config.denominator, config.weighting.rule()) {
+        (Denominator::Sigmoid, _) => Divisor::One,
+        (_, (_, divisor)) => divisor,
+    };
     PairSettings {
         divisor: divisor as u32,
         threshold: config.weighting.least(),

@@ -74,6 +74,24 @@ pub(super) static LEAVE: Program = Program {
     mirrors: &[MIRRORS],
 };
 
+bindings! {
+    /// Bits of pairs, and the codes that kernels of pairs read.
+    pub(super) struct CodeBinds {
+        1: pair_bits,
+        2: codes,
+    }
+}
+
+/// Codes of what the caller says of pairs.
+pub(super) static NOTES: Program = Program {
+    name: "contrastive_codes",
+    pieces: &[PARAMS, Piece::File(wgsl!("contrastive/codes.wgsl"))],
+    entries: &["note_rows", "note_others"],
+    constants: &[],
+    bindings: CodeBinds::NAMES,
+    mirrors: &[MIRRORS],
+};
+
 /// Which rows count: all, or those that a mask does not leave out.
 static KEPT: [Part; 2] = [
     Part::new("", &[wgsl!("contrastive/kept_all.wgsl")]),
@@ -111,28 +129,60 @@ static PULLS: Part = Part::new(
     ],
 );
 
-static PLACINGS: [Placing; 3] = [
+/// Sums where there is no denominator.
+static SUMS_OF_ALONE: Part = Part::new(
+    "alone",
+    &[
+        wgsl!("shared/math.wgsl"),
+        wgsl!("contrastive/pairs_alone.wgsl"),
+    ],
+);
+
+const NO_LEAN: File = wgsl!("contrastive/lean_none.wgsl");
+
+static PLACINGS: [Placing; 4] = [
     Placing {
         of: Denominator::All,
         sums: &SUMS_OF_ALL,
-        outcome: Part::new("", &[wgsl!("contrastive/outcome_all.wgsl")]),
+        outcome: Part::new("", &[wgsl!("contrastive/outcome_all.wgsl"), NO_LEAN]),
         slope: Part::new("", &[wgsl!("contrastive/slope_all.wgsl")]),
     },
     Placing {
         of: Denominator::Negatives,
         sums: &SUMS_OF_NEGATIVES,
-        outcome: Part::new("negatives", &[wgsl!("contrastive/outcome_negatives.wgsl")]),
+        outcome: Part::new(
+            "negatives",
+            &[wgsl!("contrastive/outcome_negatives.wgsl"), NO_LEAN],
+        ),
         slope: Part::new("negatives", &[wgsl!("contrastive/slope_negatives.wgsl")]),
     },
     Placing {
         of: Denominator::OnePositive,
         sums: &SUMS_OF_NEGATIVES,
-        outcome: Part::new("onepositive", &[wgsl!("contrastive/outcome_one.wgsl")]),
+        outcome: Part::new(
+            "onepositive",
+            &[wgsl!("contrastive/outcome_one.wgsl"), NO_LEAN],
+        ),
         slope: Part::new(
             "onepositive",
             &[
                 wgsl!("shared/math.wgsl"),
                 wgsl!("contrastive/slope_one.wgsl"),
+            ],
+        ),
+    },
+    Placing {
+        of: Denominator::Sigmoid,
+        sums: &SUMS_OF_ALONE,
+        outcome: Part {
+            bindings: &[(6, "grad_bias")],
+            ..Part::new("alone", &[wgsl!("contrastive/outcome_alone.wgsl")])
+        },
+        slope: Part::new(
+            "alone",
+            &[
+                wgsl!("shared/math.wgsl"),
+                wgsl!("contrastive/slope_alone.wgsl"),
             ],
         ),
     },
@@ -331,6 +381,7 @@ bindings! {
     /// Label sets of both sides, a tile of pairs, what is known of the anchors.
     pub(super) struct PairBinds {
         1: small,
+        2: codes,
         3: sets,
         4: sets2,
         5: records,
@@ -340,7 +391,7 @@ bindings! {
 }
 
 /// Sums over the keys of each anchor; its parts are where label sets lie, how what rows share is found, the rule by which
-/// pairs weigh, which rows count, what is in a denominator, and what labels weigh.
+/// pairs weigh, which rows count, what is in a denominator, what labels weigh, and what the caller says of pairs.
 static PAIRS: Program = Program {
     name: "contrastive_pairs",
     pieces: &[
@@ -350,6 +401,7 @@ static PAIRS: Program = Program {
         EIGHT,
         Piece::Part(5),
         Piece::Part(1),
+        Piece::Part(6),
         Piece::Part(3),
         PAIR,
         WEIGHTS,
@@ -377,6 +429,7 @@ static SLOPES: Program = Program {
         EIGHT,
         Piece::Part(5),
         Piece::Part(1),
+        Piece::Part(6),
         Piece::Part(3),
         PAIR,
         WEIGHTS,
@@ -393,6 +446,31 @@ static SLOPES: Program = Program {
     bindings: PAIR_NAMES,
     mirrors: &[MIRRORS],
 };
+
+/// What the caller says of pairs beyond labels: nothing; the positives; which count; both.
+static SAID: [Part; 4] = [
+    Part::new("", &[wgsl!("contrastive/met_labels.wgsl")]),
+    said(
+        "given",
+        &[("GIVEN", Constant::Is(1)), ("MASKED", Constant::Is(0))],
+    ),
+    said(
+        "only",
+        &[("GIVEN", Constant::Is(0)), ("MASKED", Constant::Is(1))],
+    ),
+    said(
+        "givenonly",
+        &[("GIVEN", Constant::Is(1)), ("MASKED", Constant::Is(1))],
+    ),
+];
+
+const fn said(name: &'static str, constants: &'static [(&'static str, Constant)]) -> Part {
+    Part {
+        constants,
+        bindings: &[(2, "codes")],
+        ..Part::new(name, &[wgsl!("contrastive/met_coded.wgsl")])
+    }
+}
 
 const PAIR_NAMES: &[(usize, &str)] = &[(5, "records"), (6, "work")];
 const PAIR: Piece = Piece::File(wgsl!("contrastive/pair.wgsl"));
@@ -569,7 +647,7 @@ const BOTH: &[File] = &[
     wgsl!("contrastive/rule_both.wgsl"),
 ];
 
-static RULES: [Rule; 11] = [
+static RULES: [Rule; 12] = [
     by_constants(PairRule::SimDis, OF_ANCHOR, Part::new("simdis", OUTSIDE)),
     by_constants(
         PairRule::Numerator,
@@ -615,6 +693,14 @@ static RULES: [Rule; 11] = [
         },
         shared: &WORDLESS,
     },
+    Rule {
+        shared: &WORDLESS,
+        // What is given stands for labels that are shared.
+        ..rule(
+            PairRule::Given,
+            Part::new("given", &[wgsl!("contrastive/rule_any.wgsl")]),
+        )
+    },
 ];
 
 bindings! {
@@ -625,9 +711,19 @@ bindings! {
         3: loss,
         4: upstream,
         5: small,
+        6: grad_bias,
         7: grad,
     }
 }
+
+const END_NAMES: &[(usize, &str)] = &[
+    (1, "records"),
+    (2, "each"),
+    (3, "loss"),
+    (4, "upstream"),
+    (5, "small"),
+    (7, "grad"),
+];
 
 /// What a mean over anchors is over.
 static MEANS: [Part; 2] = [
@@ -650,7 +746,7 @@ static ENDS: Program = Program {
     ],
     entries: &["merge", "total"],
     constants: &[DIVISORS, SUMS, RECORD, WANTS, SUMMED_AT_ONCE],
-    bindings: EndBinds::NAMES,
+    bindings: END_NAMES,
     mirrors: &[MIRRORS],
 };
 
@@ -726,6 +822,8 @@ pub(super) struct PairForm {
     pub(super) denominator: Denominator,
     /// Whether labels have weights.
     pub(super) weighted: bool,
+    /// Whether the caller masks pairs. Their positives are given where the rule says so.
+    pub(super) pairs_masked: bool,
 }
 
 /// What the kernels at the end are chosen by.
@@ -894,6 +992,8 @@ impl Tiling {
         if form.rule == PairRule::MulSupCon {
             parts[5] = &LABELS[usize::from(form.weighted)];
         }
+        let given = form.rule == PairRule::Given;
+        parts[6] = &SAID[usize::from(given) + 2 * usize::from(form.pairs_masked)];
         program.with(parts, self.reduce(), self.workgroup)
     }
 }
@@ -919,6 +1019,9 @@ pub(super) fn ends(form: EndForm, workgroup: u32) -> Module {
 /// more of either.
 const COMBINED: [PairRule; 3] = [PairRule::SimDis, PairRule::MulSupCon, PairRule::Paired];
 
+/// Rules that what the caller says of pairs is combined with here: by labels, without, and all by what is said.
+const SAYS: [PairRule; 3] = [PairRule::SimDis, PairRule::Paired, PairRule::Given];
+
 /// Every module of the family, but for masks and denominators with every rule.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
     let near = |near| Tiling {
@@ -927,7 +1030,9 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
         matrices: None,
     };
     let mut all = vec![];
-    all.extend([&COUNTS, &WEIGH, &LISTS, &LEAVE, &SCALE].map(|program| program.module(workgroup)));
+    all.extend(
+        [&COUNTS, &WEIGH, &LISTS, &LEAVE, &NOTES, &SCALE].map(|program| program.module(workgroup)),
+    );
     for Placing { of, .. } in &PLACINGS {
         let plain = EndForm {
             masked: false,
@@ -983,8 +1088,16 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
                         masked: false,
                         denominator: Denominator::All,
                         weighted: false,
+                        pairs_masked: false,
                     };
                     all.extend([tiling.pairs(plain), tiling.slopes(plain)]);
+                    if SAYS.contains(&rule.of) {
+                        let only = PairForm {
+                            pairs_masked: true,
+                            ..plain
+                        };
+                        all.extend([tiling.pairs(only), tiling.slopes(only)]);
+                    }
                     if !COMBINED.contains(&rule.of) {
                         continue;
                     }
@@ -998,6 +1111,10 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
                     };
                     let (negatives, one) =
                         (of(Denominator::Negatives), of(Denominator::OnePositive));
+                    if rule.of == PairRule::Paired {
+                        let alone = of(Denominator::Sigmoid);
+                        all.extend([tiling.pairs(alone), tiling.slopes(alone)]);
+                    }
                     all.extend([masked, negatives].map(|form| tiling.pairs(form)));
                     all.extend([masked, negatives, one].map(|form| tiling.slopes(form)));
                     all.push(tiling.pulls(one));
