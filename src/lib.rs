@@ -203,11 +203,12 @@ pub use kernels::balance::{BalanceInputs, BalanceOutputs};
 pub use kernels::contrastive::call::{
     ContrastiveInputs, ContrastiveOutputs, Keys, RelationInputs, RelationOutputs, Relations,
 };
+pub use kernels::gradient::Gradient;
 pub use kernels::hcal::call::{HcalInputs, HcalOutputs};
 pub use kernels::mcm::call::{McmInputs, McmOutputs};
 pub use kernels::metrics::{MetricsInputs, MetricsOutputs};
 pub use kernels::on_device::OnDevice;
-pub use kernels::rows::call::{Gradient, RowInputs, RowOutputs};
+pub use kernels::rows::call::{RowInputs, RowOutputs};
 pub use kernels::rows::permutation::{PermutationInputs, PermutationOutputs, Permutations};
 pub use losses::balance::{Balance, BalanceState};
 pub use losses::bce::Bce;

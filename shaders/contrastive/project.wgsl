@@ -2,7 +2,7 @@
 //
 // Mirrors: src/kernels/contrastive/params.rs.
 // provides: project_row, z (binding 1), small (binding 5), sums (binding 6), grad (binding 7)
-// expects:  params, SUMMED (what one sum takes in), team_sum, kept
+// expects:  params, SUMMED (what one sum takes in), team_sum, kept, onto
 
 @group(0) @binding(1) var<storage, read_write> z: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> small: array<u32>;
@@ -40,7 +40,8 @@ fn project_row(row: u32, writes: bool, lane: u32, lanes: u32) {
             let g = (summed(row, i) - along * z[unit + i]) * params.settings.inv_temperature * inverse;
             let bits = select(bitcast<vec4<u32>>(g), vec4<u32>(params.settings.nan), unsound);
             for (var d = 0u; d < min(4u, params.row.dims - min(4u * i, params.row.dims)); d++) {
-                grad[params.grad_at + row * params.grad_stride + 4u * i + d] = bits[d];
+                let place = params.grad_at + row * params.grad_stride + 4u * i + d;
+                grad[place] = onto(place, bits[d]);
             }
         }
     }

@@ -2,7 +2,7 @@
 //
 // Grid: blocks of elements `begin` to `end` of a window, row by row; folded.
 // provides: gradient, grad (binding 7)
-// expects:  WG, group_index, params of mcm/logits.wgsl, slope
+// expects:  WG, group_index, params of mcm/logits.wgsl, slope, onto
 
 @group(0) @binding(7) var<storage, read_write> grad: array<u32>;
 
@@ -17,5 +17,6 @@ fn gradient(
     }
     let row = element / params.cols;
     let col = element % params.cols;
-    grad[params.grad.offset + row * params.grad.stride + col] = slope(row, col);
+    let place = params.grad.offset + row * params.grad.stride + col;
+    grad[place] = onto(place, slope(row, col));
 }

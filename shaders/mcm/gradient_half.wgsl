@@ -2,7 +2,7 @@
 //
 // Grid: blocks of elements `begin` to `end` of a window, words of two, those of one row after those of another; folded.
 // provides: gradient, grad (binding 7)
-// expects:  WG, group_index, reals, params of mcm/logits.wgsl, slope
+// expects:  WG, group_index, params of mcm/logits.wgsl, slope, onto_half
 
 @group(0) @binding(7) var<storage, read_write> grad: array<atomic<u32>>;
 
@@ -24,8 +24,8 @@ fn gradient(
     // Before the row this wraps to a large number.
     let first = 2u * place - begin;
     let second = 2u * place + 1u - begin;
-    let low = real_half(params.grad.kind, slope(row, min(first, cols - 1u)));
-    let high = real_half(params.grad.kind, slope(row, min(second, cols - 1u)));
+    let low = onto_half(2u * place, slope(row, min(first, cols - 1u)));
+    let high = onto_half(2u * place + 1u, slope(row, min(second, cols - 1u)));
     // A word with the end of one row and the beginning of another is written by two lanes, each its half.
     if (first < cols && second < cols) {
         atomicStore(&grad[place], low | (high << 16u));

@@ -14,6 +14,7 @@ use crate::host::Gpu;
 use crate::kernels::contrastive::call::{
     ContrastiveInputs, ContrastiveOutputs, Keys, RelationInputs, RelationOutputs, Relations,
 };
+use crate::kernels::gradient::Gradient;
 use crate::losses::contrastive::{
     Contrastive, ContrastiveReduction, Denominator, Normalizer, Placement, Weighting,
 };
@@ -425,10 +426,10 @@ fn prepare(
     let outputs = ContrastiveOutputs {
         loss: t.find("loss"),
         loss_rows: t.find("loss_rows"),
-        grad_embeddings: t.find("grad_embeddings"),
-        grad_keys: t.find("grad_keys"),
-        grad_temperature: t.find("grad_temperature"),
-        grad_bias: t.find("grad_bias"),
+        grad_embeddings: t.find("grad_embeddings").map(Gradient::To),
+        grad_keys: t.find("grad_keys").map(Gradient::To),
+        grad_temperature: t.find("grad_temperature").map(Gradient::To),
+        grad_bias: t.find("grad_bias").map(Gradient::To),
     };
     loss.prepare(cx, inputs, &outputs)
 }

@@ -13,6 +13,7 @@ use crate::device::prepared::Prepared;
 use crate::device::tensor::DType;
 use crate::error::Error;
 use crate::host::Gpu;
+use crate::kernels::gradient::Gradient;
 use crate::kernels::mcm::call::{McmInputs, McmOutputs};
 use crate::losses::hierarchy::Hierarchy;
 use crate::losses::labels::{TargetNames, Targets};
@@ -273,7 +274,7 @@ fn prepare(
     };
     let outputs = McmOutputs {
         loss: t.find("loss"),
-        grad_logits: t.find("grad_logits"),
+        grad_logits: t.find("grad_logits").map(Gradient::To),
         probabilities: t.find("probabilities"),
     };
     config.prepare(cx, &inputs, &outputs)

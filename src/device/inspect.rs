@@ -22,6 +22,8 @@ pub(crate) struct Inspection<'a> {
     written: Vec<Named<'a>>,
     /// Whether one of the written is an output.
     outputs: bool,
+    /// Bytes of the written that are read too.
+    again: u64,
 }
 
 fn check(name: &str, tensor: &Tensor<'_>, dtypes: &[DType], shape: Shape) -> Result<(), Error> {
@@ -30,6 +32,10 @@ fn check(name: &str, tensor: &Tensor<'_>, dtypes: &[DType], shape: Shape) -> Res
         Shape::Matrix(rows, cols) => tensor.check_shape(name, rows, cols),
         Shape::Vector(len) => tensor.check_len(name, len),
     }
+}
+
+fn bytes(tensor: &Tensor<'_>) -> u64 {
+    tensor.len() as u64 * tensor.dtype().size()
 }
 
 impl<'a> Inspection<'a> {
@@ -63,6 +69,19 @@ impl<'a> Inspection<'a> {
             self.written.push((name, tensor));
             self.outputs = true;
         }
+        Ok(())
+    }
+
+    /// Checks a tensor that the call reads and writes a sum over.
+    pub(crate) fn adds_to(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        tensor: Tensor<'a>,
+        dtypes: &[DType],
+        shape: Shape,
+    ) -> Result<(), Error> {
+        self.writes(name, tensor, dtypes, shape)?;
+        self.again += bytes(&tensor);
         Ok(())
     }
 
@@ -100,7 +119,7 @@ impl<'a> Inspection<'a> {
     }
 
     /// Checks that something is written, and that it shares no memory with a tensor of another name. Gives the bytes of
-    /// all tensors, each once.
+    /// all tensors, each once, and once more where it is added to.
     pub(crate) fn finish(self) -> Result<u64, Error> {
         if !self.outputs {
             return Err(Error::refused("outputs", "at least one is needed"));
@@ -118,8 +137,6 @@ impl<'a> Inspection<'a> {
             }
         }
         let all = self.read.iter().chain(&self.written);
-        Ok(all
-            .map(|(_, tensor)| tensor.len() as u64 * tensor.dtype().size())
-            .sum())
+        Ok(self.again + all.map(|(_, tensor)| bytes(tensor)).sum::<u64>())
     }
 }

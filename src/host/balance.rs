@@ -76,8 +76,8 @@ fn on_gpu(
     let outputs = BalanceOutputs {
         weights: Some(vector(&weights, count)),
         loss: Some(vector(&loss, 1)),
-        grad_losses: Some(vector(&grads, count)),
-        grad_log_variances: log_variances.then(|| vector(&grad_state, count)),
+        grad_losses: Some(vector(&grads, count).into()),
+        grad_log_variances: log_variances.then(|| vector(&grad_state, count).into()),
     };
     gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;
     let of_state = if log_variances { count } else { 0 };

@@ -10,6 +10,7 @@ use crate::host::values::{
 use crate::kernels::contrastive::call::{
     ContrastiveInputs, ContrastiveOutputs, Keys, RelationInputs, RelationOutputs, Relations,
 };
+use crate::kernels::gradient::Gradient;
 use crate::losses::contrastive::{Contrastive, ContrastiveReduction, KEY_MASK_ALONE};
 use crate::losses::labels::{TargetNames, Targets};
 use crate::reference;
@@ -411,15 +412,17 @@ impl<'a> Embeddings<'a> {
         for len in lens {
             buffers.push(gpu.numbers(len)?);
         }
+        let matrix = |i: usize, rows, cols| {
+            let tensor = Tensor::matrix(&buffers[i], DType::F32, rows, cols);
+            Gradient::To(tensor)
+        };
         let outputs = ContrastiveOutputs {
             loss: Some(Tensor::vector(&buffers[0], DType::F32, loss_len)),
             loss_rows: gradients.then(|| Tensor::vector(&buffers[1], DType::F32, n)),
-            grad_embeddings: gradients.then(|| Tensor::matrix(&buffers[2], DType::F32, n, dims)),
-            grad_keys: (gradients && self.keys.is_some())
-                .then(|| Tensor::matrix(&buffers[3], DType::F32, m, dims)),
-            grad_temperature: gradients.then(|| Tensor::vector(&buffers[4], DType::F32, 1)),
-            grad_bias: (gradients && loss.has_bias())
-                .then(|| Tensor::vector(&buffers[5], DType::F32, 1)),
+            grad_embeddings: gradients.then(|| matrix(2, n, dims)),
+            grad_keys: (gradients && self.keys.is_some()).then(|| matrix(3, m, dims)),
+            grad_temperature: gradients.then(|| matrix(4, 1, 1)),
+            grad_bias: (gradients && loss.has_bias()).then(|| matrix(5, 1, 1)),
         };
         gpu.run(&[&loss.prepare(gpu.context(), &inputs, &outputs)?])?;
         let read = |i: usize| gpu.read(&buffers[i], lens[i]);

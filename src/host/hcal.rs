@@ -6,6 +6,7 @@ use crate::host::balance::check_state;
 use crate::host::engine::Engine;
 use crate::host::gpu::Gpu;
 use crate::host::values::{REFERENCE_BYTES, Values, Wanted, check_room, narrow, seed_words, wide};
+use crate::kernels::gradient::Gradient;
 use crate::kernels::hcal::call::{HcalInputs, HcalOutputs};
 use crate::losses::balance::BalanceState;
 use crate::losses::hcal::Hcal;
@@ -163,6 +164,7 @@ impl HcalBatch<'_> {
         let prototypes = matrices(&prototypes, &dtypes, levels, dim);
         let noise = matrices(&noise, &single, levels, dim);
         let grad_prototypes = matrices(&grads, &single, levels, dim);
+        let grad_prototypes: Vec<_> = grad_prototypes.into_iter().map(Gradient::To).collect();
         let vector = |buffer, len| Tensor::vector(buffer, DType::F32, len);
         let inputs = HcalInputs {
             features: Tensor::matrix(&features, self.features.dtype(), samples, dim),
@@ -187,10 +189,10 @@ impl HcalBatch<'_> {
             weights: Some(vector(&weights, m)),
             loss: Some(vector(&one, 1)),
             grad_features: gradients
-                .then(|| Tensor::matrix(&grad_features, DType::F32, samples, dim)),
+                .then(|| Tensor::matrix(&grad_features, DType::F32, samples, dim).into()),
             grad_prototypes: gradients.then_some(&grad_prototypes[..]),
             grad_log_variances: (gradients && log_variances)
-                .then(|| vector(&grad_log_variances, m)),
+                .then(|| vector(&grad_log_variances, m).into()),
             predictions: Some(Tensor::matrix(&predictions, DType::U32, m, samples)),
             violations: Some(Tensor::vector(&violations, DType::U32, m + 1)),
         };

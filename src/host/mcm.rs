@@ -7,6 +7,7 @@ use crate::host::gpu::Gpu;
 use crate::host::rows::Rows;
 use crate::host::targets::TargetBuffers;
 use crate::host::values::{Dense, REFERENCE_BYTES, Values, Wanted, check_room, narrow, wide};
+use crate::kernels::gradient::Gradient;
 use crate::kernels::mcm::call::{McmInputs, McmOutputs};
 use crate::losses::hierarchy::Hierarchy;
 use crate::losses::labels::Targets;
@@ -130,7 +131,7 @@ impl<'a> McmRows<'a> {
         let matrix = |buffer| gradients.then(|| Tensor::matrix(buffer, DType::F32, rows, cols));
         let outputs = McmOutputs {
             loss: Some(Tensor::vector(&buffers[0], DType::F32, losses)),
-            grad_logits: matrix(&buffers[1]),
+            grad_logits: matrix(&buffers[1]).map(Gradient::To),
             probabilities: matrix(&buffers[2]),
         };
         gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;

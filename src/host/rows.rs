@@ -9,7 +9,7 @@ use crate::host::values::{
     Counted, Dense, REFERENCE_BYTES, Values, Wanted, check_counted, check_each, check_room,
     check_upstream, narrow, seed_words, wide,
 };
-use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
+use crate::kernels::rows::call::{RowInputs, RowOutputs};
 use crate::losses::labels::{Order, Seed, Targets, Threshold};
 use crate::losses::reduction::Reduction;
 use crate::losses::takes::{Gives, Takes, TargetKind};
@@ -329,17 +329,15 @@ impl<'a> Rows<'a> {
         for len in lens {
             buffers.push(gpu.numbers(len)?);
         }
-        let matrix = |buffer| Tensor::matrix(buffer, DType::F32, rows, cols);
+        let matrix = |buffer, rows, cols| Tensor::matrix(buffer, DType::F32, rows, cols).into();
         let outputs = RowOutputs {
             loss: Some(Tensor::vector(&buffers[0], DType::F32, loss_len)),
-            grad_logits: gradients.then(|| Gradient::To(matrix(&buffers[1]))),
-            grad_targets: to_targets.then(|| matrix(&buffers[2])),
+            grad_logits: gradients.then(|| matrix(&buffers[1], rows, cols)),
+            grad_targets: to_targets.then(|| matrix(&buffers[2], rows, cols)),
             grad_threshold: (gradients && self.threshold.is_some())
-                .then(|| Tensor::vector(&buffers[3], DType::F32, threshold.len())),
-            grad_theta: (gradients && self.theta.is_some())
-                .then(|| Tensor::matrix(&buffers[4], DType::F32, sets, len)),
-            grad_theta0: (gradients && self.theta0.is_some())
-                .then(|| Tensor::vector(&buffers[5], DType::F32, 1)),
+                .then(|| matrix(&buffers[3], 1, threshold.len())),
+            grad_theta: (gradients && self.theta.is_some()).then(|| matrix(&buffers[4], sets, len)),
+            grad_theta0: (gradients && self.theta0.is_some()).then(|| matrix(&buffers[5], 1, 1)),
         };
         gpu.run(&[&loss.prepare(gpu.context(), &inputs, &outputs)?])?;
         let read = |i: usize| gpu.read(&buffers[i], lens[i]);

@@ -1,4 +1,4 @@
-//! The balance: its kernel, and from a call to its dispatch.
+//! The balance: its kernel, and from a call to its dispatches.
 
 use crate::device::context::Context;
 use crate::device::inspect::{Inspection, Shape};
@@ -9,6 +9,7 @@ use crate::device::prepared;
 use crate::device::prepared::Prepared;
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
+use crate::kernels::gradient::{self, Adds, Gradient, tensor};
 use crate::kernels::view::{View, Viewed};
 use crate::losses::balance::{Balance, BalanceState};
 use std::mem::offset_of;
@@ -34,13 +35,13 @@ pub struct BalanceOutputs<'a> {
     /// f32 `[1]`.
     pub loss: Option<Tensor<'a>>,
     /// f32 `[K]`: the gradient to the losses.
-    pub grad_losses: Option<Tensor<'a>>,
+    pub grad_losses: Option<Gradient<'a>>,
     /// f32 `[K]`: the gradient to `theta` of `Uncertainty`.
-    pub grad_log_variances: Option<Tensor<'a>>,
+    pub grad_log_variances: Option<Gradient<'a>>,
 }
 
 impl Balance {
-    /// Checks the call and makes what it needs: one dispatch, no scratch.
+    /// Checks the call and makes what it needs: one dispatch, no scratch; one more and some for a gradient that is added.
     ///
     /// # Errors
     /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs with other
@@ -274,14 +275,14 @@ fn inspect<'a>(
     }
     tensors.writes("weights", outputs.weights, f32s, each)?;
     tensors.writes("loss", outputs.loss, f32s, Shape::Vector(1))?;
-    tensors.writes("grad_losses", outputs.grad_losses, f32s, each)?;
-    let grad_state = outputs.grad_log_variances;
-    tensors.writes("grad_log_variances", grad_state, f32s, each)?;
+    let (to_losses, to_state) = (outputs.grad_losses, outputs.grad_log_variances);
+    gradient::inspect(&mut tensors, "grad_losses", to_losses, f32s, each)?;
+    gradient::inspect(&mut tensors, "grad_log_variances", to_state, f32s, each)?;
     let given = live::inspect(&mut tensors, inputs.settings, live(config))?;
     Ok((tensors.finish()?, given))
 }
 
-/// From a checked call to its dispatch.
+/// From a checked call to its dispatches.
 fn plan<'a>(
     target: Target<'_>,
     config: &Balance,
@@ -289,6 +290,11 @@ fn plan<'a>(
     outputs: &BalanceOutputs<'a>,
     settings: &Given<'a>,
 ) -> Result<Draft<'a>, Error> {
+    let mut scratch = Scratch::default();
+    let mut adds = Adds::default();
+    let (to_losses, to_state) = (outputs.grad_losses, outputs.grad_log_variances);
+    let grad_losses = adds.place(&mut scratch, "grad_losses", to_losses)?;
+    let grad_state = adds.place(&mut scratch, "grad_log_variances", to_state)?;
     let bound = Bound {
         count: inputs.losses.cols(),
         losses: target.view_all("losses", inputs.losses)?,
@@ -296,12 +302,13 @@ fn plan<'a>(
         upstream: target.view_all("grad_loss", inputs.grad_loss)?,
         state: target.view_all("state", state_tensor(&inputs.state))?,
         weights: target.view_all("weights", outputs.weights)?,
-        grad_losses: target.view_all("grad_losses", outputs.grad_losses)?,
+        grad_losses: target.view_all("grad_losses", tensor(grad_losses))?,
         loss: target.view_all("loss", outputs.loss)?,
-        grad_state: target.view_all("grad_log_variances", outputs.grad_log_variances)?,
+        grad_state: target.view_all("grad_log_variances", tensor(grad_state))?,
     };
     let mut dispatches = Dispatches::new(target);
     dispatches.push_settings(settings)?;
     push(&mut dispatches, config, &bound)?;
-    Ok(dispatches.draft(&Scratch::default(), 1))
+    adds.push(&mut dispatches)?;
+    Ok(dispatches.draft(&scratch, 1))
 }

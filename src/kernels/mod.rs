@@ -2,6 +2,7 @@
 
 pub(crate) mod balance;
 pub(crate) mod contrastive;
+pub(crate) mod gradient;
 pub(crate) mod hcal;
 pub(crate) mod mcm;
 pub(crate) mod metrics;
@@ -25,6 +26,7 @@ pub fn modules(workgroup: u32) -> Vec<Module> {
         mcm::modules,
         hcal::modules,
         balance::modules,
+        gradient::modules,
         sparse::modules,
         metrics::modules,
         sums::modules,

@@ -172,7 +172,7 @@ fn of_16_bits_alone(gpu: &Gpu) -> Result<(), Failed> {
         );
         let outputs = ContrastiveOutputs {
             loss: Some(Tensor::vector(&loss, DType::F32, 1)),
-            grad_embeddings: Some(Tensor::matrix(&grad, DType::F32, 8, 8)),
+            grad_embeddings: Some(Tensor::matrix(&grad, DType::F32, 8, 8).into()),
             ..ContrastiveOutputs::default()
         };
         let call = Contrastive::sim_dis().prepare(cx, &inputs, &outputs)?;

@@ -360,7 +360,7 @@ fn fixed_weights(gpu: &Gpu) -> Result<(), Failed> {
     let outputs = HcalOutputs {
         loss: Some(vector(6, 1)),
         weights: Some(vector(7, 2)),
-        grad_features: Some(matrix(8, 4)),
+        grad_features: Some(matrix(8, 4).into()),
         ..HcalOutputs::default()
     };
     let call = config.prepare(gpu.context(), &inputs, &outputs)?;
@@ -477,8 +477,8 @@ fn balances_of(gpu: &Gpu, losses: &[f32], history: &[f32], thetas: &[f32]) -> Re
         let outputs = BalanceOutputs {
             weights: Some(all(&weights)),
             loss: Some(Tensor::vector(&sum, DType::F32, 1)),
-            grad_losses: Some(all(&slopes)),
-            grad_log_variances: uncertain.then(|| all(&to_state)),
+            grad_losses: Some(all(&slopes).into()),
+            grad_log_variances: uncertain.then(|| all(&to_state).into()),
         };
         gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;
         let read = |buffer, n: u64| -> Result<Vec<f32>, Failed> {

@@ -4,6 +4,7 @@
 //! Without an adapter all of them show as ignored; with `WGLOSS_REQUIRE_GPU=1` that is a failure instead.
 
 mod added;
+mod added_outputs;
 mod contrastive;
 mod cooperative;
 mod corners;
@@ -47,6 +48,7 @@ fn main() {
         regimes::TESTS,
         settings::TESTS,
         added::TESTS,
+        added_outputs::TESTS,
         embed::TESTS,
         zlpr::TESTS,
         per_label::TESTS,

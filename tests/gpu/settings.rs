@@ -328,10 +328,10 @@ fn temperatures(gpu: &Gpu) -> Result<(), Failed> {
             let outputs = ContrastiveOutputs {
                 loss: Some(Tensor::vector(&buffers[0], DType::F32, 1)),
                 loss_rows: Some(Tensor::vector(&buffers[1], DType::F32, n)),
-                grad_embeddings: Some(Tensor::matrix(&buffers[2], DType::F32, n, dims)),
-                grad_keys: others.then(|| Tensor::matrix(&buffers[3], DType::F32, m, dims)),
-                grad_temperature: Some(Tensor::vector(&buffers[4], DType::F32, 1)),
-                grad_bias: sigmoid.then(|| Tensor::vector(&buffers[5], DType::F32, 1)),
+                grad_embeddings: Some(Tensor::matrix(&buffers[2], DType::F32, n, dims).into()),
+                grad_keys: others.then(|| Tensor::matrix(&buffers[3], DType::F32, m, dims).into()),
+                grad_temperature: Some(Tensor::vector(&buffers[4], DType::F32, 1).into()),
+                grad_bias: sigmoid.then(|| Tensor::vector(&buffers[5], DType::F32, 1).into()),
             };
             gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;
             let mut all = Vec::new();
@@ -409,7 +409,7 @@ fn hierarchy(gpu: &Gpu) -> Result<(), Failed> {
         let outputs = HcalOutputs {
             loss: Some(Tensor::vector(&loss, DType::F32, 1)),
             weights: Some(Tensor::vector(&weights, DType::F32, 2)),
-            grad_features: Some(Tensor::matrix(&grad, DType::F32, samples, dim)),
+            grad_features: Some(Tensor::matrix(&grad, DType::F32, samples, dim).into()),
             ..HcalOutputs::default()
         };
         gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;

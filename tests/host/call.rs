@@ -319,8 +319,8 @@ impl Memory {
             outputs: RowOutputs {
                 loss: self.get("loss"),
                 grad_logits: self.get("grad_logits").map(Gradient::To).or(in_place),
-                grad_targets: self.get("grad_targets"),
-                grad_threshold: self.get("grad_threshold"),
+                grad_targets: self.get("grad_targets").map(Gradient::To),
+                grad_threshold: self.get("grad_threshold").map(Gradient::To),
                 ..RowOutputs::default()
             },
         }
@@ -358,15 +358,20 @@ impl<'a> Call<'a> {
             }),
             ("grad_loss", _) => inputs.grad_loss.as_mut(),
             ("loss", _) => outputs.loss.as_mut(),
-            ("grad_logits", _) => match &mut outputs.grad_logits {
-                Some(Gradient::To(t)) => Some(t),
-                _ => None,
-            },
-            ("grad_targets", _) => outputs.grad_targets.as_mut(),
-            ("grad_threshold", _) => outputs.grad_threshold.as_mut(),
+            ("grad_logits", _) => grad(&mut outputs.grad_logits),
+            ("grad_targets", _) => grad(&mut outputs.grad_targets),
+            ("grad_threshold", _) => grad(&mut outputs.grad_threshold),
             _ => None,
         };
         found.unwrap_or_else(|| panic!("the call has no {name}"))
+    }
+}
+
+/// The tensor of a gradient that has one.
+fn grad<'c, 'a>(gradient: &'c mut Option<Gradient<'a>>) -> Option<&'c mut Tensor<'a>> {
+    match gradient {
+        Some(Gradient::To(t) | Gradient::AddTo(t)) => Some(t),
+        _ => None,
     }
 }
 

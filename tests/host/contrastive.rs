@@ -94,9 +94,9 @@ impl<'m> Memory<'m> {
         ContrastiveOutputs {
             loss: Some(self.vector(6, DType::F32, 1)),
             loss_rows: Some(self.vector(7, DType::F32, size.n)),
-            grad_embeddings: Some(self.matrix(8, DType::F32, size.n, size.dims)),
-            grad_keys: keys.then(|| self.matrix(9, DType::F32, size.m, size.dims)),
-            grad_temperature: Some(self.vector(10, DType::F32, 1)),
+            grad_embeddings: Some(self.matrix(8, DType::F32, size.n, size.dims).into()),
+            grad_keys: keys.then(|| self.matrix(9, DType::F32, size.m, size.dims).into()),
+            grad_temperature: Some(self.vector(10, DType::F32, 1).into()),
             grad_bias: None,
         }
     }
@@ -282,7 +282,7 @@ fn a_bad_call_is_named() {
     let message = "loss: expected [1], found [5]";
     refused(memory.prepare(config, &good, &wrong), Shape, message);
     let over = ContrastiveOutputs {
-        grad_embeddings: Some(memory.matrix(0, DType::F32, 5, 3)),
+        grad_embeddings: Some(memory.matrix(0, DType::F32, 5, 3).into()),
         ..outputs
     };
     let message = "grad_embeddings: expected memory apart from embeddings, found an overlap";

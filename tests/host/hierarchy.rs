@@ -3,9 +3,9 @@
 use crate::call::{Machine, USAGE};
 use wgloss::losses::hcal::Aggregation;
 use wgloss::{
-    Balance, BalanceInputs, BalanceOutputs, BalanceState, DType, ErrorKind, Hcal, HcalInputs,
-    HcalOutputs, Hierarchy, Levels, Mcm, McmInputs, McmOutputs, Noise, Reduction, Seed, Targets,
-    Tensor, wgpu,
+    Balance, BalanceInputs, BalanceOutputs, BalanceState, DType, ErrorKind, Gradient, Hcal,
+    HcalInputs, HcalOutputs, Hierarchy, Levels, Mcm, McmInputs, McmOutputs, Noise, Reduction, Seed,
+    Targets, Tensor, wgpu,
 };
 
 /// A buffer for everything, with a place for each tensor.
@@ -42,7 +42,7 @@ fn bad_calls_of_the_constraint_module_are_named() {
     };
     let outputs = McmOutputs {
         loss: Some(memory.at(4, DType::F32, 1, 1)),
-        grad_logits: Some(memory.at(5, DType::F16, 3, 5)),
+        grad_logits: Some(memory.at(5, DType::F16, 3, 5).into()),
         probabilities: Some(memory.at(6, DType::F32, 3, 5)),
     };
     let prepared = config.prepare(cx, &inputs, &outputs).unwrap();
@@ -202,7 +202,7 @@ fn bad_calls_of_the_constraint_module_are_named() {
         "probabilities: expected memory apart from logits, found an overlap",
     );
     let bf16 = McmOutputs {
-        grad_logits: Some(memory.at(5, DType::Bf16, 3, 5)),
+        grad_logits: Some(memory.at(5, DType::Bf16, 3, 5).into()),
         ..outputs
     };
     refuse(
@@ -243,7 +243,7 @@ fn memory_of_the_constraint_module() {
         ..McmInputs::new(memory.at(0, DType::F32, rows, 4130), words)
     };
     let outputs = McmOutputs {
-        grad_logits: Some(memory.at(30, DType::F32, rows, 4130)),
+        grad_logits: Some(memory.at(30, DType::F32, rows, 4130).into()),
         ..McmOutputs::default()
     };
     let call = Mcm::default().prepare(&memory.machine.cx, &inputs, &outputs);
@@ -272,7 +272,8 @@ fn bad_calls_of_hcal_are_named() {
     let grads = [
         memory.at(5, DType::F32, 4, 6),
         memory.at(6, DType::F32, 2, 6),
-    ];
+    ]
+    .map(Gradient::To);
     let inputs = HcalInputs {
         features: memory.at(0, DType::Bf16, 3, 6),
         prototypes: &prototypes,
@@ -287,7 +288,7 @@ fn bad_calls_of_hcal_are_named() {
         losses: Some(memory.at(10, DType::F32, 1, 2)),
         weights: Some(memory.at(11, DType::F32, 1, 2)),
         loss: Some(memory.at(12, DType::F32, 1, 1)),
-        grad_features: Some(memory.at(13, DType::F32, 3, 6)),
+        grad_features: Some(memory.at(13, DType::F32, 3, 6).into()),
         grad_prototypes: Some(&grads),
         grad_log_variances: None,
         predictions: Some(memory.at(14, DType::U32, 2, 3)),
@@ -444,7 +445,7 @@ fn bad_calls_of_hcal_are_named() {
     let good = weights(memory.at(17, DType::F32, 1, 2));
     fixed.prepare(cx, &good, &outputs).unwrap();
     let more = HcalOutputs {
-        grad_log_variances: Some(memory.at(16, DType::F32, 1, 2)),
+        grad_log_variances: Some(memory.at(16, DType::F32, 1, 2).into()),
         ..outputs
     };
     refuse(
@@ -562,7 +563,7 @@ fn hcal_on_narrow_bindings() {
     let classes = 2000;
     let levels = Levels::new(&[classes], &[]).unwrap();
     let prototypes = [memory.at(10, DType::F32, classes, 60)];
-    let grads = [memory.at(20, DType::F32, classes, 60)];
+    let grads = [memory.at(20, DType::F32, classes, 60)].map(Gradient::To);
     let inputs = HcalInputs {
         features: memory.at(0, DType::F32, 100, 60),
         prototypes: &prototypes,

@@ -7,6 +7,7 @@ mod context;
 mod contrastive;
 mod edges;
 mod errors;
+mod gradients;
 mod hierarchy;
 mod metrics;
 mod overlap;

@@ -63,9 +63,9 @@ impl Memory {
         let outputs = RowOutputs {
             loss: Some(self.vector(5, DType::F32, 1)),
             grad_logits: Some(Gradient::To(self.matrix(6, DType::F32, ROWS, COLS))),
-            grad_targets: Some(self.matrix(7, DType::F32, ROWS, COLS)),
-            grad_theta: Some(self.vector(8, DType::F32, COLS - 1)),
-            grad_theta0: Some(self.vector(9, DType::F32, 1)),
+            grad_targets: Some(self.matrix(7, DType::F32, ROWS, COLS).into()),
+            grad_theta: Some(self.vector(8, DType::F32, COLS - 1).into()),
+            grad_theta0: Some(self.vector(9, DType::F32, 1).into()),
             ..RowOutputs::default()
         };
         (inputs, outputs)
@@ -192,7 +192,7 @@ fn what_does_not_fit_is_refused_by_name() {
                 "expected [1, 39], found [1, 38]",
                 i,
                 RowOutputs {
-                    grad_theta: Some(tensor(8, 38)),
+                    grad_theta: Some(tensor(8, 38).into()),
                     ..o
                 },
             ),
@@ -216,7 +216,7 @@ fn what_does_not_fit_is_refused_by_name() {
                 "memory apart from theta",
                 i,
                 RowOutputs {
-                    grad_theta: i.theta,
+                    grad_theta: i.theta.map(Gradient::To),
                     ..o
                 },
             ),
@@ -226,7 +226,7 @@ fn what_does_not_fit_is_refused_by_name() {
                 "memory apart from theta0",
                 i,
                 RowOutputs {
-                    grad_theta0: i.theta0,
+                    grad_theta0: i.theta0.map(Gradient::To),
                     ..o
                 },
             ),
@@ -297,7 +297,7 @@ fn the_steps_are_those_of_the_form() {
         ..inputs
     };
     let to_pairs = RowOutputs {
-        grad_theta: Some(m.vector(8, DType::F32, COLS)),
+        grad_theta: Some(m.vector(8, DType::F32, COLS).into()),
         ..outputs
     };
     let loss = RowOutputs {
@@ -313,7 +313,7 @@ fn the_steps_are_those_of_the_form() {
         ..pairs
     };
     let to_two = RowOutputs {
-        grad_theta: Some(m.matrix(8, DType::F32, 2, COLS)),
+        grad_theta: Some(m.matrix(8, DType::F32, 2, COLS).into()),
         ..outputs
     };
     let bare = RowInputs {

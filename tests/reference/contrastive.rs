@@ -347,7 +347,7 @@ fn gradients_are_those_of_finite_differences() {
             if matches!(config.weighting, Weighting::MulSupCon { .. }) && turn % 2 == 0 {
                 samples.label_weight = Some(vec![0.5, 2.0, 0.0, 1.0, 3.0]);
             }
-            let mut flags = |share: f64| -> Vec<bool> {
+            let flags = |share: f64| -> Vec<bool> {
                 let units = Rng(seed + 9).many(samples.pairs(), 0.0, 1.0);
                 units.iter().map(|u| *u < share).collect()
             };

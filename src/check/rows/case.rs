@@ -8,7 +8,8 @@ use crate::device::context::Context;
 use crate::device::prepared::Prepared;
 use crate::device::tensor::DType;
 use crate::error::Error;
-use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
+use crate::kernels::gradient::Gradient;
+use crate::kernels::rows::call::{RowInputs, RowOutputs};
 use crate::losses::labels::{Order, Seed, TargetNames, Targets, Threshold};
 use crate::losses::reduction::Reduction;
 use crate::losses::takes::TargetKind;
@@ -245,10 +246,10 @@ pub(super) fn prepare(
             Mode::InPlace => Some(Gradient::InPlace),
             Mode::Gradient | Mode::Both | Mode::BothSame => t.find("grad_logits").map(Gradient::To),
         },
-        grad_targets: t.find("grad_targets"),
-        grad_threshold: t.find("grad_threshold"),
-        grad_theta: t.find("grad_theta"),
-        grad_theta0: t.find("grad_theta0"),
+        grad_targets: t.find("grad_targets").map(Gradient::To),
+        grad_threshold: t.find("grad_threshold").map(Gradient::To),
+        grad_theta: t.find("grad_theta").map(Gradient::To),
+        grad_theta0: t.find("grad_theta0").map(Gradient::To),
     };
     loss.prepare(cx, &inputs, &outputs)
 }

@@ -4,6 +4,7 @@ use crate::device::inspect::{Inspection, Shape};
 use crate::device::live::Setting;
 use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
+use crate::kernels::gradient::{self, Gradient};
 use crate::kernels::targets::inspect_targets;
 use crate::losses::contrastive::KEY_MASK_ALONE;
 use crate::losses::labels::{TargetNames, Targets};
@@ -144,13 +145,13 @@ pub struct ContrastiveOutputs<'a> {
     /// f32 `[N]`: each anchor's own loss, 0 where it is inactive.
     pub loss_rows: Option<Tensor<'a>>,
     /// f32 `[N, D]`.
-    pub grad_embeddings: Option<Tensor<'a>>,
+    pub grad_embeddings: Option<Gradient<'a>>,
     /// f32 `[M, D]`; needs keys of their own. Leave it out to detach them.
-    pub grad_keys: Option<Tensor<'a>>,
+    pub grad_keys: Option<Gradient<'a>>,
     /// f32 `[1]`.
-    pub grad_temperature: Option<Tensor<'a>>,
+    pub grad_temperature: Option<Gradient<'a>>,
     /// f32 `[1]`; needs [`Denominator::Sigmoid`](crate::Denominator::Sigmoid).
-    pub grad_bias: Option<Tensor<'a>>,
+    pub grad_bias: Option<Gradient<'a>>,
 }
 
 impl<'a> ContrastiveOutputs<'a> {
@@ -165,6 +166,10 @@ impl<'a> ContrastiveOutputs<'a> {
         for (name, tensor, shape) in [
             ("loss", self.loss, Shape::Vector(loss_len)),
             ("loss_rows", self.loss_rows, Shape::Vector(rows)),
+        ] {
+            tensors.writes(name, tensor, &[DType::F32], shape)?;
+        }
+        for (name, gradient, shape) in [
             (
                 "grad_embeddings",
                 self.grad_embeddings,
@@ -173,14 +178,14 @@ impl<'a> ContrastiveOutputs<'a> {
             ("grad_temperature", self.grad_temperature, Shape::Vector(1)),
             ("grad_bias", self.grad_bias, Shape::Vector(1)),
         ] {
-            tensors.writes(name, tensor, &[DType::F32], shape)?;
+            gradient::inspect(tensors, name, gradient, &[DType::F32], shape)?;
         }
-        if let Some(t) = self.grad_keys {
+        if self.grad_keys.is_some() {
             let Some(keys) = &inputs.keys else {
                 return Err(Error::refused("grad_keys", "needs keys"));
             };
             let shape = Shape::Matrix(keys.embeddings.rows(), dims);
-            tensors.writes("grad_keys", t, &[DType::F32], shape)?;
+            gradient::inspect(tensors, "grad_keys", self.grad_keys, &[DType::F32], shape)?;
         }
         Ok(())
     }

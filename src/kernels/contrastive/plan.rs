@@ -42,6 +42,7 @@ use crate::kernels::contrastive::table::{
     self, COUNTS, CodeBinds, CountBinds, EndBinds, EndForm, LISTS, ListBinds, NOTES, PairBinds,
     PairForm, ProductBinds, ProjectBinds, ScaleBinds, Tiling, WEIGH, WeighBinds,
 };
+use crate::kernels::gradient::{self, Adds};
 use crate::losses::contrastive::{
     Contrastive, ContrastiveReduction, Denominator, Divisor, PairRule, Weighting,
 };
@@ -141,6 +142,7 @@ fn plan<'a>(
     call.list_words()?;
     call.forward()?;
     call.backward()?;
+    call.adds.push(&mut call.steps)?;
     let windows = call.sides.window_pairs();
     Ok(call.steps.draft(&call.scratch, windows))
 }
@@ -256,6 +258,8 @@ impl Cut {
 struct Gradient<'a> {
     name: &'static str,
     tensor: Tensor<'a>,
+    /// Whether it is added to what is there.
+    adds: bool,
     to_keys: bool,
 }
 
@@ -292,6 +296,8 @@ struct Call<'a, 'c> {
     label_weight: Option<(Bind<'a>, u32)>,
     /// Whether the mean is over the anchors that a mask does not leave out.
     mean_kept: bool,
+    /// What is added to the caller's tensors in the end.
+    adds: Adds<'a>,
 }
 
 impl<'a, 'c> Call<'a, 'c> {
@@ -314,6 +320,13 @@ impl<'a, 'c> Call<'a, 'c> {
         let tiling = Tiling::of(target).pairing(anchors, others);
         let tiling = tiling.multiplying(target, dtypes);
         let mut scratch = Scratch::default();
+        let mut adds = Adds::default();
+        let mut place = |name, gradient| adds.place(&mut scratch, name, gradient);
+        let outputs = &ContrastiveOutputs {
+            grad_temperature: place("grad_temperature", outputs.grad_temperature)?,
+            grad_bias: place("grad_bias", outputs.grad_bias)?,
+            ..*outputs
+        };
         let mut sides = sides(inputs, by_label, target, &mut scratch)?;
         let n = sides.anchors.rows.count;
         let keys = sides.keys().rows.count;
@@ -416,6 +429,7 @@ impl<'a, 'c> Call<'a, 'c> {
             needs_total: false,
             label_weight,
             mean_kept,
+            adds,
         };
         call.bind_ends(config, inputs, outputs)?;
         Ok(call)
@@ -449,12 +463,12 @@ impl<'a, 'c> Call<'a, 'c> {
             (binds.upstream, ends.upstream_at) = target.bind_all("grad_loss", t)?;
             ends.want_upstream = want(per_anchor && t.cols() > 1);
         }
-        if let Some(t) = &outputs.grad_temperature {
-            (binds.grad, ends.temperature_at) = target.bind_all("grad_temperature", t)?;
+        if let Some(t) = gradient::tensor(outputs.grad_temperature) {
+            (binds.grad, ends.temperature_at) = target.bind_all("grad_temperature", &t)?;
             ends.want_temperature = WANT_ONE;
         }
-        if let Some(t) = &outputs.grad_bias {
-            (binds.grad_bias, self.base.bias_at) = target.bind_all("grad_bias", t)?;
+        if let Some(t) = gradient::tensor(outputs.grad_bias) {
+            (binds.grad_bias, self.base.bias_at) = target.bind_all("grad_bias", &t)?;
             self.base.want_bias = WANT_ONE;
         }
         let reduced = ends.want_loss == WANT_ONE;
@@ -1022,7 +1036,7 @@ impl<'a, 'c> Call<'a, 'c> {
             return Ok(());
         }
         let target = self.steps.target;
-        let module = self.tiling.project(self.sides.masked());
+        let module = self.tiling.project(self.sides.masked(), gradient.adds);
         let most = target.rows_per_binding(gradient.name, &gradient.tensor)?;
         for window in self.sides.side(gradient.to_keys).windows.clone() {
             for rows in window.pieces(most) {
@@ -1077,10 +1091,11 @@ impl Side<'_> {
 
 /// The gradients that are wanted.
 fn wanted<'a>(outputs: &ContrastiveOutputs<'a>) -> Vec<Gradient<'a>> {
-    let gradient = |name, to_keys, tensor: Option<Tensor<'a>>| {
-        tensor.map(|tensor| Gradient {
+    let gradient = |name, to_keys, to: Option<gradient::Gradient<'a>>| {
+        gradient::tensor(to).map(|tensor| Gradient {
             name,
             tensor,
+            adds: to.is_some_and(|to| to.adds()),
             to_keys,
         })
     };

@@ -760,13 +760,27 @@ bindings! {
     }
 }
 
-/// Through the normalisation; its parts are which rows count, and how lanes share one.
+/// How a gradient is stored: in place of what is there, or added to it.
+static ONTO: [Part; 2] = [
+    Part::new("", &[wgsl!("shared/replaces.wgsl")]),
+    Part::new(
+        "added",
+        &[
+            wgsl!("shared/math.wgsl"),
+            wgsl!("shared/sum_bits.wgsl"),
+            wgsl!("shared/adds.wgsl"),
+        ],
+    ),
+];
+
+/// Through the normalisation; its parts are which rows count, how lanes share one, and how it is stored.
 static PROJECT: Program = Program {
     name: "contrastive_project",
     pieces: &[
         PARAMS,
         Piece::Part(0),
         Piece::Part(1),
+        Piece::Part(2),
         Piece::File(wgsl!("contrastive/project.wgsl")),
         Piece::Lanes {
             tree: wgsl!("contrastive/project_shared.wgsl"),
@@ -921,11 +935,13 @@ impl Tiling {
         PACK.with(parts, self.reduce(), self.workgroup)
     }
 
-    /// The module of the gradient to rows as they were given, some of which may be left out by a mask.
-    pub(super) fn project(self, masked: bool) -> Module {
+    /// The module of the gradient to rows as they were given, some of which may be left out by a mask, perhaps added to what is
+    /// there.
+    pub(super) fn project(self, masked: bool, adds: bool) -> Module {
         let mut parts = [&NO_PART; PARTS];
         parts[0] = &KEPT[usize::from(masked)];
         parts[1] = self.team();
+        parts[2] = &ONTO[usize::from(adds)];
         PROJECT.with(parts, self.reduce(), self.workgroup)
     }
 
@@ -1077,7 +1093,8 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
         for tiling in sizes.iter().take(2).map(|size| near(*size)) {
             if !two {
                 all.extend(FLOATS.iter().map(|dtype| tiling.pack(*dtype)));
-                all.extend([false, true].map(|masked| tiling.project(masked)));
+                let forms = [(false, false), (true, false), (false, true)];
+                all.extend(forms.map(|(masked, adds)| tiling.project(masked, adds)));
             }
             for rule in &RULES {
                 for listed in [false, true].into_iter().take(rule.shared.len()) {

@@ -6,6 +6,7 @@ use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
 use crate::kernels::balance;
 use crate::kernels::balance::inspect_state;
+use crate::kernels::gradient::{self, Gradient};
 use crate::kernels::hcal::params::HcalParams;
 use crate::kernels::on_device::OnDevice;
 use crate::losses::balance::{Balance, BalanceState};
@@ -48,11 +49,11 @@ pub struct HcalOutputs<'a> {
     /// f32 `[1]`.
     pub loss: Option<Tensor<'a>>,
     /// f32 `[B, D]`.
-    pub grad_features: Option<Tensor<'a>>,
+    pub grad_features: Option<Gradient<'a>>,
     /// f32 `[C_k, D]` for each level.
-    pub grad_prototypes: Option<&'a [Tensor<'a>]>,
+    pub grad_prototypes: Option<&'a [Gradient<'a>]>,
     /// f32 `[m]`: the gradient to the log variances of [`Balance::Uncertainty`](crate::Balance::Uncertainty).
-    pub grad_log_variances: Option<Tensor<'a>>,
+    pub grad_log_variances: Option<Gradient<'a>>,
     /// u32 `[m, B]`.
     pub predictions: Option<Tensor<'a>>,
     /// u32 `[m + 1]`, added to, so that calls of an epoch go to one tensor that was zeros at its beginning: samples,
@@ -151,12 +152,12 @@ impl<'a> Tensors<'a, '_> {
         Shape::Matrix(self.levels.len(), self.samples)
     }
 
-    /// One tensor for each level, which `check` looks at under its name and with its shape.
-    fn each(
+    /// One tensor for each level, or where its gradient goes, which `check` looks at under its name and with its shape.
+    fn each<T: Copy>(
         &mut self,
         name: &str,
-        tensors: &[Tensor<'a>],
-        mut check: impl FnMut(&mut Inspection<'a>, String, Tensor<'a>, Shape) -> Result<(), Error>,
+        tensors: &[T],
+        mut check: impl FnMut(&mut Inspection<'a>, String, T, Shape) -> Result<(), Error>,
     ) -> Result<(), Error> {
         if tensors.len() != self.levels.len() {
             return Err(Error::shape(
@@ -237,23 +238,28 @@ impl<'a> Tensors<'a, '_> {
             ("losses", outputs.losses, m, DType::F32),
             ("weights", outputs.weights, m, DType::F32),
             ("loss", outputs.loss, 1, DType::F32),
-            (
-                "grad_log_variances",
-                outputs.grad_log_variances,
-                m,
-                DType::F32,
-            ),
             ("violations", outputs.violations, m + 1, DType::U32),
         ] {
             self.all
                 .writes(name, tensor, &[dtype], Shape::Vector(len))?;
         }
-        let (grad, features) = (outputs.grad_features, Shape::Matrix(self.samples, self.dim));
-        self.all
-            .writes("grad_features", grad, &[DType::F32], features)?;
+        for (name, grad, shape) in [
+            (
+                "grad_log_variances",
+                outputs.grad_log_variances,
+                Shape::Vector(m),
+            ),
+            (
+                "grad_features",
+                outputs.grad_features,
+                Shape::Matrix(self.samples, self.dim),
+            ),
+        ] {
+            gradient::inspect(&mut self.all, name, grad, &[DType::F32], shape)?;
+        }
         if let Some(grads) = outputs.grad_prototypes {
-            self.each("grad_prototypes", grads, |all, name, tensor, shape| {
-                all.writes(name, tensor, &[DType::F32], shape)
+            self.each("grad_prototypes", grads, |all, name, grad, shape| {
+                gradient::inspect(all, name, Some(grad), &[DType::F32], shape)
             })?;
         }
         let predictions = self.of_samples();

@@ -14,6 +14,7 @@ use crate::device::tensor::Tensor;
 use crate::error::{Error, ErrorKind};
 use crate::kernels::balance;
 use crate::kernels::balance::{Bound, state_tensor};
+use crate::kernels::gradient::{Adds, tensor};
 use crate::kernels::hcal::call::{HcalInputs, HcalOutputs, Wants, inspect};
 use crate::kernels::hcal::params::{
     HCAL_INDEX, HCAL_LOSSES, HCAL_PRODUCTS, HcalParams, IndexBindings, IndexParams, LevelParams,
@@ -83,6 +84,7 @@ fn plan<'a>(
         call.violations()?;
     }
     call.advance()?;
+    call.adds.push(&mut call.dispatches)?;
     let windows = call.levels.iter().map(|l| call.samples.div_ceil(l.rows));
     let windows = windows.max().unwrap_or(1).max(1);
     Ok(call.dispatches.draft(&call.scratch, windows))
@@ -101,6 +103,10 @@ struct Call<'a, 'c> {
     quads: usize,
     dispatches: Dispatches<'a, 'c>,
     scratch: Scratch,
+    /// The tensors that gradients are made in, those to the prototypes by level.
+    grads: Grads<'a>,
+    /// What is added to the caller's tensors in the end.
+    adds: Adds<'a>,
     /// From the finest.
     levels: Vec<Level<'a>>,
     features: Bind<'a>,
@@ -146,6 +152,35 @@ struct Window<'a> {
     prototypes: Bind<'a>,
     noise: Bind<'a>,
     grad: Bind<'a>,
+}
+
+/// The tensors that gradients are made in.
+struct Grads<'a> {
+    features: Option<Tensor<'a>>,
+    /// Of each level; none where they are not wanted.
+    prototypes: Vec<Option<Tensor<'a>>>,
+    log_variances: Option<Tensor<'a>>,
+}
+
+impl<'a> Grads<'a> {
+    /// Those of the caller, or in scratch what is added to them.
+    fn place(
+        adds: &mut Adds<'a>,
+        scratch: &mut Scratch,
+        outputs: &HcalOutputs<'a>,
+    ) -> Result<Self, Error> {
+        let mut prototypes = Vec::new();
+        for (k, grad) in outputs.grad_prototypes.into_iter().flatten().enumerate() {
+            let name = format!("grad_prototypes_{}", k + 1);
+            prototypes.push(tensor(adds.place(scratch, name, Some(*grad))?));
+        }
+        let mut place = |name, grad| Ok(tensor(adds.place(scratch, name, grad)?));
+        Ok(Grads {
+            features: place("grad_features", outputs.grad_features)?,
+            prototypes,
+            log_variances: place("grad_log_variances", outputs.grad_log_variances)?,
+        })
+    }
 }
 
 /// What all kernels reach: lengths, records, losses.
@@ -232,6 +267,8 @@ impl<'a, 'c> Call<'a, 'c> {
             None | Some(Noise::Given(_)) => Viewed::default(),
         };
         let mut scratch = Scratch::default();
+        let mut adds = Adds::default();
+        let grads = Grads::place(&mut adds, &mut scratch, outputs)?;
         let state = State::take(&mut scratch, classes, samples, outputs)?;
         let units = scratch.take(4 * vectors)?;
         let gradients = match wants.to_features {
@@ -250,6 +287,8 @@ impl<'a, 'c> Call<'a, 'c> {
             quads,
             dispatches: Dispatches::new(target),
             scratch,
+            grads,
+            adds,
             levels: Vec::new(),
             features,
             seed,
@@ -321,7 +360,7 @@ impl<'a, 'c> Call<'a, 'c> {
             Some(Noise::Given(noise)) => (Some(noise[k]), NOISE_GIVEN),
             Some(Noise::Seeded(_)) => (None, NOISE_SEEDED),
         };
-        let grad = self.outputs.grad_prototypes.map(|grads| grads[k]);
+        let grad = self.grads.prototypes.get(k).copied().flatten();
         let unit = 4 * self.quads as u64;
         let kept = PROTOTYPE_WORDS.min(most) / unit;
         let mut window = count.min(kept.max(4) as usize);
@@ -817,17 +856,15 @@ impl<'a, 'c> Call<'a, 'c> {
             weights: target.view_all("weights", outputs.weights)?,
             grad_losses: (self.state.weights.bind(), whole),
             loss: target.view_all("loss", outputs.loss)?,
-            grad_state: target.view_all("grad_log_variances", outputs.grad_log_variances)?,
+            grad_state: target.view_all("grad_log_variances", self.grads.log_variances)?,
         };
         balance::push(&mut self.dispatches, &self.config.balance, &bound)
     }
 
     /// With the weights, to the caller's gradients.
     fn gradients(&mut self) -> Result<(), Error> {
-        if self.outputs.grad_features.is_some() {
-            let (grad, result) = self
-                .target
-                .view_all("grad_features", self.outputs.grad_features)?;
+        if let Some(grad) = self.grads.features {
+            let (grad, result) = self.target.view_all("grad_features", grad)?;
             let params = HcalParams {
                 result,
                 ..self.levels[0].params

@@ -3,6 +3,7 @@
 use crate::device::inspect::{Inspection, Shape};
 use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
+use crate::kernels::gradient::{self, Gradient};
 use crate::kernels::on_device::OnDevice;
 use crate::kernels::targets::inspect_targets;
 use crate::losses::hierarchy::Hierarchy;
@@ -56,7 +57,7 @@ pub struct McmOutputs<'a> {
     /// f32 `[1]`, or `[B]` without a reduction.
     pub loss: Option<Tensor<'a>>,
     /// `[B, L]`, f32 or the logits' type: the gradient to the logits.
-    pub grad_logits: Option<Tensor<'a>>,
+    pub grad_logits: Option<Gradient<'a>>,
     /// f32 `[B, L]`: the constrained probabilities.
     pub probabilities: Option<Tensor<'a>>,
 }
@@ -109,7 +110,7 @@ pub(super) fn inspect(
         DType::F32 => &[DType::F32],
         half => &[DType::F32, half],
     };
-    tensors.writes("grad_logits", outputs.grad_logits, grads, all)?;
+    gradient::inspect(&mut tensors, "grad_logits", outputs.grad_logits, grads, all)?;
     tensors.writes("probabilities", outputs.probabilities, reals, all)?;
     tensors.finish()
 }

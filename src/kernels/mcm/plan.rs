@@ -7,6 +7,7 @@ use crate::device::prepared;
 use crate::device::prepared::Prepared;
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
+use crate::kernels::gradient::tensor;
 use crate::kernels::mcm::call::{McmInputs, McmOutputs, inspect};
 use crate::kernels::mcm::counts::{Marks, Table};
 use crate::kernels::mcm::table::{
@@ -256,7 +257,7 @@ impl<'a, 'c> Call<'a, 'c> {
         let rows = self.window.min(self.rows - first);
         let view = |tensor: Option<Tensor<'a>>| self.target.view_rows(tensor, first, rows);
         let (logits, logits_view) = view(Some(self.inputs.logits));
-        let (grad, grad_view) = view(self.outputs.grad_logits);
+        let (grad, grad_view) = view(tensor(self.outputs.grad_logits));
         let (probabilities, probabilities_view) = view(self.outputs.probabilities);
         let (targets, targets_view) = self.targets(first, rows)?;
         let params = McmParams {
@@ -314,11 +315,12 @@ impl<'a, 'c> Call<'a, 'c> {
             let losses = self.kept.losses;
             marks.weigh(&mut self.dispatches, (first, rows), losses)?;
         }
-        if let Some(tensor) = self.outputs.grad_logits {
-            let words = match tensor.dtype() {
+        if let Some(grad_tensor) = tensor(self.outputs.grad_logits) {
+            let words = match grad_tensor.dtype() {
                 DType::F32 => cols,
                 _ => (cols + 2) / 2,
             };
+            let adds = self.outputs.grad_logits.is_some_and(|grad| grad.adds());
             let (marks, table) = (&self.marks, &self.table);
             let bindings = GradientBindings {
                 logits,
@@ -329,7 +331,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 wins: self.kept.wins.bind(),
                 grad,
             };
-            let gradient = of_gradient(tensor.dtype(), marked, self.wins, workgroup);
+            let gradient = of_gradient((grad_tensor.dtype(), adds), marked, self.wins, workgroup);
             let gradient = (gradient, "gradient");
             self.push(gradient, (count * words, 4), params, bindings)?;
         }
@@ -388,7 +390,7 @@ fn window(
         ("logits", Some(inputs.logits)),
         targets,
         ("mask", inputs.mask),
-        ("grad_logits", outputs.grad_logits),
+        ("grad_logits", tensor(outputs.grad_logits)),
         ("probabilities", outputs.probabilities),
     ] {
         if let Some(tensor) = tensor {

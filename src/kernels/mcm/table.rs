@@ -235,8 +235,41 @@ static MCM_GRADIENT: Program = Program {
     mirrors: &[&[View::MIRROR, McmParams::MIRROR]],
 };
 
-static GRADIENT_F32: Part = Part::new("f32", &[wgsl!("mcm/gradient_f32.wgsl")]);
-static GRADIENT_HALF: Part = Part::new("half", &[wgsl!("mcm/gradient_half.wgsl")]);
+/// In place of what is there, and added to it.
+static GRADIENT_F32: [Part; 2] = [
+    Part::new(
+        "f32",
+        &[
+            wgsl!("shared/replaces.wgsl"),
+            wgsl!("mcm/gradient_f32.wgsl"),
+        ],
+    ),
+    Part::new(
+        "f32_added",
+        &[
+            wgsl!("shared/sum_bits.wgsl"),
+            wgsl!("shared/adds.wgsl"),
+            wgsl!("mcm/gradient_f32.wgsl"),
+        ],
+    ),
+];
+static GRADIENT_HALF: [Part; 2] = [
+    Part::new(
+        "half",
+        &[
+            wgsl!("mcm/replaces_half.wgsl"),
+            wgsl!("mcm/gradient_half.wgsl"),
+        ],
+    ),
+    Part::new(
+        "half_added",
+        &[
+            wgsl!("shared/sum_bits.wgsl"),
+            wgsl!("mcm/adds_half.wgsl"),
+            wgsl!("mcm/gradient_half.wgsl"),
+        ],
+    ),
+];
 
 static FACTORS: Part = Part {
     bindings: &[(2, "factors")],
@@ -281,16 +314,16 @@ pub(super) fn of_classes(
     )
 }
 
-/// `gradient` of a call.
+/// `gradient` of a call, in a type, and perhaps added to what is there.
 pub(super) fn of_gradient(
-    dtype: DType,
+    (dtype, adds): (DType, bool),
     factors: bool,
     wins: &'static Wins,
     workgroup: u32,
 ) -> Module {
     let storage = match dtype {
-        DType::F32 => &GRADIENT_F32,
-        _ => &GRADIENT_HALF,
+        DType::F32 => &GRADIENT_F32[usize::from(adds)],
+        _ => &GRADIENT_HALF[usize::from(adds)],
     };
     let factor = if factors { &FACTORS } else { &NO_FACTORS };
     module(&MCM_GRADIENT, &[storage, factor, &wins.gradient], workgroup)
@@ -312,8 +345,8 @@ pub(super) fn modules(workgroup: u32) -> Vec<Module> {
             }
         }
         for dtype in [DType::F32, DType::F16] {
-            for factors in [false, true] {
-                all.push(of_gradient(dtype, factors, wins, workgroup));
+            for (adds, factors) in [(false, false), (false, true), (true, false)] {
+                all.push(of_gradient((dtype, adds), factors, wins, workgroup));
             }
         }
     }

@@ -4,6 +4,7 @@ use crate::device::inspect::{Inspection, Shape};
 use crate::device::live::{self, Given, Live, Setting};
 use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
+use crate::kernels::gradient::{self, Gradient};
 use crate::kernels::targets::inspect_targets;
 use crate::losses::labels::{AfterCall, Order, Seed, Targets, Threshold};
 use crate::losses::reduction::Reduction;
@@ -76,34 +77,22 @@ impl<'a> RowInputs<'a> {
     }
 }
 
-/// Where the gradient to the logits goes.
-#[derive(Clone, Copy, Debug)]
-pub enum Gradient<'a> {
-    /// Into a `[B, L]` tensor, f32 or the logits' type.
-    To(Tensor<'a>),
-    /// Added to what is in a `[B, L]` tensor, f32 or the logits' type: for several losses of one tensor, and for
-    /// accumulation over batches. Elements that do not count keep what they have.
-    AddTo(Tensor<'a>),
-    /// Over the logits.
-    InPlace,
-}
-
 /// What a row loss writes; what is absent is not computed. Loss only: leave the gradients out. Gradient only: leave the
 /// loss out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RowOutputs<'a> {
     /// f32 `[1]`, or `[B]` without a reduction.
     pub loss: Option<Tensor<'a>>,
-    /// The gradient to the logits.
+    /// `[B, L]`, f32 or the logits' type, or over the logits: the gradient to them.
     pub grad_logits: Option<Gradient<'a>>,
     /// f32 `[B, L]`: the gradient to dense float targets, or to the other logits of the KL forms. Needs `grad_logits`.
-    pub grad_targets: Option<Tensor<'a>>,
+    pub grad_targets: Option<Gradient<'a>>,
     /// f32, as long as the threshold: the gradient to it.
-    pub grad_threshold: Option<Tensor<'a>>,
+    pub grad_threshold: Option<Gradient<'a>>,
     /// f32, shaped like `theta`: the gradient to it, summed over the rows.
-    pub grad_theta: Option<Tensor<'a>>,
+    pub grad_theta: Option<Gradient<'a>>,
     /// f32 `[1]`: the gradient to `theta0`, summed over the rows.
-    pub grad_theta0: Option<Tensor<'a>>,
+    pub grad_theta0: Option<Gradient<'a>>,
 }
 
 /// Checks the tensors of a call. Gives the settings that are among them, of those in `live`.
@@ -207,13 +196,12 @@ fn check_outputs<'a>(
         None if outputs.grad_targets.is_some() => {
             return Err(Error::refused("grad_targets", "needs grad_logits too"));
         }
-        Some(Gradient::To(grad) | Gradient::AddTo(grad)) => {
+        Some(Gradient::InPlace) => all.overwrites("logits", logits),
+        to => {
             let dtypes = [DType::F32, logits.dtype()];
             let distinct = if dtypes[0] == dtypes[1] { 1 } else { 2 };
-            all.writes("grad_logits", grad, &dtypes[..distinct], each)?;
+            gradient::inspect(all, "grad_logits", to, &dtypes[..distinct], each)?;
         }
-        Some(Gradient::InPlace) => all.overwrites("logits", logits),
-        None => {}
     }
     if outputs.grad_targets.is_some() {
         let float = matches!(inputs.targets, Targets::Dense(t) if t.dtype().is_float());
@@ -223,27 +211,33 @@ fn check_outputs<'a>(
                 "needs a loss of soft labels, and targets that are real numbers",
             ));
         }
-        all.writes("grad_targets", outputs.grad_targets, reals, each)?;
+        gradient::inspect(all, "grad_targets", outputs.grad_targets, reals, each)?;
     }
     if outputs.grad_threshold.is_some() {
         let Some(threshold) = inputs.threshold else {
             return Err(Error::refused("grad_threshold", "needs a threshold"));
         };
         let len = Shape::Vector(threshold.len_of(rows, cols));
-        all.writes("grad_threshold", outputs.grad_threshold, reals, len)?;
+        gradient::inspect(all, "grad_threshold", outputs.grad_threshold, reals, len)?;
     }
     if outputs.grad_theta.is_some() {
         let Some(theta) = inputs.theta else {
             return Err(Error::refused("grad_theta", "needs theta"));
         };
         let shape = Shape::Matrix(theta.rows(), theta.cols());
-        all.writes("grad_theta", outputs.grad_theta, reals, shape)?;
+        gradient::inspect(all, "grad_theta", outputs.grad_theta, reals, shape)?;
     }
     if outputs.grad_theta0.is_some() {
         if inputs.theta0.is_none() {
             return Err(Error::refused("grad_theta0", "needs theta0"));
         }
-        all.writes("grad_theta0", outputs.grad_theta0, reals, Shape::Vector(1))?;
+        gradient::inspect(
+            all,
+            "grad_theta0",
+            outputs.grad_theta0,
+            reals,
+            Shape::Vector(1),
+        )?;
     }
     Ok(())
 }

@@ -16,7 +16,8 @@ use crate::device::plan::{
 };
 use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, ErrorKind};
-use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
+use crate::kernels::gradient::{Gradient, tensor};
+use crate::kernels::rows::call::{RowInputs, RowOutputs};
 use crate::kernels::rows::loss::{Row, RowLoss, Stage};
 use crate::kernels::rows::params::{
     FINISH_PARAMS, FinishJob, JOBS, ROW_MIRRORS, RowGeneral, RowGrid, RowParams, RowPlaces,
@@ -144,14 +145,38 @@ static TURNED: Part = Part {
 };
 static MASKED_LOGITS: Part = Part::new("", &[wgsl!("zlpr/left_out.wgsl")]);
 static COMPARED_LOGITS: Part = Part::new("", &[wgsl!("zlpr/left_out_kl.wgsl")]);
-static SECOND_VECTORS: Part = Part {
-    bindings: &[(3, "second")],
-    ..Part::new("", &[wgsl!("shared/second_vectors.wgsl")])
-};
-static SECOND_ANY: Part = Part {
-    bindings: &[(3, "second")],
-    ..Part::new("secondany", &[wgsl!("shared/second_any.wgsl")])
-};
+/// A second gradient: its files.
+macro_rules! second {
+    ($name:literal, $($file:literal),*) => {
+        Part {
+            bindings: &[(3, "second")],
+            ..Part::new($name, &[$(wgsl!($file)),*])
+        }
+    };
+}
+static SECOND_VECTORS: Part = second!(
+    "",
+    "shared/second_vectors.wgsl",
+    "shared/second_replaces.wgsl"
+);
+static SECOND_ANY: Part = second!(
+    "secondany",
+    "shared/second_any.wgsl",
+    "shared/second_replaces.wgsl"
+);
+/// The same of one that is added to what is there.
+static SECOND_VECTORS_ADDED: Part = second!(
+    "secondadded",
+    "shared/second_vectors.wgsl",
+    "shared/second_adds_vectors.wgsl",
+    "shared/sum_bits.wgsl"
+);
+static SECOND_ANY_ADDED: Part = second!(
+    "secondanyadded",
+    "shared/second_any.wgsl",
+    "shared/second_adds_any.wgsl",
+    "shared/sum_bits.wgsl"
+);
 static SECOND_NONE: Part = Part::new("hard", &[wgsl!("shared/second_none.wgsl")]);
 static MERGE_ALONE: Part = Part::new("alone", &[wgsl!("shared/merge_alone.wgsl")]);
 static MERGE_NEAR: Part = Part::new("near", &[wgsl!("shared/merge_near.wgsl")]);
@@ -346,7 +371,12 @@ pub(crate) fn modules(loss: &'static RowLoss, thorough: bool, workgroup: u32) ->
         ios.extend(real.chain(flags).map(|targets| Io { targets, ..first }));
     }
     let second = match loss.targets.has_gradient() {
-        true => vec![&SECOND_NONE, &SECOND_ANY],
+        true => vec![
+            &SECOND_NONE,
+            &SECOND_ANY,
+            &SECOND_VECTORS_ADDED,
+            &SECOND_ANY_ADDED,
+        ],
         false => vec![],
     };
     ios.extend(second.into_iter().map(|second| Io { second, ..first }));
@@ -453,7 +483,7 @@ impl Windows {
         by_rows.extend(inputs.mask.map(|t| ("mask", t)));
         by_rows.extend(inputs.weight.map(|t| ("weight", t)));
         by_rows.extend(gradient(inputs, outputs).map(|t| ("grad_logits", t)));
-        by_rows.extend(outputs.grad_targets.map(|t| ("grad_targets", t)));
+        by_rows.extend(tensor(outputs.grad_targets).map(|t| ("grad_targets", t)));
         by_rows.extend(others);
         // Rows without labels have no loss; where all that is wanted of them is a sum, they need not be met.
         let summed = row.reduction != Reduction::None;
@@ -719,10 +749,13 @@ impl<'a, 'c> Driver<'a, 'c> {
             _ => Destination::F32,
         };
         let (access, phases) = access(storage, destination, inputs, outputs);
-        let second = match outputs.grad_targets {
-            None => &SECOND_NONE,
-            Some(t) if phases.vectors(&t) => &SECOND_VECTORS,
-            Some(_) => &SECOND_ANY,
+        let adds = outputs.grad_targets.is_some_and(|grad| grad.adds());
+        let second = match (tensor(outputs.grad_targets), adds) {
+            (None, _) => &SECOND_NONE,
+            (Some(t), false) if phases.vectors(&t) => &SECOND_VECTORS,
+            (Some(t), true) if phases.vectors(&t) => &SECOND_VECTORS_ADDED,
+            (Some(_), false) => &SECOND_ANY,
+            (Some(_), true) => &SECOND_ANY_ADDED,
         };
         let io = Io {
             access,
@@ -929,7 +962,7 @@ impl<'a, 'c> Driver<'a, 'c> {
                 let (bind, at) = target.bind_all("grad_logits", turned)?;
                 (bind, at + first as u32, turned.row_stride() as u32)
             }
-            None => part(outputs.grad_targets),
+            None => part(tensor(outputs.grad_targets)),
         };
         let (mask_bind, mask_offset, mask_stride) = match &self.copies {
             Some(copies) => copies.bind(),
@@ -1098,8 +1131,8 @@ impl<'a, 'c> Driver<'a, 'c> {
                 slice: 0,
             };
         }
-        if let Some(grad) = &self.outputs.grad_threshold {
-            let (bind, destination) = self.target.bind_all("grad_threshold", grad)?;
+        if let Some(grad) = tensor(self.outputs.grad_threshold) {
+            let (bind, destination) = self.target.bind_all("grad_threshold", &grad)?;
             bindings.second = bind;
             let len = grad.cols() as u32;
             let (source, stride, count) = match self.inputs.threshold {
@@ -1145,10 +1178,14 @@ impl<'a, 'c> Driver<'a, 'c> {
         };
         let written = [
             gradient(inputs, outputs),
-            outputs.grad_targets,
+            tensor(outputs.grad_targets),
             outputs.loss,
         ];
-        let written: u64 = written.into_iter().flatten().map(size).sum();
+        // What is added to is read too.
+        let gradients = [outputs.grad_logits, outputs.grad_targets];
+        let added = gradients.map(|grad| tensor(grad.filter(Gradient::adds)));
+        let all = written.into_iter().chain(added);
+        let written: u64 = all.flatten().map(size).sum();
         reads
             * (size(inputs.logits)
                 + targets

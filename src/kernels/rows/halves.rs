@@ -10,7 +10,8 @@ use crate::device::plan::{
 };
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
-use crate::kernels::rows::call::{Gradient, RowInputs, RowOutputs};
+use crate::kernels::gradient::Gradient;
+use crate::kernels::rows::call::{RowInputs, RowOutputs};
 use crate::kernels::rows::count;
 use crate::kernels::rows::loss::{Row, RowLoss};
 use crate::kernels::rows::plan::record;

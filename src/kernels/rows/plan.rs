@@ -3,6 +3,7 @@
 use crate::device::live::Given;
 use crate::device::plan::{Dispatches, Draft, Region, Scratch, Target};
 use crate::error::Error;
+use crate::kernels::gradient::Adds;
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
 use crate::kernels::rows::driver::{Driver, Windows};
 use crate::kernels::rows::loss::Row;
@@ -30,7 +31,14 @@ pub(crate) fn plan<'a>(
     let mut steps = Dispatches::new(target);
     steps.push_settings(settings)?;
     before(&mut steps, &mut scratch)?;
+    let mut adds = Adds::default();
+    let to_threshold = outputs.grad_threshold;
+    let outputs = &RowOutputs {
+        grad_threshold: adds.place(&mut scratch, "grad_threshold", to_threshold)?,
+        ..*outputs
+    };
     let recorded = record(&mut steps, &mut scratch, row, inputs, outputs)?;
+    adds.push(&mut steps)?;
     Ok(steps
         .draft(&scratch, recorded.windows)
         .moving(recorded.bytes))

@@ -19,6 +19,7 @@ use crate::device::plan::{
 use crate::device::prepared::{self, Prepared};
 use crate::device::tensor::Tensor;
 use crate::error::Error;
+use crate::kernels::gradient::{Adds, tensor};
 use crate::kernels::rows::call::{RowInputs, RowOutputs, check};
 use crate::kernels::rows::driver::{
     Driver, MASK, MERGE, RowBindings, SIDES, Sweep, Windows, merge_part, modules as row_modules,
@@ -390,8 +391,12 @@ fn plan<'a>(
         threshold: inputs.theta0.map(Threshold::Batch),
         ..*inputs
     };
+    let mut scratch = Scratch::default();
+    let mut adds = Adds::default();
+    let (to_theta, to_theta0) = (outputs.grad_theta, outputs.grad_theta0);
     let outputs = RowOutputs {
-        grad_threshold: outputs.grad_theta0,
+        grad_threshold: adds.place(&mut scratch, "grad_theta0", to_theta0)?,
+        grad_theta: adds.place(&mut scratch, "grad_theta", to_theta)?,
         ..*outputs
     };
     let mut stages = Stages::new(target, config, &inputs, &outputs);
@@ -400,7 +405,6 @@ fn plan<'a>(
     let most = stages.most_rows();
     let windows = Windows::of(target, &row, &inputs, &outputs, most, &by_rows)?;
 
-    let mut scratch = Scratch::default();
     let mut driver = Driver::new(target, &row, &inputs, &outputs, &windows, &mut scratch)?;
     let first = driver.stage(&FIRST, windows.first());
     stages.take_sums(&mut scratch, windows.first(), &first)?;
@@ -431,6 +435,7 @@ fn plan<'a>(
     }
     driver.finish(&mut steps, own)?;
     stages.finish(&mut steps, own)?;
+    adds.push(&mut steps)?;
     Ok(steps
         .draft(&scratch, windows.count())
         .moving(driver.bytes(2) + stages.bytes(inputs.logits.rows())))
@@ -512,7 +517,7 @@ impl<'a, 'c> Stages<'a, 'c> {
             len,
             order: inputs.permutation.filter(|_| adjacent),
             theta,
-            grad_theta: outputs.grad_theta.filter(|_| len > 0),
+            grad_theta: tensor(outputs.grad_theta).filter(|_| len > 0),
             gradient: outputs.grad_logits.is_some(),
             masked: inputs.mask.is_some(),
             sides: SideForm::of(target, inputs),
