@@ -8,9 +8,9 @@ use std::any::TypeId;
 
 /// A checked call with its pipelines, bind groups, parameters and scratch.
 ///
-/// Recording cannot fail. A prepared call owns its parameters and scratch, so that any number of them can be recorded
-/// into one submission; the same call recorded twice computes twice, one after the other. It keeps the caller's
-/// buffers alive.
+/// Recording cannot fail. Any number of calls can be recorded into one submission, the same call also twice, which computes
+/// twice, one after the other. A call keeps the caller's buffers alive. Nothing writes over its parameters but the call
+/// itself; scratch of up to 16 MiB is the context's, which calls share: a queue runs them one after the other.
 #[derive(Debug)]
 pub struct Prepared {
     plan: Plan,
@@ -91,16 +91,19 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
             buffer.unmap();
             buffer
         };
-        let params = uniform(&laid.fixed, wgpu::BufferUsages::empty());
+        let make = || uniform(&laid.fixed, wgpu::BufferUsages::empty());
+        let params = cx.params(&laid.fixed, make);
         let live = match laid.live.is_empty() {
             true => params.clone(),
             false => uniform(&laid.live, wgpu::BufferUsages::STORAGE),
         };
-        let scratch = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("wgloss scratch"),
-            size: scratch_bytes.max(4),
-            usage: wgpu::BufferUsages::STORAGE,
-            mapped_at_creation: false,
+        let scratch = cx.scratch(scratch_bytes.max(4), |size| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("wgloss scratch"),
+                size,
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            })
         });
         let piece = caps.storage_align.max(16);
         let storage = |slot: usize, bind: &Bind<'_>| match *bind {
@@ -136,13 +139,17 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
                     })
                     .collect();
                 device.create_bind_group(&wgpu::BindGroupDescriptor {
-                    label: Some(&format!("wgloss {}", draft.step.kernel)),
+                    label: Some(draft.step.kernel.entry),
                     layout: cx.layout(),
                     entries: &entries,
                 })
             })
             .collect::<Vec<_>>()
-    })?;
+    });
+    if groups.is_err() {
+        cx.forget(&laid.fixed);
+    }
+    let groups = groups?;
     Ok(Prepared {
         plan: Plan {
             steps: drafts.iter().map(|draft| draft.step).collect(),
