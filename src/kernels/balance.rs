@@ -3,14 +3,14 @@
 use crate::device::context::Context;
 use crate::device::inspect::{Inspection, Shape};
 use crate::device::live::{self, Becomes, Field, Given, Live, Setting};
-use crate::device::module::{Module, Piece, Program, constants, uniform, wgsl};
+use crate::device::module::{Constant, Module, Piece, Program, constants, uniform, wgsl};
 use crate::device::plan::{Dispatches, Draft, Scratch, Target, bindings, to_u32};
 use crate::device::prepared;
 use crate::device::prepared::Prepared;
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::kernels::view::{View, Viewed};
-use crate::losses::balance::{Balance, BalanceState};
+use crate::losses::balance::{Balance, BalanceState, DWA_MOST};
 use std::mem::offset_of;
 
 /// What balancing reads.
@@ -114,6 +114,8 @@ constants! {
     }
 }
 
+const RATIO: &[(&str, Constant)] = &[("DWA_MOST", Constant::Real(DWA_MOST))];
+
 static BALANCE: Program = Program {
     name: "balance",
     pieces: &[
@@ -127,7 +129,7 @@ static BALANCE: Program = Program {
         Piece::File(wgsl!("balance/balance.wgsl")),
     ],
     entries: &["balance"],
-    constants: &[BALANCE_KINDS],
+    constants: &[BALANCE_KINDS, RATIO],
     bindings: BalanceBindings::NAMES,
     mirrors: &[&[View::MIRROR, BalanceParams::MIRROR]],
 };
