@@ -1,6 +1,6 @@
 // Weights of losses and what follows from them, by one workgroup: L = sum_k lambda_k l_k. By `kind`, lambda is
 // - BALANCE_ADAPTIVE: softmax(l / divisor);
-// - BALANCE_DWA: n softmax(w / divisor), w the ratio of the two losses before;
+// - BALANCE_DWA: n softmax(w / divisor), w the ratio of the two losses before, at most DWA_MOST;
 // - BALANCE_UNCERTAINTY: e^-theta / 2, and theta / 2 is added;
 // - BALANCE_RANDOM: the softmax of normal numbers;
 // - BALANCE_FIXED: what `state` has.
@@ -10,7 +10,7 @@
 // provides: balance, BalanceParams, losses (binding 1, with counts behind them), upstream (binding 2),
 //           state (binding 3, history, log variances, seed or weights), weights (binding 4), grad_losses (binding 5),
 //           loss (binding 6), grad_state (binding 7)
-// expects:  WG, the BALANCE_ kinds, math, best, group_best, nested, View, counter_key and counter_mix of hcal/noise.wgsl,
+// expects:  WG, the BALANCE_ kinds, DWA_MOST, math, best, group_best, nested, View, counter_key and counter_mix of hcal/noise.wgsl,
 //           Lane, Group, group_sum of lanes_tree.wgsl
 
 struct BalanceParams {
@@ -64,17 +64,19 @@ fn uniform_bits(key: u32, i: u32) -> f32 {
     return f32(counter_mix(key + i * 0x9e3779b9u) >> 8u);
 }
 
-// What the softmax is of.
+// What the softmax is of, before it is divided.
 fn score(k: u32) -> f32 {
     switch params.kind {
         case BALANCE_ADAPTIVE: {
-            return finite(loss_bits(k)) / params.divisor;
+            return finite(loss_bits(k));
         }
         case BALANCE_DWA: {
             let last = state_value(k);
             let before = state_value(params.count + k);
             let known = last > 0.0 && before > 0.0;
-            return select(1.0, last / select(1.0, before, known), known) / params.divisor;
+            // No quotient leaves the range of f32.
+            let divisor = select(1.0, max(before, last * 1e-35), known);
+            return select(1.0, min(last / divisor, DWA_MOST), known);
         }
         default: {
             let key = counter_key(state[params.state.offset], state[params.state.offset + 1u], 0x5bd1e995u);
@@ -83,6 +85,13 @@ fn score(k: u32) -> f32 {
             return sqrt(max(-2.0 * log(u), 0.0)) * cos_turn(v);
         }
     }
+}
+
+// e^((score - largest) / divisor). By halves, and no more than makes it 0: neither a distance nor a quotient leaves the
+// range of f32.
+fn power(k: u32, largest: f32) -> f32 {
+    let half = min(0.5 * largest - 0.5 * score(k), 60.0 * min(params.divisor, 5e36));
+    return exp(-2.0 * (half / params.divisor));
 }
 
 fn weight(k: u32, largest: f32, all: f32) -> f32 {
@@ -95,7 +104,7 @@ fn weight(k: u32, largest: f32, all: f32) -> f32 {
     if (params.kind == BALANCE_UNCERTAINTY) {
         return 0.5 * exp(-state_value(k));
     }
-    return exp_minus(score(k), largest) * all;
+    return power(k, largest) * all;
 }
 
 @compute @workgroup_size(WG)
@@ -107,11 +116,11 @@ fn balance(
     // Weights that follow from no softmax.
     let apart = uncertainty || params.kind == BALANCE_FIXED;
     var best = best_none();
-    // How many count, and how many of them are NaN.
+    // How many count, and how many of them are no numbers.
     var here_and_bad = nested_none();
     for (var k = lane; k < params.count; k += WG) {
         let here = counts(k);
-        let bad = here && is_nan(loss_bits(k));
+        let bad = here && (loss_bits(k) & 0x7f800000u) == 0x7f800000u;
         here_and_bad = nested_add(here_and_bad, vec4<f32>(f32(here), f32(bad), 0.0, 0.0));
         if (here && !apart) {
             best.key = max(best.key, order_key(bitcast<u32>(score(k))));
@@ -126,7 +135,7 @@ fn balance(
     var powers = nested_none();
     for (var k = lane; k < params.count; k += WG) {
         if (counts(k) && !apart) {
-            powers = nested_add(powers, vec4<f32>(exp_minus(score(k), largest), 0.0, 0.0, 0.0));
+            powers = nested_add(powers, vec4<f32>(power(k, largest), 0.0, 0.0, 0.0));
         }
     }
     var all = group_sum(Lane(lane), Group(group), nested_sums(powers).xy).x;

@@ -26,6 +26,9 @@
 // The inverse of the shortest length.
 const LONGEST = 1e12;
 
+// The inverse of a length beyond 1e30 leaves the range of f32: it is kept in this unit, 2^-64, with a minus.
+const UNIT = 5.421010862427522e-20;
+
 // Which of the four numbers from `4 quad` on lie below `end`.
 fn inside(quad: u32, end: u32) -> vec4<bool> {
     return 4u * quad + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(end);
@@ -76,11 +79,22 @@ fn inverse_length(largest: u32, squares: f32) -> u32 {
         return params.nan;
     }
     let size = bitcast<f32>(key_bits(largest));
+    if (size > 1e30) {
+        return bitcast<u32>(-1.0 / (size * UNIT * sqrt(squares)));
+    }
     return bitcast<u32>(1.0 / max(size * sqrt(squares), 1e-12));
 }
 
+// The inverse of a length, which may be as good as 0.
+fn inverse_of(bits: u32) -> f32 {
+    let inverse = bitcast<f32>(bits);
+    return select(inverse, -UNIT * inverse, inverse < 0.0);
+}
+
 fn unit(bits: vec4<u32>, inverse: u32, quad: u32) -> vec4<f32> {
-    return select(vec4<f32>(0.0), bitcast<vec4<f32>>(bits) * bitcast<f32>(inverse), inside(quad, params.dim));
+    let factor = bitcast<f32>(inverse);
+    let x = bitcast<vec4<f32>>(bits) * select(1.0, -UNIT, factor < 0.0);
+    return select(vec4<f32>(0.0), x * factor, inside(quad, params.dim));
 }
 
 @compute @workgroup_size(WG)
@@ -322,7 +336,7 @@ fn collect(
         put(begin, q, value, part.here);
     }
     along = part_sum(lane, group, along);
-    let inverse = bitcast<f32>(state[params.places.feature_lengths + i]);
+    let inverse = inverse_of(state[params.places.feature_lengths + i]);
     for (var q = part.start; q < params.quads; q += part.step) {
         // This lane has written it.
         let value = (taken(begin, q) - along * vectors[i * params.quads + q]) * inverse;
@@ -398,8 +412,8 @@ fn finish(
         second += dot(value, own);
     }
     second = part_sum(lane, group, second);
-    let longest = bitcast<f32>(inverse) >= LONGEST;
-    let factor = level_factor(params.level.number) * bitcast<f32>(inverse);
+    let longest = inverse_of(inverse) >= LONGEST;
+    let factor = level_factor(params.level.number) * inverse_of(inverse);
     for (var q = part.start; q < params.quads; q += part.step) {
         let own = unit(prototype_bits(row, q), inverse, q);
         var value = taken(begin, q);

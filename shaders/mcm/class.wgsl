@@ -11,7 +11,7 @@
 fn put_term(row: u32, col: u32, all: u32, winner: u32, is_positive: bool) {
     let s = finite(key_bits(winner));
     let wrong = select(s, -s, is_positive);
-    let value = bitcast<u32>(softplus(min(wrong, 1e30)));
+    let value = bitcast<u32>(softplus(wrong));
     let bits = weighed(col, select(value, params.infinity, wrong >= HUGE));
     terms[row * params.cols + col] = select(0u, select(bits, params.nan, all == NAN_KEY), counts(row, col));
 }

@@ -3,7 +3,7 @@
 use crate::device::context::Context;
 use crate::device::inspect::{Inspection, Shape};
 use crate::device::live::{self, Becomes, Field, Given, Live, Setting};
-use crate::device::module::{Module, Piece, Program, constants, uniform, wgsl};
+use crate::device::module::{Constant, Module, Piece, Program, constants, uniform, wgsl};
 use crate::device::plan::{Dispatches, Draft, Scratch, Target, bindings, to_u32};
 use crate::device::prepared;
 use crate::device::prepared::Prepared;
@@ -11,7 +11,7 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::kernels::gradient::{self, Adds, Gradient, tensor};
 use crate::kernels::view::{View, Viewed};
-use crate::losses::balance::{Balance, BalanceState};
+use crate::losses::balance::{Balance, BalanceState, DWA_MOST};
 use std::mem::offset_of;
 
 /// What balancing reads.
@@ -115,6 +115,8 @@ constants! {
     }
 }
 
+const RATIO: &[(&str, Constant)] = &[("DWA_MOST", Constant::Real(DWA_MOST))];
+
 static BALANCE: Program = Program {
     name: "balance",
     pieces: &[
@@ -128,7 +130,7 @@ static BALANCE: Program = Program {
         Piece::File(wgsl!("balance/balance.wgsl")),
     ],
     entries: &["balance"],
-    constants: &[BALANCE_KINDS],
+    constants: &[BALANCE_KINDS, RATIO],
     bindings: BalanceBindings::NAMES,
     mirrors: &[&[View::MIRROR, BalanceParams::MIRROR]],
 };

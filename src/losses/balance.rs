@@ -17,16 +17,20 @@
 //! and its history stays. With none left the result is 0. `Fixed` weights are given out as they are.
 //!
 //! **Dwa** takes a history of `2 K` values, zeros at the start: losses of the call before and of the one before that.
-//! Each call weighs with it, then moves its own losses in. Where one of the two is 0 (the first two calls) `w_k = 1`.
+//! Each call weighs with it, then moves its own losses in. Where one of the two is 0 (the first two calls) `w_k = 1`; it is at
+//! most 1e30.
 //! The paper's `t` are epochs: call it once for each epoch's mean losses to have that.
 //!
 //! **Random** takes a seed of two words and adds 1 to it at each call, so that the call recorded once draws anew.
 //!
-//! **Edges.** Softmaxes are shifted. A NaN among the losses that count makes every weight, gradient and the result NaN, but
-//! for `Fixed` weights.
+//! **Edges.** Softmaxes are shifted. A NaN or an infinity among the losses that count makes every weight, gradient and the
+//! result NaN, but for `Fixed` weights.
 
 use crate::error::Error;
 use crate::losses::reduction::check_setting;
+
+/// The largest ratio of two losses that [`Balance::Dwa`] makes.
+pub(crate) const DWA_MOST: f32 = 1e30;
 
 /// How losses are weighted. The [module](self) has the formulas.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -101,7 +101,8 @@
 //! anchors, and it is a key for the others still. All inactive (or one sample alone): loss 0, gradients 0. The anchor is
 //! left out before the row's maximum is taken. A row of norm 1e-12 or less is divided by 1e-12 and has gradient 0. A row
 //! with a NaN or an infinity makes the loss of every active anchor that meets it, and all gradients, NaN; so does a
-//! similarity `s` beyond 1e30, which unit rows cannot reach.
+//! similarity `s` beyond 1e30, which unit rows reach only at a temperature below 1e-30. Similarities are f32: at a
+//! temperature `t` losses of unit rows are off by up to some `1e-6 / t`.
 //!
 //! # Weights of labels
 //!

@@ -39,12 +39,15 @@
 //! **Edges.** A NaN or an infinity in prototypes, or in features that count, makes what depends on it NaN, which is the result
 //! and nearly all gradients. Labels beyond the classes of their level count as missing on the device; the
 //! slices of the module `host` and the reference refuse them, and with [`Aggregation::Tree`] labels that are not the
-//! parents of those below.
+//! parents of those below. A perturbation beyond 1e15 has a square that is no f32: nothing is said of it.
 
 use crate::error::Error;
 use crate::losses::balance::Balance;
 use crate::losses::hierarchy::Levels;
 use crate::losses::reduction::{check_setting, setters};
+
+/// The largest perturbation.
+const PERTURBED: f32 = 1e15;
 
 /// How the samples of a class become one vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,7 +68,7 @@ pub struct Hcal {
     pub aggregation: Aggregation,
     /// How the levels' losses are weighted.
     pub balance: Balance,
-    /// Size of the perturbation from a seed; not negative.
+    /// Size of the perturbation from a seed; not negative, and at most 1e15.
     pub epsilon: f32,
     /// Most scores (f32) that are kept at a time, at least those of one sample.
     pub scores: usize,
@@ -104,7 +107,7 @@ impl Hcal {
     /// [`ErrorKind::Value`](crate::ErrorKind::Value) names the setting.
     pub fn check(&self) -> Result<(), Error> {
         check_setting("temperature", self.temperature, 1e-6..=f32::MAX)?;
-        check_setting("epsilon", self.epsilon, 0.0..=f32::MAX)?;
+        check_setting("epsilon", self.epsilon, 0.0..=PERTURBED)?;
         self.balance.check()
     }
 }

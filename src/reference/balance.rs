@@ -1,7 +1,7 @@
 //! Weights for several losses.
 
 use crate::error::{Error, check_len};
-use crate::losses::balance::{Balance, BalanceState};
+use crate::losses::balance::{Balance, BalanceState, DWA_MOST};
 use crate::reference::noise::uniforms;
 use crate::reference::real::{Real, sum};
 
@@ -77,15 +77,13 @@ pub fn balance<T: Real>(
         history: Vec::new(),
     };
     let scores: Vec<T> = match *config {
-        Balance::Adaptive { gamma, .. } => {
-            here.iter().map(|&k| losses[k] / number(gamma)).collect()
-        }
-        Balance::Dwa { temperature } => {
+        Balance::Adaptive { .. } => here.iter().map(|&k| losses[k]).collect(),
+        Balance::Dwa { .. } => {
             let rate = |&k: &usize| {
                 let (last, before) = (history[k], history[n + k]);
                 let known = last > T::zero() && before > T::zero();
                 let rate = if known { last / before } else { T::one() };
-                rate / number(temperature)
+                rate.min(number(DWA_MOST))
             };
             here.iter().map(rate).collect()
         }
@@ -104,9 +102,15 @@ pub fn balance<T: Real>(
         out.weights = fixed.to_vec();
     } else {
         let largest = scores.iter().copied().fold(T::neg_infinity(), T::max);
+        // Divided after the shift: a quotient alone may be too large.
+        let divisor = match *config {
+            Balance::Adaptive { gamma, .. } => number(gamma),
+            Balance::Dwa { temperature } => number(temperature),
+            _ => T::one(),
+        };
         let powers: Vec<T> = scores
             .iter()
-            .map(|&score| (score - largest).exp())
+            .map(|&score| ((score - largest) / divisor).exp())
             .collect();
         let all = sum(powers.iter().copied());
         let sums_to = match config {
@@ -135,7 +139,7 @@ pub fn balance<T: Real>(
             out.history[k] = losses[k];
         }
     }
-    if here.iter().any(|&k| losses[k].is_nan()) {
+    if here.iter().any(|&k| !losses[k].is_finite()) {
         out.loss = T::nan();
         for &k in &here {
             out.grad_losses[k] = T::nan();

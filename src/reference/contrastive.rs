@@ -109,10 +109,16 @@ impl<T: Real> Side<T> {
             } else {
                 T::one()
             };
-            let norm = scale * sum(x.iter().map(|x| (*x / scale) * (*x / scale))).sqrt();
+            let root = sum(x.iter().map(|x| (*x / scale) * (*x / scale))).sqrt();
+            let norm = scale * root;
             let divisor = if normalize { norm.max(floor) } else { T::one() };
             let finite = x.iter().all(|x| x.is_finite());
-            let unit = |x: &T| if finite { *x / divisor } else { T::nan() };
+            let unit = |x: &T| match finite {
+                false => T::nan(),
+                // Nor does the norm of what is large.
+                true if normalize && norm > floor => *x / scale / root,
+                true => *x / divisor,
+            };
             side.z.push(x.iter().map(unit).collect());
             side.norm
                 .push((!normalize || norm > floor).then_some(divisor));

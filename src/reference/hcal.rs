@@ -341,16 +341,22 @@ struct Unit<T> {
 }
 
 fn unit<T: Real>(v: &[T]) -> Unit<T> {
-    // Scaled by its largest component, so that no square leaves the range of f32.
+    // By shares of the largest component: no square, and no norm either, leaves the range of f32.
     let largest = v.iter().fold(T::zero(), |most, x| most.max(x.abs()));
-    let norm = if largest > T::zero() && largest.is_finite() {
-        largest * sum(v.iter().map(|&x| (x / largest) * (x / largest))).sqrt()
+    let size = if largest > T::zero() && largest.is_finite() {
+        largest
     } else {
-        sum(v.iter().map(|&x| x * x)).sqrt()
+        T::one()
     };
-    let length = norm.max(T::from_f64(FLOOR));
+    let root = sum(v.iter().map(|&x| (x / size) * (x / size))).sqrt();
+    let norm = size * root;
+    let floor = T::from_f64(FLOOR);
     let finite = v.iter().all(|x| x.is_finite());
-    let one = |&x: &T| if finite { x / length } else { T::nan() };
+    let one = |&x: &T| match finite {
+        false => T::nan(),
+        true if norm > floor => x / size / root,
+        true => x / floor,
+    };
     Unit {
         norm,
         direction: v.iter().map(one).collect(),

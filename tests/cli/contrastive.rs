@@ -343,6 +343,23 @@ fn denominators_by_name() {
     }
 }
 
+/// What stands in the lists of rows that are left out is no label: there are as many as the largest of the others needs.
+#[test]
+fn labels_of_masked_rows_are_not_counted() {
+    let folder = Folder::new("contrastive-masked-labels");
+    for (indices, labels) in [([0, 4, 9], 5), ([-1, 2, 1 << 40], 3)] {
+        let tensors = Tensors::default()
+            .f32("embeddings", &[3, 1], &[1.0, 2.0, 3.0])
+            .u32("label_offsets", &[0, 1, 2, 3])
+            .i64("label_indices", &indices);
+        for (mask, labels) in [([0, 1, 0], labels), ([0, 0, 0], 0)] {
+            let tensors = tensors.clone().u8("row_mask", &[3], &mask);
+            let (json, _) = run(&folder, &tensors, "contrastive", &["--backend", "cpu"]);
+            assert_eq!(json["labels"], labels, "{indices:?} {mask:?}");
+        }
+    }
+}
+
 #[test]
 fn masked_samples_on_the_reference() {
     masked("cpu", 1e-6);

@@ -1,5 +1,10 @@
-//! The corners of numbers: every loss of rows at zeros, the smallest and largest numbers and infinities, every setting at
-//! both ends of its range, against the reference.
+//! The corners of numbers: every loss at zeros, the smallest and largest numbers and infinities, every setting at both ends
+//! of its range, against the reference. Here losses of rows; a file for each other family.
+
+mod balance;
+mod contrastive;
+mod hcal;
+mod mcm;
 
 use crate::Test;
 use libtest_mimic::Failed;
@@ -12,7 +17,15 @@ use wgloss::{
     TargetKind, Targets, Wdl, Zlpr,
 };
 
-pub const TESTS: &[Test] = &[("corners/logits", logits), ("corners/settings", settings)];
+pub const TESTS: &[Test] = &[
+    ("corners/logits", logits),
+    ("corners/settings", settings),
+    ("corners/contrastive_numbers", contrastive::numbers),
+    ("corners/contrastive_settings", contrastive::settings),
+    ("corners/hcal", hcal::hcal),
+    ("corners/mcm", mcm::mcm),
+    ("corners/balance", balance::balance),
+];
 
 const MAX: f32 = f32::MAX;
 /// Beyond this, what is made of a number may be infinite.
@@ -36,6 +49,23 @@ const ODD: [f32; 12] = [
     -LARGE,
     f32::INFINITY,
     f32::NEG_INFINITY,
+];
+/// What one component of a vector is, or all.
+const COMPONENTS: [f32; 14] = [
+    0.0,
+    -0.0,
+    TINY,
+    -TINY,
+    1e-38,
+    1e-30,
+    1e-12,
+    1e-4,
+    3e4,
+    LARGE,
+    -LARGE,
+    f32::INFINITY,
+    f32::NEG_INFINITY,
+    f32::NAN,
 ];
 const COLS: usize = 5;
 
@@ -87,6 +117,39 @@ fn near(found: f32, naive: f32, truth: f64, scale: f64) -> bool {
     let own = (f64::from(naive.clamp(-MAX, MAX)) - f64::from(e)).abs();
     let apart = (f64::from(f) - f64::from(e)).abs();
     apart <= 16.0 * own + 1e-4 * f64::from(e).abs().max(scale.min(1.0)) + 1e-6
+}
+
+/// The largest of some numbers that are finite.
+fn scale_of(values: &[f64]) -> f64 {
+    let finite = values.iter().filter(|v| v.is_finite());
+    finite.fold(0.0, |most, v| most.max(v.abs()))
+}
+
+/// Compares numbers, row after row of `width`, and names the first that differs. `slack` says how far those of
+/// each row may be off, which are differences of larger ones.
+fn near_all(
+    name: &str,
+    width: usize,
+    (found, naive, truth): (&[f32], &[f32], &[f64]),
+    slack: &[f64],
+    failures: &mut Vec<String>,
+) {
+    if found.len() != truth.len() {
+        failures.push(format!("{name}: {} numbers", found.len()));
+        return;
+    }
+    let differs = |i: &usize| {
+        let row = truth.chunks(width).nth(i / width).unwrap_or_default();
+        let near = near(found[*i], naive[*i], truth[*i], scale_of(row));
+        let apart = (f64::from(found[*i]) - truth[*i]).abs();
+        !near && (apart.is_nan() || apart > slack[i / width])
+    };
+    if let Some(i) = (0..truth.len()).find(differs) {
+        failures.push(format!(
+            "{name}: {} at {i}, expected {}",
+            found[i], truth[i]
+        ));
+    }
 }
 
 /// What the reference makes of the rows.
@@ -153,9 +216,7 @@ fn compare(
         }
         let width = (truth.len() / count).max(1);
         for (i, ((f, n), t)) in found.iter().zip(naive).zip(truth).enumerate() {
-            let row = &truth[i / width * width..][..width];
-            let largest = row.iter().filter(|v| v.is_finite());
-            let scale = largest.fold(0.0_f64, |most, v| most.max(v.abs()));
+            let scale = scale_of(&truth[i / width * width..][..width]);
             // Where the loss is hardly a number, nothing can be said of what the targets do to it.
             let hardly = truth_loss[i / width].abs() > f64::from(HARDLY);
             let skipped = hardly && what == "grad_targets";

@@ -25,7 +25,7 @@ pub const OF_ANCHORS: [&str; 4] = ["labels", "label_bits", "label_offsets", "lab
 pub struct Sets {
     labels: Targets<Vec<u8>, Vec<u32>>,
     pub rows: usize,
-    /// Columns of flags, or of words.
+    /// Columns of flags, or of words; of lists one more than the largest label that counts.
     width: usize,
 }
 
@@ -134,6 +134,8 @@ impl Sets {
                 format!("{} at [{at}]", lists[at]),
             ));
         }
+        let places = (0..lists.len()).filter(|at| counts(*at));
+        let width = places.map(|at| lists[at] as usize + 1).max().unwrap_or(0);
         let labels = Targets::Sparse {
             offsets: ends,
             indices: lists,
@@ -141,7 +143,7 @@ impl Sets {
         Ok(Sets {
             labels,
             rows,
-            width: 0,
+            width,
         })
     }
 
@@ -201,11 +203,7 @@ fn count_labels(sets: &Sets, keys: Option<&Sets>) -> Result<usize, Error> {
         match &sets.labels {
             Targets::Dense(_) => dense.push(sets.width),
             Targets::Bits(_) => packed.push(sets.width),
-            Targets::Sparse { indices, .. } => {
-                most = indices
-                    .iter()
-                    .fold(most, |most, label| most.max(*label as usize + 1));
-            }
+            Targets::Sparse { .. } => most = most.max(sets.width),
             _ => {}
         }
     }
