@@ -35,17 +35,12 @@ struct Inner {
     pipelines: Slots<Kernel, wgpu::ComputePipeline>,
     /// Parameters that nothing writes, by their bytes.
     params: Mutex<HashMap<Vec<u8>, wgpu::Buffer>>,
-    /// Scratch that calls share.
-    scratch: Mutex<Option<wgpu::Buffer>>,
     nothing: wgpu::Buffer,
 }
 
 /// Most parameters that are kept, and the bytes of each: calls of a training step, each over a few sets of places.
 const PARAMS_KEPT: usize = 512;
 const PARAMS_BYTES: usize = 1 << 14;
-/// Most bytes of scratch that are kept for calls to share, and the least that are made for them.
-const SCRATCH_SHARED: u64 = 16 << 20;
-const SCRATCH_LEAST: u64 = 64 << 10;
 
 impl Context {
     /// Looks at the features and limits of `device` and chooses the kernel variant for it. Compiles nothing yet.
@@ -107,7 +102,6 @@ impl Context {
                 modules: Slots::default(),
                 pipelines: Slots::default(),
                 params: Mutex::default(),
-                scratch: Mutex::default(),
                 nothing,
             }
         })?;
@@ -272,32 +266,9 @@ impl Context {
         buffer
     }
 
-    /// Scratch of at least so many bytes. Calls of little scratch share it: each writes what it reads there, and a queue runs
-    /// one dispatch that writes a buffer after the other, so calls of one device are never at it at the same time.
-    pub(crate) fn scratch(
-        &self,
-        bytes: u64,
-        make: impl FnOnce(u64) -> wgpu::Buffer,
-    ) -> wgpu::Buffer {
-        if bytes > SCRATCH_SHARED {
-            return make(bytes);
-        }
-        let mut shared = lock(&self.inner.scratch);
-        if let Some(buffer) = shared.as_ref().filter(|buffer| buffer.size() >= bytes) {
-            return buffer.clone();
-        }
-        let most = self.inner.caps.max_buffer;
-        let size = bytes
-            .next_power_of_two()
-            .max(SCRATCH_LEAST)
-            .min(most.max(bytes));
-        shared.insert(make(size)).clone()
-    }
-
-    /// Forgets buffers that could not be made: parameters of these bytes, and the scratch.
-    pub(crate) fn forget(&self, params: &[u8]) {
-        lock(&self.inner.params).remove(params);
-        *lock(&self.inner.scratch) = None;
+    /// Forgets parameters of these bytes, whose buffer could not be made.
+    pub(crate) fn forget_params(&self, bytes: &[u8]) {
+        lock(&self.inner.params).remove(bytes);
     }
 
     /// The pipeline of a kernel, made at its first use. The key is all that the pipeline depends on.
@@ -344,7 +315,6 @@ impl Inner {
             modules: Slots::default(),
             pipelines: Slots::default(),
             params: Mutex::default(),
-            scratch: Mutex::default(),
             nothing: self.nothing.clone(),
         }
     }
