@@ -1,7 +1,7 @@
 //! Scores of multi-label predictions, by the metrics of the crate; and the threshold that micro F1 likes best.
 
-use wgloss::host::{Engine, MetricsRows, Values};
-use wgloss::{Error, MetricValues, Metrics};
+use wgloss::host::{Dense, Engine, MetricsRows, Values};
+use wgloss::{Error, MetricValues, Metrics, Targets};
 
 /// Scores of row-major logits against row-major labels, `cols` to a row.
 pub fn scores(
@@ -11,12 +11,12 @@ pub fn scores(
     cols: usize,
     threshold: f32,
 ) -> Result<MetricValues, Error> {
-    let rows = MetricsRows {
-        rows: labels.len() / cols,
+    let rows = MetricsRows::new(
+        labels.len() / cols,
         cols,
-        logits: Values::F32(logits),
-        targets: labels,
-    };
+        Values::F32(logits),
+        Targets::Dense(Dense::Flags(labels)),
+    );
     engine.metrics(&Metrics::default().with_threshold(threshold), &rows)
 }
 

@@ -3,7 +3,8 @@
 //
 // Grid: blocks of portions `begin` to `end` of a window, those of one row after those of another; folded.
 // provides: collect
-// expects:  WG, group_index, best, the ROW_ constants, metrics/params.wgsl, key_of, positive
+// expects:  WG, group_index, best, the ROW_ constants, metrics/params.wgsl, key_of, positive,
+//           counts_in
 
 @compute @workgroup_size(WG)
 fn collect(
@@ -21,6 +22,9 @@ fn collect(
     var hits = 0u;
     var nans = 0u;
     for (var col = unit % params.portions; col < params.cols; col += params.portions) {
+        if (!counts_in(row, col)) {
+            continue;
+        }
         let key = key_of(row, col);
         let is_predicted = u32(key > threshold);
         nans += u32(key == NAN_KEY);

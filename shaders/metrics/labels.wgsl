@@ -1,8 +1,9 @@
-// True positives, false positives and false negatives of each label, over BLOCK rows a lane.
+// True positives, false positives and false negatives of each label, and rows in which it does not count, over BLOCK rows a
+// lane.
 //
 // Grid: blocks of labels `begin` to `end`, all of one block of rows after those of another; folded.
 // provides: labels
-// expects:  WG, BLOCK, group_index, best, WORDS_RANKS, metrics/params.wgsl, key_of, positive
+// expects:  WG, BLOCK, group_index, best, WORDS_RANKS, metrics/params.wgsl, key_of, positive, counts_in
 
 @compute @workgroup_size(WG)
 fn labels(
@@ -19,16 +20,19 @@ fn labels(
     var hits = 0u;
     var extra = 0u;
     var missed = 0u;
+    var absent = 0u;
     for (var row = first; row < min(first + BLOCK, params.rows); row++) {
         if (!left_out(row)) {
-            let is_predicted = key_of(row, col) > threshold;
-            let is_positive = positive(row, col);
+            let is_there = counts_in(row, col);
+            let is_predicted = is_there && key_of(row, col) > threshold;
+            let is_positive = is_there && positive(row, col);
             hits += u32(is_predicted && is_positive);
             extra += u32(is_predicted && !is_positive);
             missed += u32(!is_predicted && is_positive);
+            absent += u32(!is_there);
         }
     }
-    let at = params.words_at + WORDS_RANKS + params.top + 3u * col;
+    let at = params.words_at + WORDS_RANKS + params.top + 4u * col;
     if (hits > 0u) {
         atomicAdd(&words[at], hits);
     }
@@ -37,5 +41,8 @@ fn labels(
     }
     if (missed > 0u) {
         atomicAdd(&words[at + 2u], missed);
+    }
+    if (absent > 0u) {
+        atomicAdd(&words[at + 3u], absent);
     }
 }

@@ -2,7 +2,7 @@
 // Everything that is added is a whole number, so that no order of adding changes a sum.
 // Mirrors: `MetricsParams` in src/kernels/metrics.rs, which says what each field is.
 // provides: MetricsParams, params (binding 0), list (binding 3), sorted (binding 4), counts (binding 5), state (binding 6),
-//           words (binding 7), left_out, positives_of
+//           words (binding 7), left_out, positives_of, labels_of
 // expects:  View, the ROW_ constants
 
 struct MetricsParams {
@@ -20,6 +20,7 @@ struct MetricsParams {
     threshold: u32,
     words_at: u32,
     top: u32,
+    marked: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: MetricsParams;
@@ -35,6 +36,14 @@ struct MetricsParams {
 
 fn left_out(row: u32) -> bool {
     return atomicLoad(&state[row * ROW_WORDS + ROW_LEFT_OUT]) != 0u;
+}
+
+// Labels of a row that count.
+fn labels_of(row: u32) -> u32 {
+    if (params.marked == 0u) {
+        return params.cols;
+    }
+    return atomicLoad(&state[row * ROW_WORDS + ROW_LABELS]);
 }
 
 // Positives of a row, none of one that is left out.

@@ -39,8 +39,9 @@ fn ranks(
         before += atomicLoad(&counts[3u * at + 2u]);
     }
     let of_row = row * ROW_WORDS;
-    if (positives < params.cols) {
-        add_to_row(of_row + ROW_RANKING, share(negative, params.cols - positives));
+    let labels = labels_of(row);
+    if (positives < labels) {
+        add_to_row(of_row + ROW_RANKING, share(negative, labels - positives));
     }
     add_to_row(of_row + ROW_PRECISION, share(positive, positive + negative));
     atomicMax(&state[of_row + ROW_COVERAGE], positive + negative);

@@ -2,7 +2,7 @@
 //
 // Grid: blocks of words of the state, or of rows, `begin` to `end`; folded.
 // provides: clear, rows
-// expects:  WG, ONE, group_index, the ROW_ and WORDS_ constants, metrics/params.wgsl, share, mean_share
+// expects:  WG, ONE, MASKED, group_index, the ROW_ and WORDS_ constants, metrics/params.wgsl, share, mean_share
 
 @compute @workgroup_size(WG)
 fn clear(
@@ -43,7 +43,8 @@ fn rows(
         return;
     }
     if (left_out(row)) {
-        add_word(WORDS_LEFT_OUT, 1u);
+        // One that a mask leaves out is nowhere.
+        add_word(WORDS_LEFT_OUT, u32(kept(row, ROW_LEFT_OUT) != MASKED));
         return;
     }
     let positives = positives_of(row);

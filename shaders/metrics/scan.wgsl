@@ -4,7 +4,7 @@
 // Grid: blocks of portions `begin` to `end` of a window, as in `collect`, for slabs `first_slab` to `end_slab` of every
 // row; folded.
 // provides: scan
-// expects:  WG, SLAB, group_index, metrics/params.wgsl, key_of, positive
+// expects:  WG, SLAB, group_index, metrics/params.wgsl, key_of, positive, counts_in
 
 // Of the sorted places `first` to `end`, the first that does not rank before this key and label.
 fn place_of(first: u32, end: u32, key: u32, label: u32) -> u32 {
@@ -37,6 +37,9 @@ fn scan(
         return;
     }
     for (var col = unit % params.portions; col < params.cols; col += params.portions) {
+        if (!counts_in(row, col)) {
+            continue;
+        }
         let key = key_of(row, col);
         let kind = u32(positive(row, col));
         for (var slab = params.first_slab * SLAB; slab < last; slab += SLAB) {

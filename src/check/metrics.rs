@@ -24,6 +24,8 @@ pub struct MetricsCase {
     pub dtype: DType,
     /// Form of the targets.
     pub form: TargetForm,
+    /// Which of a mask by class, by element and by row there are.
+    pub masks: [bool; 3],
     /// How the tensors lie.
     pub layout: Layout,
     /// What the numbers are like.
@@ -42,9 +44,10 @@ impl fmt::Display for MetricsCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "metrics {} targets={} threshold={} top={} {:?} {:?} positives={} {}x{} seed={}",
+            "metrics {} targets={} masks={:?} threshold={} top={} {:?} {:?} positives={} {}x{} seed={}",
             self.dtype,
             form_name(self.form),
+            self.masks.map(u8::from),
             self.config.threshold,
             self.config.top,
             self.layout,
@@ -67,6 +70,18 @@ const SHAPES: &[(usize, usize)] = &[
     (3, 2100), // several slabs of positives
     (4, 700),  // lists longer than a workgroup
 ];
+
+/// Masks: none, all, each alone.
+const MASKED: &[[bool; 3]] = &[
+    [false; 3],
+    [true; 3],
+    [false; 3],
+    [true, false, false],
+    [false, true, false],
+    [false, false, true],
+];
+/// What they are called.
+const MASKS: [&str; 3] = ["class_mask", "mask", "row_mask"];
 
 /// The cases.
 pub fn metrics_cases(depth: Depth) -> Vec<MetricsCase> {
@@ -94,6 +109,7 @@ pub fn metrics_cases(depth: Depth) -> Vec<MetricsCase> {
                     },
                     dtype,
                     form,
+                    masks: MASKED[turn % MASKED.len()],
                     layout: [Layout::Apart, Layout::Together][(turn / 3) % 2],
                     data: [Data::Edges, Data::Normal, Data::Large][(turn / 5) % 3],
                     positives: [0.3, 0.04][turn % 2],
@@ -173,10 +189,30 @@ impl Case for MetricsCase {
                 targets.push(rng.chance([self.positives, 0.0, 1.0, self.positives][row % 4]));
             }
         }
+        let shapes = [(1, cols), (rows, cols), (1, rows)];
+        let mut targets = from_flags(&targets);
         let mut n = Numbers::default();
+        let mut counts = vec![true; rows * cols];
+        for (which, (name, shape)) in MASKS.into_iter().zip(shapes).enumerate() {
+            if self.masks[which] {
+                let flags: Vec<bool> = (0..shape.0 * shape.1).map(|_| rng.chance(0.7)).collect();
+                for (i, counts) in counts.iter_mut().enumerate() {
+                    *counts &= flags[[i % cols, i, i / cols][which]];
+                }
+                n.put(name, DType::U8, shape, from_flags(&flags));
+            }
+        }
+        // What does not count may be anything.
+        for i in (0..rows * cols).filter(|i| !counts[*i]) {
+            logits[i] = [logits[i], f64::NAN, f64::INFINITY][i % 3];
+            targets[i] = match self.form {
+                Targets::Dense(dtype) if dtype.is_float() => [f64::NAN, 1.0, -1.0][i % 3],
+                Targets::Dense(_) => [255.0, 1.0][i % 2],
+                Targets::Bits(()) | Targets::Sparse { .. } => targets[i],
+            };
+        }
         n.put("logits", self.dtype, (rows, cols), logits);
-        let names = TargetNames::TARGETS;
-        n.put_labels(names, self.form, (rows, cols), from_flags(&targets));
+        n.put_labels(TargetNames::TARGETS, self.form, (rows, cols), targets);
         Ok(n)
     }
 
@@ -191,9 +227,13 @@ impl Case for MetricsCase {
         _numbers: &Numbers,
         tensors: &Tensors,
     ) -> Result<Vec<Prepared>, Error> {
+        let [class_mask, mask, row_mask] = MASKS.map(|name| tensors.find(name));
         let inputs = MetricsInputs {
             logits: tensors.get("logits")?,
             targets: tensors.labels(TargetNames::TARGETS)?,
+            class_mask,
+            mask,
+            row_mask,
         };
         let outputs = MetricsOutputs {
             words: tensors.get("words")?,
@@ -203,11 +243,15 @@ impl Case for MetricsCase {
     }
 
     fn judge(&self, numbers: &Numbers, found: &Numbers) -> Result<(), String> {
+        let [class_mask, mask, row_mask] = MASKS.map(|name| numbers.flags(name));
         let inputs = reference::MetricsInputs {
             rows: self.rows,
             cols: self.cols,
             logits: numbers.get("logits"),
             targets: &numbers.flags("targets").unwrap_or_default(),
+            class_mask: class_mask.as_deref(),
+            mask: mask.as_deref(),
+            row_mask: row_mask.as_deref(),
         };
         let truth = reference::metrics(&self.config, &inputs).map_err(|e| e.to_string())?;
         let words = found.words("words").unwrap_or_default();

@@ -4,10 +4,14 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, check_len};
 use crate::host::engine::Engine;
 use crate::host::gpu::Gpu;
-use crate::host::values::{REFERENCE_BYTES, Values, check_each, check_room};
+use crate::host::rows::Rows;
+use crate::host::targets::TargetBuffers;
+use crate::host::values::{Dense, REFERENCE_BYTES, Values, check_room};
 use crate::kernels::metrics::{MetricsInputs, MetricsOutputs};
 use crate::losses::labels::Targets;
 use crate::losses::metrics::{MetricValues, Metrics};
+use crate::losses::reduction::Reduction;
+use crate::losses::takes::{Takes, TargetKind};
 use crate::reference;
 
 /// What metrics take, as plain slices, row-major.
@@ -19,34 +23,73 @@ pub struct MetricsRows<'a> {
     pub cols: usize,
     /// `rows * cols` logits.
     pub logits: Values<'a>,
-    /// `rows * cols` flags, 0 or 1.
-    pub targets: &'a [u8],
+    /// The targets, which are hard: flags and numbers are exactly 0 or 1 where they count.
+    pub targets: Targets<Dense<'a>, &'a [u32]>,
+    /// `cols` flags, not 0 where the label counts.
+    pub class_mask: Option<&'a [u8]>,
+    /// `rows * cols` flags, not 0 where the element counts.
+    pub mask: Option<&'a [u8]>,
+    /// `rows` flags, not 0 where the row counts.
+    pub row_mask: Option<&'a [u8]>,
 }
 
-impl MetricsRows<'_> {
-    fn check(&self) -> Result<(), Error> {
-        let all = self.rows.saturating_mul(self.cols);
-        if all > u32::MAX as usize {
-            return Err(Error::shape(
-                "logits",
-                "fewer than 2^32 elements",
-                format!("[{}, {}]", self.rows, self.cols),
-            ));
+impl<'a> MetricsRows<'a> {
+    /// Logits and targets, nothing optional.
+    pub fn new(
+        rows: usize,
+        cols: usize,
+        logits: Values<'a>,
+        targets: Targets<Dense<'a>, &'a [u32]>,
+    ) -> Self {
+        MetricsRows {
+            rows,
+            cols,
+            logits,
+            targets,
+            class_mask: None,
+            mask: None,
+            row_mask: None,
         }
-        check_len("logits", all, self.logits.len())?;
-        check_len("targets", all, self.targets.len())?;
-        check_each("targets", self.targets, self.cols, "0 or 1", |y| *y <= 1)
+    }
+
+    /// The same for a loss of rows, which takes and refuses the same: a row that is left out weighs nothing.
+    fn of_loss<'b>(&'b self, weights: &'b [f32]) -> Rows<'b> {
+        Rows {
+            class_mask: self.class_mask,
+            mask: self.mask,
+            sample_weight: self.row_mask.map(|_| weights),
+            ..Rows::new(self.rows, self.cols, self.logits, self.targets)
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let row_mask = self.row_mask.unwrap_or(&[]);
+        if self.row_mask.is_some() {
+            check_len("row_mask", self.rows, row_mask.len())?;
+        }
+        let weights: Vec<f32> = row_mask.iter().map(|flag| f32::from(*flag)).collect();
+        let takes = Takes::targets(TargetKind::Hard);
+        self.of_loss(&weights).check(&takes, Reduction::Sum)
     }
 
     fn on_gpu(&self, gpu: &Gpu, config: &Metrics) -> Result<MetricValues, Error> {
         let (rows, cols) = (self.rows, self.cols);
         let logits = gpu.upload(self.logits.bytes())?;
-        let targets = gpu.upload(self.targets)?;
+        let targets = TargetBuffers::upload(gpu, self.targets)?;
+        let masks = [self.class_mask, self.mask, self.row_mask];
+        let [class_mask, mask, row_mask] = masks.map(|mask| gpu.upload(mask.unwrap_or(&[])));
+        let (class_mask, mask, row_mask) = (class_mask?, mask?, row_mask?);
         let len = config.words_len(cols);
         let words = gpu.numbers(len)?;
+        let logits = Tensor::matrix(&logits, self.logits.dtype(), rows, cols);
+        let flags = |buffer, len| Tensor::vector(buffer, DType::U8, len);
         let inputs = MetricsInputs {
-            logits: Tensor::matrix(&logits, self.logits.dtype(), rows, cols),
-            targets: Targets::Dense(Tensor::matrix(&targets, DType::U8, rows, cols)),
+            class_mask: self.class_mask.map(|_| flags(&class_mask, cols)),
+            mask: self
+                .mask
+                .map(|_| Tensor::matrix(&mask, DType::U8, rows, cols)),
+            row_mask: self.row_mask.map(|_| flags(&row_mask, rows)),
+            ..MetricsInputs::new(logits, targets.tensors(rows, cols))
         };
         let outputs = MetricsOutputs {
             words: Tensor::vector(&words, DType::U32, len),
@@ -58,7 +101,9 @@ impl MetricsRows<'_> {
     fn on_reference(&self, config: &Metrics) -> Result<MetricValues, Error> {
         let elements = self.logits.len();
         check_room("logits", elements.saturating_mul(REFERENCE_BYTES))?;
-        let targets: Vec<bool> = self.targets.iter().map(|y| *y != 0).collect();
+        let targets = self.of_loss(&[]).dense_targets()?;
+        let targets: Vec<bool> = targets.iter().map(|y| *y > 0.5).collect();
+        let set = |flags: &[u8]| -> Vec<bool> { flags.iter().map(|flag| *flag != 0).collect() };
         reference::metrics(
             config,
             &reference::MetricsInputs {
@@ -66,6 +111,9 @@ impl MetricsRows<'_> {
                 cols: self.cols,
                 logits: &self.logits.to_f64(),
                 targets: &targets,
+                class_mask: self.class_mask.map(set).as_deref(),
+                mask: self.mask.map(set).as_deref(),
+                row_mask: self.row_mask.map(set).as_deref(),
             },
         )
     }

@@ -10,7 +10,7 @@
 //! | `f1_micro`, `f1_macro` | `2 tp / (2 tp + fp + fn)` of all labels together; of each label, their mean | `f1_score`, `average="micro"`, `"macro"` |
 //! | `f1_samples` | `2 tp / (2 tp + fp + fn)` | `f1_score`, `average="samples"` |
 //! | `subset_accuracy` | whether just its positives are predicted | `accuracy_score` |
-//! | `hamming_loss` | share of its labels that are wrong | `hamming_loss` |
+//! | `hamming_loss` | share of its labels that are wrong; with masks of all labels of all rows | `hamming_loss` |
 //! | `ranking_loss` | share of P x N with `s_n >= s_p` | `label_ranking_loss` |
 //! | `average_precision` | mean over P of `#{q in P: s_q >= s_p} / #{j: s_j >= s_p}` | `label_ranking_average_precision_score` |
 //! | `coverage_error` | `max_P #{j: s_j >= s_p}` | `coverage_error` |
@@ -27,8 +27,12 @@
 //! divides by `k` beyond the last label too. Ties are scikit-learn's worst case: a negative level with a positive counts as
 //! above it. `-0` and `0` tie. Infinite logits are the largest and the smallest.
 //!
-//! **NaN.** A row with a NaN among its logits is counted in [`MetricValues::rows_left_out`], and nowhere else. There are no
-//! masks and no weights.
+//! **NaN.** A row with a NaN among its logits is counted in [`MetricValues::rows_left_out`], and nowhere else.
+//!
+//! **Masks.** What a mask by class, by element or by row leaves out might as well not be there, whatever it holds: it is no
+//! label of its row, has no rank, and its NaN none sees. A row that is left out is counted nowhere. A label that counts in
+//! no row is not in the mean of `f1_macro`. A row of which no label counts is a row without labels: it has no positive, and
+//! every label right. There are no weights: whole numbers are counted.
 //!
 //! **Exact.** Everything that is added is a whole number, so the words do not depend on order, batches or device. Shares of a
 //! row are rounded to multiples of `2^-31`: a mean of them is within `1e-9` of the exact one. Words count up to `2^32 - 1`
@@ -41,13 +45,13 @@
 //! | 0, 1, 2, 3 | rows, rows left out, rows whose every label is right, rows without positives |
 //! | 4, 6, 8, 10 | pairs: sums of ranking loss, average precision and F1 of rows, each times `2^31`; sum of coverage |
 //! | 12 .. 12 + `top` | for each rank, rows of which the label there is a positive |
-//! | 3 `L` more | for each label its true positives, false positives and false negatives |
+//! | 4 `L` more | for each label its true positives, false positives and false negatives, and of those first rows the ones in which a mask leaves it out |
 //!
-//! **Cost.** Seven dispatches, and two more for sparse targets. Each label is met three times, and looked up among its row's
+//! **Cost.** Seven dispatches, two more for sparse targets, and one for masks. Each label is met three times, and looked up among its row's
 //! positives in the time of a binary search, once for each 1,024 of them; rows that could have very many positives take
 //! more dispatches, each of bounded work. Scratch: 28 bytes for each label of a row that could be a positive (with sparse
-//! targets no more than there are indices), and 36 a row, of as many rows as 64 MiB hold; three words of each of a row's
-//! labels must fit one storage binding.
+//! targets no more than there are indices), and 40 a row, with masks two bits for each label, of as many rows as 64 MiB hold; three
+//! words of each of a row's labels must fit one storage binding.
 
 use crate::error::{Error, check_len};
 use crate::losses::reduction::{check_setting, setters};
@@ -168,7 +172,7 @@ impl Metrics {
     /// How many words a call for `cols` labels adds to.
     pub fn words_len(&self, cols: usize) -> usize {
         let ranks = RANKS as usize + self.top;
-        cols.saturating_mul(3).saturating_add(ranks)
+        cols.saturating_mul(4).saturating_add(ranks)
     }
 
     /// The values of `cols` labels, from words that calls have added to and that were 0 before.
@@ -185,9 +189,12 @@ impl Metrics {
         let mean = |sum: f64| ratio(sum, rows as f64);
         let mean_share = |at: u32| mean(pair(at) / f64::from(ONE));
         let mut totals = [0_u64; 3];
-        let mut of_each = 0.0;
-        for label in of_labels.chunks_exact(3) {
+        let (mut of_each, mut labels, mut elements) = (0.0, 0_u64, 0_u64);
+        for label in of_labels.chunks_exact(4) {
             let counts = [label[0], label[1], label[2]].map(u64::from);
+            let there = rows.saturating_sub(u64::from(label[3]));
+            labels += u64::from(there > 0);
+            elements = elements.saturating_add(there);
             of_each += f1(counts);
             (totals.iter_mut().zip(counts)).for_each(|(total, count)| *total += count);
         }
@@ -205,10 +212,10 @@ impl Metrics {
             rows_left_out: count(LEFT_OUT),
             rows_without_positives: count(WITHOUT),
             f1_micro: f1(totals),
-            f1_macro: ratio(of_each, cols as f64),
+            f1_macro: ratio(of_each, labels as f64),
             f1_samples: mean_share(F1),
             subset_accuracy: mean(count(EXACT) as f64),
-            hamming_loss: ratio(mean((totals[1] + totals[2]) as f64), cols as f64),
+            hamming_loss: ratio((totals[1] + totals[2]) as f64, elements as f64),
             ranking_loss: mean_share(RANKING),
             average_precision: mean_share(PRECISION),
             coverage_error: mean(pair(COVERAGE)),

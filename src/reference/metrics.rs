@@ -14,6 +14,21 @@ pub struct MetricsInputs<'a> {
     pub logits: &'a [f64],
     /// `rows * cols` targets.
     pub targets: &'a [bool],
+    /// `cols` flags, false where a label counts in no row.
+    pub class_mask: Option<&'a [bool]>,
+    /// `rows * cols` flags, false where an element does not count.
+    pub mask: Option<&'a [bool]>,
+    /// `rows` flags, false where a row is left out.
+    pub row_mask: Option<&'a [bool]>,
+}
+
+impl MetricsInputs<'_> {
+    /// The labels of a row that count.
+    fn counted(&self, row: usize) -> Vec<usize> {
+        let has = |mask: Option<&[bool]>, i: usize| mask.is_none_or(|mask| mask[i]);
+        let counts = |j: &usize| has(self.class_mask, *j) && has(self.mask, row * self.cols + j);
+        (0..self.cols).filter(counts).collect()
+    }
 }
 
 /// The values of a set of rows; see [`crate::losses::metrics`].
@@ -26,6 +41,13 @@ pub fn metrics(config: &Metrics, inputs: &MetricsInputs<'_>) -> Result<MetricVal
     let all = rows.saturating_mul(cols);
     check_len("logits", all, inputs.logits.len())?;
     check_len("targets", all, inputs.targets.len())?;
+    for (name, len, mask) in [
+        ("class_mask", cols, inputs.class_mask),
+        ("mask", all, inputs.mask),
+        ("row_mask", rows, inputs.row_mask),
+    ] {
+        check_len(name, len, mask.map_or(len, <[bool]>::len))?;
+    }
     let threshold = f64::from(config.threshold);
     let mut out = MetricValues {
         precision: vec![0.0; config.top],
@@ -33,9 +55,15 @@ pub fn metrics(config: &Metrics, inputs: &MetricsInputs<'_>) -> Result<MetricVal
     };
     // However many labels nothing has.
     let mut by_label = vec![[0; 3]; if rows == 0 { 0 } else { cols }];
-    for row in 0..rows {
-        let s = &inputs.logits[row * cols..][..cols];
-        let y = &inputs.targets[row * cols..][..cols];
+    let mut is_there = vec![false; by_label.len()];
+    let (mut wrong_elements, mut elements) = (0, 0);
+    for row in (0..rows).filter(|row| inputs.row_mask.is_none_or(|mask| mask[*row])) {
+        // From here on as if there were no other labels.
+        let labels = inputs.counted(row);
+        let cols = labels.len();
+        let places = labels.iter().map(|j| row * inputs.cols + j);
+        let s: Vec<f64> = places.clone().map(|i| inputs.logits[i]).collect();
+        let y: Vec<bool> = places.map(|i| inputs.targets[i]).collect();
         if s.iter().any(|s| s.is_nan()) {
             out.rows_left_out += 1;
             continue;
@@ -45,11 +73,13 @@ pub fn metrics(config: &Metrics, inputs: &MetricsInputs<'_>) -> Result<MetricVal
         for j in 0..cols {
             let here = outcome(s[j] > threshold, y[j]);
             add(&mut counts, here);
-            add(&mut by_label[j], here);
+            add(&mut by_label[labels[j]], here);
+            is_there[labels[j]] = true;
         }
         out.f1_samples += f1(counts);
         out.subset_accuracy += f64::from(u8::from(counts[1] + counts[2] == 0));
-        out.hamming_loss += ratio((counts[1] + counts[2]) as f64, cols as f64);
+        wrong_elements += counts[1] + counts[2];
+        elements += cols;
 
         let positives: Vec<usize> = (0..cols).filter(|j| y[*j]).collect();
         let negatives = cols - positives.len();
@@ -90,12 +120,13 @@ pub fn metrics(config: &Metrics, inputs: &MetricsInputs<'_>) -> Result<MetricVal
         out.f1_macro += f1(counts);
     }
     out.f1_micro = f1(totals);
-    out.f1_macro = ratio(out.f1_macro, cols as f64);
+    let labels = is_there.iter().filter(|there| **there).count();
+    out.f1_macro = ratio(out.f1_macro, labels as f64);
+    out.hamming_loss = ratio(wrong_elements as f64, elements as f64);
     let rows = out.rows as f64;
     for sum in [
         &mut out.f1_samples,
         &mut out.subset_accuracy,
-        &mut out.hamming_loss,
         &mut out.ranking_loss,
         &mut out.average_precision,
         &mut out.coverage_error,

@@ -7,13 +7,14 @@ use crate::regimes::narrow;
 use crate::{Test, table};
 use libtest_mimic::Failed;
 use wgloss::check::{Data, Layout, MetricsCase, SPARSE};
-use wgloss::host::{Engine, Gpu, MetricsRows, Values};
+use wgloss::host::{Dense, Engine, Gpu, MetricsRows, Values};
 use wgloss::{DType, Metrics, MetricsInputs, MetricsOutputs, Targets, Tensor};
 
 pub const TESTS: &[Test] = &[
     ("metrics/scikit_learn_has_the_same", golden),
     ("metrics/windows_of_small_bindings", windows),
     ("metrics/many_labels", many_labels),
+    ("metrics/masked_is_taken_out", taken_out),
     ("metrics/many_rows", many_rows),
     ("metrics/batches_add_up_to_the_bit", batches),
     ("metrics/no_rows_and_no_labels", empty),
@@ -26,6 +27,7 @@ const PLAIN: MetricsCase = MetricsCase {
     },
     dtype: DType::F32,
     form: Targets::Dense(DType::U8),
+    masks: [false; 3],
     layout: Layout::Apart,
     data: Data::Normal,
     positives: 0.3,
@@ -37,12 +39,9 @@ const PLAIN: MetricsCase = MetricsCase {
 fn golden(gpu: &Gpu) -> Result<(), Failed> {
     let engine = Engine::on(gpu.clone());
     for case in fixture::golden() {
-        let batch = MetricsRows {
-            rows: case.rows,
-            cols: case.cols,
-            logits: Values::F32(&case.logits),
-            targets: &case.targets,
-        };
+        let targets = Targets::Dense(Dense::Flags(&case.targets));
+        let logits = Values::F32(&case.logits);
+        let batch = MetricsRows::new(case.rows, case.cols, logits, targets);
         for (name, value) in engine.metrics(&case.config, &batch)?.all() {
             let expected = case.values[&name].as_f64().unwrap_or(f64::NAN);
             let off = (value - expected).abs() / expected.max(1.0);
@@ -69,6 +68,7 @@ fn windows(gpu: &Gpu) -> Result<(), Failed> {
                 cols,
                 dtype,
                 form,
+                masks: [rows == 40; 3],
                 positives: 0.05,
                 ..PLAIN
             });
@@ -89,12 +89,8 @@ fn many_labels(gpu: &Gpu) -> Result<(), Failed> {
             targets[row * cols + i * 249 + row] = 1;
         }
     }
-    let batch = MetricsRows {
-        rows,
-        cols,
-        logits: Values::F32(&logits),
-        targets: &targets,
-    };
+    let flags = Targets::Dense(Dense::Flags(&targets));
+    let batch = MetricsRows::new(rows, cols, Values::F32(&logits), flags);
     let config = Metrics::default();
     let found = Engine::on(gpu.clone()).metrics(&config, &batch)?;
     let truth = Engine::reference().metrics(&config, &batch)?;
@@ -118,6 +114,68 @@ fn many_rows(gpu: &Gpu) -> Result<(), Failed> {
     table::run(gpu, &[case])
 }
 
+/// What masks leave out might as well not be there: rows and columns taken out give the same words.
+fn taken_out(gpu: &Gpu) -> Result<(), Failed> {
+    let (rows, cols) = (37, 71);
+    let config = Metrics::default();
+    // Few values: ties between all kinds of labels.
+    let logits: Vec<f32> = (0..rows * cols)
+        .map(|i| ((i * 7919) % 13) as f32 / 4.0 - 1.5)
+        .collect();
+    let targets: Vec<u8> = (0..rows * cols)
+        .map(|i| u8::from((i * 31) % 17 < 5))
+        .collect();
+    let class_mask: Vec<u8> = (0..cols).map(|col| u8::from(col % 3 != 1)).collect();
+    let row_mask: Vec<u8> = (0..rows).map(|row| u8::from(row % 5 != 2)).collect();
+    let stays = |i: &usize| class_mask[i % cols] != 0 && row_mask[i / cols] != 0;
+    let left: Vec<usize> = (0..rows * cols).filter(stays).collect();
+    let few_logits: Vec<f32> = left.iter().map(|i| logits[*i]).collect();
+    let few_targets: Vec<u8> = left.iter().map(|i| targets[*i]).collect();
+    let few_cols = class_mask.iter().filter(|flag| **flag != 0).count();
+    let few = MetricsRows::new(
+        left.len() / few_cols,
+        few_cols,
+        Values::F32(&few_logits),
+        Targets::Dense(Dense::Flags(&few_targets)),
+    );
+    // The same elements by all masks together, and by the mask by element and by row alone.
+    let mask: Vec<u8> = (0..rows * cols).map(|i| u8::from(stays(&i))).collect();
+    let mut odd_logits = logits.clone();
+    let mut odd_targets = targets.clone();
+    for i in (0..rows * cols).filter(|i| !stays(i)) {
+        odd_logits[i] = f32::NAN;
+        odd_targets[i] = 255;
+    }
+    let all = MetricsRows::new(
+        rows,
+        cols,
+        Values::F32(&odd_logits),
+        Targets::Dense(Dense::Flags(&odd_targets)),
+    );
+    let by_class = MetricsRows {
+        class_mask: Some(&class_mask),
+        row_mask: Some(&row_mask),
+        ..all
+    };
+    let by_element = MetricsRows {
+        mask: Some(&mask),
+        row_mask: Some(&row_mask),
+        ..all
+    };
+    let engines = [Engine::on(gpu.clone()), Engine::reference()];
+    for (which, engine) in engines.iter().enumerate() {
+        let expected = engine.metrics(&config, &few)?;
+        for (name, masked) in [("class", by_class), ("element", by_element)] {
+            let found = engine.metrics(&config, &masked)?;
+            if found != expected {
+                let message = format!("{which} by {name}: {found:?}, expected {expected:?}");
+                return Err(message.into());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Two halves of a batch add the words of the whole, and so does the whole again, wherever lanes come first.
 fn batches(gpu: &Gpu) -> Result<(), Failed> {
     let (rows, cols) = (500, 203);
@@ -137,10 +195,8 @@ fn batches(gpu: &Gpu) -> Result<(), Failed> {
         for (first, count) in parts {
             let at = (first * cols) as u64;
             let dense = Tensor::matrix(&targets, DType::U8, *count, cols).with_offset(at);
-            let inputs = MetricsInputs {
-                logits: Tensor::matrix(&logits, DType::F32, *count, cols).with_offset(at),
-                targets: Targets::Dense(dense),
-            };
+            let logits = Tensor::matrix(&logits, DType::F32, *count, cols).with_offset(at);
+            let inputs = MetricsInputs::new(logits, Targets::Dense(dense));
             let outputs = MetricsOutputs {
                 words: Tensor::vector(&words, DType::U32, len),
             };
@@ -163,12 +219,14 @@ fn batches(gpu: &Gpu) -> Result<(), Failed> {
 
 fn empty(gpu: &Gpu) -> Result<(), Failed> {
     let config = Metrics::default();
-    for (rows, cols) in [(0, 3), (3, 0)] {
+    for (rows, cols, masks) in [(0, 3, false), (3, 0, false), (0, 3, true), (3, 0, true)] {
+        let none = Targets::Dense(Dense::Flags(&[]));
+        let batch = MetricsRows::new(rows, cols, Values::F32(&[]), none);
+        let row_mask = [1, 0, 1];
         let batch = MetricsRows {
-            rows,
-            cols,
-            logits: Values::F32(&[]),
-            targets: &[],
+            row_mask: masks.then_some(&row_mask[..rows]),
+            mask: masks.then_some(&[]),
+            ..batch
         };
         let found = Engine::on(gpu.clone()).metrics(&config, &batch)?;
         let truth = Engine::reference().metrics(&config, &batch)?;

@@ -1,7 +1,7 @@
 //! What metrics refuse, and their plans.
 
 use crate::call::{Machine, USAGE};
-use wgloss::host::{Engine, MetricsRows, Values};
+use wgloss::host::{Dense, Engine, MetricsRows, Values};
 use wgloss::{DType, Metrics, MetricsInputs, MetricsOutputs, Prepared, Targets, Tensor, wgpu};
 
 fn tensor(buffer: &wgpu::Buffer, at: u64, dtype: DType, rows: usize, cols: usize) -> Tensor<'_> {
@@ -19,12 +19,12 @@ fn bad_calls_are_named() {
     let buffer = machine.buffer(1 << 20, USAGE);
     let at = |at, dtype, rows, cols| tensor(&buffer, at, dtype, rows, cols);
     let config = Metrics::default();
-    let inputs = MetricsInputs {
-        logits: at(0, DType::F16, 3, 5),
-        targets: Targets::Dense(at(1, DType::U8, 3, 5)),
-    };
+    let inputs = MetricsInputs::new(
+        at(0, DType::F16, 3, 5),
+        Targets::Dense(at(1, DType::U8, 3, 5)),
+    );
     let outputs = MetricsOutputs {
-        words: at(2, DType::U32, 1, 12 + 5 + 3 * 5),
+        words: at(2, DType::U32, 1, 12 + 5 + 4 * 5),
     };
     let call = config.prepare(&machine.cx, &inputs, &outputs).unwrap();
     assert_eq!(
@@ -83,15 +83,15 @@ fn bad_calls_are_named() {
         outputs,
         "target_bits: expected [3, 1], found [3, 2]",
     );
-    for (len, top) in [(31, 5), (32, 6)] {
+    for (len, top) in [(36, 5), (37, 6)] {
         let short = MetricsOutputs {
             words: at(2, DType::U32, 1, len),
         };
-        let expected = format!("words: expected [{}], found [{len}]", 27 + top);
+        let expected = format!("words: expected [{}], found [{len}]", 32 + top);
         refuse(config.with_top(top), inputs, short, &expected);
     }
     let over = MetricsOutputs {
-        words: at(1, DType::U32, 1, 32),
+        words: at(1, DType::U32, 1, 37),
     };
     refuse(
         config,
@@ -100,9 +100,62 @@ fn bad_calls_are_named() {
         "words: expected memory apart from targets, found an overlap",
     );
     let floats = MetricsOutputs {
-        words: at(2, DType::F32, 1, 32),
+        words: at(2, DType::F32, 1, 37),
     };
     refuse(config, inputs, floats, "words: expected u32, found f32");
+
+    // Masks of every kind are one dispatch, and lists are made bits of before.
+    let masked = MetricsInputs {
+        class_mask: Some(at(4, DType::U8, 1, 5)),
+        mask: Some(at(5, DType::U8, 3, 5)),
+        row_mask: Some(at(6, DType::U8, 1, 3)),
+        ..inputs
+    };
+    let call = config.prepare(&machine.cx, &masked, &outputs).unwrap();
+    assert_eq!(entries(&call)[..3], ["clear", "mark", "collect"]);
+    assert_eq!(entries(&call).len(), 8);
+    machine.submit(|encoder| call.encode(encoder)).unwrap();
+    let of_rows = MetricsInputs {
+        class_mask: None,
+        mask: None,
+        targets: lists(2).targets,
+        ..masked
+    };
+    let call = config.prepare(&machine.cx, &of_rows, &outputs).unwrap();
+    let expected = ["clear", "mark", "clear", "mark", "collect"];
+    assert_eq!(entries(&call)[..5], expected);
+    for (inputs, wanted) in [
+        (
+            MetricsInputs {
+                class_mask: Some(at(4, DType::F32, 1, 5)),
+                ..inputs
+            },
+            "class_mask: expected u8, found f32",
+        ),
+        (
+            MetricsInputs {
+                mask: Some(at(5, DType::U8, 3, 4)),
+                ..inputs
+            },
+            "mask: expected [3, 5], found [3, 4]",
+        ),
+        (
+            MetricsInputs {
+                row_mask: Some(at(6, DType::U8, 1, 5)),
+                ..inputs
+            },
+            "row_mask: expected [3], found [5]",
+        ),
+        (
+            MetricsInputs {
+                row_mask: Some(at(2, DType::U8, 1, 3)),
+                ..inputs
+            },
+            "words: expected memory apart from row_mask, found an overlap",
+        ),
+    ] {
+        refuse(config, inputs, outputs, wanted);
+    }
 }
 
 /// Of rows that could have very many positives no dispatch has more work than drivers stand, and few positives in lists
@@ -126,21 +179,17 @@ fn work_is_bounded() {
             .count();
         (call.plan().windows, count)
     };
-    let dense = MetricsInputs {
-        logits,
-        targets: Targets::Dense(Tensor::matrix(&labels, DType::U8, rows, cols)),
-    };
+    let flags = Targets::Dense(Tensor::matrix(&labels, DType::U8, rows, cols));
+    let dense = MetricsInputs::new(logits, flags);
     let call = config.prepare(&machine.cx, &dense, &outputs).unwrap();
     // 977 slabs of a million labels each, 268 to a dispatch of two rows: 2^33 in 32 each.
     assert_eq!(scans(&call), (2, 2 * 8));
     let indices = machine.buffer(4 * 40, USAGE);
-    let lists = MetricsInputs {
-        logits,
-        targets: Targets::Sparse {
-            offsets: Tensor::vector(&labels, DType::U32, rows + 1),
-            indices: Tensor::vector(&indices, DType::U32, 40),
-        },
+    let lists = Targets::Sparse {
+        offsets: Tensor::vector(&labels, DType::U32, rows + 1),
+        indices: Tensor::vector(&indices, DType::U32, 40),
     };
+    let lists = MetricsInputs::new(logits, lists);
     let call = config.prepare(&machine.cx, &lists, &outputs).unwrap();
     assert_eq!(scans(&call), (1, 1));
     let bits = rows as u64 * cols as u64 / 8;
@@ -150,19 +199,36 @@ fn work_is_bounded() {
 #[test]
 fn slices_are_checked() {
     let engine = Engine::reference();
-    let rows = MetricsRows {
-        rows: 2,
-        cols: 2,
-        logits: Values::F32(&[1.0, -1.0, 0.5, f32::NAN]),
-        targets: &[1, 0, 0, 1],
-    };
+    let logits = Values::F32(&[1.0, -1.0, 0.5, f32::NAN]);
+    let flags = |flags| Targets::Dense(Dense::Flags(flags));
+    let rows = MetricsRows::new(2, 2, logits, flags(&[1, 0, 0, 1]));
     let found = engine.metrics(&Metrics::default(), &rows).unwrap();
     assert_eq!((found.rows, found.rows_left_out), (1, 1));
     assert_eq!(found.f1_micro, 1.0);
+    for targets in [
+        Targets::Bits(&[1, 2][..]),
+        Targets::Dense(Dense::Values(Values::F32(&[1.0, 0.0, 0.0, 1.0]))),
+        Targets::Sparse {
+            offsets: &[0, 1, 2],
+            indices: &[0, 1],
+        },
+    ] {
+        let rows = MetricsRows { targets, ..rows };
+        let same = engine.metrics(&Metrics::default(), &rows).unwrap();
+        assert_eq!(same, found, "{targets:?}");
+    }
+    // What does not count is not looked at.
+    let masked = MetricsRows {
+        targets: flags(&[1, 0, 9, 9]),
+        row_mask: Some(&[7, 0]),
+        ..rows
+    };
+    let found = engine.metrics(&Metrics::default(), &masked).unwrap();
+    assert_eq!((found.rows, found.rows_left_out), (1, 0));
     for (rows, expected) in [
         (
             MetricsRows {
-                targets: &[1, 0, 0, 2],
+                targets: flags(&[1, 0, 0, 2]),
                 ..rows
             },
             "targets: expected 0 or 1, found 2 at [1, 1]",
@@ -176,7 +242,21 @@ fn slices_are_checked() {
                 rows: usize::MAX,
                 ..rows
             },
-            "logits: expected fewer than 2^32 elements, found [18446744073709551615, 2]",
+            "logits: expected fewer than 2^32 elements, rows and labels, found [18446744073709551615, 2]",
+        ),
+        (
+            MetricsRows {
+                row_mask: Some(&[1]),
+                ..rows
+            },
+            "row_mask: expected [2], found [1]",
+        ),
+        (
+            MetricsRows {
+                mask: Some(&[1, 1]),
+                ..rows
+            },
+            "mask: expected [4], found [2]",
         ),
     ] {
         let error = engine.metrics(&Metrics::default(), &rows).unwrap_err();

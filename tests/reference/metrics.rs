@@ -20,6 +20,7 @@ fn of(config: &Metrics, cols: usize, logits: &[f64], targets: &[u8]) -> MetricVa
         cols,
         logits,
         targets: &targets,
+        ..MetricsInputs::default()
     };
     metrics(config, &inputs).unwrap()
 }
@@ -112,6 +113,52 @@ fn a_row_with_a_nan_is_nowhere() {
     assert!(found.all().eq(alone.all()));
 }
 
+/// What masks leave out might as well not be there.
+#[test]
+fn masked_is_taken_out() {
+    let nan = f64::NAN;
+    let logits = [
+        nan, 1.0, -1.0, 2.0, //
+        0.5, nan, 0.5, 3.0, //
+        -1.0, 4.0, 0.0, -2.0, //
+        1.0, 1.0, 1.0, nan,
+    ];
+    let flags = |flags: [u8; 16]| flags.map(|flag| flag != 0);
+    let targets = flags([1, 1, 0, 1, 0, 1, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1]);
+    let mask = flags([1, 1, 1, 0, 1, 0, 1, 1, 0, 0, 0, 0, 0, 1, 1, 1]);
+    let row_mask = [true, true, true, false];
+    let inputs = MetricsInputs {
+        rows: 4,
+        cols: 4,
+        logits: &logits,
+        targets: &targets,
+        class_mask: Some(&[false, true, true, true]),
+        mask: Some(&mask),
+        row_mask: Some(&row_mask),
+    };
+    let found = metrics(&Metrics::default().with_top(1), &inputs).unwrap();
+    // Rows of labels {1, 2}, {2, 3} and none.
+    assert_eq!((found.rows, found.rows_left_out), (3, 0));
+    assert_eq!(found.rows_without_positives, 1);
+    close("subset accuracy", found.subset_accuracy, 1.0);
+    close("Hamming loss", found.hamming_loss, 0.0);
+    close("micro F1", found.f1_micro, 1.0);
+    close("macro F1", found.f1_macro, 1.0);
+    close("coverage", found.coverage_error, (1.0 + 2.0) / 3.0);
+    close("precision@1", found.precision[0], 2.0 / 3.0);
+    // Of label 0 there is nothing, and of label 1 one row.
+    let mask = flags([0, 1, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0]);
+    let inputs = MetricsInputs {
+        class_mask: None,
+        mask: Some(&mask),
+        ..inputs
+    };
+    let found = metrics(&Metrics::default(), &inputs).unwrap();
+    // Label 2: right, and a positive at 0 that is not predicted. Label 3: right in all three.
+    close("Hamming loss", found.hamming_loss, 1.0 / 7.0);
+    close("macro F1", found.f1_macro, (1.0 + 2.0 / 3.0 + 1.0) / 3.0);
+}
+
 #[test]
 fn nothing_gives_zeros() {
     let none = of(&Metrics::default(), 3, &[], &[]);
@@ -134,7 +181,7 @@ fn values_of_words() {
         half, 0, 0, 1, half, 1, // ranking loss 1/2, precision 2, F1 2 and 1/2
         7, 1, // coverage 2^32 and 7
         3, 1, // three rows have their first label right, one the second
-        1, 0, 0, 2, 1, 1, // the labels
+        1, 0, 0, 0, 2, 1, 1, 1, // the labels; one row does not have the second
     ];
     let found = config.values(2, &words).unwrap();
     assert_eq!(
@@ -155,10 +202,14 @@ fn values_of_words() {
     assert_eq!(found.precision, [3.0 / 4.0, 4.0 / 8.0]);
     close("micro F1", found.f1_micro, 6.0 / 8.0);
     close("macro F1", found.f1_macro, (1.0 + 4.0 / 6.0) / 2.0);
-    close("Hamming loss", found.hamming_loss, 2.0 / 8.0);
+    close("Hamming loss", found.hamming_loss, 2.0 / 7.0);
+    // A label that no row has is in no mean.
+    words[21] = 4;
+    let found = config.values(2, &words).unwrap();
+    close("macro F1", found.f1_macro, 1.0 + 4.0 / 6.0);
     words.pop();
     let error = config.values(2, &words).unwrap_err().to_string();
-    assert_eq!(error, "words: expected [20], found [19]");
+    assert_eq!(error, "words: expected [22], found [21]");
 }
 
 #[test]
@@ -168,6 +219,7 @@ fn wrong_settings_and_lengths_are_named() {
         cols: 2,
         logits: &[0.0; 2],
         targets: &[true; 2],
+        ..MetricsInputs::default()
     };
     let plain = Metrics::default();
     for (config, inputs, expected) in [
@@ -196,6 +248,22 @@ fn wrong_settings_and_lengths_are_named() {
                 ..inputs
             },
             "targets: expected [2], found [0]",
+        ),
+        (
+            plain,
+            MetricsInputs {
+                class_mask: Some(&[]),
+                ..inputs
+            },
+            "class_mask: expected [2], found [0]",
+        ),
+        (
+            plain,
+            MetricsInputs {
+                row_mask: Some(&[true; 2]),
+                ..inputs
+            },
+            "row_mask: expected [1], found [2]",
         ),
     ] {
         let error = metrics(&config, &inputs).unwrap_err().to_string();
