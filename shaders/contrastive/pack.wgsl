@@ -5,7 +5,7 @@
 // provides: pack_row, labels (binding 2), indices (binding 3), z (binding 4), sets (binding 5),
 //           small (binding 6), itself_index (binding 7)
 // expects:  params, NORM_FLOOR (the least norm that a row is divided by), SUMMED (what one sum takes in), FORM_BITS,
-//           FORM_BYTES, FORM_LISTS, SAME_NUMBER, FROM_INDEX, source_bits, finite, team_sum, set_place
+//           FORM_BYTES, FORM_INTEGERS, FORM_LISTS, SAME_NUMBER, FROM_INDEX, source_bits, finite, team_sum, set_place
 
 @group(0) @binding(2) var<storage, read_write> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> indices: array<u32>;
@@ -20,10 +20,16 @@ fn set_bits(row: u32, w: u32) -> u32 {
         return labels[params.source.labels_offset + row * params.source.labels_stride + w];
     }
     var word = 0u;
-    if (params.source.form == FORM_BYTES) {
-        let most = min(32u, params.source.labels - 32u * w);
+    let first = params.source.labels_offset + row * params.source.labels_stride + 32u * w;
+    let most = min(32u, params.source.labels - 32u * w);
+    if (params.source.form == FORM_INTEGERS) {
         for (var bit = 0u; bit < most; bit++) {
-            let i = params.source.labels_offset + row * params.source.labels_stride + 32u * w + bit;
+            word |= select(0u, 1u << bit, labels[first + bit] != 0u);
+        }
+    }
+    if (params.source.form == FORM_BYTES) {
+        for (var bit = 0u; bit < most; bit++) {
+            let i = first + bit;
             let byte = (labels[i / 4u] >> ((i & 3u) * 8u)) & 0xffu;
             word |= select(0u, 1u << bit, byte != 0u);
         }

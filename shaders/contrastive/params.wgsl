@@ -95,7 +95,7 @@ struct PairSettings {
 struct PairSource {
     offset: u32,            // the first embedding in `source`; the first of `mask`, or of `label_weight`
     stride: u32,            // from one embedding to the next
-    form: u32,              // of the label sets: FORM_BITS, FORM_BYTES or FORM_LISTS
+    form: u32,              // of the label sets: FORM_BITS, FORM_BYTES, FORM_INTEGERS or FORM_LISTS
     labels_offset: u32,     // the first of `labels`
     labels_stride: u32,     // from one row of `labels` to the next
     labels: u32,            // how many labels there are

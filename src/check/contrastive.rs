@@ -3,7 +3,9 @@
 
 use crate::check::case::{Case, Depth, Layout, Output};
 use crate::check::measure::{Reference, Work, Workload, check_shape, period};
-use crate::check::numbers::{Numbers, SPARSE, TargetForm, form_name, from_flags, rounded};
+use crate::check::numbers::{
+    Numbers, SPARSE, TargetForm, form_name, from_flags, in_words, rounded,
+};
 use crate::check::rng::Rng;
 use crate::check::tensors::Tensors;
 use crate::device::context::Context;
@@ -266,7 +268,11 @@ pub fn contrastive_cases(depth: Depth) -> Vec<ContrastiveCase> {
                     ..at_points(loss, points, turn)
                 },
                 dtype: [DType::F32, DType::F16, DType::Bf16][(turn / 2) % 3],
-                form: [Targets::Dense(DType::U8), Targets::Bits(()), SPARSE][(turn / 3) % 3],
+                form: [
+                    Targets::Dense([DType::U8, DType::U32][(turn / 9) % 2]),
+                    Targets::Bits(()),
+                    SPARSE,
+                ][(turn / 3) % 3],
                 others: match (loss.weighting, others) {
                     (Weighting::Paired, _) => Others::Indexed(m),
                     (_, others) => others,
@@ -433,10 +439,10 @@ fn prepare(
 }
 
 impl ContrastiveCase {
-    /// The form of the keys' sets: one of their own where that of the anchors' is dense.
+    /// The form of the keys' sets: one of their own where that of the anchors' is bytes.
     fn key_form(&self) -> TargetForm {
         match self.form {
-            Targets::Dense(_) => Targets::Bits(()),
+            Targets::Dense(DType::U8) => Targets::Bits(()),
             form => form,
         }
     }
@@ -589,11 +595,12 @@ impl Case for ContrastiveCase {
         let mut n = Numbers::default();
         n.put("embeddings", self.dtype, (self.rows, self.dims), embeddings);
         let shape = (self.rows, self.labels);
+        let labels = in_words(self.form, labels);
         n.put_labels(TargetNames::LABELS, self.form, shape, labels);
         if let Some(m) = self.keys() {
             n.put("keys", self.dtype, (m, self.dims), keys);
-            let names = TargetNames::KEY_LABELS;
-            n.put_labels(names, self.key_form(), (m, self.labels), key_labels);
+            let (names, form) = (TargetNames::KEY_LABELS, self.key_form());
+            n.put_labels(names, form, (m, self.labels), in_words(form, key_labels));
         }
         n.put_vector("self_index", DType::U32, own);
         n.put_vector("label_weight", DType::F32, weights);

@@ -4,7 +4,7 @@
 use crate::check::case::{Case, Data, Depth, Layout, Output};
 use crate::check::measure::{Reference, Work, Workload, check_shape};
 use crate::check::numbers::{
-    Numbers, SPARSE, TargetForm, form_name, form_type, from_flags, rounded,
+    Numbers, SPARSE, TargetForm, form_name, form_type, from_flags, in_words, rounded,
 };
 use crate::check::rng::Rng;
 use crate::check::tensors::Tensors;
@@ -213,7 +213,7 @@ pub fn mcm_cases(depth: Depth) -> Vec<McmCase> {
         for dtype in [DType::F32, DType::F16, DType::Bf16] {
             for _ in 0..repeats {
                 let forms = [
-                    Targets::Dense(DType::U8),
+                    Targets::Dense([DType::U8, DType::U32][(turn / 10) % 2]),
                     Targets::Bits(()),
                     Targets::Dense(dtype),
                     Targets::Dense(DType::F16),
@@ -382,6 +382,7 @@ impl Case for McmCase {
         if let Some(weight) = class_weight.as_mut().and_then(|w| w.get_mut(cols / 2)) {
             *weight = 0.0;
         }
+        let mut targets = in_words(self.form, targets);
         // What does not count may be anything.
         let any: &[f64] = match self.form {
             Targets::Dense(dtype) if dtype.is_float() => &[f64::NAN, -1.0, 1.0, 0.3, 0.7],

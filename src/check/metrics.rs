@@ -1,7 +1,9 @@
 //! Metrics: their cases (element type x target form, the rest running through its values beside them).
 
 use crate::check::case::{Case, Data, Depth, Layout, Output};
-use crate::check::numbers::{Numbers, SPARSE, TargetForm, form_name, from_flags, rounded};
+use crate::check::numbers::{
+    Numbers, SPARSE, TargetForm, form_name, from_flags, in_words, rounded,
+};
 use crate::check::rng::Rng;
 use crate::check::tensors::Tensors;
 use crate::device::context::Context;
@@ -99,6 +101,7 @@ pub fn metrics_cases(depth: Depth) -> Vec<MetricsCase> {
             SPARSE,
             Targets::Dense(DType::F32),
             Targets::Dense(DType::F16),
+            Targets::Dense(DType::U32),
         ] {
             for _ in 0..repeats {
                 let (rows, cols) = SHAPES[(turn * 3) % SHAPES.len()];
@@ -212,7 +215,9 @@ impl Case for MetricsCase {
             };
         }
         n.put("logits", self.dtype, (rows, cols), logits);
-        n.put_labels(TargetNames::TARGETS, self.form, (rows, cols), targets);
+        let names = TargetNames::TARGETS;
+        let targets = in_words(self.form, targets);
+        n.put_labels(names, self.form, (rows, cols), targets);
         Ok(n)
     }
 

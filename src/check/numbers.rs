@@ -31,6 +31,17 @@ pub(super) fn form_type(form: TargetForm) -> DType {
     }
 }
 
+/// Labels of 0 and 1 as a case gives them in a form: where that is integers, ones become words that are true in other ways,
+/// among them a NaN and a zero to who takes them for f32.
+pub(super) fn in_words(form: TargetForm, labels: Vec<f64>) -> Vec<f64> {
+    const TRUE: [u32; 5] = [1, 2, u32::MAX, 0x7fc0_0000, 0x8000_0000];
+    if form != Targets::Dense(DType::U32) {
+        return labels;
+    }
+    let word = |(i, label): (usize, f64)| label * f64::from(TRUE[i % TRUE.len()]);
+    labels.into_iter().enumerate().map(word).collect()
+}
+
 /// Matrices by name, each as it is after rounding to its element type, in the order in which they are put down.
 #[derive(Debug, Default)]
 pub struct Numbers(Vec<Matrix>);
@@ -120,6 +131,18 @@ impl Numbers {
     pub(super) fn real<T: Real>(&self, name: &str) -> Option<Vec<T>> {
         let values = self.find(name)?;
         Some(values.iter().map(|value| T::from_f64(*value)).collect())
+    }
+
+    /// Labels in the number type of a reference, integers as 0 or 1.
+    pub(super) fn labels<T: Real>(&self, name: &str) -> Vec<T> {
+        let found = self.0.iter().find(|matrix| matrix.name == name);
+        match found.map(|matrix| matrix.form) {
+            Some(Targets::Dense(DType::U32)) => {
+                let flags = from_flags(&self.flags(name).unwrap_or_default());
+                flags.into_iter().map(T::from_f64).collect()
+            }
+            _ => self.real(name).unwrap_or_default(),
+        }
     }
 
     /// The same as flags.

@@ -15,7 +15,8 @@ pub enum DType {
     Bf16,
     /// A byte; as a flag, 0 is false and anything else true.
     U8,
-    /// 32-bit unsigned integer.
+    /// 32-bit unsigned integer; as a flag, 0 is false and anything else true, so that the words of an i32 may be given as
+    /// they are.
     U32,
 }
 

@@ -79,6 +79,7 @@ impl<'a> McmRows<'a> {
     fn dense_targets(&self, cols: usize) -> Result<Vec<f64>, Error> {
         match self.targets {
             Targets::Dense(Dense::Flags(y)) => Ok(y.iter().map(|y| f64::from(*y)).collect()),
+            Targets::Dense(Dense::Integers(y)) => Ok(y.iter().map(|y| f64::from(*y)).collect()),
             _ => self.of_labels(cols).dense_targets(),
         }
     }

@@ -208,8 +208,15 @@ impl<'a> Rows<'a> {
                 check_len(name, rows * cols, flags.len())?;
                 return check_counted(name, flags, &counted, "0 or 1", |y| *y <= 1);
             }
+            Targets::Dense(Dense::Integers(integers)) if kind != TargetKind::Logits => {
+                return check_len(name, rows * cols, integers.len());
+            }
             Targets::Dense(Dense::Flags(_)) => {
                 let (expected, found) = (self.logits.dtype(), DType::U8);
+                return Err(Error::new(ErrorKind::DType, name, expected, found));
+            }
+            Targets::Dense(Dense::Integers(_)) => {
+                let (expected, found) = (self.logits.dtype(), DType::U32);
                 return Err(Error::new(ErrorKind::DType, name, expected, found));
             }
             Targets::Dense(Dense::Values(values)) => values,
@@ -368,6 +375,7 @@ impl<'a> Rows<'a> {
             Targets::Dense(Dense::Flags(y)) => {
                 y.iter().map(|y| f64::from(u8::from(*y != 0))).collect()
             }
+            Targets::Dense(Dense::Integers(y)) => flags(y.iter().map(|y| *y != 0).collect()),
             Targets::Dense(Dense::Values(values)) => values.to_f64(),
             Targets::Bits(words) => flags(reference::dense_from_bits(rows, cols, words)?),
             Targets::Sparse { offsets, indices } => {

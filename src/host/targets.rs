@@ -19,6 +19,7 @@ impl<'a> TargetBuffers<'a> {
         let (first, second) = match given {
             Targets::Dense(Dense::Values(values)) => (values.bytes(), &[][..]),
             Targets::Dense(Dense::Flags(flags)) => (flags, &[][..]),
+            Targets::Dense(Dense::Integers(integers)) => (words(integers), &[][..]),
             Targets::Bits(bits) => (words(bits), &[][..]),
             Targets::Sparse { offsets, indices } => (words(offsets), words(indices)),
         };
@@ -33,6 +34,7 @@ impl<'a> TargetBuffers<'a> {
         match self.given {
             Targets::Dense(Dense::Values(values)) => dense(values.dtype()),
             Targets::Dense(Dense::Flags(_)) => dense(DType::U8),
+            Targets::Dense(Dense::Integers(_)) => dense(DType::U32),
             Targets::Bits(_) => {
                 Targets::Bits(Tensor::matrix(first, DType::U32, rows, cols.div_ceil(32)))
             }

@@ -62,6 +62,8 @@ impl<'a> Values<'a> {
 pub enum Dense<'a> {
     /// Flags, 0 or 1.
     Flags(&'a [u8]),
+    /// Integers, of which 0 is false and anything else true. Those of an i32 are taken by their bits.
+    Integers(&'a [u32]),
     /// Numbers: soft labels in `[0, 1]`, for WDL not negative, exactly 0 or 1 for losses of hard labels, or other
     /// logits.
     Values(Values<'a>),

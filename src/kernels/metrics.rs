@@ -28,7 +28,7 @@ use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
 use crate::kernels::sparse::Bits;
 use crate::kernels::storage::REAL_KINDS;
-use crate::kernels::targets::{LABEL_FORMS, inspect_targets, label_form};
+use crate::kernels::targets::{DENSE, LABEL_FORMS, inspect_targets, label_form};
 use crate::kernels::view::{View, Viewed};
 use crate::losses::labels::{TargetNames, Targets};
 use crate::losses::metrics;
@@ -39,7 +39,8 @@ use crate::losses::metrics::Metrics;
 pub struct MetricsInputs<'a> {
     /// `[B, L]`, f32, f16 or bf16.
     pub logits: Tensor<'a>,
-    /// The targets, which are hard. Dense ones are u8 (positive where not 0), or f32, f16, bf16 (above 0.5, and no NaN).
+    /// The targets, which are hard. Dense ones are u8, u32 or the words of i32 (positive where not 0), or f32, f16,
+    /// bf16 (above 0.5, and no NaN).
     pub targets: Targets<Tensor<'a>>,
     /// u8 `[L]`: 0 where a label counts in no row.
     pub class_mask: Option<Tensor<'a>>,
@@ -351,9 +352,8 @@ fn inspect(
         let expected = format!("fewer than {MOST_LABELS} labels");
         return Err(Error::shape("logits", expected, cols));
     }
-    let dense = &[DType::U8, DType::F32, DType::F16, DType::Bf16];
     let names = TargetNames::TARGETS;
-    inspect_targets(&mut tensors, &inputs.targets, names, (rows, cols), dense)?;
+    inspect_targets(&mut tensors, &inputs.targets, names, (rows, cols), DENSE)?;
     let flags = &[DType::U8];
     tensors.reads("class_mask", inputs.class_mask, flags, Shape::Vector(cols))?;
     tensors.reads("mask", inputs.mask, flags, Shape::Matrix(rows, cols))?;

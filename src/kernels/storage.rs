@@ -476,6 +476,11 @@ impl Storage {
 pub(crate) static TARGETS_U8: Part = Part::new("u8", &[wgsl!("shared/targets_words.wgsl")]);
 /// The same where they begin anywhere.
 pub(crate) static TARGETS_U8_ANY: Part = Part::new("u8any", &[wgsl!("shared/targets_bytes.wgsl")]);
+/// Dense targets in integers, in vectors.
+pub(crate) static TARGETS_U32: Part = Part::new("u32", &[wgsl!("shared/targets_u32.wgsl")]);
+/// The same where they begin anywhere.
+pub(crate) static TARGETS_U32_ANY: Part =
+    Part::new("u32any", &[wgsl!("shared/targets_u32_any.wgsl")]);
 /// Targets in packed bits, of rows whose first vector begins with the first label.
 pub(crate) static TARGETS_BITS: Part = Part::new("bits", &[wgsl!("shared/targets_bits.wgsl")]);
 /// The same of any rows.

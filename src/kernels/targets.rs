@@ -6,17 +6,25 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::losses::labels::{TargetNames, Targets};
 
-/// The forms in which kernels read targets one by one: bytes, bits, real numbers.
-pub(crate) static LABEL_FORMS: [Part; 3] = [
+/// The element types of dense labels that are 0 or not.
+pub(crate) const FLAGS: &[DType] = &[DType::U8, DType::U32];
+
+/// The element types of all dense labels.
+pub(crate) const DENSE: &[DType] = &[DType::U8, DType::U32, DType::F32, DType::F16, DType::Bf16];
+
+/// The forms in which kernels read targets one by one: bytes, bits, real numbers, integers.
+pub(crate) static LABEL_FORMS: [Part; 4] = [
     Part::new("u8", &[wgsl!("shared/label_bytes.wgsl")]),
     Part::new("bits", &[wgsl!("shared/label_bits.wgsl")]),
     Part::new("reals", &[wgsl!("shared/label_reals.wgsl")]),
+    Part::new("u32", &[wgsl!("shared/label_u32.wgsl")]),
 ];
 
 /// The number of the form of these; of lists, which are made bits of, that of bits.
 pub(crate) fn label_form(targets: &Targets<Tensor<'_>>) -> usize {
     match targets {
         Targets::Dense(t) if t.dtype() == DType::U8 => 0,
+        Targets::Dense(t) if t.dtype() == DType::U32 => 3,
         Targets::Bits(_) | Targets::Sparse { .. } => 1,
         Targets::Dense(_) => 2,
     }

@@ -423,6 +423,60 @@ fn empty_batches_and_rows_cost_nothing() {
     }
 }
 
+/// Integers are labels, whatever is not 0 true: in a loss of hard labels, of soft ones, of proportions, and in `mcm`, where of
+/// what a mask leaves out only a plain 1 is.
+#[test]
+fn integers_are_labels() {
+    let folder = Folder::new("integers");
+    let y = [1, 0, 0, 0, 1, 1];
+    let words = [1, 0, 0, 0, 0x7fc0_0000, 0x8000_0000_u32];
+    let bytes = |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|w| w.to_le_bytes()).collect() };
+    let wide = [1_i64, 0, 0, 0, -1, 1 << 32];
+    let wide = wide.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let types = [
+        (Dtype::U32, bytes(&words)),
+        (Dtype::I32, bytes(&words)),
+        (Dtype::I64, wide),
+    ];
+    let flags = good()
+        .u8("targets", &[2, 3], &y)
+        .u32("permutation", &[2, 0, 1]);
+    let rows = |loss: &str| match loss {
+        "mcm" => {
+            flags
+                .clone()
+                .without("permutation")
+                .raw("edges", Dtype::U32, &[1, 2], bytes(&[1, 0]))
+        }
+        "wdl" => flags.clone(),
+        _ => flags.clone().without("permutation"),
+    };
+    let options = ["--backend", "cpu"];
+    for loss in ["zlpr", "zlpr-soft", "wdl", "mcm"] {
+        let (_, wanted) = run(&folder, &rows(loss), loss, &options);
+        for (dtype, bytes) in &types {
+            let tensors = rows(loss).raw("targets", *dtype, &[2, 3], bytes.clone());
+            let (_, written) = run(&folder, &tensors, loss, &options);
+            assert_eq!(written, wanted, "{loss} {dtype}");
+        }
+    }
+    let masked = rows("mcm").u8("mask", &[2, 3], &[1, 0, 1, 1, 0, 1]);
+    let other = [1, 0, 0, 0, 0, 1];
+    let (_, wanted) = run(
+        &folder,
+        &masked.clone().u8("targets", &[2, 3], &other),
+        "mcm",
+        &options,
+    );
+    for (dtype, bytes) in &types {
+        let tensors = masked
+            .clone()
+            .raw("targets", *dtype, &[2, 3], bytes.clone());
+        let (_, written) = run(&folder, &tensors, "mcm", &options);
+        assert_eq!(written, wanted, "masked {dtype}");
+    }
+}
+
 /// The mean over elements divides by those that neither a mask nor a weight of 0 leaves out.
 #[test]
 fn means_over_elements_count_them() {

@@ -212,6 +212,7 @@ fn sides(gpu: &Gpu) -> Result<(), Failed> {
     let forms = [
         Targets::Dense(DType::U8),
         Targets::Dense(DType::F16),
+        Targets::Dense(DType::U32),
         Targets::Bits(()),
         SPARSE,
     ];
@@ -232,7 +233,7 @@ fn sides(gpu: &Gpu) -> Result<(), Failed> {
                 data: [Data::Edges, Data::Normal][i / 3],
                 rows: 9,
                 cols: 67,
-                seed: (40 + 4 * i + j) as u64,
+                seed: (40 + forms.len() * i + j) as u64,
                 ..PLAIN
             });
         }

@@ -4,7 +4,7 @@ use crate::{Test, table};
 use libtest_mimic::Failed;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use wgloss::check::{self, Data, Extras, Layout, Mode, Outcome, RowCase, SPARSE};
+use wgloss::check::{self, Data, Depth, Extras, Layout, Mode, Outcome, RowCase, SPARSE};
 use wgloss::host::{self, Dense, Engine, Gpu, Rows, Values, Wanted};
 use wgloss::{
     AnyLoss, Bce, CATALOG, DType, Focal, Reduction, Rowwise, Splc, TargetKind, Targets, Zlpr,
@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = &[
     ("regimes/borders_of_a_gpu", gpu_borders),
     ("regimes/random_shapes", random_shapes),
     ("regimes/means_over_what_counts", means),
+    ("regimes/integers_as_targets", integers),
 ];
 
 fn zlpr(rows: usize, cols: usize) -> RowCase {
@@ -36,6 +37,50 @@ fn summed(case: RowCase, reduction: Reduction) -> RowCase {
         loss: AnyLoss::Zlpr(loss.with_reduction(reduction)),
         ..case
     }
+}
+
+/// Targets in integers, whatever is not 0 true: of a loss of each name, and of both halves of the two-way loss; in vectors
+/// and in one buffer with gaps, where they begin anywhere.
+fn integers(gpu: &Gpu) -> Result<(), Failed> {
+    let all = check::row_cases(Depth::Sample);
+    let of = |name: &str| all.iter().find(|case| case.name.starts_with(name));
+    let names = CATALOG.iter().map(|entry| entry.name);
+    let labels = |case: &&RowCase| case.loss.target_kind() != TargetKind::Logits;
+    let mut cases = Vec::new();
+    for (i, case) in (names
+        .chain(["two-way-classes", "two-way-both"])
+        .filter_map(of))
+    .filter(labels)
+    .enumerate()
+    {
+        let (layout, cols) = [(Layout::Together, 67), (Layout::Apart, 64)][i % 2];
+        cases.push(RowCase {
+            dtype: DType::F32,
+            form: Targets::Dense(DType::U32),
+            mode: Mode::Both,
+            extras: Some(Extras::All),
+            data: [Data::Edges, Data::Normal][i / 2 % 2],
+            layout,
+            ..case.with_shape(9, cols, 70 + i as u64)
+        });
+    }
+    table::run(gpu, &cases)?;
+    // Logits of 16 bits, in vectors of eight; vectors that no row begins with; split rows.
+    for (dtype, layout, rows, cols) in [
+        (DType::F16, Layout::Apart, 5, 64),
+        (DType::Bf16, Layout::Together, 5, 67),
+        (DType::F16, Layout::Apart, 5, 67),
+        (DType::F32, Layout::Apart, 2, 40_961),
+    ] {
+        let case = RowCase {
+            dtype,
+            layout,
+            form: Targets::Dense(DType::U32),
+            ..zlpr(rows, cols)
+        };
+        table::run(gpu, &[case])?;
+    }
+    Ok(())
 }
 
 /// Every number of labels from one lane's to two workgroups', by one.

@@ -29,9 +29,10 @@ enum Given {
     Bits,
     Lists,
     Flags,
+    Integers,
 }
 
-const ALL: [Given; 11] = [
+const ALL: [Given; 12] = [
     Given::Threshold,
     Given::ThresholdOfRows,
     Given::ThresholdOfLabels,
@@ -43,6 +44,7 @@ const ALL: [Given; 11] = [
     Given::Bits,
     Given::Lists,
     Given::Flags,
+    Given::Integers,
 ];
 
 fn theta_shape(loss: &AnyLoss) -> (usize, usize) {
@@ -93,6 +95,7 @@ fn on_device(
                 };
             }
             Given::Flags => inputs.targets = dense(DType::U8),
+            Given::Integers => inputs.targets = dense(DType::U32),
         }
     }
     let outputs = RowOutputs {
@@ -131,6 +134,9 @@ fn on_host(loss: AnyLoss, given: &[Given]) -> String {
                 };
             }
             Given::Flags => rows.targets = Targets::Dense(Dense::Flags(&[0; ROWS * COLS])),
+            Given::Integers => {
+                rows.targets = Targets::Dense(Dense::Integers(&[0; ROWS * COLS]));
+            }
         }
     }
     let result = Engine::reference().rows(&loss, &rows, Wanted::Loss);
@@ -162,7 +168,7 @@ fn on_reference(loss: AnyLoss, given: &[Given]) -> Option<String> {
             }
             Given::Theta => inputs.theta = Some(&WIDE[..sets * len]),
             Given::Theta0 => inputs.theta0 = Some(0.0),
-            Given::Bits | Given::Lists | Given::Flags => return None,
+            Given::Bits | Given::Lists | Given::Flags | Given::Integers => return None,
         }
     }
     let result = loss.reference(&inputs);

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
-use wgloss::host::Values;
+use wgloss::host::{Dense, Values};
 use wgloss::{Error, ErrorKind};
 
 /// Element types of real values.
@@ -45,6 +45,24 @@ impl Reals {
             Reals::F32(v) => Values::F32(v),
             Reals::F16(v) => Values::F16(v),
             Reals::Bf16(v) => Values::Bf16(v),
+        }
+    }
+}
+
+/// Dense targets, as the file has them.
+pub enum Labels {
+    Flags(Vec<u8>),
+    Integers(Vec<u32>),
+    Reals(Reals),
+}
+
+impl Labels {
+    /// The same, borrowed.
+    pub fn view(&self) -> Dense<'_> {
+        match self {
+            Labels::Flags(flags) => Dense::Flags(flags),
+            Labels::Integers(integers) => Dense::Integers(integers),
+            Labels::Reals(reals) => Dense::Values(reals.values()),
         }
     }
 }
@@ -197,13 +215,24 @@ impl TensorFile {
         self.floats(tensor).map(Some)
     }
 
-    /// Whether a tensor has flags, by its type.
-    pub fn has_flags(&self, tensor: &str) -> Result<bool, Error> {
-        let found = self.info(tensor)?.dtype;
-        if FLAGS.contains(&found) || REALS.contains(&found) {
-            return Ok(FLAGS.contains(&found));
-        }
-        Err(wrong_type(tensor, &[FLAGS, REALS].concat(), found))
+    /// Labels: flags, integers or real numbers, by the tensor's type.
+    pub fn dense(&self, tensor: &str) -> Result<Labels, Error> {
+        let info = self.info(tensor)?;
+        Ok(match info.dtype {
+            found if FLAGS.contains(&found) => Labels::Flags(self.flags(tensor)?),
+            found if REALS.contains(&found) => Labels::Reals(self.reals(tensor)?),
+            Dtype::U32 | Dtype::I32 => {
+                Labels::Integers(self.read(tensor, info, u32::from_le_bytes)?)
+            }
+            Dtype::I64 => Labels::Integers(self.read(tensor, info, |bytes| {
+                // What is no u32 is neither 0 nor 1 either.
+                u32::try_from(i64::from_le_bytes(bytes)).unwrap_or(u32::MAX)
+            })?),
+            found => {
+                let expected = [FLAGS, INDICES, REALS].concat();
+                return Err(wrong_type(tensor, &expected, found));
+            }
+        })
     }
 
     /// Flags.

@@ -1,7 +1,9 @@
 //! A case of a loss of rows.
 
 use crate::check::case::{Case, Data, Layout, Output};
-use crate::check::numbers::{Numbers, TargetForm, form_name, form_type, from_flags, rounded};
+use crate::check::numbers::{
+    Numbers, TargetForm, form_name, form_type, from_flags, in_words, rounded,
+};
 use crate::check::rng::Rng;
 use crate::check::tensors::Tensors;
 use crate::device::context::Context;
@@ -141,7 +143,7 @@ impl RowCase {
         n: &Numbers,
     ) -> Result<reference::RowOutputs<T>, Error> {
         let logits = n.real("logits").unwrap_or_default();
-        let targets = n.real("targets").unwrap_or_default();
+        let targets = n.labels("targets");
         let (class_mask, mask) = (n.flags("class_mask"), n.flags("mask"));
         let (sample_weight, class_weight) = (n.real("sample_weight"), n.real("class_weight"));
         let weight = n.real("weight");
@@ -320,6 +322,7 @@ impl Case for RowCase {
                 targets.push(rounded(float, target));
             }
         }
+        let mut targets = in_words(self.form, targets);
         let mut random = |count: usize, low: f64, high: f64| -> Vec<f64> {
             let all = rng.many(count, low, high).into_iter();
             all.map(|value| rounded(DType::F32, value)).collect()
@@ -381,7 +384,7 @@ impl Case for RowCase {
                     }
                     if real || kind == TargetKind::Logits {
                         targets[i] = [f64::NAN, -1.0, -100.0, f64::INFINITY][i % 4];
-                    } else if self.form == Targets::Dense(DType::U8) {
+                    } else if matches!(self.form, Targets::Dense(_)) {
                         targets[i] = 255.0;
                     }
                 }

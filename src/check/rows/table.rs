@@ -276,13 +276,13 @@ pub fn row_cases(depth: Depth) -> Vec<RowCase> {
             Depth::Sample if loss.takes().theta.is_some() => &all[i % 3..=i % 3],
             Depth::Sample | Depth::Every | Depth::Full => &all[..],
         };
-        for &dtype in dtypes {
+        for (j, &dtype) in dtypes.iter().enumerate() {
             let forms = match loss.target_kind() {
                 TargetKind::Logits => vec![Targets::Dense(dtype)],
                 TargetKind::Hard | TargetKind::Soft | TargetKind::Proportions => {
                     let other = [DType::F32, DType::F16, DType::Bf16][(turn + 1) % 3];
                     vec![
-                        Targets::Dense(DType::U8),
+                        Targets::Dense([DType::U8, DType::U32][(i + j) % 2]),
                         Targets::Bits(()),
                         SPARSE,
                         Targets::Dense(dtype),

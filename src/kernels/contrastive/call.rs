@@ -5,7 +5,7 @@ use crate::device::live::Setting;
 use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
 use crate::kernels::gradient::{self, Gradient};
-use crate::kernels::targets::inspect_targets;
+use crate::kernels::targets::{FLAGS, inspect_targets};
 use crate::losses::contrastive::KEY_MASK_ALONE;
 use crate::losses::labels::{TargetNames, Targets};
 
@@ -28,8 +28,9 @@ pub struct ContrastiveInputs<'a> {
     pub embeddings: Tensor<'a>,
     /// How many labels there are.
     pub classes: usize,
-    /// Their label sets. Dense ones are u8, not 0 where the row has the label; words are u32. Bits behind the last label
-    /// must be 0. Lists are not checked: indices beyond the last label are ignored, offsets are kept within `indices`.
+    /// Their label sets. Dense ones are u8, u32 or the words of i32, not 0 where the row has the label; words are u32.
+    /// Bits behind the last label must be 0. Lists are not checked: indices beyond the last label are ignored, offsets are
+    /// kept within `indices`.
     pub labels: Targets<Tensor<'a>>,
     /// Absent: the embeddings are the keys, and each is left out of its own row.
     pub keys: Option<Keys<'a>>,
@@ -88,7 +89,7 @@ impl<'a> ContrastiveInputs<'a> {
         let flags = &[DType::U8];
         let names = TargetNames::LABELS;
         tensors.reads("embeddings", self.embeddings, FLOATS, shape)?;
-        inspect_targets(tensors, &self.labels, names, (rows, self.classes), flags)?;
+        inspect_targets(tensors, &self.labels, names, (rows, self.classes), FLAGS)?;
         if let Some(keys) = &self.keys {
             let (names, key_rows) = (TargetNames::KEY_LABELS, keys.embeddings.rows());
             let shape = Shape::Matrix(key_rows, dims);
@@ -98,7 +99,7 @@ impl<'a> ContrastiveInputs<'a> {
                 &keys.labels,
                 names,
                 (key_rows, self.classes),
-                flags,
+                FLAGS,
             )?;
         }
         inspect_index(self.self_index, self.keys.is_some(), rows, tensors)?;

@@ -6,8 +6,8 @@ use crate::device::plan::{Bind, Dispatches, Region, Scratch, Target, parts_per_d
 use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, ErrorKind};
 use crate::kernels::contrastive::params::{
-    DEPTH, FORM_BITS, FORM_BYTES, FORM_LISTS, FROM_INDEX, NO_KEY, PairGrid, PairParams, PairRoles,
-    PairSide, PairSource, PairWork, SAME_NUMBER, TEAM_ROWS,
+    DEPTH, FORM_BITS, FORM_BYTES, FORM_INTEGERS, FORM_LISTS, FROM_INDEX, NO_KEY, PairGrid,
+    PairParams, PairRoles, PairSide, PairSource, PairWork, SAME_NUMBER, TEAM_ROWS,
 };
 use crate::kernels::contrastive::table::{HalveBinds, LEAVE, LeaveBinds, PackBinds, Tiling};
 use crate::losses::labels::{TargetNames, Targets};
@@ -139,8 +139,9 @@ impl<'a> Rows<'a> {
                 (binds.labels, source.labels_offset) = target.bind_rows(t, rows.first, rows.rows);
                 source.labels_stride = t.row_stride() as u32;
                 source.labels = t.cols() as u32;
-                source.form = match t.dtype() {
-                    DType::U8 => FORM_BYTES,
+                source.form = match (&self.sets, t.dtype()) {
+                    (Targets::Dense(_), DType::U8) => FORM_BYTES,
+                    (Targets::Dense(_), _) => FORM_INTEGERS,
                     _ => FORM_BITS,
                 };
             }

@@ -53,6 +53,8 @@ constants! {
         FORM_BYTES = 1,
         /// Lists of labels, one behind the other.
         FORM_LISTS = 2,
+        /// A word for each label.
+        FORM_INTEGERS = 3,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::kernels::contrastive::params::{
     PairGrid, PairParams, PairRow, PairWork, RELATION_KINDS, TEAM_ROWS,
 };
 use crate::kernels::contrastive::table::{self, RelationBinds};
-use crate::kernels::targets::inspect_targets;
+use crate::kernels::targets::{FLAGS, inspect_targets};
 use crate::losses::labels::TargetNames;
 
 impl Relations {
@@ -29,13 +29,12 @@ impl Relations {
         outputs: &RelationOutputs<'_>,
     ) -> Result<Prepared, Error> {
         let (rows, classes) = (inputs.rows, inputs.classes);
-        let flags = &[DType::U8];
         let mut tensors = Inspection::default();
         let names = TargetNames::LABELS;
-        inspect_targets(&mut tensors, &inputs.labels, names, (rows, classes), flags)?;
+        inspect_targets(&mut tensors, &inputs.labels, names, (rows, classes), FLAGS)?;
         if let Some((rows, labels)) = &inputs.keys {
             let names = TargetNames::KEY_LABELS;
-            inspect_targets(&mut tensors, labels, names, (*rows, classes), flags)?;
+            inspect_targets(&mut tensors, labels, names, (*rows, classes), FLAGS)?;
         }
         inspect_index(inputs.self_index, inputs.keys.is_some(), rows, &mut tensors)?;
         let counts = outputs.relations;

@@ -5,7 +5,7 @@ use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
 use crate::kernels::gradient::{self, Gradient};
 use crate::kernels::on_device::OnDevice;
-use crate::kernels::targets::inspect_targets;
+use crate::kernels::targets::{DENSE, inspect_targets};
 use crate::losses::hierarchy::Hierarchy;
 use crate::losses::labels::{TargetNames, Targets};
 use crate::losses::mcm::Mcm;
@@ -16,10 +16,10 @@ use crate::losses::reduction::Reduction;
 pub struct McmInputs<'a> {
     /// `[B, L]`, f32, f16 or bf16.
     pub logits: Tensor<'a>,
-    /// The targets, which are hard; needed for loss and gradient, not for probabilities. Dense ones are u8 (0 or 1), or
-    /// f32, f16, bf16 (positive above 0.5); words are u32, and those of lists are not checked: indices beyond the last
-    /// class are ignored, offsets are kept within `indices`. Of an element that does not count, only a plain 1 is
-    /// positive.
+    /// The targets, which are hard; needed for loss and gradient, not for probabilities. Dense ones are u8 (0 or 1),
+    /// u32 or the words of i32 (positive where not 0), or f32, f16, bf16 (positive above 0.5); words are u32, and those of
+    /// lists are not checked: indices beyond the last class are ignored, offsets are kept within `indices`. Of an element
+    /// that does not count, only a plain 1 is positive.
     pub targets: Option<Targets<Tensor<'a>>>,
     /// The hierarchy.
     pub hierarchy: OnDevice<'a, Hierarchy>,
@@ -83,11 +83,10 @@ pub(super) fn inspect(
     let (flags, reals) = (&[DType::U8], &[DType::F32]);
     let mut tensors = Inspection::default();
     tensors.reads("logits", inputs.logits, FLOATS, all)?;
-    let dense = &[DType::U8, DType::F32, DType::F16, DType::Bf16];
     match &inputs.targets {
         Some(targets) => {
             let names = TargetNames::TARGETS;
-            inspect_targets(&mut tensors, targets, names, (rows, cols), dense)?;
+            inspect_targets(&mut tensors, targets, names, (rows, cols), DENSE)?;
         }
         None if outputs.want_terms() => {
             return Err(Error::refused(

@@ -107,6 +107,7 @@ static NO_TARGETS: Part = Part::new(
 static BYTES: Part = targets!("u8", "shared/label_bytes.wgsl");
 static BITS: Part = targets!("bits", "shared/label_bits.wgsl");
 static REALS: Part = targets!("reals", "shared/label_reals.wgsl");
+static INTEGERS: Part = targets!("u32", "shared/label_u32.wgsl");
 /// What `mark` has made of masks and targets.
 static MARKS: Part = Part {
     bindings: &[(2, "marks")],
@@ -330,7 +331,7 @@ pub(super) fn of_gradient(
 }
 
 /// The forms in which targets are given, as [`label_form`] numbers them.
-pub(super) static FORMS: [&Part; 3] = [&BYTES, &BITS, &REALS];
+pub(super) static FORMS: [&Part; 4] = [&BYTES, &BITS, &REALS, &INTEGERS];
 
 /// `own`, `climb` and `gradient` in every form.
 pub(super) fn modules(workgroup: u32) -> Vec<Module> {

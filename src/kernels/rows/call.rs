@@ -5,7 +5,7 @@ use crate::device::live::{self, Given, Live, Setting};
 use crate::device::tensor::{DType, FLOATS, Tensor};
 use crate::error::Error;
 use crate::kernels::gradient::{self, Gradient};
-use crate::kernels::targets::inspect_targets;
+use crate::kernels::targets::{DENSE, inspect_targets};
 use crate::losses::labels::{AfterCall, Order, Seed, Targets, Threshold};
 use crate::losses::reduction::Reduction;
 use crate::losses::takes::{Gives, Takes, TargetKind};
@@ -15,7 +15,8 @@ use crate::losses::takes::{Gives, Takes, TargetKind};
 pub struct RowInputs<'a> {
     /// `[B, L]`, f32, f16 or bf16. Computed and summed in f32 whatever the type.
     pub logits: Tensor<'a>,
-    /// The targets. Dense ones are u8 (0 or 1), or f32, f16, bf16: a loss of hard labels takes a value above 0.5 as
+    /// The targets. Dense ones are u8 (0 or 1); or u32, 0 where the row does not have the label and anything else where it
+    /// does, which the words of an i32 tensor are too; or f32, f16, bf16: a loss of hard labels takes a value above 0.5 as
     /// positive, one of soft labels expects values in `[0, 1]`, and for the KL forms they are the other logits, in the
     /// logits' own type. Words are u32. Those of lists are not checked: indices beyond the last label are ignored,
     /// offsets are kept within `indices`.
@@ -149,7 +150,7 @@ fn check_inputs<'a>(
     let own = [logits.dtype()];
     let dense: &[DType] = match takes.targets {
         TargetKind::Logits => &own,
-        _ => &[DType::U8, DType::F32, DType::F16, DType::Bf16],
+        _ => DENSE,
     };
     let names = takes.targets.names();
     inspect_targets(all, &inputs.targets, names, (rows, cols), dense)?;

@@ -33,7 +33,7 @@ use crate::kernels::rows::weights::{
 use crate::kernels::sparse::Bits;
 use crate::kernels::storage::{
     Access, Destination, STORAGES, Storage, TARGETS_BITS, TARGETS_BITS_ANY, TARGETS_U8,
-    TARGETS_U8_ANY,
+    TARGETS_U8_ANY, TARGETS_U32, TARGETS_U32_ANY,
 };
 use crate::losses::labels::{Targets, Threshold};
 use crate::losses::reduction::Reduction;
@@ -367,7 +367,13 @@ pub(crate) fn modules(loss: &'static RowLoss, thorough: bool, workgroup: u32) ->
     let first = ios[0];
     if loss.targets != TargetKind::Logits {
         let real = STORAGES.iter().flat_map(|s| [s.targets, s.targets_any]);
-        let flags = [&TARGETS_U8_ANY, &TARGETS_BITS, &TARGETS_BITS_ANY];
+        let flags = [
+            &TARGETS_U8_ANY,
+            &TARGETS_U32,
+            &TARGETS_U32_ANY,
+            &TARGETS_BITS,
+            &TARGETS_BITS_ANY,
+        ];
         ios.extend(real.chain(flags).map(|targets| Io { targets, ..first }));
     }
     let second = match loss.targets.has_gradient() {
@@ -1259,6 +1265,11 @@ fn targets_part(
             Some(storage) => match phases.is_some_and(|phases| phases.vectors(t)) {
                 true => storage.targets,
                 false => storage.targets_any,
+            },
+            None if t.dtype() == DType::U32 => match phases.is_some_and(|phases| phases.vectors(t))
+            {
+                true => &TARGETS_U32,
+                false => &TARGETS_U32_ANY,
             },
             None => match phases.is_some_and(|phases| phases.begin_alike(t)) {
                 true => &TARGETS_U8,

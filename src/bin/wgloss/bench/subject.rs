@@ -67,6 +67,8 @@ impl Dtype {
 pub enum TargetForm {
     /// A byte a label
     U8,
+    /// An integer of 32 bits a label
+    U32,
     /// The logits' type
     Float,
     /// A bit a label
@@ -358,6 +360,7 @@ impl Subject {
             form: match targets {
                 None | Some(TargetForm::Float) => Targets::Dense(dtype),
                 Some(TargetForm::U8) => Targets::Dense(DType::U8),
+                Some(TargetForm::U32) => Targets::Dense(DType::U32),
                 Some(TargetForm::Bits) => Targets::Bits(()),
                 Some(TargetForm::Sparse) => SPARSE,
             },

@@ -3,8 +3,8 @@
 use crate::engine::EngineArgs;
 use crate::options::McmOptions;
 use crate::report::{Report, json_number};
-use crate::run::rows::{LABELS, Labels, SIDES, read_targets, target_form};
-use crate::tensors::{Output, TensorFile};
+use crate::run::rows::{LABELS, SIDES, read_targets, target_form};
+use crate::tensors::{Labels, Output, TensorFile};
 use serde_json::{Value, json};
 use wgloss::host::{McmRows, Wanted};
 use wgloss::{Error, Hierarchy, Reduction, TargetKind};
@@ -12,7 +12,7 @@ use wgloss::{Error, Hierarchy, Reduction, TargetKind};
 const TARGETS: &str = "\
 Tensors that are read:
   logits          [B, L] reals
-  targets         [B, L] flags, or reals that are 0 or 1";
+  targets         [B, L] flags, or integers, 0 is false, or reals that are 0 or 1";
 
 const OTHERS: &str = "
   edges           [E, 2] indices, child and parent
@@ -45,7 +45,7 @@ pub fn run(
     let Classes { hierarchy, apart } = read_hierarchy(file, rows, cols)?;
     let logits = file.reals("logits")?;
     let form = target_form(file, TargetKind::Hard)?;
-    let dense = || Labels::read(file, form);
+    let dense = || file.dense(form);
     let targets = read_targets(file, form, (rows, cols), dense)?;
     let class_mask = file.flags_if_any("class_mask", &[cols])?;
     let mask = file.flags_if_any("mask", &[rows, cols])?;

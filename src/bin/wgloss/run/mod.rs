@@ -37,7 +37,7 @@ Exit code 2, one line on stderr and nothing written where arguments or tensors a
 device that is open both ways, exit code 1 says so before the work.";
 
 const ELEMENTS: &str = "\
-Reals are F32, F16 or BF16; flags U8 or BOOL, 1 = counts; indices U32, I32 or I64. Tensors that no loss takes may lie in the file.";
+Reals are F32, F16 or BF16; flags U8 or BOOL, 1 = counts; integers and indices U32, I32 or I64. Tensors that no loss takes may lie in the file.";
 
 /// What every loss takes beside its settings.
 #[derive(Args)]

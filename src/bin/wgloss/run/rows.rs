@@ -3,37 +3,13 @@
 use crate::engine::EngineArgs;
 use crate::options::{Given, RowOptions};
 use crate::report::{Report, json_number};
-use crate::tensors::{Output, Reals, TensorFile, place};
+use crate::tensors::{Labels, Output, Reals, TensorFile, place};
 use serde_json::{Value, json};
-use wgloss::host::{Counted, Dense, Rows, Values, Wanted};
+use wgloss::host::{Counted, Rows, Values, Wanted};
 use wgloss::losses::wdl::Form;
 use wgloss::{
     AnyLoss, CATALOG, Entry, Error, Order, Reduction, Rowwise, TargetKind, Targets, Threshold, Wdl,
 };
-
-/// Dense targets, as the file has them.
-pub enum Labels {
-    Flags(Vec<u8>),
-    Reals(Reals),
-}
-
-impl Labels {
-    /// Hard ones.
-    pub fn read(file: &TensorFile, tensor: &str) -> Result<Labels, Error> {
-        Ok(match file.has_flags(tensor)? {
-            true => Labels::Flags(file.flags(tensor)?),
-            false => Labels::Reals(file.reals(tensor)?),
-        })
-    }
-
-    /// The same, borrowed.
-    pub fn view(&self) -> Dense<'_> {
-        match self {
-            Labels::Flags(flags) => Dense::Flags(flags),
-            Labels::Reals(reals) => Dense::Values(reals.values()),
-        }
-    }
-}
 
 /// A threshold, as the file has it.
 struct Shared {
@@ -77,9 +53,13 @@ pub fn tensors(loss: &Entry) -> String {
     let mut text = String::from("Tensors that are read:\n  logits          [B, L] reals");
     text += match kind {
         TargetKind::Logits => "\n  other           [B, L] in the logits' type",
-        TargetKind::Proportions => "\n  targets         [B, L] flags, or reals from 0 on",
-        TargetKind::Soft => "\n  targets         [B, L] flags, or reals from 0 to 1",
-        _ => "\n  targets         [B, L] flags, or reals that are 0 or 1",
+        TargetKind::Proportions => {
+            "\n  targets         [B, L] flags, or integers, 0 is false, or reals from 0 on"
+        }
+        TargetKind::Soft => {
+            "\n  targets         [B, L] flags, or integers, 0 is false, or reals from 0 to 1"
+        }
+        _ => "\n  targets         [B, L] flags, or integers, 0 is false, or reals that are 0 or 1",
     };
     if kind != TargetKind::Logits {
         text += LABELS;
@@ -94,9 +74,7 @@ pub fn tensors(loss: &Entry) -> String {
     text += OPTIONAL;
     text += match kind {
         TargetKind::Logits => "\n  grad_other      [B, L]",
-        TargetKind::Proportions => {
-            "\n  grad_targets    [B, L], where the targets are reals or flags"
-        }
+        TargetKind::Proportions => "\n  grad_targets    [B, L], whatever type dense targets have",
         TargetKind::Soft => "\n  grad_targets    [B, L], where the targets are reals",
         _ => "",
     };
@@ -345,7 +323,9 @@ impl RowTensors {
     /// The name of the gradient to the targets, where there is one.
     fn grad_targets(&self) -> Option<&'static str> {
         match (&self.targets, self.kind) {
-            (Targets::Dense(Labels::Flags(_)), _) | (_, TargetKind::Hard) => None,
+            (Targets::Dense(Labels::Flags(_) | Labels::Integers(_)), _) | (_, TargetKind::Hard) => {
+                None
+            }
             (Targets::Dense(_), TargetKind::Logits) => Some("grad_other"),
             (Targets::Dense(_), _) => Some("grad_targets"),
             _ => None,
@@ -427,17 +407,22 @@ fn read_dense(
     kind: TargetKind,
     counted: &Counted<'_>,
 ) -> Result<Labels, Error> {
-    if kind != TargetKind::Logits && file.has_flags(form)? {
-        let flags = file.flags(form)?;
-        // There is a gradient to proportions, and what is 0 or 1 may be one.
-        return Ok(match kind {
-            TargetKind::Proportions => {
-                Labels::Reals(Reals::F32(flags.into_iter().map(f32::from).collect()))
-            }
-            _ => Labels::Flags(flags),
-        });
+    if kind == TargetKind::Logits {
+        return Ok(Labels::Reals(file.reals(form)?));
     }
-    let reals = file.reals(form)?;
+    // There is a gradient to proportions, and what is 0 or 1 may be one.
+    let proportions = |values: Vec<f32>| Labels::Reals(Reals::F32(values));
+    let reals = match (file.dense(form)?, kind) {
+        (Labels::Reals(reals), _) => reals,
+        (Labels::Flags(flags), TargetKind::Proportions) => {
+            return Ok(proportions(flags.into_iter().map(f32::from).collect()));
+        }
+        (Labels::Integers(integers), TargetKind::Proportions) => {
+            let flag = |integer| f32::from(u8::from(integer != 0));
+            return Ok(proportions(integers.into_iter().map(flag).collect()));
+        }
+        (labels, _) => return Ok(labels),
+    };
     if loss.loss().target_kind() != TargetKind::Hard {
         return Ok(Labels::Reals(reals));
     }
