@@ -1,6 +1,7 @@
 //! Metrics: their cases (element type x target form, the rest running through its values beside them).
 
 use crate::check::case::{Case, Data, Depth, Layout, Output};
+use crate::check::measure::{Reference, Work, Workload, check_shape};
 use crate::check::numbers::{
     Numbers, SPARSE, TargetForm, form_name, from_flags, in_words, rounded,
 };
@@ -10,12 +11,14 @@ use crate::device::context::Context;
 use crate::device::prepared::Prepared;
 use crate::device::tensor::DType;
 use crate::error::Error;
+use crate::host::Gpu;
 use crate::kernels::metrics::{MetricsInputs, MetricsOutputs};
 use crate::losses::labels::{TargetNames, Targets};
 use crate::losses::metrics;
 use crate::losses::metrics::{MetricValues, Metrics};
 use crate::reference;
 use std::fmt;
+use std::hint::black_box;
 
 /// One case of the metrics: two calls on the same rows, adding to words that were not 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,6 +87,22 @@ const MASKED: &[[bool; 3]] = &[
 ];
 /// What they are called.
 const MASKS: [&str; 3] = ["class_mask", "mask", "row_mask"];
+
+/// The call on tensors of those names.
+fn prepare(config: &Metrics, cx: &Context, tensors: &Tensors) -> Result<Prepared, Error> {
+    let [class_mask, mask, row_mask] = MASKS.map(|name| tensors.find(name));
+    let inputs = MetricsInputs {
+        logits: tensors.get("logits")?,
+        targets: tensors.labels(TargetNames::TARGETS)?,
+        class_mask,
+        mask,
+        row_mask,
+    };
+    let outputs = MetricsOutputs {
+        words: tensors.get("words")?,
+    };
+    config.prepare(cx, &inputs, &outputs)
+}
 
 /// The cases.
 pub fn metrics_cases(depth: Depth) -> Vec<MetricsCase> {
@@ -232,18 +251,7 @@ impl Case for MetricsCase {
         _numbers: &Numbers,
         tensors: &Tensors,
     ) -> Result<Vec<Prepared>, Error> {
-        let [class_mask, mask, row_mask] = MASKS.map(|name| tensors.find(name));
-        let inputs = MetricsInputs {
-            logits: tensors.get("logits")?,
-            targets: tensors.labels(TargetNames::TARGETS)?,
-            class_mask,
-            mask,
-            row_mask,
-        };
-        let outputs = MetricsOutputs {
-            words: tensors.get("words")?,
-        };
-        let call = || self.config.prepare(cx, &inputs, &outputs);
+        let call = || prepare(&self.config, cx, tensors);
         Ok(vec![call()?, call()?])
     }
 
@@ -280,4 +288,80 @@ fn compare(found: &MetricValues, truth: &MetricValues) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Metrics at a shape: normal logits times 3, up to 16 positives a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MetricsWorkload {
+    /// Settings.
+    pub config: Metrics,
+    /// Element type of the logits.
+    pub dtype: DType,
+    /// Form of the targets.
+    pub form: TargetForm,
+    /// Rows.
+    pub rows: usize,
+    /// Labels.
+    pub cols: usize,
+}
+
+impl MetricsWorkload {
+    fn data(&self) -> Result<(Vec<f64>, Vec<bool>), Error> {
+        self.config.check()?;
+        check_shape(self.rows, self.cols)?;
+        let mut rng = Rng(1);
+        let logit = |_| rounded(self.dtype, 3.0 * rng.normal());
+        let logits = (0..self.rows * self.cols).map(logit).collect();
+        let mut targets = vec![false; self.rows * self.cols];
+        for row in targets.chunks_mut(self.cols) {
+            for _ in 0..(self.cols / 4).clamp(1, 16) {
+                row[rng.below(self.cols)] = true;
+            }
+        }
+        Ok((logits, targets))
+    }
+}
+
+impl Workload for MetricsWorkload {
+    fn settings(&self) -> String {
+        format!("{:?}", self.config)
+    }
+
+    fn elements(&self) -> u64 {
+        self.rows as u64 * self.cols as u64
+    }
+
+    fn input_bytes(&self) -> u64 {
+        self.elements() * self.dtype.size()
+    }
+
+    fn on_gpu(&self, gpu: &Gpu) -> Result<Work, Error> {
+        let (logits, targets) = self.data()?;
+        let (config, shape) = (self.config, (self.rows, self.cols));
+        let len = config.words_len(self.cols);
+        let mut n = Numbers::default();
+        n.put("logits", self.dtype, shape, logits);
+        n.put_labels(TargetNames::TARGETS, self.form, shape, from_flags(&targets));
+        n.put_words("words", (1, len), &vec![0; len]);
+        let none: [(&str, (usize, usize)); 0] = [];
+        Work::new(gpu, &n, &none, move |cx, tensors| {
+            prepare(&config, cx, tensors)
+        })
+    }
+
+    /// Gives a metric in place of a loss.
+    fn on_host(&self) -> Result<Reference, Error> {
+        let (logits, targets) = self.data()?;
+        let (config, rows, cols) = (self.config, self.rows, self.cols);
+        Ok(Box::new(move || {
+            let inputs = reference::MetricsInputs {
+                rows,
+                cols,
+                logits: &logits,
+                targets: &targets,
+                ..reference::MetricsInputs::default()
+            };
+            Ok(black_box(reference::metrics(&config, &inputs)?).f1_micro)
+        }))
+    }
 }

@@ -30,7 +30,7 @@ pub use mcm::{Graph, McmCase, McmMode, McmSides, McmWorkload, mcm_cases};
 pub use measure::{
     Clock, CopyKernel, MultiplyAdd, Quantiles, Reference, Timed, Timer, Work, Workload,
 };
-pub use metrics::{MetricsCase, metrics_cases};
+pub use metrics::{MetricsCase, MetricsWorkload, metrics_cases};
 pub use numbers::{SPARSE, TargetForm};
 pub use rng::Rng;
 pub use rows::{Extras, Mode, RowCase, RowWorkload, WdlCase, row_cases};

@@ -33,6 +33,9 @@ const RUN_ALONE: [(&str, &[&str]); 2] = [
     ("balance", &["--kind", "--gamma", "--temperature", "--seed"]),
 ];
 
+/// What is measured and not run, with what it takes beside all losses.
+const BENCH_ALONE: [(&str, &[&str]); 1] = [("metrics", &["--targets"])];
+
 /// What all losses take.
 const RUN: [&str; 7] = [
     "--reduction",
@@ -95,8 +98,15 @@ fn help_has_the_options_of_the_loss_alone() {
         wanted.sort_unstable();
         assert_eq!(options(&help(&["run", loss, "--help"])), wanted, "{loss}");
     }
+    for (loss, own) in BENCH_ALONE {
+        let common = BENCH.iter().filter(|name| **name != "--reduction");
+        let common = common.filter(|name| **name != "--outputs");
+        let mut wanted: Vec<&str> = own.iter().chain(common).copied().collect();
+        wanted.sort_unstable();
+        assert_eq!(options(&help(&["bench", loss, "--help"])), wanted, "{loss}");
+    }
     // The list of losses is whole.
-    for (command, more) in [("run", &RUN_ALONE[..]), ("bench", &[])] {
+    for (command, more) in [("run", &RUN_ALONE[..]), ("bench", &BENCH_ALONE)] {
         let text = help(&[command, "--help"]);
         let listed = text.lines().skip_while(|line| *line != "Losses:").skip(1);
         let listed = listed.map_while(|line| line.split_whitespace().next());
@@ -188,7 +198,8 @@ fn wrong_arguments_are_told_in_one_line() {
         list.replace_range(or..or + 2, " or ");
         list
     };
-    let (measured, list) = (list(&[]), list(&RUN_ALONE.map(|(loss, _)| loss)));
+    let measured = list(&BENCH_ALONE.map(|(loss, _)| loss));
+    let list = list(&RUN_ALONE.map(|(loss, _)| loss));
     #[rustfmt::skip]
     let table: [(&[&str], &str); 45] = [
         (&[], "command: wgloss needs one: adapters, check, run or bench"),

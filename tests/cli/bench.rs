@@ -5,7 +5,11 @@ use serde_json::Value;
 
 #[test]
 fn benchmarks_give_one_object() {
-    for (loss, options) in [("zlpr", &[][..]), ("wdl", &["--form", "adjacent"])] {
+    for (loss, options) in [
+        ("zlpr", &[][..]),
+        ("wdl", &["--form", "adjacent"]),
+        ("metrics", &["--targets", "sparse"]),
+    ] {
         let common = [
             "bench",
             loss,
@@ -72,6 +76,16 @@ fn a_call_is_held_against_a_copy_and_products_against_the_peak() {
     );
     assert!(number(&json, "first_loss_us") > number(&json, "prepare_us"));
     assert!(number(&json, "prepare_us") > number(&json, "prepare_warm_us"));
+
+    let json = measured(&[
+        "metrics", "--shape", "20x30", "--dtype", "f16", "--sets", "2",
+    ]);
+    assert_eq!(
+        (&json["loss"], &json["dispatches"]),
+        (&"metrics".into(), &7.into())
+    );
+    // Logits, bytes, words.
+    assert_eq!(json["bytes"], 600 * 3 + 4 * (17 + 4 * 30), "{json}");
 
     let shape = ["contrastive", "--shape", "16x8", "--labels", "5"];
     let json = measured(&shape);

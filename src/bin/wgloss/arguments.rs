@@ -126,11 +126,12 @@ impl<'a> Asked<'a> {
         all.map(options).collect()
     }
 
-    /// The options that not every command beside it takes.
+    /// The options that not every command beside it takes; one that has no loss lacks those of a loss.
     fn own(&self) -> Vec<String> {
         let beside = self.beside();
+        let lack = |option: &String| beside.iter().filter(|all| !all.contains(option)).count();
         let mut own = options(self.command);
-        own.retain(|option| beside.iter().any(|options| !options.contains(option)));
+        own.retain(|option| lack(option) > 1);
         own
     }
 }

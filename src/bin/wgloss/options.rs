@@ -44,6 +44,8 @@ pub enum Loss {
     Relations,
     /// Weights for losses: run, and not measured.
     Balance,
+    /// No loss: what predictions are judged by. Measured, and not run.
+    Metrics,
 }
 
 /// A loss with the options that were given.
@@ -54,17 +56,21 @@ pub enum Settings {
     Contrastive(ContrastiveOptions),
     Relations(RelationsOptions),
     Balance(BalanceOptions),
+    Metrics,
 }
 
 impl Loss {
     /// Those that `bench` measures.
     pub fn measured() -> impl Iterator<Item = Loss> {
         let rows = CATALOG.iter().map(Loss::Row);
-        rows.chain([Loss::Mcm, Loss::Hcal, Loss::Contrastive])
+        let others = [Loss::Mcm, Loss::Hcal, Loss::Contrastive, Loss::Metrics];
+        rows.chain(others)
     }
 
-    pub fn all() -> impl Iterator<Item = Loss> {
-        Loss::measured().chain([Loss::Relations, Loss::Balance])
+    /// Those that `run` computes.
+    pub fn computed() -> impl Iterator<Item = Loss> {
+        let both = Loss::measured().filter(|loss| !matches!(loss, Loss::Metrics));
+        both.chain([Loss::Relations, Loss::Balance])
     }
 
     pub fn name(&self) -> &'static str {
@@ -75,6 +81,7 @@ impl Loss {
             Loss::Contrastive => "contrastive",
             Loss::Relations => "relations",
             Loss::Balance => "balance",
+            Loss::Metrics => "metrics",
         }
     }
 
@@ -86,6 +93,7 @@ impl Loss {
             Loss::Contrastive => "Contrastive losses of embeddings with label sets",
             Loss::Relations => "How often label sets stand in each of five relations",
             Loss::Balance => "Weights for several losses, and their weighted sum",
+            Loss::Metrics => "Metrics of predictions, counted",
         }
     }
 
@@ -98,6 +106,7 @@ impl Loss {
             Loss::Contrastive => ContrastiveOptions::augment_args(command),
             Loss::Relations => RelationsOptions::augment_args(command),
             Loss::Balance => BalanceOptions::augment_args(command),
+            Loss::Metrics => command,
         }
     }
 
@@ -130,6 +139,7 @@ impl Loss {
                 options.configure()?;
                 Ok(Settings::Balance(options))
             }
+            Loss::Metrics => Ok(Settings::Metrics),
         }
     }
 }
@@ -155,7 +165,10 @@ pub fn per_loss(
 
 /// The loss that the user named, and what its subcommand was given.
 pub fn chosen(matches: &ArgMatches) -> Result<(Loss, &ArgMatches), Error> {
-    let named = |(name, matches)| Some((Loss::all().find(|loss| loss.name() == name)?, matches));
+    let named = |(name, matches)| {
+        let mut all = Loss::computed().chain(Loss::measured());
+        Some((all.find(|loss| loss.name() == name)?, matches))
+    };
     let chosen = matches.subcommand().and_then(named);
     chosen.ok_or_else(|| Error::refused("LOSS", "none was named"))
 }

@@ -7,10 +7,13 @@ use crate::options::{
 use clap::{ArgMatches, Args, Command, ValueEnum};
 use std::str::FromStr;
 use wgloss::check::{
-    ContrastiveWorkload, HcalWorkload, McmWorkload, Mode, RowWorkload, SPARSE, Workload,
+    self, ContrastiveWorkload, HcalWorkload, McmWorkload, MetricsWorkload, Mode, RowWorkload,
+    SPARSE, Workload,
 };
 use wgloss::losses::contrastive::Weighting;
-use wgloss::{ContrastiveReduction, DType, Error, Rowwise, TargetKind, Targets, Threshold};
+use wgloss::{
+    ContrastiveReduction, DType, Error, Metrics, Rowwise, TargetKind, Targets, Threshold,
+};
 
 const ROW_DATA: &str = "\
 Logits are normal times 3; a row has up to 16 positives. tlpr has one threshold.";
@@ -24,6 +27,9 @@ each vector and its gradient.";
 
 const CONTRASTIVE_DATA: &str = "\
 The shape is embeddings x dimensions. Rows are normal, with up to 8 labels each.";
+
+const METRICS_DATA: &str = "\
+Logits are normal times 3; a row has up to 16 positives. There is no loss: a call adds to whole numbers.";
 
 /// Rows and labels.
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +160,19 @@ struct ContrastiveArgs {
     outputs: Outputs,
 }
 
+impl TargetForm {
+    /// As the workloads have it, beside logits of a type.
+    fn of(self, dtype: DType) -> check::TargetForm {
+        match self {
+            TargetForm::Float => Targets::Dense(dtype),
+            TargetForm::U8 => Targets::Dense(DType::U8),
+            TargetForm::U32 => Targets::Dense(DType::U32),
+            TargetForm::Bits => Targets::Bits(()),
+            TargetForm::Sparse => SPARSE,
+        }
+    }
+}
+
 /// Adds the options that a loss has with this command, and says what its data are.
 pub fn augment(command: Command, loss: Loss) -> (Command, &'static str) {
     match loss {
@@ -169,6 +188,7 @@ pub fn augment(command: Command, loss: Loss) -> (Command, &'static str) {
         Loss::Mcm => (McmArgs::augment_args(command), MCM_DATA),
         Loss::Hcal => (HcalArgs::augment_args(command), HCAL_DATA),
         Loss::Contrastive => (ContrastiveArgs::augment_args(command), CONTRASTIVE_DATA),
+        Loss::Metrics => (TargetArgs::augment_args(command), METRICS_DATA),
         Loss::Relations | Loss::Balance => (command, ""),
     }
 }
@@ -217,6 +237,7 @@ impl Subject {
             Settings::Contrastive(settings) => {
                 Subject::of_contrastive(size, &settings, &options::read(matches)?)
             }
+            Settings::Metrics => Subject::of_metrics(size, &options::read(matches)?),
             Settings::Relations(_) | Settings::Balance(_) => {
                 Err(Error::refused("loss", "one that is not measured"))
             }
@@ -260,6 +281,30 @@ impl Subject {
             targets: value_name(TargetForm::U8),
             outputs: value_name(own.outputs),
             reduction: settings.reduction(),
+            workload: Box::new(workload),
+        })
+    }
+
+    fn of_metrics(size: Size, own: &TargetArgs) -> Result<Self, Error> {
+        let Shape { rows, cols } = size.shape;
+        check_sizes(size, &[rows, cols])?;
+        let dtype = size.dtype.element();
+        let workload = MetricsWorkload {
+            config: Metrics::default(),
+            dtype,
+            form: own.targets.of(dtype),
+            rows,
+            cols,
+        };
+        Ok(Subject {
+            loss: Loss::Metrics.name(),
+            rows,
+            cols,
+            labels: None,
+            dtype: size.dtype,
+            targets: value_name(own.targets),
+            outputs: "words".into(),
+            reduction: "sum".into(),
             workload: Box::new(workload),
         })
     }
@@ -357,13 +402,7 @@ impl Subject {
         let workload = RowWorkload {
             threshold: settings.loss.threshold.then_some(Threshold::Batch(())),
             dtype,
-            form: match targets {
-                None | Some(TargetForm::Float) => Targets::Dense(dtype),
-                Some(TargetForm::U8) => Targets::Dense(DType::U8),
-                Some(TargetForm::U32) => Targets::Dense(DType::U32),
-                Some(TargetForm::Bits) => Targets::Bits(()),
-                Some(TargetForm::Sparse) => SPARSE,
-            },
+            form: targets.map_or(Targets::Dense(dtype), |form| form.of(dtype)),
             mode: match outputs {
                 RowOutputs::Both => Mode::Both,
                 RowOutputs::BothSame => Mode::BothSame,

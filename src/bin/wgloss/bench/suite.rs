@@ -106,6 +106,7 @@ fn cases() -> Vec<Case> {
         add("contrastive --weighting mulsupcon", &[shape], &rest);
     }
     add("mcm", &["64x4130", "4x82192"], "--dtype bf16");
+    add("metrics", &middle, "");
     all
 }
 

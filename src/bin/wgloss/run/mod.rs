@@ -55,7 +55,7 @@ struct RunArgs {
 /// The command with a subcommand for each loss.
 pub fn command(command: Command) -> Command {
     let command = command.after_long_help(format!("{}\n\n{NOTES}", rows::kinds()));
-    options::per_loss(command, Loss::all(), |command, loss| {
+    options::per_loss(command, Loss::computed(), |command, loss| {
         let tensors = match loss {
             Loss::Row(loss) => rows::tensors(loss),
             Loss::Mcm => mcm::tensors(),
@@ -63,6 +63,7 @@ pub fn command(command: Command) -> Command {
             Loss::Contrastive => contrastive::TENSORS.into(),
             Loss::Relations => relations::TENSORS.into(),
             Loss::Balance => balance::TENSORS.into(),
+            Loss::Metrics => String::new(),
         };
         RunArgs::augment_args(command).after_long_help(format!("{tensors}\n{ELEMENTS}"))
     })
@@ -91,6 +92,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode, Error> {
         Settings::Contrastive(options) => contrastive::run(options, &file, &args.engine, wanted),
         Settings::Relations(options) => relations::run(options, &file, &args.engine),
         Settings::Balance(options) => balance::run(options, &file, &args.engine, wanted),
+        Settings::Metrics => Err(Error::refused("loss", "one that is not run")),
     }?;
     if let Some(output) = output {
         output.write(&report.outputs)?;
