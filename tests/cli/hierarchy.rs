@@ -407,7 +407,7 @@ fn bad_hierarchies_are_refused_by_name() {
         (hcal().f32("noise_1", &[3, 2], &[0.0, 0.0, f64::NAN, 0.0, 0.0, 0.0]), "hcal", &[], "noise_1: expected finite values, found NaN at [1, 0]"),
         (hcal().f32("noise_1", &[3, 2], &[0.0; 6]), "hcal", &["--seed", "1"], "noise_1: --seed makes the noise already"),
         (hcal(), "hcal", &["--epsilon", "0.1"], "--epsilon: needs --seed"),
-        (hcal(), "hcal", &["--seed", "1", "--epsilon", "-1"], "epsilon: expected a finite number of at least 0e0, found -1"),
+        (hcal(), "hcal", &["--seed", "1", "--epsilon", "-1"], "epsilon: expected a number from 0 to 1000000000000000, found -1"),
         (hcal(), "hcal", &["--temperature", "0"], "temperature: expected a finite number of at least 1e-6, found 0"),
         (hcal(), "hcal", &["--temperature", "inf"], "temperature: expected a finite number of at least 1e-6, found inf"),
         (hcal(), "hcal", &["--gamma", "0"], "gamma: expected a finite number of at least 1e-6, found 0"),
