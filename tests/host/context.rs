@@ -386,13 +386,19 @@ fn pipelines_are_made_once() {
     let warm = Context::new(&machine.device).expect("a context");
     warm.warm_up(first.plan().steps.iter().map(|step| step.kernel))
         .expect("good kernels");
-    let before = format!("{warm:?}");
+    // Modules and pipelines; parameters come behind.
+    let made = || {
+        let all = format!("{warm:?}");
+        all.split_once(", params: ")
+            .map(|(made, _)| made.to_owned())
+    };
+    let before = made().expect("parameters");
     let new = pipelines(&prepare(&warm));
     assert!(
         new.iter().all(|id| !ids.contains(id)),
         "{ids:?} and {new:?}"
     );
-    assert_eq!(format!("{warm:?}"), before);
+    assert!(made().is_some_and(|after| after == before));
 }
 
 #[test]
