@@ -4,7 +4,7 @@
 // Grid: one workgroup a row, folded.
 // Mirrors: src/kernels/contrastive/params.rs.
 // provides: the entry points, mask (binding 1), z (binding 4), sets (binding 5), small (binding 6)
-// expects:  params, WG, set_place
+// expects:  params, WG, flag, set_place
 
 // A byte for each row.
 @group(0) @binding(1) var<storage, read_write> mask: array<u32>;
@@ -23,7 +23,7 @@ fn leave(
     }
     let number = params.own.first + row;
     let i = params.source.offset + number;
-    if (((mask[i / 4u] >> ((i & 3u) * 8u)) & 0xffu) != 0u) {
+    if (flag(mask[i / 4u], i)) {
         return;
     }
     for (var d = lane; d < params.row.depth; d += WG) {

@@ -1,6 +1,6 @@
 // A flag for each class.
 // provides: class_mask (binding 1), in_class_mask
-// expects:  params of mcm/counts.wgsl
+// expects:  params of mcm/counts.wgsl, flag
 
 @group(0) @binding(1) var<storage, read_write> class_mask: array<u32>;
 
@@ -9,5 +9,5 @@ fn in_class_mask(col: u32) -> bool {
         return true;
     }
     let at = params.class_mask.offset + col;
-    return ((class_mask[at / 4u] >> ((at & 3u) * 8u)) & 0xffu) != 0u;
+    return flag(class_mask[at / 4u], at);
 }

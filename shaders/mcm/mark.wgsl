@@ -3,7 +3,7 @@
 //
 // Grid: blocks of words `begin` to `end` of a window, those of one row after those of another; folded.
 // provides: mark, mask (binding 3), sample_weight (binding 4), marks (binding 6), counted (binding 7)
-// expects:  WG, group_index, params of mcm/counts.wgsl, in_class_mask, positive, is_one
+// expects:  WG, group_index, params of mcm/counts.wgsl, flag, in_class_mask, positive, is_one
 
 @group(0) @binding(3) var<storage, read_write> mask: array<u32>;
 @group(0) @binding(4) var<storage, read_write> sample_weight: array<u32>;
@@ -15,7 +15,7 @@ fn in_mask(row: u32, col: u32) -> bool {
         return true;
     }
     let at = params.mask.offset + row * params.mask.stride + col;
-    return ((mask[at / 4u] >> ((at & 3u) * 8u)) & 0xffu) != 0u;
+    return flag(mask[at / 4u], at);
 }
 
 @compute @workgroup_size(WG)

@@ -2,7 +2,7 @@
 // those by label as tables of vectors that begin where a row's do, one table for each phase of a row.
 // Grid: (workgroups, tensors). Mirrors: `GatherPiece` in src/kernels/rows/params.rs.
 // provides: gather
-// expects:  WG, MASKED
+// expects:  WG, MASKED, flag
 
 struct Piece {
     at: u32,             // of its first element in its binding; ABSENT for weights of 1
@@ -41,7 +41,7 @@ fn weight_at(piece: Piece, i: u32) -> u32 {
     }
     if (piece.mask_at != ABSENT) {
         let byte = piece.mask_at + i;
-        if (((class_mask[byte / 4u] >> ((byte & 3u) * 8u)) & 0xffu) == 0u) {
+        if (!flag(class_mask[byte / 4u], byte)) {
             bits = MASKED;
         }
     }

@@ -4,7 +4,7 @@
 // Grid: a lane for each element of a window of rows, folded over x and y.
 // Mirrors: `WeighParams` in src/kernels/rows/weights.rs.
 // provides: params (binding 0), weight (binding 1), mask (binding 4), weights (binding 6), weigh
-// expects:  WG, UNCOUNTED, is_nan of math.wgsl, real_place, real_bits of reals.wgsl
+// expects:  WG, UNCOUNTED, flag, is_nan of math.wgsl, real_place, real_bits of reals.wgsl
 
 struct WeighParams {
     elements: u32,
@@ -42,7 +42,7 @@ fn weigh(
     }
     if (params.masked != 0u) {
         let byte = params.mask_offset + row * params.mask_stride + col;
-        if (((mask[byte / 4u] >> ((byte & 3u) * 8u)) & 0xffu) == 0u) {
+        if (!flag(mask[byte / 4u], byte)) {
             bits = UNCOUNTED;
         }
     }

@@ -5,7 +5,7 @@
 // Mirrors: `TurnParams` in src/kernels/rows/halves.rs.
 // provides: params (binding 0), logits (binding 1), class_mask (binding 3), mask (binding 4),
 //           sides (binding 5), turned (binding 6), weight (binding 7), turn
-// expects:  WG, View, real_place, real_bits of reals.wgsl, positive, no_number of label_*.wgsl
+// expects:  WG, View, flag, real_place, real_bits of reals.wgsl, positive, no_number of label_*.wgsl
 
 struct TurnParams {
     targets: View,
@@ -37,20 +37,16 @@ const ABSENT = 0xffffffffu;
 @group(0) @binding(6) var<storage, read_write> turned: array<u32>;
 @group(0) @binding(7) var<storage, read_write> weight: array<u32>;
 
-fn byte_of(word: u32, i: u32) -> u32 {
-    return (word >> ((i & 3u) * 8u)) & 0xffu;
-}
-
 fn counts(row: u32, col: u32) -> bool {
     if (params.class_mask_offset != ABSENT) {
         let i = params.class_mask_offset + col;
-        if (byte_of(class_mask[i / 4u], i) == 0u) {
+        if (!flag(class_mask[i / 4u], i)) {
             return false;
         }
     }
     if (params.mask_offset != ABSENT) {
         let i = params.mask_offset + row * params.mask_stride + col;
-        if (byte_of(mask[i / 4u], i) == 0u) {
+        if (!flag(mask[i / 4u], i)) {
             return false;
         }
     }

@@ -66,6 +66,7 @@ pub(super) static LEAVE: Program = Program {
     pieces: &[
         PARAMS,
         SET_PLACE,
+        Piece::File(wgsl!("shared/flag.wgsl")),
         Piece::File(wgsl!("contrastive/leave.wgsl")),
     ],
     entries: &["leave"],

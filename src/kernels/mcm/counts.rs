@@ -111,6 +111,7 @@ static MCM_MARK: Program = program!(
     ],
     [
         Piece::File(wgsl!("shared/reals.wgsl")),
+        Piece::File(wgsl!("shared/flag.wgsl")),
         Piece::File(wgsl!("mcm/class_mask.wgsl")),
         Piece::Part(0),
         Piece::File(wgsl!("mcm/mark.wgsl"))
@@ -127,6 +128,7 @@ static MCM_TABLE: Program = program!(
     "table",
     TableBindings::NAMES,
     [
+        Piece::File(wgsl!("shared/flag.wgsl")),
         Piece::File(wgsl!("mcm/class_mask.wgsl")),
         Piece::File(wgsl!("mcm/table.wgsl"))
     ]

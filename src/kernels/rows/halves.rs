@@ -66,6 +66,7 @@ static TURN: Program = Program {
         Piece::File(wgsl!("shared/reals.wgsl")),
         Piece::File(wgsl!("shared/view.wgsl")),
         Piece::Part(0),
+        Piece::File(wgsl!("shared/flag.wgsl")),
         Piece::File(wgsl!("zlpr/turn.wgsl")),
     ],
     entries: &["turn"],

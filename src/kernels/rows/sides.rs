@@ -34,7 +34,10 @@ bindings! {
 /// Copies of side tensors into scratch.
 pub(crate) static GATHER: Program = Program {
     name: "gather",
-    pieces: &[Piece::File(wgsl!("shared/gather.wgsl"))],
+    pieces: &[
+        Piece::File(wgsl!("shared/flag.wgsl")),
+        Piece::File(wgsl!("shared/gather.wgsl")),
+    ],
     entries: &["gather"],
     constants: &[SIDES],
     bindings: GatherBindings::NAMES,

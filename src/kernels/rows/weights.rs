@@ -45,6 +45,7 @@ pub(crate) static WEIGH: Program = Program {
     pieces: &[
         Piece::File(wgsl!("shared/math.wgsl")),
         Piece::File(wgsl!("shared/reals.wgsl")),
+        Piece::File(wgsl!("shared/flag.wgsl")),
         Piece::File(wgsl!("shared/weigh.wgsl")),
     ],
     entries: &["weigh"],
