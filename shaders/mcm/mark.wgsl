@@ -2,21 +2,12 @@
 // count is positive only where its target is a plain 1: what it holds else is not looked at.
 //
 // Grid: blocks of words `begin` to `end` of a window, those of one row after those of another; folded.
-// provides: mark, mask (binding 3), sample_weight (binding 4), marks (binding 6), counted (binding 7)
-// expects:  WG, group_index, params of mcm/counts.wgsl, flag, in_class_mask, positive, is_one
+// provides: mark, sample_weight (binding 4), marks (binding 6), counted (binding 7)
+// expects:  WG, group_index, params of mcm/counts.wgsl, in_class_mask, in_mask, positive, is_one
 
-@group(0) @binding(3) var<storage, read_write> mask: array<u32>;
 @group(0) @binding(4) var<storage, read_write> sample_weight: array<u32>;
 @group(0) @binding(6) var<storage, read_write> marks: array<vec2<u32>>;
 @group(0) @binding(7) var<storage, read_write> counted: array<u32>;
-
-fn in_mask(row: u32, col: u32) -> bool {
-    if (params.mask.present == 0u) {
-        return true;
-    }
-    let at = params.mask.offset + row * params.mask.stride + col;
-    return flag(mask[at / 4u], at);
-}
 
 @compute @workgroup_size(WG)
 fn mark(

@@ -3,9 +3,8 @@
 //
 // Grid: blocks of words of bits `begin` to `end` of a window, at least one a row, those of one row after those of another;
 // folded. Mirrors: `MarkParams` in src/kernels/metrics.rs, which says what each field is.
-// provides: mark, MarkParams, params (binding 0), class_mask (binding 1), mask (binding 3), row_mask (binding 4),
-//           state (binding 6), marks (binding 7)
-// expects:  WG, MASKED, group_index, the ROW_ constants, View, flag, positive
+// provides: mark, MarkParams, params (binding 0), row_mask (binding 4), state (binding 6), marks (binding 7)
+// expects:  WG, MASKED, group_index, the ROW_ constants, View, flag, in_class_mask, in_mask, positive
 
 struct MarkParams {
     targets: View,
@@ -21,8 +20,6 @@ struct MarkParams {
 }
 
 @group(0) @binding(0) var<uniform> params: MarkParams;
-@group(0) @binding(1) var<storage, read_write> class_mask: array<u32>;
-@group(0) @binding(3) var<storage, read_write> mask: array<u32>;
 @group(0) @binding(4) var<storage, read_write> row_mask: array<u32>;
 @group(0) @binding(6) var<storage, read_write> state: array<atomic<u32>>;
 @group(0) @binding(7) var<storage, read_write> marks: array<vec2<u32>>;
@@ -30,16 +27,6 @@ struct MarkParams {
 fn in_row_mask(row: u32) -> bool {
     let i = params.row_mask.offset + params.first_row + row;
     return params.row_mask.present == 0u || flag(row_mask[i / 4u], i);
-}
-
-fn in_class_mask(col: u32) -> bool {
-    let i = params.class_mask.offset + col;
-    return params.class_mask.present == 0u || flag(class_mask[i / 4u], i);
-}
-
-fn in_mask(row: u32, col: u32) -> bool {
-    let i = params.mask.offset + row * params.mask.stride + col;
-    return params.mask.present == 0u || flag(mask[i / 4u], i);
 }
 
 @compute @workgroup_size(WG)

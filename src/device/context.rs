@@ -250,7 +250,7 @@ impl Context {
     }
 
     /// A uniform buffer of these bytes, which nothing ever writes: that of an earlier call where there was one, since making
-    /// and filling a buffer takes longer than everything else that a call of few steps makes.
+    /// and filling one takes a good part of the time of preparing a call of few steps.
     pub(crate) fn params(&self, bytes: &[u8], make: impl FnOnce() -> wgpu::Buffer) -> wgpu::Buffer {
         let mut kept = lock(&self.inner.params);
         if let Some(buffer) = kept.get(bytes) {

@@ -298,6 +298,8 @@ static METRICS_MARK: Program = Program {
         Piece::File(wgsl!("shared/view.wgsl")),
         Piece::File(wgsl!("shared/group_index.wgsl")),
         Piece::File(wgsl!("shared/flag.wgsl")),
+        Piece::File(wgsl!("shared/class_mask.wgsl")),
+        Piece::File(wgsl!("shared/element_mask.wgsl")),
         Piece::Part(0),
         Piece::File(wgsl!("metrics/mark.wgsl")),
     ],

@@ -9,7 +9,7 @@ use crate::kernels::targets::{FLAGS, inspect_targets};
 use crate::losses::contrastive::KEY_MASK_ALONE;
 use crate::losses::labels::{TargetNames, Targets};
 
-/// How many labels kernels cannot tell from two bits more in an f32.
+/// From so many labels on, an f32 cannot hold how many two sets share beside two bits of the mask.
 const MOST_MASKED: usize = 1 << 22;
 
 /// Keys of their own: another view, another encoder, a queue.

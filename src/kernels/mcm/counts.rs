@@ -112,7 +112,8 @@ static MCM_MARK: Program = program!(
     [
         Piece::File(wgsl!("shared/reals.wgsl")),
         Piece::File(wgsl!("shared/flag.wgsl")),
-        Piece::File(wgsl!("mcm/class_mask.wgsl")),
+        Piece::File(wgsl!("shared/class_mask.wgsl")),
+        Piece::File(wgsl!("shared/element_mask.wgsl")),
         Piece::Part(0),
         Piece::File(wgsl!("mcm/mark.wgsl"))
     ]
@@ -129,7 +130,7 @@ static MCM_TABLE: Program = program!(
     TableBindings::NAMES,
     [
         Piece::File(wgsl!("shared/flag.wgsl")),
-        Piece::File(wgsl!("mcm/class_mask.wgsl")),
+        Piece::File(wgsl!("shared/class_mask.wgsl")),
         Piece::File(wgsl!("mcm/table.wgsl"))
     ]
 );

@@ -1,6 +1,6 @@
-// A flag for each class.
+// A flag for each class, where there is a mask by class.
 // provides: class_mask (binding 1), in_class_mask
-// expects:  params of mcm/counts.wgsl, flag
+// expects:  params with a view of the mask, flag
 
 @group(0) @binding(1) var<storage, read_write> class_mask: array<u32>;
 
