@@ -171,8 +171,8 @@
 //! # Features
 //!
 //! None is on by default. `host`: opens devices, takes and gives plain slices. `check`: the case table of the tests,
-//! to qualify a device. `cli`: the command `wgloss`. wgpu's backends are your choice, by features of your own `wgpu`
-//! dependency; `host` turns on Vulkan, Metal and DirectX 12.
+//! to qualify a device. `cli`: the command `wgloss`. `serde`: settings as text and back. wgpu's backends are your choice,
+//! by features of your own `wgpu` dependency; `host` turns on Vulkan, Metal and DirectX 12.
 
 #[cfg(feature = "check")]
 #[forbid(unsafe_code)]

@@ -94,6 +94,7 @@ macro_rules! any_loss {
         rowwise! { $($loss: $reference,)* }
 
         /// Any of the row losses with its settings.
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[derive(Clone, Copy, Debug, PartialEq)]
         #[non_exhaustive]
         pub enum AnyLoss {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{task, thread};
 
@@ -35,12 +35,19 @@ struct Inner {
     pipelines: Slots<Kernel, wgpu::ComputePipeline>,
     /// Parameters that nothing writes, by their bytes.
     params: Mutex<HashMap<Vec<u8>, wgpu::Buffer>>,
+    /// Scratch that calls share.
+    scratch: Mutex<Option<wgpu::Buffer>>,
+    /// Whether each call gets scratch of its own that is full of NaN.
+    dirty: AtomicBool,
     nothing: wgpu::Buffer,
 }
 
 /// Most parameters that are kept, and the bytes of each: calls of a training step, each over a few sets of places.
 const PARAMS_KEPT: usize = 512;
 const PARAMS_BYTES: usize = 1 << 14;
+/// Most bytes of scratch that are kept for calls to share, and the least that are made for them.
+const SCRATCH_SHARED: u64 = 16 << 20;
+const SCRATCH_LEAST: u64 = 64 << 10;
 
 impl Context {
     /// Looks at the features and limits of `device` and chooses the kernel variant for it. Compiles nothing yet.
@@ -102,6 +109,8 @@ impl Context {
                 modules: Slots::default(),
                 pipelines: Slots::default(),
                 params: Mutex::default(),
+                scratch: Mutex::default(),
+                dirty: AtomicBool::default(),
                 nothing,
             }
         })?;
@@ -266,9 +275,52 @@ impl Context {
         buffer
     }
 
-    /// Forgets parameters of these bytes, whose buffer could not be made.
-    pub(crate) fn forget_params(&self, bytes: &[u8]) {
-        lock(&self.inner.params).remove(bytes);
+    /// Scratch of at least so many bytes. Calls of little scratch share it: each writes what it reads there, and a queue runs
+    /// one dispatch that writes a buffer after the other, so calls of one device are never at it at the same time.
+    pub(crate) fn scratch(&self, bytes: u64) -> wgpu::Buffer {
+        let dirty = self.inner.dirty.load(Ordering::Relaxed);
+        let make = |size| {
+            let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
+                label: Some("wgloss scratch"),
+                size,
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: dirty,
+            });
+            if dirty {
+                // A buffer that could not be made is reported by the scope around this.
+                if let Ok(mut view) = buffer.slice(..).get_mapped_range_mut() {
+                    view.slice(..).fill(0xff);
+                }
+                buffer.unmap();
+            }
+            buffer
+        };
+        if dirty || bytes > SCRATCH_SHARED {
+            return make(bytes.next_multiple_of(4).max(4));
+        }
+        let mut shared = lock(&self.inner.scratch);
+        if let Some(buffer) = shared.as_ref().filter(|buffer| buffer.size() >= bytes) {
+            return buffer.clone();
+        }
+        let most = self.inner.caps.max_buffer;
+        let size = bytes
+            .next_power_of_two()
+            .max(SCRATCH_LEAST)
+            .min(most.max(bytes));
+        shared.insert(make(size)).clone()
+    }
+
+    /// From now on each call gets scratch of its own, full of NaN, so that none can read what it has not written without
+    /// being found out. For tests: no promise of stability.
+    #[doc(hidden)]
+    pub fn dirty_scratch(&self) {
+        self.inner.dirty.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets buffers that could not be made: parameters of these bytes, and the scratch.
+    pub(crate) fn forget(&self, params: &[u8]) {
+        lock(&self.inner.params).remove(params);
+        *lock(&self.inner.scratch) = None;
     }
 
     /// The pipeline of a kernel, made at its first use. The key is all that the pipeline depends on.
@@ -315,6 +367,8 @@ impl Inner {
             modules: Slots::default(),
             pipelines: Slots::default(),
             params: Mutex::default(),
+            scratch: Mutex::default(),
+            dirty: AtomicBool::new(self.dirty.load(Ordering::Relaxed)),
             nothing: self.nothing.clone(),
         }
     }

@@ -8,9 +8,9 @@ use std::any::TypeId;
 
 /// A checked call with its pipelines, bind groups, parameters and scratch.
 ///
-/// Recording cannot fail. A prepared call owns its scratch, and nothing writes its parameters but its own steps, so that any
-/// number of calls can be recorded into one submission; the same call recorded twice computes twice, one after the other. It
-/// keeps the caller's buffers alive.
+/// Recording cannot fail. Any number of calls can be recorded into one submission, the same call also twice, which computes
+/// twice, one after the other. A call keeps the caller's buffers alive. Nothing writes over its parameters but the call
+/// itself; scratch of up to 16 MiB is the context's, which calls share: a queue runs them one after the other.
 #[derive(Debug)]
 pub struct Prepared {
     plan: Plan,
@@ -97,12 +97,7 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
             true => params.clone(),
             false => uniform(&laid.live, wgpu::BufferUsages::STORAGE),
         };
-        let scratch = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("wgloss scratch"),
-            size: scratch_bytes.max(4),
-            usage: wgpu::BufferUsages::STORAGE,
-            mapped_at_creation: false,
-        });
+        let scratch = cx.scratch(scratch_bytes);
         let piece = caps.storage_align.max(16);
         let storage = |slot: usize, bind: &Bind<'_>| match *bind {
             Bind::Nothing => binding(cx.nothing(), piece * slot as u64, piece),
@@ -145,7 +140,7 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
             .collect::<Vec<_>>()
     });
     if groups.is_err() {
-        cx.forget_params(&laid.fixed);
+        cx.forget(&laid.fixed);
     }
     let groups = groups?;
     Ok(Prepared {

@@ -33,6 +33,7 @@ use crate::losses::reduction::check_setting;
 pub(crate) const DWA_MOST: f32 = 1e30;
 
 /// How losses are weighted. The [module](self) has the formulas.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Balance {

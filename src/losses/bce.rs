@@ -14,6 +14,7 @@ use crate::losses::reduction::{Reduction, check_setting, setters};
 use crate::losses::takes::{Takes, TargetKind, elements};
 
 /// Binary cross-entropy with logits.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bce {
     /// Weight `w` of the positive side: `w y softplus(-s) + (1 - y) softplus(s)`. It may be one per label instead, from the

@@ -19,6 +19,7 @@ use crate::losses::reduction::{Reduction, check_reduction, setters};
 use crate::losses::takes::{Takes, TargetKind};
 
 /// BP-MLL. The [module](self) has the formulas.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BpMll {
     /// How the rows' losses become the result.

@@ -154,6 +154,7 @@ pub(crate) const NORM_FLOOR: f64 = 1e-12;
 pub(crate) const KEY_MASK_ALONE: &str = "needs keys; row_mask leaves out keys that are anchors too";
 
 /// Which pairs attract one another, and how much. The [module](self) has the formulas.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Weighting {
@@ -271,6 +272,7 @@ impl Weighting {
 }
 
 /// Which keys a positive is compared with: what the denominator is a sum over. A positive is a key that weighs, `c_ip > 0`.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Denominator {
     /// All keys but the anchor itself.
@@ -286,6 +288,7 @@ pub enum Denominator {
 }
 
 /// Where the factor of Similarity-Dissimilarity stands.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
     /// Before the logarithm, as a weight of the positive.
@@ -298,6 +301,7 @@ pub enum Placement {
 }
 
 /// Whose set of labels is `S` in the factor `K(S, T)` of Similarity-Dissimilarity, the other one being `T`.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Roles {
     /// The anchor's, as in the paper.
@@ -308,6 +312,7 @@ pub enum Roles {
 }
 
 /// What the factors of an anchor's positives are divided by.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Normalizer {
     /// The number of positives.
@@ -318,6 +323,7 @@ pub enum Normalizer {
 }
 
 /// How the anchors' losses become the result.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ContrastiveReduction {
     /// The mean over the active anchors; 0 where there is none.
@@ -334,6 +340,7 @@ pub enum ContrastiveReduction {
 }
 
 /// A supervised contrastive loss with its settings. The [module](self) has the formulas.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Contrastive {
     /// Which pairs attract one another.

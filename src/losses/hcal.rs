@@ -50,6 +50,7 @@ use crate::losses::reduction::{check_setting, setters};
 const PERTURBED: f32 = 1e15;
 
 /// How the samples of a class become one vector.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Aggregation {
     /// The mean over the samples: the authors' code.
@@ -60,6 +61,7 @@ pub enum Aggregation {
 }
 
 /// HCAL. The [module](self) has the formulas.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hcal {
     /// `tau`, above 0.

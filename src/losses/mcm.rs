@@ -47,6 +47,7 @@ use crate::error::Error;
 use crate::losses::reduction::{Reduction, check_reduction, setters};
 
 /// Max constraint loss. The [module](self) has the formulas.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mcm {
     /// Whether a row's loss is the mean over its classes, else the sum.

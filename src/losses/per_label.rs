@@ -39,6 +39,7 @@ use crate::losses::takes::{Takes, TargetKind, elements};
 /// Focal loss: `alpha (1-p)^gamma sp(-s)` of a positive, `(1-alpha) p^gamma sp(s)` of a negative.
 ///
 /// `gamma` 0 and `alpha` 1/2 is half the binary cross-entropy.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Focal {
     /// How strongly easy labels are played down; not negative.
@@ -127,6 +128,7 @@ impl Focal {
 ///
 /// The powers are differentiated too, unless `detach_focus` is set; the [module](self) says which of the authors' classes
 /// does what. Without margin, and both exponents the same, it is [`Focal`] without `alpha`.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Asl {
     /// Exponent of the positives; not negative.
@@ -198,6 +200,7 @@ impl Asl {
 /// positive, `(lambda - p) p^2` of a negative.
 ///
 /// Made for labels of which some positives are missing: the slope of a negative falls again as `p` approaches 1.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hill {
     /// At least 1, so that no negative has a loss below 0. Below 3/2 the slope of a negative changes its sign at
@@ -264,6 +267,7 @@ impl Hill {
 /// Made for labels of which some positives are missing. There is no gradient through the choice. As in the authors' code
 /// (`xinyu1205/robust-loss-mlml`) a negative that is taken for a positive has no margin, and the powers are differentiated. That
 /// code begins to correct in the second epoch: until then the threshold is 1 here, which switches the correction off.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Splc {
     /// What is subtracted from the logit of a positive; not negative.
@@ -332,6 +336,7 @@ impl Splc {
 /// `sum p^2 + sum y^2`.
 ///
 /// In `[0, 1)`; 0 for a row without labels.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dice {
     /// Added above and below the line, at least 1e-6: a row without positives has the loss `1 - smooth / (D + smooth)`.

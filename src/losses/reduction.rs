@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 /// How the rows' losses become the result, and what the gradient is the gradient of.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reduction {
     /// One loss per row. The upstream gradient, where given, has one value or one per row.

@@ -18,6 +18,7 @@ use crate::losses::reduction::{Reduction, check_reduction, setters};
 use crate::losses::takes::{Takes, TargetKind};
 
 /// Softmax cross-entropy of several labels. The [module](self) has the formulas.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxCe {
     /// How the rows' losses become the result.

@@ -83,6 +83,7 @@ use crate::losses::reduction::{Reduction, check_reduction, check_setting, setter
 use crate::losses::takes::{Takes, TargetKind, ThetaShape};
 
 /// Which differences.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Between neighbours in a permutation, which is an input; `theta` has a value for each of the `L - 1` positions.
@@ -95,6 +96,7 @@ pub enum Form {
 }
 
 /// The weight of a pair, from mean-one weights `a` of the labels.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PairWeights {
     /// `a_i a_j`.
@@ -107,6 +109,7 @@ pub enum PairWeights {
 }
 
 /// What makes a distribution of the logits.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prediction {
     /// `p = sigma(s) / sum sigma(s)`.
@@ -116,6 +119,7 @@ pub enum Prediction {
 }
 
 /// What is made of a difference `d`.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Phi {
     /// `d^2`. Pairs cost O(L).
@@ -130,6 +134,7 @@ pub enum Phi {
 }
 
 /// Weighted difference loss. The [module](self) has the formulas, and what is known of the paper.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Wdl {
     /// Which differences.

@@ -32,6 +32,7 @@ use crate::losses::reduction::{Reduction, check_setting, setters};
 use crate::losses::takes::{Takes, TargetKind};
 
 /// Over what the two-way loss is taken.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Half {
     /// A sample's labels, a loss for each row.
@@ -45,6 +46,7 @@ pub enum Half {
 }
 
 /// Which member of the family.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Form {
     /// `lse0_P(-s) + lse0_N(s)`; with a threshold input, TLPR.
@@ -72,6 +74,7 @@ pub enum Form {
 /// A loss of the ZLPR family: form, label smoothing, reduction. The [module](self) has the formulas.
 ///
 /// Probabilities of a model trained with the hard or soft form are `sigma(2s)`, not `sigma(s)`.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Zlpr {
     /// Which member of the family.

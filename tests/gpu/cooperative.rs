@@ -49,7 +49,9 @@ fn adapter(gpu: &Gpu) -> Option<wgpu::Adapter> {
 fn open(gpu: &Gpu, limits: Option<wgpu::Limits>) -> Result<Gpu, Failed> {
     let adapter = adapter(gpu).ok_or("the adapter has gone")?;
     let limits = limits.unwrap_or_else(|| adapter.limits());
-    Ok(Gpu::cooperative(&adapter, limits)?)
+    let gpu = Gpu::cooperative(&adapter, limits)?;
+    gpu.context().dirty_scratch();
+    Ok(gpu)
 }
 
 fn cases(gpu: &Gpu) -> Result<(), Failed> {

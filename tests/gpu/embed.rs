@@ -94,6 +94,8 @@ fn one_submission(gpu: &Gpu) -> Result<(), Failed> {
         alone.push(problem.bytes(gpu)?);
         gpu.queue().write_buffer(&problem.grad, 0, &[0xff; 64]);
     }
+    // Of a context as callers have it, whose calls share their scratch.
+    let gpu = &gpu.with_new_context()?;
     let calls: Vec<Prepared> = problems
         .iter()
         .zip(losses)

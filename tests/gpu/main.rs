@@ -34,11 +34,18 @@ impl Devices {
     pub fn lend(&self, test: impl FnOnce(&Gpu) -> Result<(), Failed>) -> Result<(), Failed> {
         let free = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = free().pop();
-        let gpu = idle.map_or_else(|| Gpu::open(None), Ok)?;
+        let gpu = idle.map_or_else(open, Ok)?;
         let result = test(&gpu);
         free().push(gpu);
         result
     }
+}
+
+/// A device whose calls find their scratch full of NaN: what they read there they have written.
+fn open() -> Result<Gpu, wgloss::Error> {
+    let gpu = Gpu::open(None)?;
+    gpu.context().dirty_scratch();
+    Ok(gpu)
 }
 
 fn main() {
@@ -60,7 +67,7 @@ fn main() {
         hcal::TESTS,
     ]
     .concat();
-    let trials = match Gpu::open(None) {
+    let trials = match open() {
         Ok(gpu) => {
             let info = gpu.info();
             eprintln!(
