@@ -17,4 +17,6 @@ mod record;
 mod refusals;
 mod settings;
 mod sizes;
+#[cfg(feature = "serde")]
+mod text;
 mod wdl;

@@ -11,7 +11,7 @@ use wgloss::host::Gpu;
 /// Bytes of tensors that lie between two uses of the same: more than any cache.
 const ROTATED: u64 = 256 << 20;
 /// How often and how long a call is prepared once more.
-const WARM: usize = 9;
+const WARM: usize = 2000;
 const WARM_TIME: Duration = Duration::from_millis(200);
 
 /// How much is to be spent.
