@@ -2,7 +2,7 @@
 
 use crate::fused::{Builder, Loss, Upstream, packed};
 use crate::ops;
-use crate::targets::check_dims;
+use crate::targets::{check_dims, dims};
 use crate::{device, float32, unwrap};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param};
@@ -280,38 +280,22 @@ impl ContrastiveLoss {
 
 impl ContrastiveCall<'_> {
     fn check(&self) -> Result<(), Error> {
-        let [rows, dims] = self.embeddings.dims();
+        let [rows, width] = self.embeddings.dims();
         let [_, classes] = self.labels.dims();
         check_dims("labels", [rows, classes], self.labels.dims())?;
         let extras = self.extras;
         let mut others = rows;
-        let mut index = None;
         if let Some(keys) = &extras.keys {
             others = keys.embeddings.dims()[0];
-            index = keys.self_index.as_ref();
-            check_dims("keys", [others, dims], keys.embeddings.dims())?;
+            check_dims("keys", [others, width], keys.embeddings.dims())?;
             check_dims("key_labels", [others, classes], keys.labels.dims())?;
-            if let Some(mask) = &keys.mask {
-                check_dims("key_mask", [others], mask.dims())?;
-            }
+            check_dims("key_mask", [others], dims(&keys.mask))?;
+            check_dims("self_index", [rows], dims(&keys.self_index))?;
         }
-        if let Some(index) = index {
-            check_dims("self_index", [rows], index.dims())?;
-        }
-        if let Some(mask) = &extras.row_mask {
-            check_dims("row_mask", [rows], mask.dims())?;
-        }
-        for (name, pairs) in [
-            ("positives", &extras.positives),
-            ("pair_mask", &extras.pair_mask),
-        ] {
-            if let Some(pairs) = pairs {
-                check_dims(name, [rows, others], pairs.dims())?;
-            }
-        }
-        if let Some(weight) = &extras.label_weight {
-            check_dims("label_weight", [classes], weight.dims())?;
-        }
+        check_dims("row_mask", [rows], dims(&extras.row_mask))?;
+        check_dims("positives", [rows, others], dims(&extras.positives))?;
+        check_dims("pair_mask", [rows, others], dims(&extras.pair_mask))?;
+        check_dims("label_weight", [classes], dims(&extras.label_weight))?;
         let weighting = self.settings.weighting;
         let by_label = matches!(weighting, Weighting::MulSupCon { .. });
         for (name, given, taken, reason) in [
@@ -341,7 +325,12 @@ impl ContrastiveCall<'_> {
         if weighting == Weighting::Given && extras.positives.is_none() {
             return Err(Error::refused("positives", "Weighting::Given needs them"));
         }
-        if weighting == Weighting::Paired && index.is_none() {
+        if weighting == Weighting::Paired
+            && extras
+                .keys
+                .as_ref()
+                .is_none_or(|keys| keys.self_index.is_none())
+        {
             return Err(Error::refused(
                 "self_index",
                 "Weighting::Paired needs keys, and which of them is an anchor's own",
@@ -351,13 +340,13 @@ impl ContrastiveCall<'_> {
     }
 
     fn run(self) -> Tensor<1> {
-        let [rows, dims] = self.embeddings.dims();
+        let [rows, width] = self.embeddings.dims();
         let (none, classes) = (
             self.settings.reduction == ContrastiveReduction::None,
             self.labels.dims()[1],
         );
         let losses = if none { rows } else { 1 };
-        if rows == 0 || dims == 0 || classes == 0 {
+        if rows == 0 || width == 0 || classes == 0 {
             // Nothing to compare: zeros that the graph knows.
             return Tensor::zeros([losses], &self.embeddings.device())
                 + self.embeddings.sum() * 0.0;
@@ -371,7 +360,7 @@ impl ContrastiveCall<'_> {
         let call = call.root("embeddings", "grad_embeddings", self.embeddings);
         let labelled = |call: Builder, name, labels| match labels {
             Labels::Bool(labels) => call.bool(name, labels),
-            Labels::Int(labels) => call.int(name, Some(labels)),
+            Labels::Int(labels) => call.int(name, labels),
         };
         let call = labelled(call, "labels", self.labels);
         let ContrastiveExtras {
@@ -391,19 +380,17 @@ impl ContrastiveCall<'_> {
             .flags("key_mask", keys.mask),
             None => call,
         };
-        let call = match self.temperature {
-            Some(temperature) => call.root("temperature", "grad_temperature", float32(temperature)),
-            None => call,
-        };
-        let call = match self.bias {
-            Some(bias) => call.root("bias", "grad_bias", float32(bias)),
-            None => call,
-        };
-        call.flags("row_mask", row_mask)
-            .int("positives", positives.map(bits))
-            .int("pair_mask", pair_mask.map(bits))
-            .float("label_weight", label_weight.map(float32))
-            .loss()
+        call.root(
+            "temperature",
+            "grad_temperature",
+            self.temperature.map(float32),
+        )
+        .root("bias", "grad_bias", self.bias.map(float32))
+        .flags("row_mask", row_mask)
+        .int("positives", positives.map(bits))
+        .int("pair_mask", pair_mask.map(bits))
+        .float("label_weight", label_weight.map(float32))
+        .loss()
     }
 }
 

@@ -224,9 +224,9 @@ impl HcalLoss {
             ..self.settings
         };
         let call = Builder::nothing(Loss::Hcal(settings, self.levels.clone()))
-            .float("features", Some(features))
-            .float("prototypes", Some(prototypes))
-            .int("levels", Some(self.words.clone()))
+            .float("features", features)
+            .float("prototypes", prototypes)
+            .int("levels", self.words.clone())
             .makes("predictions", vec![self.levels.len(), rows], DType::I32);
         int(call.run().swap_remove(0))
     }
@@ -254,8 +254,8 @@ impl HcalCall<'_> {
             (state, _) => call.float("level_weights", state.map(float32)),
         };
         let call = call
-            .int("labels", Some(self.labels))
-            .int("levels", Some(self.words.clone()))
+            .int("labels", self.labels)
+            .int("levels", self.words.clone())
             .float("noise", self.noise)
             .makes("losses", vec![m], DType::F32)
             .makes("weights", vec![m], DType::F32);

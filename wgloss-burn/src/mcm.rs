@@ -2,7 +2,7 @@
 
 use crate::fused::{Builder, Loss, Upstream, float};
 use crate::ops;
-use crate::targets::{Targets, check_dims};
+use crate::targets::{Targets, check_dims, dims};
 use crate::{device, float32, unwrap};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
@@ -192,8 +192,8 @@ impl McmLoss {
             return ops::mcm::probabilities(&self.hierarchy, logits);
         }
         let call = Builder::nothing(Loss::Mcm(self.settings, self.hierarchy.clone()))
-            .float("logits", Some(logits))
-            .int("hierarchy", Some(self.words.clone()))
+            .float("logits", logits)
+            .int("hierarchy", self.words.clone())
             .makes("probabilities", vec![rows, cols], DType::F32);
         float(call.run().swap_remove(0))
     }
@@ -208,20 +208,10 @@ impl McmLoss {
         let [rows, cols] = logits.dims();
         check_dims("logits", [rows, self.hierarchy.nodes()], [rows, cols])?;
         check_dims("targets", [rows, cols], targets.dims())?;
-        if let Some(mask) = &extras.class_mask {
-            check_dims("class_mask", [cols], mask.dims())?;
-        }
-        if let Some(mask) = &extras.mask {
-            check_dims("mask", [rows, cols], mask.dims())?;
-        }
-        for (name, weight, len) in [
-            ("sample_weight", &extras.sample_weight, rows),
-            ("class_weight", &extras.class_weight, cols),
-        ] {
-            if let Some(weight) = weight {
-                check_dims(name, [len], weight.dims())?;
-            }
-        }
+        check_dims("class_mask", [cols], dims(&extras.class_mask))?;
+        check_dims("mask", [rows, cols], dims(&extras.mask))?;
+        check_dims("sample_weight", [rows], dims(&extras.sample_weight))?;
+        check_dims("class_weight", [cols], dims(&extras.class_weight))?;
         let call = McmCall {
             settings,
             hierarchy: &self.hierarchy,
@@ -258,13 +248,9 @@ impl McmCall<'_> {
             losses,
             upstream,
         );
-        let call = call.root("logits", "grad_logits", self.logits);
-        let call = match self.targets {
-            Targets::Bool(targets) => call.bool("targets", targets),
-            Targets::Int(targets) => call.int("targets", Some(targets)),
-            Targets::Float(targets) => call.float("targets", Some(targets)),
-        };
-        call.int("hierarchy", Some(self.words.clone()))
+        call.root("logits", "grad_logits", self.logits)
+            .targets(self.targets)
+            .int("hierarchy", self.words.clone())
             .flags("class_mask", class_mask)
             .flags("mask", mask)
             .float("sample_weight", sample_weight.map(float32))

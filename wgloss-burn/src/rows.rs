@@ -2,7 +2,7 @@
 
 use crate::fused::{Builder, Loss, Upstream};
 use crate::ops;
-use crate::targets::{Targets, check_dims};
+use crate::targets::{Targets, check_dims, dims};
 use crate::{device, float32, unwrap};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param};
@@ -217,45 +217,27 @@ impl RowCall<'_> {
     fn check(&self) -> Result<(), Error> {
         let takes = self.settings.takes();
         let [rows, cols] = self.logits.dims();
-        check_dims(
-            if takes.targets == TargetKind::Logits {
-                "other"
-            } else {
-                "targets"
-            },
-            [rows, cols],
-            self.targets.dims(),
-        )?;
         let extras = self.extras;
-        let by_label = |name, tensor: &Option<Tensor<1>>| match tensor {
-            Some(tensor) => check_dims(name, [cols], tensor.dims()),
-            None => Ok(()),
+        let targets = match takes.targets {
+            TargetKind::Logits => "other",
+            _ => "targets",
         };
-        if let Some(mask) = &extras.class_mask {
-            check_dims("class_mask", [cols], mask.dims())?;
-        }
-        if let Some(mask) = &extras.mask {
-            check_dims("mask", [rows, cols], mask.dims())?;
-        }
-        if let Some(weight) = &extras.sample_weight {
-            check_dims("sample_weight", [rows], weight.dims())?;
-        }
-        if let Some(weight) = &extras.weight {
-            check_dims("weight", [rows, cols], weight.dims())?;
-        }
-        by_label("class_weight", &extras.class_weight)?;
-        by_label("pos_weight", &self.pos_weight)?;
-        by_label("alpha", &self.alpha)?;
+        check_dims(targets, [rows, cols], self.targets.dims())?;
+        check_dims("class_mask", [cols], dims(&extras.class_mask))?;
+        check_dims("mask", [rows, cols], dims(&extras.mask))?;
+        check_dims("sample_weight", [rows], dims(&extras.sample_weight))?;
+        check_dims("class_weight", [cols], dims(&extras.class_weight))?;
+        check_dims("weight", [rows, cols], dims(&extras.weight))?;
+        check_dims("pos_weight", [cols], dims(&self.pos_weight))?;
+        check_dims("alpha", [cols], dims(&self.alpha))?;
+        check_dims("permutation", [cols], dims(&extras.permutation))?;
         if let Some(threshold) = &self.threshold {
             let expected = threshold.clone().map(|_| ()).len_of(rows, cols);
             check_dims("threshold", [expected], threshold.clone().values().dims())?;
         }
-        if let Some(order) = &extras.permutation {
-            check_dims("permutation", [cols], order.dims())?;
-        }
-        if let (Some(theta), Some(shape)) = (&self.theta, takes.theta) {
+        if let Some(shape) = takes.theta {
             let (sets, len) = shape.of(cols);
-            check_dims("theta", [sets, len], theta.dims())?;
+            check_dims("theta", [sets, len], dims(&self.theta))?;
         }
         for (name, given, taken) in [
             ("threshold", self.threshold.is_some(), takes.threshold),
@@ -333,31 +315,22 @@ impl RowCall<'_> {
             .threshold
             .clone()
             .map(|threshold| threshold.map(|_| ()));
-        let call = Builder::new(Loss::Rows(self.settings, form), losses, upstream);
-        let call = call.root("logits", "grad_logits", self.logits);
+        let values = self.threshold.map(|threshold| float32(threshold.values()));
+        let call = Builder::new(Loss::Rows(self.settings, form), losses, upstream).root(
+            "logits",
+            "grad_logits",
+            self.logits,
+        );
         let call = match self.targets {
-            Targets::Bool(targets) => call.bool("targets", targets),
-            Targets::Int(targets) => call.int("targets", Some(targets)),
             Targets::Float(targets) if takes.targets.has_gradient() => {
                 call.root("targets", "grad_targets", targets)
             }
-            Targets::Float(targets) => call.float("targets", Some(targets)),
-        };
-        let call = match self.threshold {
-            Some(threshold) => {
-                call.root("threshold", "grad_threshold", float32(threshold.values()))
-            }
-            None => call,
-        };
-        let call = match self.theta {
-            Some(theta) => call.root("theta", "grad_theta", float32(theta)),
-            None => call,
-        };
-        let call = match self.theta0 {
-            Some(theta0) => call.root("theta0", "grad_theta0", float32(theta0)),
-            None => call,
+            targets => call.targets(targets),
         };
         let call = call
+            .root("threshold", "grad_threshold", values)
+            .root("theta", "grad_theta", self.theta.map(float32))
+            .root("theta0", "grad_theta0", self.theta0.map(float32))
             .flags("class_mask", class_mask)
             .flags("mask", mask)
             .float("sample_weight", sample_weight.map(float32))

@@ -1,5 +1,6 @@
 //! Targets of logits, of whichever kind burn has them.
 
+use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, Int, Tensor};
 use wgloss::Error;
 
@@ -64,18 +65,23 @@ impl Targets {
     }
 }
 
-/// Refuses a tensor of other dimensions.
+/// Refuses a tensor of other dimensions, where there is one.
 pub(crate) fn check_dims<const D: usize>(
     name: &str,
     expected: [usize; D],
-    found: [usize; D],
+    found: impl Into<Option<[usize; D]>>,
 ) -> Result<(), Error> {
-    if expected == found {
-        return Ok(());
+    match found.into() {
+        Some(found) if found != expected => Err(Error::shape(
+            name,
+            format!("{expected:?}"),
+            format!("{found:?}"),
+        )),
+        _ => Ok(()),
     }
-    Err(Error::shape(
-        name,
-        format!("{expected:?}"),
-        format!("{found:?}"),
-    ))
+}
+
+/// The dimensions of a tensor that may not be there.
+pub(crate) fn dims<const D: usize, K: Basic>(tensor: &Option<Tensor<D, K>>) -> Option<[usize; D]> {
+    tensor.as_ref().map(Tensor::dims)
 }

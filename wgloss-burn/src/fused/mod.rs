@@ -12,6 +12,7 @@ mod op;
 pub(crate) use kernels::Loss;
 pub(crate) use op::Differentiable;
 
+use crate::targets::Targets;
 use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn::backend::{Backend, DType, Dispatch, ExtensionType};
 use burn::tensor::{Bool, Int, IntDType, Tensor};
@@ -142,20 +143,31 @@ impl Builder {
         mut self,
         name: &'static str,
         gradient: &'static str,
-        tensor: Tensor<D>,
+        tensor: impl Into<Option<Tensor<D>>>,
     ) -> Self {
-        self.job.roots.push((self.slots.len(), gradient));
-        self.push(name, Slot::Float(tensor.into_dispatch()));
+        if let Some(tensor) = tensor.into() {
+            self.job.roots.push((self.slots.len(), gradient));
+            self.push(name, Slot::Float(tensor.into_dispatch()));
+        }
         self
+    }
+
+    /// Targets that no gradient goes to.
+    pub(crate) fn targets(self, targets: Targets) -> Self {
+        match targets {
+            Targets::Bool(targets) => self.bool("targets", targets),
+            Targets::Int(targets) => self.int("targets", targets),
+            Targets::Float(targets) => self.float("targets", targets),
+        }
     }
 
     /// Real numbers.
     pub(crate) fn float<const D: usize>(
         mut self,
         name: &'static str,
-        tensor: Option<Tensor<D>>,
+        tensor: impl Into<Option<Tensor<D>>>,
     ) -> Self {
-        if let Some(tensor) = tensor {
+        if let Some(tensor) = tensor.into() {
             self.push(name, Slot::Float(tensor.into_dispatch()));
         }
         self
@@ -165,9 +177,9 @@ impl Builder {
     pub(crate) fn int<const D: usize>(
         mut self,
         name: &'static str,
-        tensor: Option<Tensor<D, Int>>,
+        tensor: impl Into<Option<Tensor<D, Int>>>,
     ) -> Self {
-        if let Some(tensor) = tensor {
+        if let Some(tensor) = tensor.into() {
             let tensor = match tensor.dtype() {
                 DType::I32 | DType::U32 | DType::U8 => tensor,
                 _ => tensor.cast(IntDType::I32),

@@ -11,7 +11,7 @@ use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::CubeBackend;
 use burn::backend::{
-    Autodiff, AutodiffBackend, Backend, Cube, Shape, TensorMetadata, backend_extension,
+    Autodiff, AutodiffBackend, Backend, Cube, DType, Shape, TensorMetadata, backend_extension,
 };
 use std::sync::Arc;
 
@@ -67,40 +67,33 @@ impl Differentiable for Cube {
 impl<B: Run, C: CheckpointStrategy> Differentiable for Autodiff<B, C> {
     fn wgloss(slots: Slots<Self>, job: Arc<Job>) -> Slots<Self> {
         let all = slots.into_list();
-        let guard = |slot: &Slot<Self>| match slot {
-            Slot::Float(tensor) => tensor.node(),
+        let tensor = |slot: usize| match &all[slot] {
+            Slot::Float(tensor) => tensor,
             other => unreachable!("a gradient to {other:?}"),
         };
         // Of all that can have a gradient, what is in the graph. The kernels make that to targets beside that to logits only.
-        let tracked = |slot: usize| is_tracked::<B, C>(guard(&all[slot]));
-        let to_targets = job
-            .roots
-            .iter()
-            .any(|(slot, name)| *name == "grad_targets" && tracked(*slot));
-        let wanted = |(slot, name): &&(usize, &str)| {
-            (to_targets && *name == "grad_logits") || tracked(*slot)
-        };
-        let roots: Vec<_> = job.roots.iter().filter(wanted).collect();
-        let Some((first, _)) = roots.first() else {
+        let tracked = |slot: usize| is_tracked::<B, C>(tensor(slot).node());
+        let all_roots = || job.roots.iter().copied();
+        let to_targets = all_roots().any(|(slot, name)| name == "grad_targets" && tracked(slot));
+        let roots: Vec<(usize, &'static str)> = all_roots()
+            .filter(|&(slot, name)| (to_targets && name == "grad_logits") || tracked(slot))
+            .collect();
+        let Some(&(first, _)) = roots.first() else {
             let inner = Slots::new(all.into_iter().map(into_inner));
             let made = B::wgloss_call(inner, Arc::new(job.call.clone()));
             return Slots::new(made.into_list().into_iter().map(constant));
         };
         // Parents are an array: those beyond the roots are the first again, and get nothing.
         let guards =
-            std::array::from_fn(|i| guard(&all[roots.get(i).map_or(*first, |root| root.0)]));
-        let gradients = roots.iter().map(|(slot, name)| {
-            let Slot::Float(tensor) = &all[*slot] else {
-                unreachable!("a root has real numbers");
-            };
-            job.gradient(name, tensor)
-        });
+            std::array::from_fn(|i| tensor(roots.get(i).map_or(first, |root| root.0)).node());
+        let gradients = roots
+            .iter()
+            .map(|&(slot, name)| Made::gradient(name, tensor(slot)));
         let gradients: Vec<Made> = gradients.collect();
-        let dtypes = roots.iter().map(|(slot, _)| match &all[*slot] {
-            Slot::Float(tensor) => tensor.dtype(),
-            _ => unreachable!("a root has real numbers"),
-        });
-        let dtypes: Vec<_> = dtypes.collect();
+        let dtypes = roots
+            .iter()
+            .map(|&(slot, _)| tensor(slot).dtype())
+            .collect();
         let inner: Vec<Slot<B>> = all.into_iter().map(into_inner).collect();
         let mut call = job.call.clone();
         let later = match job.upstream {
@@ -136,17 +129,16 @@ impl<B: Run, C: CheckpointStrategy> Differentiable for Autodiff<B, C> {
     }
 }
 
-impl Job {
+impl Made {
     /// A gradient to a tensor: f32 where the kernels have no other.
-    fn gradient(&self, name: &'static str, to: &impl TensorMetadata) -> Made {
-        let dtype = match name {
-            "grad_logits" => to.dtype(),
-            _ => burn::backend::DType::F32,
-        };
+    fn gradient(name: &'static str, to: &impl TensorMetadata) -> Made {
         Made {
             name,
             shape: to.shape().to_vec(),
-            dtype,
+            dtype: match name {
+                "grad_logits" => to.dtype(),
+                _ => DType::F32,
+            },
         }
     }
 }
@@ -155,7 +147,7 @@ impl Job {
 #[derive(Clone, Debug)]
 struct State<B: Backend> {
     gradients: Wanted<B>,
-    dtypes: Vec<burn::backend::DType>,
+    dtypes: Vec<DType>,
 }
 
 /// Gradients of a loss.
