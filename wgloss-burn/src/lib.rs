@@ -25,6 +25,7 @@ pub use rows::{
 };
 pub use targets::Targets;
 pub use wgloss;
+pub use wgloss::{Contrastive, ContrastiveReduction, Denominator, Reduction, Threshold, losses};
 
 use burn::tensor::{FloatDType, Tensor};
 use wgloss::Error;
