@@ -23,36 +23,7 @@ export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$scratch}"
 
 target=${CARGO_TARGET_DIR:-target}
 wgloss=$target/release/wgloss
-began=$SECONDS
-results=()
-failed=0
-skipped= # what a stage left out, for its line of the summary
-
-stage() { # name, command...: run it under a heading, note the outcome, return its status
-    local name=$1 start=$SECONDS outcome=ok status=0
-    shift
-    printf '\n=== %s\n    %s\n' "$name" "$*"
-    "$@" </dev/null || status=$?
-    if [ "$status" -ne 0 ]; then
-        outcome="FAILED ($status)"
-        failed=$((failed + 1))
-    fi
-    printf -- '--- %s: %s, %d s\n' "$name" "$outcome" "$((SECONDS - start))"
-    results+=("$(printf '%-13s %5d s  %s%s' "$outcome" "$((SECONDS - start))" "$name" "$skipped")")
-    skipped=
-    return "$status"
-}
-
-summary() {
-    printf '\n=== summary\n'
-    printf '    %s\n' "${results[@]}"
-    say "    total $((SECONDS - began)) s"
-    if [ "$failed" -ne 0 ]; then
-        say "    $failed stage(s) FAILED"
-        exit 1
-    fi
-    say "    everything passed"
-}
+. scripts/stages.sh
 
 # One optimised build has the command and all tests: building takes longer than most of them, and they run faster too.
 stage "build" cargo test --release --locked --all-features --no-run || summary
