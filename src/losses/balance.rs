@@ -30,7 +30,7 @@ use crate::error::Error;
 use crate::losses::reduction::check_setting;
 
 /// The largest ratio of two losses that [`Balance::Dwa`] makes.
-pub(crate) const DWA_MOST: f32 = 1e30;
+pub const DWA_MOST: f32 = 1e30;
 
 /// How losses are weighted. The [module](self) has the formulas.
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

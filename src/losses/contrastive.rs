@@ -146,9 +146,9 @@ use crate::error::Error;
 use crate::losses::reduction::{check_setting, setters};
 
 /// How far below its threshold a Jaccard similarity still counts, so that 3 of 10 is 0.3 in any precision.
-pub(crate) const JACCARD_SLACK: f32 = 1e-6;
+pub const JACCARD_SLACK: f32 = 1e-6;
 /// The least norm that a row is divided by; a row of this norm or less has gradient 0.
-pub(crate) const NORM_FLOOR: f64 = 1e-12;
+pub const NORM_FLOOR: f64 = 1e-12;
 
 /// Why there is no mask of keys without keys.
 pub(crate) const KEY_MASK_ALONE: &str = "needs keys; row_mask leaves out keys that are anchors too";

@@ -3,15 +3,13 @@
 use crate::fused::{Builder, Loss, Upstream, float};
 use crate::ops;
 use crate::targets::check_dims;
-use crate::{device, float32, unwrap};
+use crate::{device, float32, in_a_line, unwrap};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param, RunningState};
 use burn::tensor::activation::softmax;
 use burn::tensor::{DType, Device, Distribution, Tensor};
+use wgloss::losses::balance::DWA_MOST;
 use wgloss::{Balance as Settings, Error};
-
-/// The largest ratio of two losses that dynamic weight averaging makes, as in wgloss.
-const MOST: f32 = 1e30;
 
 /// Configuration of [`Balance`].
 ///
@@ -98,9 +96,7 @@ pub struct Balance {
 
 impl ModuleDisplay for Balance {
     fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
+        in_a_line()
     }
 
     fn custom_content(&self, content: Content) -> Option<Content> {
@@ -169,7 +165,7 @@ impl Balance {
                     .bool_and(before.clone().greater_scalar(0.0));
                 let none = known.bool_not();
                 let ratio = last / before.mask_fill(none.clone(), 1.0);
-                let ratio = ratio.mask_fill(none, 1.0).clamp_max(MOST);
+                let ratio = ratio.mask_fill(none, 1.0).clamp_max(DWA_MOST);
                 Some(softmax(ratio / temperature, 0) * count as f32)
             }
             Settings::Random => {

@@ -3,7 +3,7 @@
 use crate::fused::{Builder, Loss, Upstream, packed};
 use crate::ops;
 use crate::targets::{check_dims, dims};
-use crate::{device, float32, unwrap};
+use crate::{device, float32, in_a_line, nothing, unwrap};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param};
 use burn::tensor::{Bool, Device, Int, Tensor};
@@ -179,9 +179,7 @@ pub struct ContrastiveLoss {
 
 impl ModuleDisplay for ContrastiveLoss {
     fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
+        in_a_line()
     }
 
     fn custom_content(&self, content: Content) -> Option<Content> {
@@ -347,9 +345,7 @@ impl ContrastiveCall<'_> {
         );
         let losses = if none { rows } else { 1 };
         if rows == 0 || width == 0 || classes == 0 {
-            // Nothing to compare: zeros that the graph knows.
-            return Tensor::zeros([losses], &self.embeddings.device())
-                + self.embeddings.sum() * 0.0;
+            return nothing(losses, self.embeddings);
         }
         if !device::has_kernels(&self.embeddings.device()) {
             return ops::contrastive::loss(self);

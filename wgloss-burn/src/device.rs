@@ -38,10 +38,7 @@ static TOLD: Mutex<Vec<Device>> = Mutex::new(Vec::new());
 #[cfg(not(target_family = "wasm"))]
 pub fn init(options: WgpuOptions) -> Result<Device, WgpuInitError> {
     let (device, setup) = options.init_with_setup()?;
-    if let Err(error) = share(&device, setup) {
-        log::warn!("losses will run as tensor operations: {error}");
-    }
-    Ok(device)
+    Ok(remembered(device, setup))
 }
 
 /// The same where nothing may block: in browsers.
@@ -50,10 +47,15 @@ pub fn init(options: WgpuOptions) -> Result<Device, WgpuInitError> {
 /// As [`init`].
 pub async fn init_async(options: WgpuOptions) -> Result<Device, WgpuInitError> {
     let (device, setup) = options.init_with_setup_async().await?;
+    Ok(remembered(device, setup))
+}
+
+/// A device that has just been made, shared where wgloss can use it.
+fn remembered(device: Device, setup: WgpuSetup) -> Device {
     if let Err(error) = share(&device, setup) {
         log::warn!("losses will run as tensor operations: {error}");
     }
-    Ok(device)
+    device
 }
 
 /// Lets our kernels run on a burn device that was made by somebody else, of these handles.

@@ -5,7 +5,7 @@ use crate::fused::{Builder, Loss, Upstream, float, int};
 use crate::mcm::words;
 use crate::ops;
 use crate::targets::check_dims;
-use crate::{device, float32, unwrap};
+use crate::{device, float32, in_a_line, unwrap};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param};
 use burn::tensor::{DType, Device, Distribution, Int, Tensor};
@@ -121,9 +121,7 @@ pub struct HcalOutput {
 
 impl ModuleDisplay for HcalLoss {
     fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
+        in_a_line()
     }
 
     fn custom_content(&self, content: Content) -> Option<Content> {

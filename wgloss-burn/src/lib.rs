@@ -27,6 +27,7 @@ pub use targets::Targets;
 pub use wgloss;
 pub use wgloss::{Contrastive, ContrastiveReduction, Denominator, Reduction, Threshold, losses};
 
+use burn::module::DisplaySettings;
 use burn::tensor::{FloatDType, Tensor};
 use wgloss::Error;
 
@@ -41,4 +42,16 @@ fn unwrap<T>(result: Result<T, Error>) -> T {
 /// In f32, which is what the kernels have weights and parameters in.
 fn float32<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     tensor.cast(FloatDType::F32)
+}
+
+/// The losses of a batch in which there is nothing to sum: zeros that the graph knows.
+fn nothing(losses: usize, of: Tensor<2>) -> Tensor<1> {
+    Tensor::zeros([losses], &of.device()) + of.sum() * 0.0
+}
+
+/// How every module shows itself: in a line.
+fn in_a_line() -> Option<DisplaySettings> {
+    DisplaySettings::new()
+        .with_new_line_after_attribute(false)
+        .optional()
 }

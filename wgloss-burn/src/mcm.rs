@@ -3,7 +3,7 @@
 use crate::fused::{Builder, Loss, Upstream, float};
 use crate::ops;
 use crate::targets::{Targets, check_dims, dims};
-use crate::{device, float32, unwrap};
+use crate::{device, float32, in_a_line, nothing, unwrap};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::tensor::{Bool, DType, Device, Int, Tensor};
@@ -96,9 +96,7 @@ pub struct McmExtras {
 
 impl ModuleDisplay for McmLoss {
     fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
+        in_a_line()
     }
 
     fn custom_content(&self, content: Content) -> Option<Content> {
@@ -230,8 +228,7 @@ impl McmCall<'_> {
         let none = self.settings.reduction == Reduction::None;
         let losses = if none { rows } else { 1 };
         if rows == 0 {
-            // Nothing to sum: zeros that the graph knows.
-            return Tensor::zeros([losses], &self.logits.device()) + self.logits.sum() * 0.0;
+            return nothing(losses, self.logits);
         }
         if !device::has_kernels(&self.logits.device()) {
             return ops::mcm::loss(self);

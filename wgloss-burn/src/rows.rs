@@ -3,7 +3,7 @@
 use crate::fused::{Builder, Loss, Upstream};
 use crate::ops;
 use crate::targets::{Targets, check_dims, dims};
-use crate::{device, float32, unwrap};
+use crate::{device, float32, in_a_line, nothing, unwrap};
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, Param};
 use burn::tensor::{Bool, Device, Distribution, Int, Tensor};
@@ -65,9 +65,7 @@ pub struct RowExtras {
 
 impl ModuleDisplay for RowLoss {
     fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
+        in_a_line()
     }
 
     fn custom_content(&self, content: Content) -> Option<Content> {
@@ -285,11 +283,10 @@ impl RowCall<'_> {
             false => 1,
         };
         if rows == 0 || cols == 0 {
-            // Nothing to sum: zeros that the graph knows.
-            return Ok(Tensor::zeros([losses], &self.logits.device()) + self.logits.sum() * 0.0);
+            return Ok(nothing(losses, self.logits));
         }
         if !device::has_kernels(&self.logits.device()) {
-            return Ok(ops::rows::loss(self));
+            return ops::rows::loss(self);
         }
         let shared = self.theta.is_some()
             || self.theta0.is_some()

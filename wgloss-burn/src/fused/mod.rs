@@ -97,7 +97,7 @@ pub(crate) enum Upstream {
 /// A differentiable loss, before its gradients are known to be wanted or not.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
-    pub(crate) call: Call,
+    pub(crate) call: Arc<Call>,
     /// The slots that have gradients, with the names of these.
     roots: Vec<(usize, &'static str)>,
     upstream: Upstream,
@@ -105,7 +105,9 @@ pub(crate) struct Job {
 
 /// Collects the tensors of a loss.
 pub(crate) struct Builder {
-    job: Job,
+    call: Call,
+    roots: Vec<(usize, &'static str)>,
+    upstream: Upstream,
     slots: Vec<Slot<Dispatch>>,
 }
 
@@ -113,28 +115,26 @@ impl Builder {
     /// A loss of as many numbers as `losses`.
     pub(crate) fn new(loss: Loss, losses: usize, upstream: Upstream) -> Self {
         let mut all = Builder::nothing(loss).makes("loss", vec![losses], DType::F32);
-        all.job.upstream = upstream;
+        all.upstream = upstream;
         all
     }
 
     /// A call that makes nothing yet.
     pub(crate) fn nothing(loss: Loss) -> Self {
         Builder {
-            job: Job {
-                call: Call {
-                    loss,
-                    inputs: Vec::new(),
-                    outputs: Vec::new(),
-                },
-                roots: Vec::new(),
-                upstream: Upstream::One,
+            call: Call {
+                loss,
+                inputs: Vec::new(),
+                outputs: Vec::new(),
             },
+            roots: Vec::new(),
+            upstream: Upstream::One,
             slots: Vec::new(),
         }
     }
 
     fn push(&mut self, name: &'static str, slot: Slot<Dispatch>) {
-        self.job.call.inputs.push(name);
+        self.call.inputs.push(name);
         self.slots.push(slot);
     }
 
@@ -146,7 +146,7 @@ impl Builder {
         tensor: impl Into<Option<Tensor<D>>>,
     ) -> Self {
         if let Some(tensor) = tensor.into() {
-            self.job.roots.push((self.slots.len(), gradient));
+            self.roots.push((self.slots.len(), gradient));
             self.push(name, Slot::Float(tensor.into_dispatch()));
         }
         self
@@ -210,15 +210,20 @@ impl Builder {
 
     /// Something else that is made with the loss, and that no gradient goes through.
     pub(crate) fn makes(mut self, name: &'static str, shape: Vec<usize>, dtype: DType) -> Self {
-        self.job.call.outputs.push(Made { name, shape, dtype });
+        self.call.outputs.push(Made { name, shape, dtype });
         self
     }
 
     /// Runs it: the loss, and what else it makes.
     pub(crate) fn run(self) -> Vec<Slot<Dispatch>> {
-        let made = self.job.call.outputs.len();
+        let made = self.call.outputs.len();
         let slots = Slots::new(self.slots);
-        let made_slots = <Dispatch as Differentiable>::wgloss(slots, Arc::new(self.job));
+        let job = Job {
+            call: Arc::new(self.call),
+            roots: self.roots,
+            upstream: self.upstream,
+        };
+        let made_slots = <Dispatch as Differentiable>::wgloss(slots, Arc::new(job));
         made_slots.into_list().into_iter().take(made).collect()
     }
 

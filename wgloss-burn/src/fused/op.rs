@@ -60,7 +60,7 @@ pub trait Differentiable: Backend {
 
 impl Differentiable for Cube {
     fn wgloss(slots: Slots<Self>, job: Arc<Job>) -> Slots<Self> {
-        Self::wgloss_call(slots, Arc::new(job.call.clone()))
+        Self::wgloss_call(slots, job.call.clone())
     }
 }
 
@@ -80,7 +80,7 @@ impl<B: Run, C: CheckpointStrategy> Differentiable for Autodiff<B, C> {
             .collect();
         let Some(&(first, _)) = roots.first() else {
             let inner = Slots::new(all.into_iter().map(into_inner));
-            let made = B::wgloss_call(inner, Arc::new(job.call.clone()));
+            let made = B::wgloss_call(inner, job.call.clone());
             return Slots::new(made.into_list().into_iter().map(constant));
         };
         // Parents are an array: those beyond the roots are the first again, and get nothing.
@@ -95,7 +95,7 @@ impl<B: Run, C: CheckpointStrategy> Differentiable for Autodiff<B, C> {
             .map(|&(slot, _)| tensor(slot).dtype())
             .collect();
         let inner: Vec<Slot<B>> = all.into_iter().map(into_inner).collect();
-        let mut call = job.call.clone();
+        let mut call = Call::clone(&job.call);
         let later = match job.upstream {
             Upstream::Read => {
                 let mut later = call.clone();

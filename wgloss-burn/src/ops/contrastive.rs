@@ -1,13 +1,10 @@
 //! Contrastive losses, over the whole matrix of anchors and keys.
 
 use crate::contrastive::{ContrastiveCall, ContrastiveExtras};
-use crate::ops::{FAR, log_sum, only, softplus, unit, wide};
+use crate::ops::{FAR, all, log_sum, only, softplus, unit, wide};
 use burn::tensor::{Bool, Int, Tensor};
-use wgloss::losses::contrastive::{Normalizer, Placement, Roles, Weighting};
+use wgloss::losses::contrastive::{JACCARD_SLACK, Normalizer, Placement, Roles, Weighting};
 use wgloss::{ContrastiveReduction, Denominator};
-
-/// How far below its threshold a Jaccard similarity still counts, as in wgloss.
-const SLACK: f32 = 1e-6;
 
 /// What pairs are to one another, all `[N, M]`.
 struct Pairs {
@@ -31,8 +28,7 @@ pub(crate) fn loss(call: ContrastiveCall<'_>) -> Tensor<1> {
     } = call.extras.clone();
     let device = call.embeddings.device();
     let [n, _] = call.embeddings.dims();
-    let all = |count: usize| Tensor::<1, Int>::ones([count], &device).not_equal_scalar(0);
-    let rows_count = row_mask.unwrap_or_else(|| all(n));
+    let rows_count = row_mask.unwrap_or_else(|| all([n], &device));
     let of_rows = |rows: Tensor<2>, counts: &Tensor<1, Bool>| {
         let dims = rows.dims();
         only(
@@ -54,7 +50,7 @@ pub(crate) fn loss(call: ContrastiveCall<'_>) -> Tensor<1> {
         }
         Some(keys) => {
             let m = keys.embeddings.dims()[0];
-            let count = keys.mask.unwrap_or_else(|| all(m));
+            let count = keys.mask.unwrap_or_else(|| all([m], &device));
             let itself = keys.self_index.map(|index| {
                 let numbers = Tensor::<1, Int>::arange(0..m as i64, &device).reshape([1, m]);
                 let index = index.cast(numbers.dtype()).reshape([n, 1]);
@@ -240,7 +236,7 @@ fn by_labels(
             let union = some(of_anchor + of_key - both.clone());
             let enough = both
                 .clone()
-                .greater_equal(union.clone() * (threshold - SLACK));
+                .greater_equal(union.clone() * (threshold - JACCARD_SLACK));
             only(both / union, enough.bool_and(sharing))
         }
         _ => flag(sharing),

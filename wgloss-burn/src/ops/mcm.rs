@@ -1,10 +1,10 @@
 //! The constraint module.
 
 use crate::mcm::{McmCall, McmExtras};
-use crate::ops::{FAR, only, sigmoid, softplus, wide};
+use crate::ops::{FAR, counted, only, reduced, sigmoid, softplus, wide};
 use crate::targets::Targets;
 use burn::tensor::{Bool, DType, Int, Tensor};
-use wgloss::{Hierarchy, Reduction};
+use wgloss::Hierarchy;
 
 /// The loss, reduced.
 pub(crate) fn loss(call: McmCall<'_>) -> Tensor<1> {
@@ -18,24 +18,11 @@ pub(crate) fn loss(call: McmCall<'_>) -> Tensor<1> {
     } = call.extras.clone();
     let s = wide(call.logits);
     let device = s.device();
-    let mut counts = Tensor::<2, Int>::ones(dims, &device).not_equal_scalar(0);
-    if let Some(mask) = class_mask {
-        counts = counts.bool_and(mask.reshape([1, cols]).expand(dims));
-    }
-    if let Some(mask) = mask {
-        counts = counts.bool_and(mask);
-    }
     let sample_weight = sample_weight.map(wide);
+    let counts = counted(dims, class_mask, mask, sample_weight.as_ref(), &device);
+    // A row that counts for nothing may hold anything.
     let s = match &sample_weight {
-        Some(weight) => {
-            let counted = weight
-                .clone()
-                .not_equal_scalar(0.0)
-                .reshape([rows, 1])
-                .expand(dims);
-            counts = counts.bool_and(counted.clone());
-            only(s, counted)
-        }
+        Some(weight) => only(s, counted(dims, None, None, Some(weight), &device)),
         None => s,
     };
     // Of what does not count only a plain 1 is positive.
@@ -67,12 +54,7 @@ pub(crate) fn loss(call: McmCall<'_>) -> Tensor<1> {
         Some(weight) => each * weight,
         None => each,
     };
-    match call.settings.reduction {
-        Reduction::None => each,
-        Reduction::MeanOver(n) => each.sum() / n,
-        Reduction::Sum => each.sum(),
-        _ => each.mean(),
-    }
+    reduced(each, call.settings.reduction)
 }
 
 /// The largest probability among each class's descendants and its own.

@@ -10,7 +10,9 @@ pub(crate) mod hcal;
 pub(crate) mod mcm;
 pub(crate) mod rows;
 
-use burn::tensor::{Bool, FloatDType, Tensor};
+use burn::tensor::{Bool, Device, FloatDType, Int, Tensor};
+use wgloss::Reduction;
+use wgloss::losses::contrastive::NORM_FLOOR;
 
 /// So far below everything that its exponential is 0; an f32 still holds differences to it.
 const FAR: f32 = -1e30;
@@ -64,9 +66,42 @@ fn log_sum(
     all.mask_fill(none, FAR)
 }
 
+/// Flags that are all set.
+fn all<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D, Bool> {
+    Tensor::<D, Int>::ones(shape, device).not_equal_scalar(0)
+}
+
+/// Which elements `[B, L]` count: neither a mask nor a sample weight of 0 takes them out.
+fn counted(
+    dims: [usize; 2],
+    class_mask: Option<Tensor<1, Bool>>,
+    mask: Option<Tensor<2, Bool>>,
+    sample_weight: Option<&Tensor<1>>,
+    device: &Device,
+) -> Tensor<2, Bool> {
+    let [rows, cols] = dims;
+    let of_class = class_mask.map(|mask| mask.reshape([1, cols]).expand(dims));
+    let of_row = sample_weight.map(|weight| {
+        let counts = weight.clone().not_equal_scalar(0.0);
+        counts.reshape([rows, 1]).expand(dims)
+    });
+    let given = [of_class, mask, of_row].into_iter().flatten();
+    given.fold(all(dims, device), Tensor::bool_and)
+}
+
+/// The losses of rows as one, where the reduction does not count anything.
+fn reduced(each: Tensor<1>, reduction: Reduction) -> Tensor<1> {
+    match reduction {
+        Reduction::None => each,
+        Reduction::MeanOver(n) => each.sum() / n,
+        Reduction::Sum => each.sum(),
+        _ => each.mean(),
+    }
+}
+
 /// Rows divided by their length, or by 1e-12 where that is more; those have no gradient.
 fn unit(rows: Tensor<2>) -> Tensor<2> {
-    const FLOOR: f32 = 1e-12;
+    const FLOOR: f32 = NORM_FLOOR as f32;
     let dims = rows.dims();
     // By shares of the largest component, so that no square leaves the range.
     let largest = rows.clone().detach().abs().max_dim(1);

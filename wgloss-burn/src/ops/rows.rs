@@ -1,12 +1,14 @@
 //! Losses of rows.
 
-use crate::ops::{log_sum, only, sigmoid, softplus, wide};
+use crate::ops::{counted, log_sum, only, reduced, sigmoid, softplus, wide};
 use crate::rows::{RowCall, RowExtras};
 use crate::targets::Targets;
 use burn::tensor::{Bool, Int, Tensor};
 use wgloss::losses::wdl::{Form, PairWeights, Phi, Prediction};
 use wgloss::losses::zlpr::{Form as ZlprForm, Half};
-use wgloss::{AnyLoss, Reduction, Rowwise, TargetKind, Threshold, Wdl, Zlpr, reference};
+use wgloss::{
+    AnyLoss, Error, ErrorKind, Reduction, Rowwise, TargetKind, Threshold, Wdl, Zlpr, reference,
+};
 
 /// What a row's loss is made of.
 struct Rows {
@@ -23,7 +25,7 @@ struct Rows {
 }
 
 /// The loss, reduced.
-pub(crate) fn loss(call: RowCall<'_>) -> Tensor<1> {
+pub(crate) fn loss(call: RowCall<'_>) -> Result<Tensor<1>, Error> {
     let half = match call.settings {
         AnyLoss::Zlpr(Zlpr {
             form: ZlprForm::Joint { half, .. },
@@ -32,14 +34,14 @@ pub(crate) fn loss(call: RowCall<'_>) -> Tensor<1> {
         _ => Half::Sample,
     };
     match half {
-        Half::Sample => reduced(&call, false),
-        Half::Class => reduced(&call, true),
-        Half::Both => reduced(&call, false) + reduced(&call, true),
+        Half::Sample => one_half(&call, false),
+        Half::Class => one_half(&call, true),
+        Half::Both => Ok(one_half(&call, false)? + one_half(&call, true)?),
     }
 }
 
 /// The loss over the rows, or over the columns of the batch.
-fn reduced(call: &RowCall<'_>, turned: bool) -> Tensor<1> {
+fn one_half(call: &RowCall<'_>, turned: bool) -> Result<Tensor<1>, Error> {
     let takes = call.settings.takes();
     let dims = call.logits.dims();
     let RowExtras {
@@ -53,19 +55,9 @@ fn reduced(call: &RowCall<'_>, turned: bool) -> Tensor<1> {
     let logits = wide(call.logits.clone());
     let by_label = |values: Tensor<1>| wide(values).reshape([1, dims[1]]).expand(dims);
 
-    let mut counts: Tensor<2, Bool> =
-        Tensor::<2, Int>::ones(dims, &logits.device()).not_equal_scalar(0);
-    if let Some(mask) = class_mask {
-        counts = counts.bool_and(mask.reshape([1, dims[1]]).expand(dims));
-    }
-    if let Some(mask) = mask {
-        counts = counts.bool_and(mask);
-    }
     let sample_weight = sample_weight.map(wide);
-    if let Some(weight) = &sample_weight {
-        let counted = weight.clone().not_equal_scalar(0.0).reshape([dims[0], 1]);
-        counts = counts.bool_and(counted.expand(dims));
-    }
+    let device = logits.device();
+    let mut counts = counted(dims, class_mask, mask, sample_weight.as_ref(), &device);
     if takes.masked_logits {
         counts = counts.bool_and(logits.clone().detach().not_equal_scalar(f32::NEG_INFINITY));
     }
@@ -108,22 +100,20 @@ fn reduced(call: &RowCall<'_>, turned: bool) -> Tensor<1> {
     };
     let rows = if turned { rows.turned() } else { rows };
 
-    let counted = rows.counts.clone();
+    let elements = rows.counts.clone();
     let positive = rows.t.clone().greater_scalar(0.5).any_dim(1);
-    let each = each_row(call, rows);
+    let each = each_row(call, rows)?;
     let each = match by_row {
         // A row of weight 0 is 0 already, since nothing of it counts.
         Some(weight) => each * weight,
         None => each,
     };
-    match call.settings.reduction() {
-        Reduction::None => each,
-        Reduction::Sum => each.sum(),
-        Reduction::Mean => each.mean(),
-        Reduction::MeanOver(n) => each.sum() / n,
-        Reduction::MeanElements => each.sum() / wide(counted.float()).sum().clamp_min(1.0),
-        Reduction::MeanActive => each.sum() / wide(positive.float()).sum().clamp_min(1.0),
-    }
+    let number = |flags: Tensor<2, Bool>| wide(flags.float()).sum().clamp_min(1.0);
+    Ok(match call.settings.reduction() {
+        Reduction::MeanElements => each.sum() / number(elements),
+        Reduction::MeanActive => each.sum() / number(positive),
+        reduction => reduced(each, reduction),
+    })
 }
 
 impl Rows {
@@ -183,9 +173,9 @@ fn column(values: Tensor<2>) -> Tensor<1> {
 }
 
 /// The loss of each row.
-fn each_row(call: &RowCall<'_>, rows: Rows) -> Tensor<1> {
+fn each_row(call: &RowCall<'_>, rows: Rows) -> Result<Tensor<1>, Error> {
     let s = rows.s.clone();
-    match call.settings {
+    Ok(match call.settings {
         AnyLoss::Zlpr(settings) => zlpr(&settings, rows),
         AnyLoss::Bce(settings) => {
             let positive = softplus(-s.clone());
@@ -277,8 +267,11 @@ fn each_row(call: &RowCall<'_>, rows: Rows) -> Tensor<1> {
             column((share * cost).sum_dim(1).mask_fill(none, 0.0))
         }
         AnyLoss::Wdl(settings) => wdl(&settings, call, rows),
-        other => unimplemented!("no tensor operations for {other:?}"),
-    }
+        other => {
+            let reason = format!("{other:?} has no tensor operations: use a shared wgpu device");
+            return Err(Error::because(ErrorKind::Unsupported, "loss", reason));
+        }
+    })
 }
 
 /// `q^gamma`, where `q` is above 0.
@@ -355,8 +348,8 @@ fn phi<const D: usize>(phi: Phi, d: Tensor<D>) -> Tensor<D> {
 
 fn wdl(settings: &Wdl, call: &RowCall<'_>, rows: Rows) -> Tensor<1> {
     let [batch, cols] = rows.s.dims();
-    let n = wide(rows.counts.clone().float()).sum_dim(1);
     let counted = wide(rows.counts.clone().float());
+    let n = counted.clone().sum_dim(1);
     let (s, y) = (rows.s.clone(), rows.t.clone());
     let presence = only(
         rows.w.clone() * (softplus(s.clone()) - y.clone() * s.clone()),
