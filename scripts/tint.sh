@@ -21,7 +21,7 @@ status=0
 for lanes in "${@:-64 256}"; do
     for size in $lanes; do
         rm -rf target/shaders
-        cargo run --quiet --example dump_shaders "$size"
+        cargo run --quiet --release --all-features --example dump_shaders "$size"
         node scripts/tint.mjs "$folder/node_modules/webgpu" target/shaders || status=1
     done
 done

@@ -3,7 +3,7 @@
 //
 // Grid: blocks of elements `begin` to `end` of a level, the level's steps of one row after those of another; folded.
 // provides: climb, found (binding 7)
-// expects:  WG, group_index, math, best, params and logit_bits of mcm/logits.wgsl, put_term of
+// expects:  WG, LOOKS, group_index, math, best, params and logit_bits of mcm/logits.wgsl, put_term of
 //           mcm/class.wgsl, positive, counts, add_win, put_probability
 
 // Of each step key and class of the best, and of the best positive.
@@ -44,17 +44,17 @@ fn climb(
     let of_row = row * params.steps;
     let col = hierarchy[params.classes_at + step];
     let starts = params.starts_at + 2u * step;
-    let middle = hierarchy[starts + 1u];
-    let end = hierarchy[starts + 2u];
     let is_positive = col < cols && positive(row, min(col, cols - 1u));
     var winners = Winners(best_none(), best_none());
     if (col < cols) {
         winners = compete(winners, row, col, is_positive);
     }
+    // Nobody has checked what lies on the device: no loop is longer than a step's, no class or step is one there is not.
     var i = hierarchy[starts];
+    let middle = min(hierarchy[starts + 1u], i + LOOKS);
     if (i < middle) {
         loop {
-            let other = hierarchy[entries + i];
+            let other = min(hierarchy[entries + i], cols - 1u);
             winners = compete(winners, row, other, positive(row, other));
             i++;
             continuing {
@@ -62,9 +62,10 @@ fn climb(
             }
         }
     }
+    let end = min(hierarchy[starts + 2u], i + LOOKS);
     if (i < end) {
         loop {
-            let below = found[of_row + hierarchy[entries + i]];
+            let below = found[of_row + min(hierarchy[entries + i], params.steps - 1u)];
             winners.all = best_of(winners.all, Best(below.x, below.y));
             winners.positives = best_of(winners.positives, Best(below.z, below.w));
             i++;

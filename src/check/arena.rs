@@ -1,6 +1,7 @@
 //! Tensors in device buffers, with guard bytes around them and a memory of what every byte was.
 
 use crate::check::numbers::{Matrix, decode, encode};
+use crate::check::rng::Rng;
 use crate::check::tensors::{Tensors, View};
 use crate::device::tensor::DType;
 use crate::error::Error;
@@ -96,6 +97,27 @@ impl Arena {
     pub(super) fn put_nan(&mut self, name: &str, dtype: DType, (rows, cols): (usize, usize)) {
         let values = std::iter::repeat_n(f64::NAN, rows * cols);
         self.put_values(name, dtype, (rows, cols), values);
+    }
+
+    /// Writes any words over all tensors of words so far: lists of labels, hierarchies, permutations, seeds, sets.
+    pub(super) fn scribble(&mut self, seed: u64) {
+        let mut rng = Rng(seed);
+        let words = self.places.iter().map(|(_, place)| place);
+        for place in words.filter(|place| place.dtype == DType::U32) {
+            let image = &mut self.images[place.buffer];
+            // All, few or no bits set: far out, at the ends of ranges, and now and then what is there.
+            let kind = rng.below(4);
+            for at in (0..place.rows).flat_map(|row| (0..place.cols).map(move |col| (row, col))) {
+                let word = match kind {
+                    0 => u32::MAX,
+                    1 => rng.below(2 * place.rows.max(place.cols) + 2) as u32,
+                    2 => rng.word() as u32,
+                    _ => [0, u32::MAX, u32::MAX / 2 + 1, rng.word() as u32][rng.below(4)],
+                };
+                let at = place.byte(at.0, at.1);
+                image[at..at + 4].copy_from_slice(&word.to_le_bytes());
+            }
+        }
     }
 
     fn reserve(&mut self, dtype: DType, rows: usize, cols: usize) -> Place {

@@ -1,6 +1,6 @@
 //! What a case is, and the one way to run it.
 
-use crate::check::arena::Arena;
+use crate::check::arena::{Arena, Place};
 use crate::check::compare::compare;
 use crate::check::numbers::Numbers;
 use crate::check::tensors::Tensors;
@@ -250,12 +250,61 @@ fn kept<T: Copy>(keep: &[bool], values: &[T]) -> Vec<T> {
 pub fn run(gpu: &Gpu, case: &dyn Case) -> Result<Outcome, Error> {
     let numbers = case.numbers()?;
     let outputs = case.outputs(&numbers)?;
+    let (places, all) = match execute(gpu, case, &numbers, &outputs, None)? {
+        Ok(found) => found,
+        Err(message) => return Ok(Outcome::Failed(message)),
+    };
+    let mut worst: f64 = 0.0;
+    let mut found = Numbers::default();
+    for ((output, place), values) in outputs.iter().zip(&places).zip(all) {
+        match output.compare(place.dtype, &values) {
+            Ok(share) => worst = worst.max(share),
+            Err(message) => return Ok(Outcome::Failed(message)),
+        }
+        let shape = (1, values.len());
+        found.put(&output.name, place.dtype, shape, values);
+    }
+    Ok(match case.judge(&numbers, &found) {
+        Ok(()) => Outcome::Passed(worst),
+        Err(message) => Outcome::Failed(message),
+    })
+}
+
+/// Runs a case on a device with any words in every tensor of words that it reads, as one finds them that nobody has
+/// checked. It passes if it ends and writes nothing but its outputs, whatever they hold then.
+///
+/// # Errors
+/// Device errors and refused calls.
+pub fn run_hostile(gpu: &Gpu, case: &dyn Case, seed: u64) -> Result<Outcome, Error> {
+    let numbers = case.numbers()?;
+    let outputs = case.outputs(&numbers)?;
+    Ok(match execute(gpu, case, &numbers, &outputs, Some(seed))? {
+        Ok(_) => Outcome::Passed(0.0),
+        Err(message) => Outcome::Failed(message),
+    })
+}
+
+/// What a call's outputs hold.
+type Found = (Vec<Place>, Vec<Vec<f64>>);
+
+/// Runs a case's call, and finds what its outputs hold afterwards, or what else was written. With a seed, words are not
+/// those of the case.
+fn execute(
+    gpu: &Gpu,
+    case: &dyn Case,
+    numbers: &Numbers,
+    outputs: &[Output],
+    hostile: Option<u64>,
+) -> Result<Result<Found, String>, Error> {
     let mut arena = Arena::new(case.layout() == Layout::Together);
     for matrix in numbers.all() {
         arena.put(matrix);
     }
+    if let Some(seed) = hostile {
+        arena.scribble(seed);
+    }
     let mut places = Vec::new();
-    for output in &outputs {
+    for output in outputs {
         let name = match &output.before {
             Before::Nan => {
                 arena.put_nan(&output.name, output.dtype, output.shape);
@@ -275,24 +324,8 @@ pub fn run(gpu: &Gpu, case: &dyn Case) -> Result<Outcome, Error> {
         places.push(arena.place(name)?);
     }
     let tensors = arena.upload(gpu)?;
-    let calls = case.prepare(gpu.context(), &numbers, &tensors)?;
+    let calls = case.prepare(gpu.context(), numbers, &tensors)?;
     gpu.run(&calls.iter().collect::<Vec<_>>())?;
-    let all = match arena.read(gpu, &places)? {
-        Ok(all) => all,
-        Err(message) => return Ok(Outcome::Failed(message)),
-    };
-    let mut worst: f64 = 0.0;
-    let mut found = Numbers::default();
-    for ((output, place), values) in outputs.iter().zip(&places).zip(all) {
-        match output.compare(place.dtype, &values) {
-            Ok(share) => worst = worst.max(share),
-            Err(message) => return Ok(Outcome::Failed(message)),
-        }
-        let shape = (1, values.len());
-        found.put(&output.name, place.dtype, shape, values);
-    }
-    Ok(match case.judge(&numbers, &found) {
-        Ok(()) => Outcome::Passed(worst),
-        Err(message) => Outcome::Failed(message),
-    })
+    let all = arena.read(gpu, &places)?;
+    Ok(all.map(|all| (places, all)))
 }

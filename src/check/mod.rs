@@ -20,7 +20,7 @@ mod rng;
 mod rows;
 mod tensors;
 
-pub use case::{Case, Data, Depth, Layout, Outcome, run};
+pub use case::{Case, Data, Depth, Layout, Outcome, run, run_hostile};
 pub use contrastive::{
     Asked, ContrastiveCase, ContrastiveWorkload, Others, Points, contrastive_cases,
     cooperative_cases,

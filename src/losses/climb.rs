@@ -7,7 +7,7 @@
 use crate::losses::lists::Lists;
 
 /// Most classes and winners that one step looks at: beyond, others are put between.
-const MOST: usize = 64;
+pub(crate) const MOST: usize = 64;
 /// Classes are of one size where their descendants lie between the same two powers of this.
 const SIZE: usize = 16;
 

@@ -4,7 +4,7 @@ use crate::{Test, regimes, table};
 use libtest_mimic::Failed;
 use wgloss::check::{ContrastiveCase, Others, SPARSE};
 use wgloss::host::{Embeddings, Engine, Gpu, KeyEmbeddings, LabelSets, Values, Wanted};
-use wgloss::losses::contrastive::{Normalizer, Placement, Weighting};
+use wgloss::losses::contrastive::{JACCARD_SLACK, Normalizer, Placement, Weighting};
 use wgloss::{Contrastive, ContrastiveReduction, DType, Half, Reduce, Targets};
 
 pub const TESTS: &[Test] = &[
@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
         "contrastive/the_anchor_is_left_out_before_the_maximum",
         left_out,
     ),
+    ("contrastive/similar_enough_at_the_threshold", threshold),
     ("contrastive/inactive_anchors_and_empty_batches", inactive),
     ("contrastive/bit_identical_runs", bit_identical),
 ];
@@ -320,6 +321,34 @@ fn left_out(gpu: &Gpu) -> Result<(), Failed> {
     // Positives at 100 and -100 against 100: half of 200 for two anchors, 0 for the third.
     if (free.loss[0] - 200.0 / 3.0).abs() > 1e-3 || same.loss != found.loss || !near {
         return Err(format!("{free:?}, {same:?}, {found:?}").into());
+    }
+    Ok(())
+}
+
+/// A similarity that is just what the threshold asks for, with its slack, is enough; one below the next number is not.
+fn threshold(gpu: &Gpu) -> Result<(), Failed> {
+    let engine = Engine::on(gpu.clone());
+    // The first two share one of two labels.
+    let rows = Embeddings::new(
+        3,
+        4,
+        3,
+        Values::F32(&X),
+        LabelSets::Dense(&[1, 1, 0, 1, 0, 0, 0, 0, 1]),
+    );
+    let loss = |threshold: f32| {
+        let config = Contrastive::new(Weighting::Jaccard { threshold }, 0.5);
+        engine.contrastive(&config, &rows, Wanted::Loss)
+    };
+    let near = (0..64).map(|i| f32::from_bits(0.500_001_f32.to_bits() - 32 + i));
+    let at = near
+        .filter(|t| *t - JACCARD_SLACK == 0.5)
+        .last()
+        .ok_or("a threshold")?;
+    let above = f32::from_bits(at.to_bits() + 1);
+    let (low, at, above) = (loss(0.4)?, loss(at)?, loss(above)?);
+    if low.loss[0] <= 0.0 || at.loss != low.loss || above.loss != [0.0] {
+        return Err(format!("{low:?}, {at:?}, {above:?}").into());
     }
     Ok(())
 }

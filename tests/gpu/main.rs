@@ -10,6 +10,7 @@ mod cooperative;
 mod corners;
 mod embed;
 mod hcal;
+mod hostile;
 mod mcm;
 mod metrics;
 mod per_label;
@@ -65,6 +66,7 @@ fn main() {
         corners::TESTS,
         metrics::TESTS,
         hcal::TESTS,
+        hostile::TESTS,
     ]
     .concat();
     let trials = match open() {

@@ -1,12 +1,15 @@
 //! The kernels of the constraint module, as data.
 
 use crate::device::caps::Reduce;
-use crate::device::module::{Module, NO_PART, PARTS, Part, Piece, Program, uniform, wgsl};
+use crate::device::module::{
+    Module, NO_PART, PARTS, Part, Piece, Program, constants, uniform, wgsl,
+};
 use crate::device::plan::bindings;
 use crate::device::tensor::{DType, Tensor};
 use crate::kernels::storage::REAL_KINDS;
 use crate::kernels::targets::label_form;
 use crate::kernels::view::View;
+use crate::losses::climb;
 use crate::losses::labels::Targets;
 
 bindings! {
@@ -185,7 +188,7 @@ pub(super) fn wins(weighted: bool) -> &'static Wins {
 /// A program whose parts are the targets, whether probabilities are written, and what wins count for: bindings beside the
 /// shared ones.
 macro_rules! of_classes {
-    ($name:literal, $entry:literal, $file:literal, $($binding:expr)?) => {
+    ($name:literal, $entry:literal, $file:literal, $constants:expr, $($binding:expr)?) => {
         Program {
             name: $name,
             pieces: &[
@@ -202,7 +205,7 @@ macro_rules! of_classes {
                 Piece::File(wgsl!($file)),
             ],
             entries: &[$entry],
-            constants: &[REAL_KINDS],
+            constants: $constants,
             bindings: &[
                 (1, "logits"),
                 (3, "hierarchy"),
@@ -213,8 +216,22 @@ macro_rules! of_classes {
         }
     };
 }
-static MCM_OWN: Program = of_classes!("mcm_own", "own", "mcm/own.wgsl",);
-static MCM_CLIMB: Program = of_classes!("mcm_climb", "climb", "mcm/climb.wgsl", (7, "found"));
+static MCM_OWN: Program = of_classes!("mcm_own", "own", "mcm/own.wgsl", &[REAL_KINDS],);
+static MCM_CLIMB: Program = of_classes!(
+    "mcm_climb",
+    "climb",
+    "mcm/climb.wgsl",
+    &[REAL_KINDS, BOUNDS],
+    (7, "found")
+);
+
+constants! {
+    /// What `climb` trusts no buffer with.
+    BOUNDS {
+        /// Most classes, and most steps, that a step looks at.
+        LOOKS = climb::MOST as u32,
+    }
+}
 
 /// Its parts are how the gradient is stored, the factor of a row, and what wins count for.
 static MCM_GRADIENT: Program = Program {

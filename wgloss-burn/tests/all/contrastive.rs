@@ -228,7 +228,7 @@ fn every_loss_agrees_with_the_reference() {
             .with_denominator(Denominator::Sigmoid)
             .with_bias(-1.0),
     ]);
-    for settings in all {
+    for (i, settings) in all.into_iter().enumerate() {
         let sigmoid = settings.denominator == Denominator::Sigmoid;
         let denominators = match sigmoid {
             true => vec![Denominator::Sigmoid],
@@ -243,16 +243,24 @@ fn every_loss_agrees_with_the_reference() {
             if settings.check().is_err() {
                 continue;
             }
-            for options in [0, 0x3f, numbers.word() & 0x3f] {
+            let some = numbers.word() & 0x3f;
+            let options = match denominator {
+                Denominator::All | Denominator::Sigmoid => vec![0, 0x3f],
+                _ => vec![some],
+            };
+            for options in options {
                 Case::new(settings, &mut numbers, options).check(options);
             }
         }
-        for reduction in [
+        let reductions = [
             ContrastiveReduction::MeanAll,
             ContrastiveReduction::MeanLabels,
             ContrastiveReduction::Sum,
             ContrastiveReduction::None,
-        ] {
+        ];
+        // Two of them with each loss: the rest of the call has nothing to do with it, and a software driver takes a second
+        // for a kernel.
+        for reduction in reductions.into_iter().skip(i % 2).step_by(2) {
             let options = numbers.word() & 0x3f;
             let mut settings = settings.with_reduction(reduction);
             settings.normalize = options & 1 == 0;

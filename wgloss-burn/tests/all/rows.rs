@@ -271,7 +271,7 @@ impl Case {
     }
 }
 
-/// Every loss of the catalogue with each reduction that it takes, with and without everything else that it takes.
+/// Every loss of the catalogue with and without everything else that it takes, and with each reduction that it takes.
 #[test]
 fn every_loss_agrees_with_the_reference() {
     let mut numbers = Numbers(20261127);
@@ -288,7 +288,14 @@ fn every_loss_agrees_with_the_reference() {
             if settings.check().is_err() {
                 continue;
             }
-            for options in [0, 0xff, numbers.word() & 0xff, numbers.word() & 0xff] {
+            // What else a call has and what its losses become have little to do with each other, and a software driver
+            // takes a second for a kernel.
+            let some = numbers.word() & 0xff;
+            let options = match reduction {
+                Reduction::Mean => vec![0, 0xff, some],
+                _ => vec![some],
+            };
+            for options in options {
                 let case = Case::new(settings, &mut numbers, options);
                 case.check(&format!("{} options {options:08b}", entry.name));
             }
