@@ -192,6 +192,7 @@ pub mod reference;
 #[forbid(unsafe_code)]
 mod rowwise;
 
+pub use device::call::{Block, Bound, Call, CallStep};
 pub use device::caps::{Caps, Half, Reduce, Variant};
 pub use device::context::Context;
 pub use device::live::Setting;

@@ -240,7 +240,7 @@ fn softmax(
         let values = table[at + q];
         let classes = 4u * q + vec4<u32>(0u, 1u, 2u, 3u);
         let powers = exp(clamp(values - largest, vec4<f32>(-110.0), vec4<f32>(0.0)));
-        let counts = classes != own_class & inside(q, params.level.classes);
+        let counts = (classes != own_class) & inside(q, params.level.classes);
         others = nested_add(others, select(vec4<f32>(0.0), powers, counts));
         hit += dot(select(vec4<f32>(0.0), values, classes == own_class), vec4<f32>(1.0));
     }

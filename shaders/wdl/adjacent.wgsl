@@ -4,7 +4,7 @@
 // Invariants: a label that does not count is in no difference; a value of pi that is no label counts for none.
 // Mirrors: src/kernels/rows/wdl.rs (sizes, grid), src/reference/wdl.rs (what is computed).
 // provides: order (binding 1), run_find, column_terms
-// expects:  math, lines, spread, found, planes, weight_at, penalty, row_merge
+// expects:  math, scratch, lines, spread, found, planes, weight_at, penalty, row_merge
 
 @group(0) @binding(1) var<storage, read_write> order: array<u32>;
 
@@ -23,7 +23,8 @@ fn label_at(row: u32, position: u32) -> u32 {
 }
 
 fn e_of(row: u32, label: u32) -> f32 {
-    return e_at(row, min(label, params.window.cols - 1u));
+    let col = min(label, params.window.cols - 1u);
+    return bitcast<f32>(scratch[params.own.e_at + row * params.window.cols + col]);
 }
 
 fn h_store(row: u32, label: u32, value: f32) {

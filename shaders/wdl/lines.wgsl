@@ -1,11 +1,6 @@
 // What stands between the stages of WDL: rows of e, what their lanes add up, and what the rows' results are multiplied by.
-// provides: e_at, counts_at, Acc, lane_merge, dl_scale
+// provides: counts_at, Acc, lane_merge, dl_scale
 // expects:  params, spread, scratch, Sides, mask4, sides4
-
-// e of a label.
-fn e_at(row: u32, col: u32) -> f32 {
-    return bitcast<f32>(scratch[params.own.e_at + row * params.window.cols + col]);
-}
 
 // Whether neither mask takes a label out.
 fn counts_at(row: u32, col: u32) -> bool {

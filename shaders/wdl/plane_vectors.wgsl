@@ -1,5 +1,5 @@
 // The plane of e in vectors of four labels; a row's first begins up to three labels before the row.
-// provides: plane (binding 2), IOTA, Line, line_of, line_end, Four, four_at
+// provides: plane (binding 2), IOTA, Line, line_of, line_end, Four, four_at, e_at
 // expects:  params, mask_base, mask4, sides_base, sides4
 
 const IOTA = vec4<u32>(0u, 1u, 2u, 3u);
@@ -36,4 +36,10 @@ fn four_at(line: Line, q: u32) -> Four {
     let counts = inside & mask4(line.mask, q) & sides4(line.sides, q).counts;
     let bits = select(vec4<u32>(0u), plane[line.base + q], counts);
     return Four(col, bitcast<vec4<f32>>(bits), counts);
+}
+
+// e of a label.
+fn e_at(row: u32, col: u32) -> f32 {
+    let i = params.views.grad_offset + row * params.views.grad_stride + col;
+    return bitcast<f32>(plane[i / 4u][i & 3u]);
 }

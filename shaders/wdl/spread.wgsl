@@ -14,7 +14,7 @@ struct Settings {
     per_pair: f32,         // of the sum of differences, over n (n - 1)
     degree: f32,           // of the sum in the weights
     spread_at: u32,        // places in `scratch`
-    e_at: u32,
+    e_at: u32,             // where no binding of its own reaches it
     h_at: u32,             // or ABSENT
     c_at: u32,             // or ABSENT
     weights_at: u32,       // or ABSENT: all weights are 1

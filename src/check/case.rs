@@ -4,6 +4,7 @@ use crate::check::arena::{Arena, Place};
 use crate::check::compare::compare;
 use crate::check::numbers::Numbers;
 use crate::check::tensors::Tensors;
+use crate::device::call::Call;
 use crate::device::context::Context;
 use crate::device::prepared::Prepared;
 use crate::device::tensor::DType;
@@ -250,24 +251,10 @@ fn kept<T: Copy>(keep: &[bool], values: &[T]) -> Vec<T> {
 pub fn run(gpu: &Gpu, case: &dyn Case) -> Result<Outcome, Error> {
     let numbers = case.numbers()?;
     let outputs = case.outputs(&numbers)?;
-    let (places, all) = match execute(gpu, case, &numbers, &outputs, None)? {
-        Ok(found) => found,
-        Err(message) => return Ok(Outcome::Failed(message)),
-    };
-    let mut worst: f64 = 0.0;
-    let mut found = Numbers::default();
-    for ((output, place), values) in outputs.iter().zip(&places).zip(all) {
-        match output.compare(place.dtype, &values) {
-            Ok(share) => worst = worst.max(share),
-            Err(message) => return Ok(Outcome::Failed(message)),
-        }
-        let shape = (1, values.len());
-        found.put(&output.name, place.dtype, shape, values);
-    }
-    Ok(match case.judge(&numbers, &found) {
-        Ok(()) => Outcome::Passed(worst),
-        Err(message) => Outcome::Failed(message),
-    })
+    let together = case.layout() == Layout::Together;
+    let (arena, places) = lay_out(together, &numbers, &outputs, None)?;
+    let found = execute(gpu, case, &numbers, arena, &places)?;
+    Ok(compared(case, &numbers, &outputs, &places, found))
 }
 
 /// Runs a case on a device with any words in every tensor of words that it reads, as one finds them that nobody has
@@ -278,25 +265,61 @@ pub fn run(gpu: &Gpu, case: &dyn Case) -> Result<Outcome, Error> {
 pub fn run_hostile(gpu: &Gpu, case: &dyn Case, seed: u64) -> Result<Outcome, Error> {
     let numbers = case.numbers()?;
     let outputs = case.outputs(&numbers)?;
-    Ok(match execute(gpu, case, &numbers, &outputs, Some(seed))? {
-        Ok(_) => Outcome::Passed(0.0),
-        Err(message) => Outcome::Failed(message),
+    let together = case.layout() == Layout::Together;
+    let (arena, places) = lay_out(together, &numbers, &outputs, Some(seed))?;
+    let found = execute(gpu, case, &numbers, arena, &places)?;
+    Ok(found.map_or_else(Outcome::Failed, |_| Outcome::Passed(0.0)))
+}
+
+/// A case as data, for another host to run: its calls in order, the tensors by name, and the buffers with what they hold.
+pub struct Exported {
+    /// What is to be run.
+    pub calls: Vec<Call>,
+    /// Where the tensors lie.
+    pub tensors: Tensors,
+    /// The buffers, each with its bytes.
+    pub buffers: Vec<(wgpu::Buffer, Vec<u8>)>,
+}
+
+/// A case as data. The device need not compute (wgpu's `noop`), but its context has to keep calls
+/// ([`Context::keep_calls`]). Each tensor has a buffer of its own.
+///
+/// # Errors
+/// Device errors and refused calls.
+pub fn export(gpu: &Gpu, case: &dyn Case) -> Result<Exported, Error> {
+    let numbers = case.numbers()?;
+    let outputs = case.outputs(&numbers)?;
+    let (mut arena, _) = lay_out(false, &numbers, &outputs, None)?;
+    let tensors = arena.upload(gpu)?;
+    let calls = case.prepare(gpu.context(), &numbers, &tensors)?;
+    let calls = calls.iter().filter_map(|call| call.call().cloned());
+    Ok(Exported {
+        calls: calls.collect(),
+        tensors,
+        buffers: arena.into_buffers(),
     })
 }
 
-/// What a call's outputs hold.
-type Found = (Vec<Place>, Vec<Vec<f64>>);
+/// What a host has found that ran a case as [`export`] gave it: the bytes of its buffers afterwards.
+///
+/// # Errors
+/// Cases that the reference refuses.
+pub fn judge(case: &dyn Case, after: &[Vec<u8>]) -> Result<Outcome, Error> {
+    let numbers = case.numbers()?;
+    let outputs = case.outputs(&numbers)?;
+    let (arena, places) = lay_out(false, &numbers, &outputs, None)?;
+    let found = arena.look(after, &places);
+    Ok(compared(case, &numbers, &outputs, &places, found))
+}
 
-/// Runs a case's call, and finds what its outputs hold afterwards, or what else was written. With a seed, words are not
-/// those of the case.
-fn execute(
-    gpu: &Gpu,
-    case: &dyn Case,
+/// Puts a case's tensors down, and says where the outputs are. With a seed, words are not those of the case.
+fn lay_out(
+    together: bool,
     numbers: &Numbers,
     outputs: &[Output],
     hostile: Option<u64>,
-) -> Result<Result<Found, String>, Error> {
-    let mut arena = Arena::new(case.layout() == Layout::Together);
+) -> Result<(Arena, Vec<Place>), Error> {
+    let mut arena = Arena::new(together);
     for matrix in numbers.all() {
         arena.put(matrix);
     }
@@ -323,9 +346,41 @@ fn execute(
         };
         places.push(arena.place(name)?);
     }
+    Ok((arena, places))
+}
+
+/// Runs a case's calls, and finds what its outputs hold afterwards, or what else was written.
+fn execute(
+    gpu: &Gpu,
+    case: &dyn Case,
+    numbers: &Numbers,
+    mut arena: Arena,
+    places: &[Place],
+) -> Result<Result<Vec<Vec<f64>>, String>, Error> {
     let tensors = arena.upload(gpu)?;
     let calls = case.prepare(gpu.context(), numbers, &tensors)?;
     gpu.run(&calls.iter().collect::<Vec<_>>())?;
-    let all = arena.read(gpu, &places)?;
-    Ok(all.map(|all| (places, all)))
+    arena.read(gpu, places)
+}
+
+/// What the values of the outputs come to.
+fn compared(
+    case: &dyn Case,
+    numbers: &Numbers,
+    outputs: &[Output],
+    places: &[Place],
+    found: Result<Vec<Vec<f64>>, String>,
+) -> Outcome {
+    let compare = || {
+        let mut worst: f64 = 0.0;
+        let mut all = Numbers::default();
+        for ((output, place), values) in outputs.iter().zip(places).zip(found?) {
+            worst = worst.max(output.compare(place.dtype, &values)?);
+            let shape = (1, values.len());
+            all.put(&output.name, place.dtype, shape, values);
+        }
+        case.judge(numbers, &all)?;
+        Ok(worst)
+    };
+    compare().map_or_else(Outcome::Failed, Outcome::Passed)
 }

@@ -11,6 +11,7 @@ mod arena;
 mod case;
 mod compare;
 mod contrastive;
+mod golden;
 mod hcal;
 mod mcm;
 mod measure;
@@ -20,11 +21,12 @@ mod rng;
 mod rows;
 mod tensors;
 
-pub use case::{Case, Data, Depth, Layout, Outcome, run, run_hostile};
+pub use case::{Case, Data, Depth, Exported, Layout, Outcome, export, judge, run, run_hostile};
 pub use contrastive::{
     Asked, ContrastiveCase, ContrastiveWorkload, Others, Points, contrastive_cases,
     cooperative_cases,
 };
+pub use golden::{GoldenCase, golden_cases};
 pub use hcal::{HcalCase, HcalMode, HcalWorkload, hcal_cases};
 pub use mcm::{Graph, McmCase, McmMode, McmSides, McmWorkload, mcm_cases};
 pub use measure::{
@@ -34,6 +36,7 @@ pub use metrics::{MetricsCase, MetricsWorkload, metrics_cases};
 pub use numbers::{SPARSE, TargetForm};
 pub use rng::Rng;
 pub use rows::{Extras, Mode, RowCase, RowWorkload, WdlCase, row_cases};
+pub use tensors::Tensors;
 
 use crate::device::caps::{Half, Reduce, Variant};
 
@@ -57,7 +60,8 @@ pub fn other_cases(depth: Depth, variant: Variant, default: Variant) -> Vec<Box<
     if variant != default && !(plain && variant.workgroup != default.workgroup) {
         return Vec::new();
     }
-    let mut all = boxed(mcm_cases(depth));
+    let mut all = boxed(golden_cases());
+    all.extend(boxed(mcm_cases(depth)));
     all.extend(boxed(hcal_cases(depth)));
     all.extend(boxed(metrics_cases(depth)));
     all.extend(boxed(contrastive_cases(depth)));

@@ -19,6 +19,14 @@ pub(super) struct View {
     pub(super) dtype: DType,
 }
 
+impl View {
+    fn tensor(&self) -> Tensor<'_> {
+        Tensor::matrix(&self.buffer, self.dtype, self.rows, self.cols)
+            .with_offset(self.offset)
+            .with_row_stride(self.stride)
+    }
+}
+
 impl Tensors {
     pub(super) fn put(&mut self, name: impl Into<String>, view: View) {
         self.0.push((name.into(), view));
@@ -43,11 +51,16 @@ impl Tensors {
         self.put(name, view);
     }
 
+    /// All of them: their names, their buffers, what they are.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &wgpu::Buffer, Tensor<'_>)> {
+        let all = self.0.iter();
+        all.map(|(name, view)| (&name[..], &view.buffer, view.tensor()))
+    }
+
     /// The tensor of a name, if there is one.
     pub(super) fn find(&self, name: &str) -> Option<Tensor<'_>> {
         let (_, view) = self.0.iter().find(|(other, _)| other == name)?;
-        let tensor = Tensor::matrix(&view.buffer, view.dtype, view.rows, view.cols);
-        Some(tensor.with_offset(view.offset).with_row_stride(view.stride))
+        Some(view.tensor())
     }
 
     /// The tensor of a name.

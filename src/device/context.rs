@@ -39,6 +39,8 @@ struct Inner {
     scratch: Mutex<Option<wgpu::Buffer>>,
     /// Whether each call gets scratch of its own that is full of NaN.
     dirty: AtomicBool,
+    /// Whether calls keep what they are as data.
+    keeps: AtomicBool,
     nothing: wgpu::Buffer,
 }
 
@@ -111,6 +113,7 @@ impl Context {
                 params: Mutex::default(),
                 scratch: Mutex::default(),
                 dirty: AtomicBool::default(),
+                keeps: AtomicBool::default(),
                 nothing,
             }
         })?;
@@ -317,6 +320,16 @@ impl Context {
         self.inner.dirty.store(true, Ordering::Relaxed);
     }
 
+    /// From now on a prepared call keeps what it is as data ([`Prepared::call`](crate::Prepared::call)), for another host to
+    /// run. That takes a few hundred bytes for each of its steps.
+    pub fn keep_calls(&self) {
+        self.inner.keeps.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn keeps_calls(&self) -> bool {
+        self.inner.keeps.load(Ordering::Relaxed)
+    }
+
     /// Forgets buffers that could not be made: parameters of these bytes, and the scratch.
     pub(crate) fn forget(&self, params: &[u8]) {
         lock(&self.inner.params).remove(params);
@@ -369,6 +382,7 @@ impl Inner {
             params: Mutex::default(),
             scratch: Mutex::default(),
             dirty: AtomicBool::new(self.dirty.load(Ordering::Relaxed)),
+            keeps: AtomicBool::new(self.keeps.load(Ordering::Relaxed)),
             nothing: self.nothing.clone(),
         }
     }

@@ -1,5 +1,6 @@
 //! Mechanism: the caller's device and tensors, how WGSL is composed, how plans become recorded dispatches. Knows no loss.
 
+pub(crate) mod call;
 pub(crate) mod caps;
 pub(crate) mod context;
 pub(crate) mod inspect;

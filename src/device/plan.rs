@@ -13,7 +13,7 @@ pub(crate) const STORAGE_BINDINGS: usize = 7;
 /// Marks an absent scratch region or optional tensor.
 pub(crate) const ABSENT: u32 = u32::MAX;
 /// Regions of scratch begin at multiples of this many words: 256 bytes, which every device can bind at.
-const REGION_WORDS: u64 = 64;
+pub(crate) const REGION_WORDS: u64 = 64;
 
 /// Most work of one dispatch, in multiplications of two numbers and additions of the product: drivers kill dispatches
 /// that run for seconds. A software driver with two cores takes a second for it, a small GPU some ten milliseconds.

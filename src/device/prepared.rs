@@ -1,5 +1,6 @@
 //! A prepared call: everything made and bound, ready to be recorded any number of times.
 
+use crate::device::call::{Block, Call, Laid, Place};
 use crate::device::context::{Context, scoped};
 use crate::device::live::Writes;
 use crate::device::plan::{Bind, Dispatch, Draft, Plan, STORAGE_BINDINGS};
@@ -15,6 +16,7 @@ use std::any::TypeId;
 pub struct Prepared {
     plan: Plan,
     steps: Vec<(wgpu::ComputePipeline, wgpu::BindGroup)>,
+    call: Option<Box<Call>>,
 }
 
 impl Prepared {
@@ -39,6 +41,11 @@ impl Prepared {
     /// The dispatches and the scratch size.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// All of the call as data, where the context keeps that ([`Context::keep_calls`]).
+    pub fn call(&self) -> Option<&Call> {
+        self.call.as_deref()
     }
 }
 
@@ -113,11 +120,11 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
             .iter()
             .zip(&laid.places)
             .map(|(draft, place)| {
-                let (buffer, offset, size) = match *place {
-                    Place::Fixed(offset, size) => (&params, offset, size),
-                    Place::Live(offset, size) => (&live, offset, size),
+                let buffer = match place.block {
+                    Block::Fixed => &params,
+                    Block::Live => &live,
                 };
-                let mut all = vec![binding(buffer, offset, size)];
+                let mut all = vec![binding(buffer, place.offset, place.size)];
                 all.extend((0..STORAGE_BINDINGS).map(|i| storage(i, &draft.bindings[i])));
                 let entries: Vec<wgpu::BindGroupEntry<'_>> = all
                     .iter()
@@ -143,6 +150,9 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
         cx.forget(&laid.fixed);
     }
     let groups = groups?;
+    let call = cx
+        .keeps_calls()
+        .then(|| Box::new(Call::of(&drafts, laid, scratch_bytes)));
     Ok(Prepared {
         plan: Plan {
             steps: drafts.iter().map(|draft| draft.step).collect(),
@@ -151,22 +161,8 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
             bytes: moved,
         },
         steps: pipelines.into_iter().zip(groups).collect(),
+        call,
     })
-}
-
-/// Where a step's parameters lie, and how many bytes they are.
-enum Place {
-    Fixed(u64, u64),
-    Live(u64, u64),
-}
-
-/// The parameters of all steps: those that stay as they are, and apart from them those that steps write over, which no
-/// step may have both as uniform and as storage.
-#[derive(Default)]
-struct Laid {
-    fixed: Vec<u8>,
-    live: Vec<u8>,
-    places: Vec<Place>,
 }
 
 /// Lays out parameters. Of those that are written over, all of one type lie one after the other.
@@ -209,9 +205,14 @@ fn lay(drafts: &[Dispatch<'_>], align: u64) -> Laid {
             None => &draft.params[..],
         };
         let size = params.len() as u64;
-        laid.places.push(match types.contains(&draft.params_type) {
-            true => Place::Live(live[i], size),
-            false => Place::Fixed(put(&mut laid.fixed, params, align), size),
+        let (block, offset) = match types.contains(&draft.params_type) {
+            true => (Block::Live, live[i]),
+            false => (Block::Fixed, put(&mut laid.fixed, params, align)),
+        };
+        laid.places.push(Place {
+            block,
+            offset,
+            size,
         });
     }
     laid

@@ -9,7 +9,7 @@ use crate::host::experimental;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long a submission may take before waiting for it is an error.
+/// How long a submission may take before waiting for it is an error, unless it is said.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A device opened by this crate.
@@ -20,8 +20,9 @@ pub struct Gpu {
     info: wgpu::AdapterInfo,
     /// What the adapter offers, where the device was opened with cooperative matrices.
     offered: Vec<wgpu::CooperativeMatrixProperties>,
-    /// The first error that reached nobody else: device loss, or a refused command.
+    /// The first error that reached nobody else: device loss, a refused command, no answer in time.
     fault: Arc<Mutex<Option<String>>>,
+    timeout: Duration,
 }
 
 /// The adapters of this machine that can run WGSL compute, real GPUs first.
@@ -137,6 +138,7 @@ impl Gpu {
             info,
             offered: Vec::new(),
             fault,
+            timeout: TIMEOUT,
         })
     }
 
@@ -170,6 +172,17 @@ impl Gpu {
             context: context.with_variant(self.context.variant())?,
             ..self.clone()
         })
+    }
+
+    /// The same device with another limit for how long a submission may take; 300 seconds unless it is said. Beyond, waiting
+    /// is an error, and so is whatever is asked of the device from then on. Its memory and its queue are not given back, since
+    /// that would mean to wait for them.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Gpu {
+        Gpu {
+            timeout,
+            ..self.clone()
+        }
     }
 
     /// The queue.
@@ -255,6 +268,7 @@ impl Gpu {
     /// # Errors
     /// Device loss, a refused command, no answer in time.
     pub fn finish(&self, encoder: wgpu::CommandEncoder) -> Result<(), Error> {
+        self.sound()?;
         let device = self.context.device();
         let index = context::scoped(device, || self.queue.submit([encoder.finish()]))?;
         self.wait(index)
@@ -263,24 +277,34 @@ impl Gpu {
     fn wait(&self, index: wgpu::SubmissionIndex) -> Result<(), Error> {
         let polled = self.context.device().poll(wgpu::PollType::Wait {
             submission_index: Some(index),
-            timeout: Some(TIMEOUT),
+            timeout: Some(self.timeout),
         });
+        self.sound()?;
+        polled.map(|_| ()).map_err(|error| {
+            let limit = format!("an answer within {} s", self.timeout.as_secs_f64());
+            if matches!(error, wgpu::PollError::Timeout) {
+                let fault = || self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+                fault().get_or_insert_with(|| {
+                    format!("no answer within {} s", self.timeout.as_secs_f64())
+                });
+                // The last owner of a queue or a device waits for what is running, however long that takes.
+                std::mem::forget((self.queue.clone(), self.context.device().clone()));
+            }
+            Error::new(ErrorKind::Device, "device", limit, error)
+        })
+    }
+
+    /// Refuses a device that is lost, or that has not answered in time.
+    fn sound(&self) -> Result<(), Error> {
         let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(fault) = fault.as_ref() {
-            return Err(Error::because(
+        match fault.as_ref() {
+            None => Ok(()),
+            Some(fault) => Err(Error::because(
                 ErrorKind::Device,
                 "device",
                 format!("lost or faulted: {fault}"),
-            ));
+            )),
         }
-        polled.map(|_| ()).map_err(|error| {
-            Error::new(
-                ErrorKind::Device,
-                "device",
-                format!("an answer within {} s", TIMEOUT.as_secs()),
-                error,
-            )
-        })
     }
 
     /// Reads the first `bytes` bytes of a buffer back.
@@ -300,6 +324,7 @@ impl Gpu {
         if size == 0 {
             return Ok(Vec::new());
         }
+        self.sound()?;
         let device = self.context.device();
         let (staging, index) = context::scoped(device, || {
             let staging = device.create_buffer(&wgpu::BufferDescriptor {

@@ -6,6 +6,7 @@ mod arguments;
 mod balance;
 mod bench;
 mod contrastive;
+mod export;
 mod files;
 mod golden;
 mod hierarchy;

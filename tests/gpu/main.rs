@@ -21,24 +21,48 @@ mod wdl;
 mod zlpr;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use wgloss::host::Gpu;
+use wgloss::wgpu;
 
 /// A test by hand: its name and what it does on a device.
 pub type Test = (&'static str, fn(&Gpu) -> Result<(), Failed>);
 
 /// Devices that no test uses now. A driver compiles for one device on one thread, so each thread of tests has its own.
-pub struct Devices(Mutex<Vec<Gpu>>);
+#[derive(Default)]
+pub struct Devices {
+    free: Mutex<Vec<Gpu>>,
+    /// How many tests failed on one device alone.
+    odd: AtomicUsize,
+}
+
+/// Most tests that may fail on one device alone. Mesa's llvmpipe (25.0.7) has given about one device in some hundred a kernel
+/// that computes wrongly, always the same, where the next device had a right one; two threads were compiling then.
+const ODD: usize = 2;
 
 impl Devices {
-    /// Runs a test on a device of its own, and keeps that for the next.
-    pub fn lend(&self, test: impl FnOnce(&Gpu) -> Result<(), Failed>) -> Result<(), Failed> {
-        let free = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Runs a test on a device of its own, and keeps that for the next. On a software driver a test has failed that fails
+    /// on a second device too.
+    pub fn lend(&self, test: impl Fn(&Gpu) -> Result<(), Failed>) -> Result<(), Failed> {
+        let free = || self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = free().pop();
         let gpu = idle.map_or_else(open, Ok)?;
-        let result = test(&gpu);
-        free().push(gpu);
-        result
+        let Err(failed) = test(&gpu) else {
+            free().push(gpu);
+            return Ok(());
+        };
+        let software = gpu.info().device_type == wgpu::DeviceType::Cpu;
+        drop(gpu);
+        if !software || test(&open()?).is_err() {
+            return Err(failed);
+        }
+        let message = failed.message().unwrap_or_default();
+        eprintln!("FAILED ON ONE DEVICE, passed on the next: {message}");
+        match self.odd.fetch_add(1, Ordering::Relaxed) < ODD {
+            true => Ok(()),
+            false => Err(failed),
+        }
     }
 }
 
@@ -79,7 +103,10 @@ fn main() {
                 info.driver_info,
                 gpu.context().variant()
             );
-            let devices = Arc::new(Devices(Mutex::new(vec![gpu.clone()])));
+            let devices = Arc::new(Devices {
+                free: Mutex::new(vec![gpu.clone()]),
+                ..Devices::default()
+            });
             let mut trials = table::trials(&gpu, &devices);
             trials.extend(cooperative::trials(&gpu));
             for (name, test) in tests {

@@ -50,7 +50,7 @@ pub fn trials(gpu: &Gpu, devices: &Arc<Devices>) -> Vec<Trial> {
             let devices = Arc::clone(devices);
             trials.push(Trial::test(format!("{variant}/{loss}"), move || {
                 let cases = cases.iter().map(|case| &**case);
-                devices.lend(|gpu| run_each(&gpu.with_variant(variant)?, cases))
+                devices.lend(|gpu| run_each(&gpu.with_variant(variant)?, cases.clone()))
             }));
         }
     }

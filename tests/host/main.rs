@@ -3,6 +3,7 @@
 
 mod bytes;
 mod call;
+mod calls;
 mod context;
 mod contrastive;
 mod edges;

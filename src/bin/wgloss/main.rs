@@ -10,11 +10,13 @@ mod arguments;
 mod bench;
 mod check;
 mod engine;
+mod export;
 mod names;
 mod options;
 mod output;
 mod report;
 mod run;
+mod subject;
 mod tensors;
 
 use check::CheckArgs;
@@ -24,7 +26,8 @@ use std::process::ExitCode;
 use wgloss::ErrorKind;
 
 fn command() -> Command {
-    let [adapters, check, run, bench] = ["adapters", "check", "run", "bench"].map(Command::new);
+    let [adapters, check, run, bench, export] =
+        ["adapters", "check", "run", "bench", "export"].map(Command::new);
     Command::new("wgloss")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Multi-label losses on any GPU: forward, backward, checks, measurements")
@@ -38,6 +41,9 @@ fn command() -> Command {
                 "Compute a loss, and with -o its gradients, of the tensors in a safetensors file",
             ),
             bench::command(bench).about("Measure a loss"),
+            export::command(export).about(
+                "Write what a call is, as JSON and WGSL, for any host of WebGPU to run",
+            ),
         ])
 }
 
@@ -60,6 +66,7 @@ fn main() -> ExitCode {
         Some(("check", matches)) => options::read(matches).and_then(|args| check::check(&args)),
         Some(("run", matches)) => run::run(matches),
         Some(("bench", matches)) => bench::bench(matches),
+        Some(("export", matches)) => export::export(matches),
         _ => adapters::adapters(),
     };
     done.unwrap_or_else(|error| {

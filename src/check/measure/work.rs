@@ -4,6 +4,7 @@ use crate::check::arena::Arena;
 use crate::check::measure::clock::{Timed, wall};
 use crate::check::numbers::Numbers;
 use crate::check::tensors::Tensors;
+use crate::device::call::Call;
 use crate::device::context::{self, Context};
 use crate::device::plan::Plan;
 use crate::device::prepared::Prepared;
@@ -158,7 +159,7 @@ impl Work {
     }
 
     /// The tensors of the call.
-    pub(in crate::check) fn tensors(&self) -> &Tensors {
+    pub fn tensors(&self) -> &Tensors {
         &self.sets[0].tensors
     }
 
@@ -198,6 +199,11 @@ impl Work {
     /// The dispatches and the scratch size.
     pub fn plan(&self) -> &Plan {
         self.sets[0].call.plan()
+    }
+
+    /// The call as data, where the context keeps that ([`Context::keep_calls`]).
+    pub fn call(&self) -> Option<&Call> {
+        self.sets[0].call.call()
     }
 
     /// Bytes that one call has to move, by the formula of its plan.

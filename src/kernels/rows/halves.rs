@@ -6,7 +6,7 @@ use crate::device::caps::Reduce;
 use crate::device::live::Given;
 use crate::device::module::{Module, NO_PART, PARTS, Part, Piece, Program, uniform, wgsl};
 use crate::device::plan::{
-    ABSENT, Bind, Dispatches, Draft, Grid, Region, Scratch, Target, bindings, to_u32,
+    ABSENT, Bind, Dispatches, Draft, Grid, REGION_WORDS, Region, Scratch, Target, bindings, to_u32,
 };
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
@@ -98,6 +98,8 @@ struct Turned {
     grad: Tensor<'static>,
     /// Vectors from class to class.
     stride: u64,
+    /// Words from one copy to the next.
+    apart: u64,
 }
 
 impl Turned {
@@ -108,9 +110,11 @@ impl Turned {
         to_u32(cols as u64, "logits")?;
         let stride = rows.div_ceil(4);
         let plane = 4 * stride as u64 * cols as u64;
-        let weights = if inputs.weight.is_some() { plane } else { 0 };
+        // Bindings that reach one of them must not reach into the next: browsers refuse that.
+        let apart = plane.next_multiple_of(REGION_WORDS);
+        let weights = if inputs.weight.is_some() { apart } else { 0 };
         // Logits, weights, then targets in bytes; the gradient, which another dispatch binds, apart.
-        let words = plane + weights + plane / 4;
+        let words = apart + weights + plane / 4;
         to_u32(words, "scratch")?;
         let all = scratch.take(words)?;
         let grad = scratch.take(if gradient { plane } else { 0 })?;
@@ -119,10 +123,11 @@ impl Turned {
         Ok(Turned {
             all,
             logits: view(all.first(), DType::F32),
-            weight: inputs.weight.map(|_| view(all.first() + plane, DType::F32)),
-            targets: view(all.first() + plane + weights, DType::U8),
+            weight: inputs.weight.map(|_| view(all.first() + apart, DType::F32)),
+            targets: view(all.first() + apart + weights, DType::U8),
             grad: view(grad.first(), DType::F32),
             stride: stride as u64,
+            apart,
         })
     }
 
@@ -176,8 +181,8 @@ impl Turned {
             weight_kind: inputs.weight.map_or(0, |t| real_kind(t.dtype())),
             weight_offset,
             weight_stride: stride_of(inputs.weight),
-            turned_weights: plane as u32,
-            turned_targets: (4 * plane * (1 + u64::from(weighs))) as u32,
+            turned_weights: (self.apart / 4) as u32,
+            turned_targets: (self.apart * (1 + u64::from(weighs))) as u32,
             turned_stride: self.stride as u32,
             groups_x: 0,
         };

@@ -411,7 +411,7 @@ fn plan<'a>(
     let first_scratch = scratch.bind();
     stages.take_planes(&mut scratch, windows.first())?;
     let own = scratch.bind();
-    stages.take_order(&mut scratch, windows.first())?;
+    stages.take_apart(&mut scratch, windows.first())?;
     let sides = Sides::bind(target, &inputs, driver.phases(), &mut scratch)?;
     driver.take_copies(&mut scratch, windows.first())?;
 
@@ -620,19 +620,30 @@ impl<'a, 'c> Stages<'a, 'c> {
         Ok(())
     }
 
-    /// Takes the planes of a window of `rows` rows.
+    /// Takes the planes of a window of `rows` rows, but for that of e where it is bound by itself.
     fn take_planes(&mut self, scratch: &mut Scratch, rows: usize) -> Result<(), Error> {
-        let [e, h, c] = self.planes().map(|there| there > 0);
-        let words = (rows * self.cols) as u64;
-        // Whole vectors, wherever in one it begins.
-        self.e = scratch.take_if(e, (words + 3).next_multiple_of(4))?;
-        self.h = scratch.take_if(h, words)?;
+        let [_, h, c] = self.planes().map(|there| there > 0);
+        if self.way == Way::Adjacent {
+            self.take_e(scratch, rows)?;
+        }
+        self.h = scratch.take_if(h, (rows * self.cols) as u64)?;
         self.c = scratch.take_if(c, (rows * self.sets * self.len) as u64)?;
         Ok(())
     }
 
-    /// Takes room for seeded permutations, apart from the planes: they are bound beside them.
-    fn take_order(&mut self, scratch: &mut Scratch, rows: usize) -> Result<(), Error> {
+    fn take_e(&mut self, scratch: &mut Scratch, rows: usize) -> Result<(), Error> {
+        let [e, ..] = self.planes().map(|there| there > 0);
+        // Whole vectors, wherever in one it begins.
+        let words = (rows * self.cols + 3).next_multiple_of(4) as u64;
+        self.e = scratch.take_if(e, words)?;
+        Ok(())
+    }
+
+    /// Takes room for what is bound beside the planes: that of e in vectors, and seeded permutations.
+    fn take_apart(&mut self, scratch: &mut Scratch, rows: usize) -> Result<(), Error> {
+        if self.way != Way::Adjacent {
+            self.take_e(scratch, rows)?;
+        }
         if let Some(Order::Seeded { scope, .. }) = self.order {
             let rows = if scope == Scope::Row { rows } else { 1 };
             self.made_order = scratch.take((rows * self.cols) as u64)?;

@@ -1,7 +1,7 @@
 //! Measuring a subject: on the device with every clock, and as the reference.
 
 use super::progress::Progress;
-use super::subject::Subject;
+use crate::subject::Subject;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use wgloss::Error;

@@ -4,13 +4,13 @@ mod csv;
 mod measured;
 mod progress;
 mod record;
-mod subject;
 mod suite;
 
 use crate::arguments::choice;
 use crate::engine::EngineArgs;
 use crate::options::{self, Loss};
 use crate::report;
+use crate::subject::{self, Size, Subject};
 use clap::{ArgMatches, Args, Command};
 use measured::{Effort, Limits, Measured, on_device, on_host};
 use progress::Progress;
@@ -18,7 +18,6 @@ use record::Machine;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use subject::{Size, Subject};
 use wgloss::Error;
 
 /// Beside a GPU the reference is timed up to this many elements.

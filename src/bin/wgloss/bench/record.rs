@@ -1,10 +1,10 @@
 //! What was measured, as fields for programs and as text for people.
 
 use super::measured::{Limit, Measured, OnDevice};
-use super::subject::Subject;
 use crate::engine;
 use crate::options::value_name;
 use crate::report::Field;
+use crate::subject::Subject;
 use serde_json::{Value, json};
 use std::time::Duration;
 use wgloss::check::{Clock, Quantiles};

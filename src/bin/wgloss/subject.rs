@@ -1,4 +1,4 @@
-//! What is measured: a loss with its settings, at a shape.
+//! A loss with its settings, at a shape: what is measured or exported.
 
 use crate::options::{
     self, ContrastiveOptions, Given, HcalOptions, Loss, McmOptions, RowOptions, Settings,

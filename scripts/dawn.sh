@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Runs the cases of `wgloss check --quick` by Dawn, the WebGPU of Chromium, from what `wgloss export` wrote, and compares the
+# results with the CPU reference. Needs node, npm and the network (the npm packages `webgpu`, about 130 MB, and `ajv` go into
+# a temporary folder), and a Vulkan driver: that of the machine, or another by VK_DRIVER_FILES.
+# Usage: scripts/dawn.sh [TEXT]   cases with TEXT in their name, all unless given
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+for tool in node npm cargo; do
+    command -v "$tool" >/dev/null || {
+        printf 'dawn: %s not found\n' "$tool" >&2
+        exit 1
+    }
+done
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$folder}"
+npm install --prefix "$folder" --no-audit --no-fund --ignore-scripts --loglevel=error webgpu@0.6.2 ajv@8.17.1 >/dev/null
+# As the test script builds it.
+wgloss() { cargo run --quiet --release --locked --all-features --bin wgloss -- "$@"; }
+wgloss export --cases --only "${1:-}" -o "$folder/cases"
+node scripts/dawn.mjs "$folder/node_modules" "$folder/cases"
+wgloss export --judge "$folder/cases"
