@@ -17,8 +17,14 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$folder}"
 npm install --prefix "$folder" --no-audit --no-fund --ignore-scripts --loglevel=error webgpu@0.6.2 ajv@8.17.1 >/dev/null
-# As the test script builds it.
-wgloss() { cargo run --quiet --release --locked --all-features --bin wgloss -- "$@"; }
+# The test script has built the command already, and says where it is.
+wgloss() {
+    if [ -n "${WGLOSS:-}" ]; then
+        "$WGLOSS" "$@"
+    else
+        cargo run --quiet --release --locked --all-features --bin wgloss -- "$@"
+    fi
+}
 wgloss export --cases --only "${1:-}" -o "$folder/cases"
 node scripts/dawn.mjs "$folder/node_modules" "$folder/cases"
 wgloss export --judge "$folder/cases"

@@ -71,6 +71,17 @@ cooperative() {
     )
 }
 stage "cooperative matrices" cooperative || true
+# What only needs node and the network is left out without them.
+elsewhere() { # script: another compiler, or another implementation of WebGPU
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null || ! npm view webgpu version >/dev/null 2>&1; then
+        say "    SKIPPED: no node, npm or network, so $1 has not been run"
+        skipped=" (SKIPPED: no node, npm or network)"
+        return 0
+    fi
+    "${lean[@]}" WGLOSS="$wgloss" bash "$@"
+}
+stage "kernels in Tint" elsewhere scripts/tint.sh 64 || true
+stage "exported calls in Dawn" elsewhere scripts/dawn.sh || true
 stage "command on the GPU" cargo test --release --locked --all-features --test cli -- --ignored || true
 # As a test: what counts is that they run.
 stage "benchmarks, one round" "${lean[@]}" WGLOSS_BENCH_SMOKE=1 \

@@ -6,6 +6,7 @@ use crate::device::live::Writes;
 use crate::device::plan::{Bind, Dispatch, Draft, Plan, STORAGE_BINDINGS};
 use crate::error::{Error, ErrorKind};
 use std::any::TypeId;
+use std::cell::Cell;
 
 /// A checked call with its pipelines, bind groups, parameters and scratch.
 ///
@@ -83,6 +84,7 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
         pipelines.push(cx.pipeline(draft.step.kernel)?);
     }
     let laid = lay(&drafts, caps.uniform_align);
+    let lost = Cell::new(false);
     let groups = scoped(device, || {
         let uniform = |bytes: &[u8], usage: wgpu::BufferUsages| {
             let buffer = device.create_buffer(&wgpu::BufferDescriptor {
@@ -91,11 +93,15 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
                 usage: wgpu::BufferUsages::UNIFORM | usage,
                 mapped_at_creation: true,
             });
-            // A buffer that could not be made (out of memory) is reported by the scope.
-            if let Ok(mut view) = buffer.slice(..).get_mapped_range_mut() {
-                view.slice(..bytes.len()).copy_from_slice(bytes);
+            // Where there is no memory the scope says so; of a device that is lost nobody does.
+            match buffer.slice(..).get_mapped_range_mut() {
+                Ok(mut view) => {
+                    view.slice(..bytes.len()).copy_from_slice(bytes);
+                    drop(view);
+                    buffer.unmap();
+                }
+                Err(_) => lost.set(true),
             }
-            buffer.unmap();
             buffer
         };
         let make = || uniform(&laid.fixed, wgpu::BufferUsages::empty());
@@ -145,6 +151,10 @@ pub(crate) fn build(cx: &Context, draft: Draft<'_>) -> Result<Prepared, Error> {
                 })
             })
             .collect::<Vec<_>>()
+    });
+    let groups = groups.and_then(|groups| match lost.get() {
+        true => Err(Error::because(ErrorKind::Device, "device", "is lost")),
+        false => Ok(groups),
     });
     if groups.is_err() {
         cx.forget(&laid.fixed);

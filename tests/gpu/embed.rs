@@ -225,6 +225,15 @@ fn lost_device(gpu: &Gpu) -> Result<(), Failed> {
     let call = problem.prepare(&lost, Zlpr::hard())?;
     lost.run(&[&call])?;
     lost.context().device().destroy();
+    let other = Problem { rows: 2, ..problem };
+    match other.prepare(&lost, Zlpr::hard()) {
+        Err(error)
+            if error
+                .message()
+                .is_some_and(|text| text.contains("device: is lost")) => {}
+        other => return Err(format!("prepared on a lost device: {other:?}").into()),
+    }
+    let problem = other;
     match lost
         .run(&[&call])
         .and_then(|()| lost.download(&problem.loss, 4))
