@@ -340,10 +340,9 @@ fn threshold(gpu: &Gpu) -> Result<(), Failed> {
         let config = Contrastive::new(Weighting::Jaccard { threshold }, 0.5);
         engine.contrastive(&config, &rows, Wanted::Loss)
     };
-    let near = (0..64).map(|i| f32::from_bits(0.500_001_f32.to_bits() - 32 + i));
+    let mut near = (0..64).map(|i| f32::from_bits(0.500_001_f32.to_bits() - 32 + i));
     let at = near
-        .filter(|t| *t - JACCARD_SLACK == 0.5)
-        .next_back()
+        .rfind(|t| *t - JACCARD_SLACK == 0.5)
         .ok_or("a threshold")?;
     let above = f32::from_bits(at.to_bits() + 1);
     let (low, at, above) = (loss(0.4)?, loss(at)?, loss(above)?);
