@@ -202,7 +202,7 @@ fn wrong_arguments_are_told_in_one_line() {
     let list = list(&RUN_ALONE.map(|(loss, _)| loss));
     #[rustfmt::skip]
     let table: [(&[&str], &str); 45] = [
-        (&[], "command: wgloss needs one: adapters, check, run or bench"),
+        (&[], "command: wgloss needs one: adapters, check, run, bench or export"),
         (&["runs"], "runs: no such command, wgloss takes adapters, check, run or bench"),
         (&["help", "runs"], "runs: no such command, wgloss takes adapters, check, run or bench"),
         (&["--backend"], "--backend: options of wgloss follow the command"),
