@@ -203,8 +203,8 @@ fn wrong_arguments_are_told_in_one_line() {
     #[rustfmt::skip]
     let table: [(&[&str], &str); 45] = [
         (&[], "command: wgloss needs one: adapters, check, run, bench or export"),
-        (&["runs"], "runs: no such command, wgloss takes adapters, check, run or bench"),
-        (&["help", "runs"], "runs: no such command, wgloss takes adapters, check, run or bench"),
+        (&["runs"], "runs: no such command, wgloss takes adapters, check, run, bench or export"),
+        (&["help", "runs"], "runs: no such command, wgloss takes adapters, check, run, bench or export"),
         (&["--backend"], "--backend: options of wgloss follow the command"),
         (&["adapters", "all"], "all: one argument too many for wgloss adapters"),
         (&["check", "--al"], "--al: check does not take it (it takes --adapter, --all, --quick, --cooperative); did you mean --all?"),
