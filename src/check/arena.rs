@@ -93,12 +93,6 @@ impl Arena {
         self.places.push((name.into(), place));
     }
 
-    /// Room for an output, filled with NaN.
-    pub(super) fn put_nan(&mut self, name: &str, dtype: DType, (rows, cols): (usize, usize)) {
-        let values = std::iter::repeat_n(f64::NAN, rows * cols);
-        self.put_values(name, dtype, (rows, cols), values);
-    }
-
     /// Writes any words over all tensors of words so far: lists of labels, hierarchies, permutations, seeds, sets.
     pub(super) fn scribble(&mut self, seed: u64) {
         let mut rng = Rng(seed);

@@ -108,10 +108,14 @@ pub struct Output {
     expected: Expected,
 }
 
+/// A number of every type that no result is.
+const UNLIKE: f64 = -12_344.0;
+
 /// What a tensor holds before the call.
 #[derive(Debug)]
 enum Before {
-    Nan,
+    /// What it should not hold afterwards.
+    Unlike,
     Values(Vec<f64>),
     /// The numbers of this input, which the call writes over.
     Input(&'static str),
@@ -147,7 +151,7 @@ impl Output {
             name: name.into(),
             dtype,
             shape,
-            before: Before::Nan,
+            before: Before::Unlike,
             expected: Expected::Near {
                 truth,
                 naive,
@@ -208,6 +212,17 @@ impl Output {
     pub(super) fn exactly(mut self, values: Vec<f64>) -> Self {
         self.expected = Expected::Exactly(values);
         self
+    }
+
+    /// What no element should hold afterwards: NaN, or where that is expected a number.
+    fn unlike(&self) -> impl Iterator<Item = f64> {
+        let truth = match &self.expected {
+            Expected::Near { truth, .. } => &truth[..],
+            Expected::Exactly(_) | Expected::Judged => &[],
+        };
+        let number = |i: usize| truth.get(i).is_some_and(|value| value.is_nan());
+        let elements = 0..self.shape.0 * self.shape.1;
+        elements.map(move |i| if number(i) { UNLIKE } else { f64::NAN })
     }
 
     /// The error as a share of what is allowed, or what is wrong.
@@ -329,8 +344,9 @@ fn lay_out(
     let mut places = Vec::new();
     for output in outputs {
         let name = match &output.before {
-            Before::Nan => {
-                arena.put_nan(&output.name, output.dtype, output.shape);
+            Before::Unlike => {
+                let values = output.unlike();
+                arena.put_values(&output.name, output.dtype, output.shape, values);
                 &output.name
             }
             Before::Values(values) => {

@@ -1,8 +1,8 @@
 //! Every kernel in every form against the reference: the case table behind `wgloss check` and the GPU tests.
 //!
 //! The truth of a case is the reference in f64 on the inputs as they were rounded for the device; the tolerance follows
-//! from the error of the same reference in f32. Outputs are filled with NaN before and surrounded by guard words, and
-//! nothing but the outputs' elements may have changed afterwards.
+//! from the error of the same reference in f32. Outputs are filled before with what they should not hold, NaN mostly, and
+//! surrounded by guard words, and nothing but the outputs' elements may have changed afterwards.
 //!
 //! To qualify a device, [`run`] each of the [`cases`] in each of its variants. Everything else in this module serves the
 //! crate's own tests and measurements, and may change in any release.

@@ -149,7 +149,7 @@ fn cases_are_judged() {
         }
     }
     let ran = wgloss(&["export", "--judge", &path]);
-    let off = format!(" of {} cases are off", cases.len());
+    let off = format!("{} of {} cases are off", cases.len(), cases.len());
     assert!(
         ran.code == Some(1) && ran.stdout.contains(&off),
         "{}",
