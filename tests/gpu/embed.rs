@@ -2,6 +2,7 @@
 
 use crate::{Test, table};
 use libtest_mimic::Failed;
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 use wgloss::check::{Extras, Mode, RowCase};
 use wgloss::host::{self, Gpu};
@@ -20,6 +21,11 @@ pub const TESTS: &[Test] = &[
     ("embed/no_features_and_default_limits", bare_device),
     ("embed/a_lost_device_is_an_error", lost_device),
     ("embed/a_device_that_does_not_answer_is_let_go", no_answer),
+    ("embed/eight_threads_on_one_context", threads),
+    (
+        "embed/buffers_of_another_device_and_destroyed_ones",
+        buffers,
+    ),
     ("embed/empty_batch_has_loss_0", empty_batch),
 ];
 
@@ -242,6 +248,87 @@ fn lost_device(gpu: &Gpu) -> Result<(), Failed> {
         Err(error) if error.kind() == ErrorKind::Device => computes(&Gpu::from_adapter(&adapter)?),
         Err(error) => Err(format!("{:?}: {error}", error.kind()).into()),
     }
+}
+
+/// Eight threads prepare and record on one context at once, each its own problem, all at first use of its kernels; what
+/// they get is what each gets alone.
+fn threads(gpu: &Gpu) -> Result<(), Failed> {
+    let sizes = [
+        (5, 100),
+        (70, 14),
+        (2, 9000),
+        (33, 17),
+        (1, 1),
+        (300, 3),
+        (4, 40_961),
+        (9, 257),
+    ];
+    let alone = |(i, (rows, cols)): (usize, (usize, usize))| -> Result<Vec<u8>, Failed> {
+        let problem = Problem::new(gpu, rows, cols, i)?;
+        gpu.run(&[&problem.prepare(gpu, Zlpr::hard())?])?;
+        problem.bytes(gpu)
+    };
+    let expected = (sizes.into_iter().enumerate())
+        .map(alone)
+        .collect::<Result<Vec<_>, _>>()?;
+    // Of a context as callers have it, whose calls share their scratch.
+    let shared = gpu.with_new_context()?;
+    let start = Barrier::new(sizes.len());
+    let one = |i: usize, (rows, cols): (usize, usize)| -> Result<Vec<u8>, Failed> {
+        let problem = Problem::new(&shared, rows, cols, i)?;
+        start.wait();
+        for _ in 0..5 {
+            shared.run(&[&problem.prepare(&shared, Zlpr::hard())?])?;
+        }
+        problem.bytes(&shared)
+    };
+    let found: Vec<Result<Vec<u8>, Failed>> = std::thread::scope(|scope| {
+        let all = sizes.into_iter().enumerate();
+        let running: Vec<_> = all
+            .map(|(i, size)| scope.spawn(move || one(i, size)))
+            .collect();
+        let end = |thread: std::thread::ScopedJoinHandle<'_, Result<Vec<u8>, Failed>>| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err("a thread has panicked".into()))
+        };
+        running.into_iter().map(end).collect()
+    });
+    for (i, (found, expected)) in found.into_iter().zip(&expected).enumerate() {
+        same(&format!("thread {i}"), &found?, expected)?;
+    }
+    Ok(())
+}
+
+/// A buffer of another device is refused when a call is prepared, one that is destroyed when it is run; neither is a panic,
+/// and the device goes on.
+fn buffers(gpu: &Gpu) -> Result<(), Failed> {
+    // A refused submission stays with the device that it was sent to.
+    let adapter = host::adapters()
+        .into_iter()
+        .find(|adapter| adapter.get_info() == *gpu.info())
+        .ok_or("the adapter has gone")?;
+    let (own, other) = (Gpu::from_adapter(&adapter)?, Gpu::from_adapter(&adapter)?);
+    let foreign = Problem {
+        logits: Problem::new(&other, 4, 10, 6)?.logits,
+        ..Problem::new(&own, 4, 10, 6)?
+    };
+    match foreign.prepare(&own, Zlpr::hard()) {
+        Err(error)
+            if error
+                .message()
+                .is_some_and(|text| text.starts_with("device: ")) => {}
+        found => return Err(format!("a buffer of another device: {found:?}").into()),
+    }
+    computes(&own)?;
+    let gone = Problem::new(&own, 4, 10, 6)?;
+    let call = gone.prepare(&own, Zlpr::hard())?;
+    gone.logits.destroy();
+    match own.run(&[&call]) {
+        Err(error) if error.kind() == ErrorKind::Device => {}
+        found => return Err(format!("a buffer that is destroyed: {found:?}").into()),
+    }
+    computes(&own)
 }
 
 /// A device computes a loss.
