@@ -6,17 +6,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-for tool in node npm cargo; do
-    command -v "$tool" >/dev/null || {
-        printf 'dawn: %s not found\n' "$tool" >&2
-        exit 1
-    }
-done
-
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+. scripts/node.sh
+node_packages dawn webgpu@0.6.2 ajv@8.17.1
 export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$folder}"
-npm install --prefix "$folder" --no-audit --no-fund --ignore-scripts --loglevel=error webgpu@0.6.2 ajv@8.17.1 >/dev/null
 # The test script has built the command already, and says where it is.
 wgloss() {
     if [ -n "${WGLOSS:-}" ]; then

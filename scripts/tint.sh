@@ -6,16 +6,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-for tool in node npm cargo; do
-    command -v "$tool" >/dev/null || {
-        printf 'tint: %s not found\n' "$tool" >&2
-        exit 1
-    }
-done
-
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-npm install --prefix "$folder" --no-audit --no-fund --ignore-scripts --loglevel=error webgpu@0.6.2 >/dev/null
+. scripts/node.sh
+node_packages tint webgpu@0.6.2
 
 status=0
 for lanes in "${@:-64 256}"; do

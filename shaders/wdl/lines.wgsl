@@ -1,6 +1,6 @@
-// What stands between the stages of WDL: rows of e, what their lanes add up, and what the rows' results are multiplied by.
+// What stands between the stages of WDL: what counts, what lanes add up, and what the rows' results are multiplied by.
 // provides: counts_at, Acc, lane_merge, dl_scale
-// expects:  params, spread, scratch, Sides, mask4, sides4
+// expects:  params, spread, Sides, mask4, sides4
 
 // Whether neither mask takes a label out.
 fn counts_at(row: u32, col: u32) -> bool {

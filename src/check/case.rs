@@ -264,12 +264,9 @@ fn kept<T: Copy>(keep: &[bool], values: &[T]) -> Vec<T> {
 /// # Errors
 /// Device errors and refused calls; a wrong result is an [`Outcome`].
 pub fn run(gpu: &Gpu, case: &dyn Case) -> Result<Outcome, Error> {
-    let numbers = case.numbers()?;
-    let outputs = case.outputs(&numbers)?;
-    let together = case.layout() == Layout::Together;
-    let (arena, places) = lay_out(together, &numbers, &outputs, None)?;
-    let found = execute(gpu, case, &numbers, arena, &places)?;
-    Ok(compared(case, &numbers, &outputs, &places, found))
+    let mut laid = LaidOut::of(case, case.layout(), None)?;
+    let found = laid.run(gpu)?;
+    Ok(laid.outcome(found))
 }
 
 /// Runs a case on a device with any words in every tensor of words that it reads, as one finds them that nobody has
@@ -278,11 +275,7 @@ pub fn run(gpu: &Gpu, case: &dyn Case) -> Result<Outcome, Error> {
 /// # Errors
 /// Device errors and refused calls.
 pub fn run_hostile(gpu: &Gpu, case: &dyn Case, seed: u64) -> Result<Outcome, Error> {
-    let numbers = case.numbers()?;
-    let outputs = case.outputs(&numbers)?;
-    let together = case.layout() == Layout::Together;
-    let (arena, places) = lay_out(together, &numbers, &outputs, Some(seed))?;
-    let found = execute(gpu, case, &numbers, arena, &places)?;
+    let found = LaidOut::of(case, case.layout(), Some(seed))?.run(gpu)?;
     Ok(found.map_or_else(Outcome::Failed, |_| Outcome::Passed(0.0)))
 }
 
@@ -292,7 +285,7 @@ pub struct Exported {
     pub calls: Vec<Call>,
     /// Where the tensors lie.
     pub tensors: Tensors,
-    /// The buffers, each with its bytes.
+    /// The buffers in the tensors' order, each with its bytes.
     pub buffers: Vec<(wgpu::Buffer, Vec<u8>)>,
 }
 
@@ -300,18 +293,16 @@ pub struct Exported {
 /// ([`Context::keep_calls`]). Each tensor has a buffer of its own.
 ///
 /// # Errors
-/// Device errors and refused calls.
+/// Device errors, refused calls, a context that does not keep them.
 pub fn export(gpu: &Gpu, case: &dyn Case) -> Result<Exported, Error> {
-    let numbers = case.numbers()?;
-    let outputs = case.outputs(&numbers)?;
-    let (mut arena, _) = lay_out(false, &numbers, &outputs, None)?;
-    let tensors = arena.upload(gpu)?;
-    let calls = case.prepare(gpu.context(), &numbers, &tensors)?;
-    let calls = calls.iter().filter_map(|call| call.call().cloned());
+    let mut laid = LaidOut::of(case, Layout::Apart, None)?;
+    let (tensors, calls) = laid.prepare(gpu)?;
+    let kept = calls.iter().map(|call| call.call().cloned());
+    let calls: Option<Vec<Call>> = kept.collect();
     Ok(Exported {
-        calls: calls.collect(),
+        calls: calls.ok_or_else(|| Error::refused("context", "keeps no calls"))?,
         tensors,
-        buffers: arena.into_buffers(),
+        buffers: laid.arena.into_buffers(),
     })
 }
 
@@ -320,83 +311,89 @@ pub fn export(gpu: &Gpu, case: &dyn Case) -> Result<Exported, Error> {
 /// # Errors
 /// Cases that the reference refuses.
 pub fn judge(case: &dyn Case, after: &[Vec<u8>]) -> Result<Outcome, Error> {
-    let numbers = case.numbers()?;
-    let outputs = case.outputs(&numbers)?;
-    let (arena, places) = lay_out(false, &numbers, &outputs, None)?;
-    let found = arena.look(after, &places);
-    Ok(compared(case, &numbers, &outputs, &places, found))
+    let laid = LaidOut::of(case, Layout::Apart, None)?;
+    Ok(laid.outcome(laid.arena.look(after, &laid.places)))
 }
 
-/// Puts a case's tensors down, and says where the outputs are. With a seed, words are not those of the case.
-fn lay_out(
-    together: bool,
-    numbers: &Numbers,
-    outputs: &[Output],
-    hostile: Option<u64>,
-) -> Result<(Arena, Vec<Place>), Error> {
-    let mut arena = Arena::new(together);
-    for matrix in numbers.all() {
-        arena.put(matrix);
-    }
-    if let Some(seed) = hostile {
-        arena.scribble(seed);
-    }
-    let mut places = Vec::new();
-    for output in outputs {
-        let name = match &output.before {
-            Before::Unlike => {
-                let values = output.unlike();
-                arena.put_values(&output.name, output.dtype, output.shape, values);
-                &output.name
-            }
-            Before::Values(values) => {
-                arena.put_values(
-                    &output.name,
-                    output.dtype,
-                    output.shape,
-                    values.iter().copied(),
-                );
-                &output.name
-            }
-            Before::Input(input) => *input,
-        };
-        places.push(arena.place(name)?);
-    }
-    Ok((arena, places))
+/// The values of a case's outputs, or what was written beside them.
+type Found = Result<Vec<Vec<f64>>, String>;
+
+/// A case with its tensors put down.
+struct LaidOut<'c> {
+    case: &'c dyn Case,
+    numbers: Numbers,
+    outputs: Vec<Output>,
+    arena: Arena,
+    /// Of the outputs.
+    places: Vec<Place>,
 }
 
-/// Runs a case's calls, and finds what its outputs hold afterwards, or what else was written.
-fn execute(
-    gpu: &Gpu,
-    case: &dyn Case,
-    numbers: &Numbers,
-    mut arena: Arena,
-    places: &[Place],
-) -> Result<Result<Vec<Vec<f64>>, String>, Error> {
-    let tensors = arena.upload(gpu)?;
-    let calls = case.prepare(gpu.context(), numbers, &tensors)?;
-    gpu.run(&calls.iter().collect::<Vec<_>>())?;
-    arena.read(gpu, places)
-}
-
-/// What the values of the outputs come to.
-fn compared(
-    case: &dyn Case,
-    numbers: &Numbers,
-    outputs: &[Output],
-    places: &[Place],
-    found: Result<Vec<Vec<f64>>, String>,
-) -> Outcome {
-    let compare = || {
-        let mut worst: f64 = 0.0;
-        let mut all = Numbers::default();
-        for ((output, place), values) in outputs.iter().zip(places).zip(found?) {
-            worst = worst.max(output.compare(place.dtype, &values)?);
-            let shape = (1, values.len());
-            all.put(&output.name, place.dtype, shape, values);
+impl<'c> LaidOut<'c> {
+    /// With a seed, words are not those of the case.
+    fn of(case: &'c dyn Case, layout: Layout, hostile: Option<u64>) -> Result<Self, Error> {
+        let numbers = case.numbers()?;
+        let outputs = case.outputs(&numbers)?;
+        let mut arena = Arena::new(layout == Layout::Together);
+        for matrix in numbers.all() {
+            arena.put(matrix);
         }
-        case.judge(numbers, &all)?;
-        Ok(worst)
-    };
-    compare().map_or_else(Outcome::Failed, Outcome::Passed)
+        if let Some(seed) = hostile {
+            arena.scribble(seed);
+        }
+        let mut places = Vec::new();
+        for output in &outputs {
+            let name = match &output.before {
+                Before::Unlike => {
+                    let values = output.unlike();
+                    arena.put_values(&output.name, output.dtype, output.shape, values);
+                    &output.name
+                }
+                Before::Values(values) => {
+                    arena.put_values(
+                        &output.name,
+                        output.dtype,
+                        output.shape,
+                        values.iter().copied(),
+                    );
+                    &output.name
+                }
+                Before::Input(input) => *input,
+            };
+            places.push(arena.place(name)?);
+        }
+        Ok(LaidOut {
+            case,
+            numbers,
+            outputs,
+            arena,
+            places,
+        })
+    }
+
+    fn prepare(&mut self, gpu: &Gpu) -> Result<(Tensors, Vec<Prepared>), Error> {
+        let tensors = self.arena.upload(gpu)?;
+        let calls = self.case.prepare(gpu.context(), &self.numbers, &tensors)?;
+        Ok((tensors, calls))
+    }
+
+    fn run(&mut self, gpu: &Gpu) -> Result<Found, Error> {
+        let (_, calls) = self.prepare(gpu)?;
+        gpu.run(&calls.iter().collect::<Vec<_>>())?;
+        self.arena.read(gpu, &self.places)
+    }
+
+    fn outcome(&self, found: Found) -> Outcome {
+        let compare = || {
+            let mut worst: f64 = 0.0;
+            let mut all = Numbers::default();
+            for ((output, place), values) in self.outputs.iter().zip(&self.places).zip(found?) {
+                worst = worst.max(output.compare(place.dtype, &values)?);
+                let shape = (1, values.len());
+                all.put(&output.name, place.dtype, shape, values);
+            }
+            self.case.judge(&self.numbers, &all)?;
+            Ok(worst)
+        };
+        compare().map_or_else(Outcome::Failed, Outcome::Passed)
+    }
 }

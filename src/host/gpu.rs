@@ -73,6 +73,26 @@ impl Gpu {
         )
     }
 
+    /// A device that computes nothing, with these features and limits: it prepares and records calls on a machine without a
+    /// GPU, and runs no kernel. Needs wgpu's feature `noop`, which the feature `cli` turns on.
+    ///
+    /// # Errors
+    /// Where wgpu has no such backend, or the limits are too small for the kernels.
+    pub fn noop(features: wgpu::Features, limits: wgpu::Limits) -> Result<Gpu, Error> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: wgpu::Backends::NOOP,
+            backend_options: wgpu::BackendOptions {
+                noop: wgpu::NoopBackendOptions::enabled(),
+                ..Default::default()
+            },
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let options = wgpu::RequestAdapterOptions::default();
+        let adapter = pollster::block_on(instance.request_adapter(&options))
+            .map_err(|error| Error::new(ErrorKind::Unsupported, "adapter", "wgpu's noop", error))?;
+        Gpu::with_limits(&adapter, features, limits)
+    }
+
     /// Opens an adapter as [`Gpu::from_adapter`] does, with cooperative matrices
     /// ([`Context::with_cooperative_matrices`]) and these limits, without testing it.
     ///
@@ -281,16 +301,14 @@ impl Gpu {
         });
         self.sound()?;
         polled.map(|_| ()).map_err(|error| {
-            let limit = format!("an answer within {} s", self.timeout.as_secs_f64());
+            let answer = format!("answer within {} s", self.timeout.as_secs_f64());
             if matches!(error, wgpu::PollError::Timeout) {
                 let fault = || self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-                fault().get_or_insert_with(|| {
-                    format!("no answer within {} s", self.timeout.as_secs_f64())
-                });
+                fault().get_or_insert_with(|| format!("no {answer}"));
                 // The last owner of a queue or a device waits for what is running, however long that takes.
                 std::mem::forget((self.queue.clone(), self.context.device().clone()));
             }
-            Error::new(ErrorKind::Device, "device", limit, error)
+            Error::new(ErrorKind::Device, "device", format!("an {answer}"), error)
         })
     }
 

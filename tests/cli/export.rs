@@ -158,4 +158,6 @@ fn cases_are_judged() {
     let ran = wgloss(&["export", "--cases", "--only", "no such", "-o", &path]);
     assert!(ran.refusal(2).starts_with("--only"));
     assert!(wgloss(&["export"]).refusal(2).starts_with("loss"));
+    let ran = wgloss(&["export", "--judge", &path, "--only", "mcm"]);
+    assert!(ran.refusal(2).ends_with("does not go together with --only"));
 }

@@ -1,11 +1,11 @@
 //! Calls in the caller's encoder, pass and submission; devices that have nothing or are gone.
 
-use crate::{Test, table};
+use crate::{Test, adapter_of, table};
 use libtest_mimic::Failed;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 use wgloss::check::{Extras, Mode, RowCase};
-use wgloss::host::{self, Gpu};
+use wgloss::host::Gpu;
 use wgloss::{
     AnyLoss, DType, ErrorKind, Gradient, Prepared, Reduction, RowInputs, RowOutputs, Targets,
     Tensor, Zlpr, wgpu,
@@ -119,40 +119,51 @@ fn one_submission(gpu: &Gpu) -> Result<(), Failed> {
     Ok(())
 }
 
+/// A pipeline of the user's own, with one buffer.
+fn user_pipeline(device: &wgpu::Device, source: &str) -> wgpu::ComputePipeline {
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some("the user's"),
+        source: wgpu::ShaderSource::Wgsl(source.into()),
+    });
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some("the user's"),
+        layout: None,
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        cache: None,
+    })
+}
+
+fn user_bindings(
+    device: &wgpu::Device,
+    pipeline: &wgpu::ComputePipeline,
+    buffer: &wgpu::Buffer,
+) -> wgpu::BindGroup {
+    device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some("the user's"),
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &[wgpu::BindGroupEntry {
+            binding: 0,
+            resource: buffer.as_entire_binding(),
+        }],
+    })
+}
+
 /// The user's dispatch, ours, the user's again, in the user's pass: theirs must see our gradient.
 fn open_pass(gpu: &Gpu) -> Result<(), Failed> {
     let device = gpu.context().device();
     let problem = Problem::new(gpu, 6, 50, 4)?;
     let call = problem.prepare(gpu, Zlpr::hard())?;
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: Some("the user's"),
-        source: wgpu::ShaderSource::Wgsl(
-            "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
-             @compute @workgroup_size(64)
-             fn twice(@builtin(global_invocation_id) id: vec3<u32>) {
-                 if (id.x < arrayLength(&x)) { x[id.x] *= 2.0; }
-             }"
-            .into(),
-        ),
-    });
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some("the user's"),
-        layout: None,
-        module: &module,
-        entry_point: Some("twice"),
-        compilation_options: wgpu::PipelineCompilationOptions::default(),
-        cache: None,
-    });
-    let bind = |buffer: &wgpu::Buffer| {
-        device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("the user's"),
-            layout: &pipeline.get_bind_group_layout(0),
-            entries: &[wgpu::BindGroupEntry {
-                binding: 0,
-                resource: buffer.as_entire_binding(),
-            }],
-        })
-    };
+    let pipeline = user_pipeline(
+        device,
+        "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+         @compute @workgroup_size(64)
+         fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+             if (id.x < arrayLength(&x)) { x[id.x] *= 2.0; }
+         }",
+    );
+    let bind = |buffer| user_bindings(device, &pipeline, buffer);
     let (logits, grad) = (bind(&problem.logits), bind(&problem.grad));
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
@@ -199,10 +210,7 @@ fn bit_identical(gpu: &Gpu) -> Result<(), Failed> {
 }
 
 fn bare_device(gpu: &Gpu) -> Result<(), Failed> {
-    let adapter = host::adapters()
-        .into_iter()
-        .find(|adapter| adapter.get_info() == *gpu.info())
-        .ok_or("the adapter has gone")?;
+    let adapter = adapter_of(gpu)?;
     let bare = Gpu::with_limits(&adapter, wgpu::Features::empty(), wgpu::Limits::default())?;
     let variant = bare.context().variant().to_string();
     if !(variant.starts_with("tree") && variant.ends_with("packed")) {
@@ -222,10 +230,7 @@ fn bare_device(gpu: &Gpu) -> Result<(), Failed> {
 }
 
 fn lost_device(gpu: &Gpu) -> Result<(), Failed> {
-    let adapter = host::adapters()
-        .into_iter()
-        .find(|adapter| adapter.get_info() == *gpu.info())
-        .ok_or("the adapter has gone")?;
+    let adapter = adapter_of(gpu)?;
     let lost = Gpu::from_adapter(&adapter)?;
     let problem = Problem::new(&lost, 4, 10, 6)?;
     let call = problem.prepare(&lost, Zlpr::hard())?;
@@ -304,10 +309,7 @@ fn threads(gpu: &Gpu) -> Result<(), Failed> {
 /// and the device goes on.
 fn buffers(gpu: &Gpu) -> Result<(), Failed> {
     // A refused submission stays with the device that it was sent to.
-    let adapter = host::adapters()
-        .into_iter()
-        .find(|adapter| adapter.get_info() == *gpu.info())
-        .ok_or("the adapter has gone")?;
+    let adapter = adapter_of(gpu)?;
     let (own, other) = (Gpu::from_adapter(&adapter)?, Gpu::from_adapter(&adapter)?);
     let foreign = Problem {
         logits: Problem::new(&other, 4, 10, 6)?.logits,
@@ -350,38 +352,17 @@ fn no_answer(gpu: &Gpu) -> Result<(), Failed> {
         // How much work takes seconds is not known there, and a driver may kill it.
         return Ok(());
     }
-    let adapter = host::adapters()
-        .into_iter()
-        .find(|adapter| adapter.get_info() == *gpu.info())
-        .ok_or("the adapter has gone")?;
+    let adapter = adapter_of(gpu)?;
     let slow = Gpu::from_adapter(&adapter)?.with_timeout(Duration::from_millis(50));
     let device = slow.context().device();
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: None,
-        source: wgpu::ShaderSource::Wgsl(
-            "@group(0) @binding(0) var<storage, read_write> x: array<u32>;
-             @compute @workgroup_size(1)
-             fn long() { for (var i = 0u; i < 1000000000u; i++) { x[0] = x[0] * 3u + i; } }"
-                .into(),
-        ),
-    });
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: None,
-        layout: None,
-        module: &module,
-        entry_point: Some("long"),
-        compilation_options: wgpu::PipelineCompilationOptions::default(),
-        cache: None,
-    });
+    let pipeline = user_pipeline(
+        device,
+        "@group(0) @binding(0) var<storage, read_write> x: array<u32>;
+         @compute @workgroup_size(1)
+         fn main() { for (var i = 0u; i < 1000000000u; i++) { x[0] = x[0] * 3u + i; } }",
+    );
     let number = slow.zeros(4)?;
-    let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: None,
-        layout: &pipeline.get_bind_group_layout(0),
-        entries: &[wgpu::BindGroupEntry {
-            binding: 0,
-            resource: number.as_entire_binding(),
-        }],
-    });
+    let bind_group = user_bindings(device, &pipeline, &number);
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
     pass.set_pipeline(&pipeline);
@@ -391,7 +372,7 @@ fn no_answer(gpu: &Gpu) -> Result<(), Failed> {
     let began = Instant::now();
     let first = slow.finish(encoder);
     let then = slow.download(&number, 4).map(|_| ());
-    drop((bind_group, pipeline, module, number, slow));
+    drop((bind_group, pipeline, number, slow));
     let took = began.elapsed();
     for (what, found) in [("the wait", first), ("what comes then", then)] {
         match found {

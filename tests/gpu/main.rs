@@ -23,7 +23,7 @@ mod zlpr;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use wgloss::host::Gpu;
+use wgloss::host::{self, Gpu};
 use wgloss::wgpu;
 
 /// A test by hand: its name and what it does on a device.
@@ -71,6 +71,13 @@ fn open() -> Result<Gpu, wgloss::Error> {
     let gpu = Gpu::open(None)?;
     gpu.context().dirty_scratch();
     Ok(gpu)
+}
+
+/// The adapter that a device was opened on.
+pub fn adapter_of(gpu: &Gpu) -> Result<wgpu::Adapter, Failed> {
+    let mut all = host::adapters().into_iter();
+    let found = all.find(|adapter| adapter.get_info() == *gpu.info());
+    found.ok_or_else(|| "the adapter has gone".into())
 }
 
 fn main() {

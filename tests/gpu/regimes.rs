@@ -1,11 +1,11 @@
 //! The borders between the ways a row is laid out, and sizes beyond one binding or one dispatch.
 
-use crate::{Test, table};
+use crate::{Test, adapter_of, table};
 use libtest_mimic::Failed;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use wgloss::check::{self, Data, Depth, Extras, Layout, Mode, Outcome, RowCase, SPARSE};
-use wgloss::host::{self, Dense, Engine, Gpu, Rows, Values, Wanted};
+use wgloss::host::{Dense, Engine, Gpu, Rows, Values, Wanted};
 use wgloss::{
     AnyLoss, Bce, CATALOG, DType, Focal, Reduction, Rowwise, Splc, TargetKind, Targets, Zlpr,
     reference, wgpu,
@@ -157,10 +157,7 @@ fn many_rows(gpu: &Gpu) -> Result<(), Failed> {
 
 /// The same adapter with bindings of so many bytes, so that small tensors need several windows.
 pub fn narrow(gpu: &Gpu, bytes: u64) -> Result<Gpu, Failed> {
-    let adapter = host::adapters()
-        .into_iter()
-        .find(|adapter| adapter.get_info() == *gpu.info())
-        .ok_or("the adapter has gone")?;
+    let adapter = adapter_of(gpu)?;
     let limits = wgpu::Limits {
         max_storage_buffer_binding_size: bytes,
         ..wgpu::Limits::default()

@@ -1,22 +1,11 @@
 //! The bytes that a plan says a call moves: what `wgloss bench` divides by the time.
 
-use crate::call::now;
 use wgloss::check::{Mode, RowWorkload, SPARSE, Workload as _};
 use wgloss::host::Gpu;
 use wgloss::{DType, Error, Targets, Threshold, Zlpr, wgpu};
 
 pub fn noop() -> Result<Gpu, Error> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-        backends: wgpu::Backends::NOOP,
-        backend_options: wgpu::BackendOptions {
-            noop: wgpu::NoopBackendOptions::enabled(),
-            ..Default::default()
-        },
-        ..wgpu::InstanceDescriptor::new_without_display_handle()
-    });
-    let adapter = now(instance.request_adapter(&wgpu::RequestAdapterOptions::default()));
-    let limits = wgpu::Limits::default();
-    let gpu = Gpu::with_limits(&adapter.expect("noop"), wgpu::Features::empty(), limits)?;
+    let gpu = Gpu::noop(wgpu::Features::empty(), wgpu::Limits::default())?;
     gpu.with_variant("tree-64-packed".parse()?)
 }
 

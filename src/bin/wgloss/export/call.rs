@@ -107,7 +107,7 @@ impl Folder {
                 "maxComputeWorkgroupSizeX": origin.variant.workgroup,
             },
             "buffers": buffers(tensors).iter().map(|buffer| buffer.size()).collect::<Vec<_>>(),
-            "tensors": listed(call, &steps, tensors),
+            "tensors": listed(&steps, tensors),
             "parameters": { "fixed": hex(&call.fixed), "live": hex(&call.live) },
             "scratch_bytes": call.scratch_bytes,
             "steps": steps,
@@ -123,7 +123,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The buffers of the tensors, each once.
-pub fn buffers(tensors: &Tensors) -> Vec<&wgpu::Buffer> {
+fn buffers(tensors: &Tensors) -> Vec<&wgpu::Buffer> {
     let mut all: Vec<&wgpu::Buffer> = Vec::new();
     for (_, buffer, _) in tensors.iter() {
         if !all.contains(&buffer) {
@@ -210,24 +210,17 @@ fn bytes(tensor: &wgloss::Tensor<'_>) -> u64 {
     rows as u64 * tensor.dtype().size()
 }
 
-/// The tensors as the file has them. Written is what a step writes that reaches no other tensor.
-fn listed(call: &Call, steps: &[Value], tensors: &Tensors) -> Vec<Value> {
+/// The tensors as the file has them, with whether steps reach them, and by bindings that are written.
+fn listed(steps: &[Value], tensors: &Tensors) -> Vec<Value> {
     let buffers = buffers(tensors);
-    let bindings = || {
-        steps
-            .iter()
-            .filter_map(|step| step["bindings"].as_array())
-            .flatten()
+    let bindings = steps.iter().filter_map(|step| step["bindings"].as_array());
+    let bindings: Vec<&Value> = bindings.flatten().collect();
+    let reaches = |binding: &Value, name: &str| {
+        let names = binding["tensors"].as_array();
+        names.is_some_and(|names| names.iter().any(|other| other == name))
     };
-    let used = |name: &str, flag: &str| {
-        bindings().any(|binding| {
-            let names = binding["tensors"].as_array();
-            names.is_some_and(|names| names.iter().any(|other| other == name))
-                && (flag.is_empty() || binding[flag] == true)
-        })
-    };
-    debug_assert_eq!(call.steps.len(), steps.len());
     let all = tensors.iter().map(|(name, buffer, tensor)| {
+        let mut own = bindings.iter().filter(|binding| reaches(binding, name));
         json!({
             "name": name,
             "dtype": dtype(tensor.dtype()),
@@ -236,8 +229,8 @@ fn listed(call: &Call, steps: &[Value], tensors: &Tensors) -> Vec<Value> {
             "row_stride": tensor.row_stride(),
             "buffer": buffers.iter().position(|other| *other == buffer),
             "offset": tensor.offset() * tensor.dtype().size(),
-            "used": used(name, ""),
-            "written": used(name, "written"),
+            "used": own.clone().next().is_some(),
+            "written": own.any(|binding| binding["written"] == true),
         })
     });
     all.collect()

@@ -1,6 +1,6 @@
 //! The case table as data, and what a host made of it.
 
-use super::call::{Folder, Origin, buffers, failed, make, put};
+use super::call::{Folder, Origin, failed, make, put};
 use crate::report;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -29,9 +29,7 @@ pub fn write(gpu: &Gpu, path: &Path, only: &str) -> Result<ExitCode, Error> {
         let name = format!("{number:03}");
         let own = path.join(&name);
         make(&own)?;
-        for (at, buffer) in buffers(&exported.tensors).into_iter().enumerate() {
-            let found = exported.buffers.iter().find(|(other, _)| other == buffer);
-            let bytes = found.map_or(&[][..], |(_, bytes)| bytes);
+        for (at, (_, bytes)) in exported.buffers.iter().enumerate() {
             put(&own.join(format!("before-{at}.bin")), bytes)?;
         }
         let origin = Origin {

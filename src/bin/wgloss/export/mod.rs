@@ -11,7 +11,7 @@ use clap::{ArgMatches, Args, Command};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use wgloss::host::Gpu;
-use wgloss::{Error, ErrorKind, Half, Reduce, Variant, wgpu};
+use wgloss::{Error, Half, Reduce, Variant, wgpu};
 
 const NOTES: &str = "\
 Writes call.json and the WGSL of its kernels. docs/export.md says how a host runs a call, docs/call.schema.json what the
@@ -63,7 +63,7 @@ struct CasesArgs {
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Compare what a host has found with the reference
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["only", "variant", "output"])]
     judge: Option<PathBuf>,
 }
 
@@ -141,17 +141,6 @@ fn nowhere(variant: Variant) -> Result<Gpu, Error> {
             variant,
         ));
     }
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-        backends: wgpu::Backends::NOOP,
-        backend_options: wgpu::BackendOptions {
-            noop: wgpu::NoopBackendOptions::enabled(),
-            ..Default::default()
-        },
-        ..wgpu::InstanceDescriptor::new_without_display_handle()
-    });
-    let adapter =
-        pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))
-            .map_err(|error| Error::because(ErrorKind::Device, "adapter", error.to_string()))?;
     let lanes = variant.workgroup.max(256);
     let limits = wgpu::Limits {
         max_compute_invocations_per_workgroup: lanes,
@@ -162,7 +151,7 @@ fn nowhere(variant: Variant) -> Result<Gpu, Error> {
         true => wgpu::Features::SHADER_F16,
         false => wgpu::Features::empty(),
     };
-    let gpu = Gpu::with_limits(&adapter, features, limits)?.with_variant(variant)?;
+    let gpu = Gpu::noop(features, limits)?.with_variant(variant)?;
     gpu.context().keep_calls();
     Ok(gpu)
 }
