@@ -17,6 +17,7 @@ mod per_label;
 mod regimes;
 mod settings;
 mod table;
+mod verify;
 mod wdl;
 mod zlpr;
 
@@ -98,6 +99,7 @@ fn main() {
         metrics::TESTS,
         hcal::TESTS,
         hostile::TESTS,
+        verify::TESTS,
     ]
     .concat();
     let trials = match open() {

@@ -20,4 +20,5 @@ mod settings;
 mod sizes;
 #[cfg(feature = "serde")]
 mod text;
+mod verify;
 mod wdl;
