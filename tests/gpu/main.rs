@@ -9,6 +9,7 @@ mod contrastive;
 mod cooperative;
 mod corners;
 mod embed;
+mod faults;
 mod hcal;
 mod hostile;
 mod mcm;
@@ -90,6 +91,7 @@ fn main() {
         added::TESTS,
         added_outputs::TESTS,
         embed::TESTS,
+        faults::TESTS,
         zlpr::TESTS,
         per_label::TESTS,
         wdl::TESTS,
