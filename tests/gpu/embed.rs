@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use wgloss::check::{self, Depth, Extras, Mode, Outcome, RowCase};
 use wgloss::host::Gpu;
 use wgloss::{
-    AnyLoss, DType, Error, ErrorKind, Gradient, Prepared, Reduction, RowInputs, RowOutputs,
-    Targets, Tensor, Zlpr, wgpu,
+    AnyLoss, Context, DType, Error, ErrorKind, Gradient, Prepared, Reduction, RowInputs,
+    RowOutputs, Targets, Tensor, Zlpr, wgpu,
 };
 
 pub const TESTS: &[Test] = &[
@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("embed/inside_an_open_pass", open_pass),
     ("embed/bit_identical_over_100_runs", bit_identical),
     ("embed/every_family_gives_the_same_bits_again", same_again),
+    ("embed/through_a_pipeline_cache", pipeline_cache),
     ("embed/no_features_and_default_limits", bare_device),
     ("embed/a_device_that_does_not_answer_is_let_go", no_answer),
     ("embed/eight_threads_on_one_context", threads),
@@ -63,6 +64,10 @@ impl Problem {
 
     /// The same with the crate's own error.
     pub fn call(&self, gpu: &Gpu, loss: Zlpr) -> Result<Prepared, Error> {
+        self.prepared(gpu.context(), loss)
+    }
+
+    fn prepared(&self, cx: &Context, loss: Zlpr) -> Result<Prepared, Error> {
         let matrix = |buffer, dtype| Tensor::matrix(buffer, dtype, self.rows, self.cols);
         let inputs = RowInputs::new(
             matrix(&self.logits, DType::F32),
@@ -73,7 +78,7 @@ impl Problem {
             grad_logits: Some(Gradient::To(matrix(&self.grad, DType::F32))),
             ..RowOutputs::default()
         };
-        loss.prepare(gpu.context(), &inputs, &outputs)
+        loss.prepare(cx, &inputs, &outputs)
     }
 
     /// Loss and gradient as they lie in memory.
@@ -237,6 +242,36 @@ fn same_again(gpu: &Gpu) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// A device takes the pipelines that are made through its cache, and they compute the same. What a driver keeps in a cache
+/// is its own affair: Mesa's software driver keeps nothing.
+fn pipeline_cache(gpu: &Gpu) -> Result<(), Failed> {
+    let adapter = adapter_of(gpu)?;
+    let feature = wgpu::Features::PIPELINE_CACHE;
+    if !adapter.features().contains(feature) {
+        return Ok(());
+    }
+    let features = Context::useful_features(&adapter) | feature;
+    let own = Gpu::with_limits(&adapter, features, adapter.limits())?;
+    let device = own.context().device();
+    let descriptor = wgpu::PipelineCacheDescriptor {
+        label: None,
+        data: None,
+        fallback: true,
+    };
+    #[allow(
+        unsafe_code,
+        reason = "data of elsewhere could be anything; there is none"
+    )]
+    let cache = unsafe { device.create_pipeline_cache(&descriptor) };
+    let problem = Problem::new(&own, 3, 77, 9)?;
+    own.run(&[&problem.prepare(&own, Zlpr::hard())?])?;
+    let expected = problem.bytes(&own)?;
+    let cached = own.context().with_pipeline_cache(cache);
+    own.queue().write_buffer(&problem.grad, 0, &[0xff; 64]);
+    own.run(&[&problem.prepared(&cached, Zlpr::hard())?])?;
+    same("through the cache", &problem.bytes(&own)?, &expected)
 }
 
 fn bare_device(gpu: &Gpu) -> Result<(), Failed> {
