@@ -9,6 +9,7 @@ mod contrastive;
 mod cooperative;
 mod corners;
 mod embed;
+mod faults;
 mod hcal;
 mod hostile;
 mod mcm;
@@ -17,6 +18,7 @@ mod per_label;
 mod regimes;
 mod settings;
 mod table;
+mod verify;
 mod wdl;
 mod zlpr;
 
@@ -89,6 +91,7 @@ fn main() {
         added::TESTS,
         added_outputs::TESTS,
         embed::TESTS,
+        faults::TESTS,
         zlpr::TESTS,
         per_label::TESTS,
         wdl::TESTS,
@@ -98,6 +101,7 @@ fn main() {
         metrics::TESTS,
         hcal::TESTS,
         hostile::TESTS,
+        verify::TESTS,
     ]
     .concat();
     let trials = match open() {
