@@ -173,6 +173,7 @@ impl Arena {
     }
 
     /// What the outputs hold now; where anything else has changed, a sentence that says so.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn read(
         &self,
         gpu: &Gpu,
@@ -181,6 +182,19 @@ impl Arena {
         let mut after = Vec::new();
         for (buffer, image) in self.buffers.iter().zip(&self.images) {
             after.push(gpu.download(buffer, image.len() as u64)?);
+        }
+        Ok(self.look(&after, outputs))
+    }
+
+    /// The same without blocking.
+    pub(super) async fn read_async(
+        &self,
+        gpu: &Gpu,
+        outputs: &[Place],
+    ) -> Result<Result<Vec<Vec<f64>>, String>, Error> {
+        let mut after = Vec::new();
+        for (buffer, image) in self.buffers.iter().zip(&self.images) {
+            after.push(gpu.download_async(buffer, image.len() as u64).await?);
         }
         Ok(self.look(&after, outputs))
     }

@@ -263,9 +263,22 @@ fn kept<T: Copy>(keep: &[bool], values: &[T]) -> Vec<T> {
 ///
 /// # Errors
 /// Device errors and refused calls; a wrong result is an [`Outcome`].
+#[cfg(not(target_arch = "wasm32"))]
 pub fn run(gpu: &Gpu, case: &dyn Case) -> Result<Outcome, Error> {
     let mut laid = LaidOut::of(case, case.layout(), None)?;
     let found = laid.run(gpu)?;
+    Ok(laid.outcome(found))
+}
+
+/// The same without blocking, as [`Gpu::run_async`].
+///
+/// # Errors
+/// Device errors and refused calls; a wrong result is an [`Outcome`].
+pub async fn run_async(gpu: &Gpu, case: &dyn Case) -> Result<Outcome, Error> {
+    let mut laid = LaidOut::of(case, case.layout(), None)?;
+    let (_, calls) = laid.prepare(gpu)?;
+    gpu.run_async(&calls.iter().collect::<Vec<_>>()).await?;
+    let found = laid.arena.read_async(gpu, &laid.places).await?;
     Ok(laid.outcome(found))
 }
 
@@ -274,6 +287,7 @@ pub fn run(gpu: &Gpu, case: &dyn Case) -> Result<Outcome, Error> {
 ///
 /// # Errors
 /// Device errors and refused calls.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn run_hostile(gpu: &Gpu, case: &dyn Case, seed: u64) -> Result<Outcome, Error> {
     let found = LaidOut::of(case, case.layout(), Some(seed))?.run(gpu)?;
     Ok(found.map_or_else(Outcome::Failed, |_| Outcome::Passed(0.0)))
@@ -376,6 +390,7 @@ impl<'c> LaidOut<'c> {
         Ok((tensors, calls))
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     fn run(&mut self, gpu: &Gpu) -> Result<Found, Error> {
         let (_, calls) = self.prepare(gpu)?;
         gpu.run(&calls.iter().collect::<Vec<_>>())?;

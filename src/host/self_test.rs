@@ -2,9 +2,12 @@
 
 use crate::device::context;
 use crate::error::{Error, ErrorKind};
-use crate::host::gpu::{Gpu, adapters};
+use crate::host::gpu::Gpu;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::host::gpu::adapters;
 
 const LANES: usize = 8;
+const BYTES: u64 = 4 * LANES as u64;
 const EXPECTED: u32 = 196_608;
 
 /// Counts to 131,072 in one invocation. The software Vulkan driver that Debian 12 ships (Mesa 22.3.6) silently cuts
@@ -14,9 +17,27 @@ const EXPECTED: u32 = 196_608;
 ///
 /// # Errors
 /// What the driver did instead, in plain words; device errors.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn self_test(gpu: &Gpu) -> Result<(), Error> {
+    let (counts, encoder) = record(gpu)?;
+    gpu.finish(encoder)?;
+    judge(gpu, &gpu.download(&counts, BYTES)?)
+}
+
+/// The same without blocking, as [`Gpu::run_async`].
+///
+/// # Errors
+/// What the driver did instead, in plain words; device errors.
+pub async fn self_test_async(gpu: &Gpu) -> Result<(), Error> {
+    let (counts, encoder) = record(gpu)?;
+    gpu.finish_async(encoder).await?;
+    judge(gpu, &gpu.download_async(&counts, BYTES).await?)
+}
+
+/// The test, not submitted yet, and where it counts.
+fn record(gpu: &Gpu) -> Result<(wgpu::Buffer, wgpu::CommandEncoder), Error> {
     let device = gpu.context().device();
-    let counts = gpu.zeros(4 * LANES as u64)?;
+    let counts = gpu.zeros(BYTES)?;
     let encoder = context::scoped(device, || {
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some("wgloss self-test"),
@@ -48,9 +69,11 @@ pub fn self_test(gpu: &Gpu) -> Result<(), Error> {
         drop(pass);
         encoder
     })?;
-    gpu.finish(encoder)?;
-    let bytes = gpu.download(&counts, 4 * LANES as u64)?;
-    let found: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+    Ok((counts, encoder))
+}
+
+fn judge(gpu: &Gpu, counts: &[u8]) -> Result<(), Error> {
+    let found: Vec<u32> = bytemuck::pod_collect_to_vec(counts);
     match found.iter().find(|count| **count != EXPECTED) {
         None => Ok(()),
         Some(count) => Err(Error::new(
@@ -69,6 +92,7 @@ pub fn self_test(gpu: &Gpu) -> Result<(), Error> {
     }
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 impl Gpu {
     /// Opens the best adapter that passes the [`self_test`], or the best of those whose name contains `name` (upper and
     /// lower case alike).

@@ -30,17 +30,17 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// A problem on the device: logits and byte targets made from a number, outputs filled with NaN.
-struct Problem {
+pub struct Problem {
     rows: usize,
     cols: usize,
     logits: wgpu::Buffer,
     targets: wgpu::Buffer,
-    loss: wgpu::Buffer,
-    grad: wgpu::Buffer,
+    pub loss: wgpu::Buffer,
+    pub grad: wgpu::Buffer,
 }
 
 impl Problem {
-    fn new(gpu: &Gpu, rows: usize, cols: usize, salt: usize) -> Result<Problem, Failed> {
+    pub fn new(gpu: &Gpu, rows: usize, cols: usize, salt: usize) -> Result<Problem, Failed> {
         let n = rows * cols;
         let logits: Vec<f32> = (0..n)
             .map(|i| ((i * 7919 + salt * 104_729) % 1000) as f32 / 100.0 - 5.0)
@@ -56,7 +56,7 @@ impl Problem {
         })
     }
 
-    fn prepare(&self, gpu: &Gpu, loss: Zlpr) -> Result<Prepared, Failed> {
+    pub fn prepare(&self, gpu: &Gpu, loss: Zlpr) -> Result<Prepared, Failed> {
         let matrix = |buffer, dtype| Tensor::matrix(buffer, dtype, self.rows, self.cols);
         let inputs = RowInputs::new(
             matrix(&self.logits, DType::F32),
@@ -71,7 +71,7 @@ impl Problem {
     }
 
     /// Loss and gradient as they lie in memory.
-    fn bytes(&self, gpu: &Gpu) -> Result<Vec<u8>, Failed> {
+    pub fn bytes(&self, gpu: &Gpu) -> Result<Vec<u8>, Failed> {
         let mut bytes = gpu.download(&self.loss, 4)?;
         bytes.extend(gpu.download(&self.grad, 4 * (self.rows * self.cols) as u64)?);
         Ok(bytes)

@@ -9,6 +9,7 @@ mod contrastive;
 mod cooperative;
 mod corners;
 mod embed;
+mod futures;
 mod hcal;
 mod hostile;
 mod mcm;
@@ -89,6 +90,7 @@ fn main() {
         added::TESTS,
         added_outputs::TESTS,
         embed::TESTS,
+        futures::TESTS,
         zlpr::TESTS,
         per_label::TESTS,
         wdl::TESTS,
