@@ -17,7 +17,7 @@ function numbers(seed) {
   };
 }
 
-const short = (x) => Number.isFinite(x) ? x.toPrecision(4) : String(x);
+const short = (x) => Number.isFinite(x) ? String(Number(x.toPrecision(4))) : String(x);
 const contrastive = () => state.loss.values === 'embeddings';
 const columns = () => state.loss.cols ?? state.cols;
 const classes = () => contrastive() ? CLASSES : columns();
@@ -39,6 +39,8 @@ function fill() {
   state.values = Float32Array.from({ length: all }, () => round(Math.max(-RANGE, Math.min(RANGE, normal()))));
   const target = state.loss.targets === 'other logits' ? () => round(normal()) : () => random() < 0.35 ? 1 : 0;
   state.targets = Float32Array.from({ length: state.rows * classes() }, target);
+  // Two rows with the same labels: some losses are of such pairs alone.
+  if (contrastive() && state.rows > 1) state.targets.copyWithin((state.rows - 1) * CLASSES, 0, CLASSES);
   const parents = state.loss.parents;
   if (parents.length > 0) {
     // Whoever has a label has those above it too.
@@ -119,10 +121,10 @@ function build() {
   all.replaceChildren();
   if (loss.parents.length > 0) {
     const row = element('div', 'row', all);
-    head(row, 'child of');
+    head(row, 'node, parent');
     const cells = strip(row, 'names', cols);
     loss.parents.forEach((parent, node) => {
-      element('span', '', cells).textContent = parent < 0 ? `${node}: root` : `${node} < ${parent}`;
+      element('span', '', cells).textContent = parent < 0 ? `${node}, the root` : `${node}, of ${parent}`;
     });
   }
   for (let i = 0; i < rows; i++) {
@@ -174,7 +176,7 @@ const largest = (...lists) => lists.flatMap((list) => [...list]).reduce((most, x
 function paint(gpu, truth) {
   const cols = columns();
   const shown = gpu ?? truth;
-  const scale = largest(shown.grad, truth.grad) || 1;
+  const scale = 1.08 * largest(shown.grad, truth.grad) || 1;
   const slots = document.querySelectorAll('.gradient .slot');
   slots.forEach((slot, at) => {
     const [bar, mark] = slot.children;
@@ -184,7 +186,7 @@ function paint(gpu, truth) {
     slot.title = `gradient ${short(shown.grad[at])}, reference ${short(truth.grad[at])}`;
   });
   const each = truth.loss.length === state.rows && $('reduction').value === 'none';
-  const most = largest(shown.loss, truth.loss) || 1;
+  const most = 1.02 * largest(shown.loss, truth.loss) || 1;
   document.querySelectorAll('.lossbar').forEach((bar, i) => {
     bar.style.visibility = each ? '' : 'hidden';
     if (!each) return;
@@ -202,13 +204,16 @@ function paint(gpu, truth) {
   });
   $('loss-name').textContent = each ? 'losses, their sum' : 'loss';
   $('total').textContent = `${short(shown.loss.reduce((sum, x) => sum + x, 0))}`;
+  // The gradient to the setting is the last of the others.
+  $('setting-gradient').value = state.loss.setting === undefined ? '' : short(shown.more.at(-1));
   const out = $('difference');
   if (gpu) {
-    const [difference, tolerance] = [gpu.difference(truth), truth.tolerance()];
+    const [difference, share] = [gpu.difference(truth), gpu.share(truth)];
     // A NaN is not less than anything, so it is never good.
-    out.dataset.good = difference <= tolerance;
+    out.dataset.good = share <= 1;
     out.dataset.difference = difference;
-    out.value = `${difference.toExponential(1)} (up to ${tolerance.toExponential(1)} is rounding)`;
+    out.dataset.share = share;
+    out.value = `${difference.toExponential(1)}, ${share.toFixed(3)} of what rounding allows`;
   } else {
     out.value = 'no GPU';
   }
@@ -263,8 +268,10 @@ function choose(name) {
   $('setting-label').hidden = loss.setting === undefined;
   const setting = $('setting');
   const temperature = loss.setting === 'temperature';
-  [setting.min, setting.max, setting.step] = temperature ? [0.05, 1, 0.05] : [-3, 3, 0.05];
+  [setting.min, setting.max, setting.step] = temperature ? [0.05, 1, 0.01] : [-3, 3, 0.05];
   $('setting-name').textContent = loss.setting ?? '';
+  $('setting-gradient').parentElement.hidden = loss.setting === undefined;
+  $('setting-gradient-name').textContent = `gradient to the ${loss.setting}`;
   state.setting = loss.setting_default;
   setting.value = state.setting;
   $('setting-value').value = short(state.setting);

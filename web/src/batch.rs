@@ -8,9 +8,10 @@ use wgloss::{
     Reduction, Rowwise, Scope, TargetKind, Targets, Threshold,
 };
 
-/// How far GPU and reference may be apart, as a share of the largest number: device functions of WGSL may be off by some
-/// units in the last place of f32, and so are sums.
+/// How far GPU and reference may be apart, as a share of the largest number of a tensor: device functions of WGSL may be off
+/// by some units in the last place of f32, and so are sums. Numbers that are all small are differences of larger ones.
 const TOLERANCE: f32 = 2e-5;
+const SMALL: f32 = 0.1;
 
 /// The tree of the constraint module: edges from parent to child.
 const TREE: [[u32; 2]; 6] = [[0, 1], [0, 2], [1, 3], [1, 4], [2, 5], [2, 6]];
@@ -36,8 +37,12 @@ pub struct Loss(Kind);
 pub fn all() -> Vec<Loss> {
     let rows = CATALOG.iter().map(Kind::Rows);
     let contrastive = Contrastive::CATALOG.iter();
-    let contrastive = contrastive.map(|(name, summary, loss)| Kind::Contrastive(name, summary, *loss));
-    rows.chain(contrastive).chain([Kind::Mcm]).map(Loss).collect()
+    let contrastive =
+        contrastive.map(|(name, summary, loss)| Kind::Contrastive(name, summary, *loss));
+    rows.chain(contrastive)
+        .chain([Kind::Mcm])
+        .map(Loss)
+        .collect()
 }
 
 fn named(name: &str) -> Result<Kind, Error> {
@@ -228,25 +233,43 @@ impl Found {
         self.more.clone()
     }
 
-    fn numbers(&self) -> impl Iterator<Item = f32> {
-        [&self.loss, &self.grad, &self.more].into_iter().flatten().copied()
+    /// The largest difference from the truth; NaN where one has a NaN, or another number of numbers.
+    pub fn difference(&self, truth: &Found) -> f32 {
+        largest(
+            self.pairs(truth)
+                .into_iter()
+                .map(|(found, truth)| apart(found, truth)),
+        )
     }
 
-    /// The largest difference from another finding of the same batch; NaN where one has a NaN, or another number of numbers.
-    pub fn difference(&self, other: &Found) -> f32 {
-        let lens = |found: &Found| [&found.loss, &found.grad, &found.more].map(Vec::len);
-        if lens(self) != lens(other) {
-            return f32::NAN;
-        }
-        let each = self.numbers().zip(other.numbers());
-        each.map(|(a, b)| (a - b).abs())
-            .fold(0.0, |most, d| if d > most || d.is_nan() { d } else { most })
+    /// The same as a share of what is allowed, tensor by tensor.
+    pub fn share(&self, truth: &Found) -> f32 {
+        let share = |(found, truth): (&[f32], &[f32])| {
+            let scale = largest(truth.iter().map(|x| x.abs()));
+            apart(found, truth) / (TOLERANCE * scale.max(SMALL))
+        };
+        largest(self.pairs(truth).into_iter().map(share))
     }
 
-    /// How large the difference may be.
-    pub fn tolerance(&self) -> f32 {
-        TOLERANCE * self.numbers().fold(0.0, |most: f32, x| most.max(x.abs()))
+    fn pairs<'a>(&'a self, truth: &'a Found) -> [(&'a [f32], &'a [f32]); 3] {
+        [
+            (&self.loss, &truth.loss),
+            (&self.grad, &truth.grad),
+            (&self.more, &truth.more),
+        ]
     }
+}
+
+/// The largest number; NaN where there is one.
+fn largest(numbers: impl Iterator<Item = f32>) -> f32 {
+    numbers.fold(0.0, |most, x| if x > most || x.is_nan() { x } else { most })
+}
+
+fn apart(found: &[f32], truth: &[f32]) -> f32 {
+    if found.len() != truth.len() {
+        return f32::NAN;
+    }
+    largest(found.iter().zip(truth).map(|(f, t)| (f - t).abs()))
 }
 
 impl Batch {

@@ -34,9 +34,10 @@ fn head(gpu: &Gpu, what: &str, machine: &str) -> String {
     let limits = device.limits();
     let features = device.features();
     let version = env!("CARGO_PKG_VERSION");
-    let features = match features.is_empty() {
-        true => "none".into(),
-        false => format!("{features:?}"),
+    let features: Vec<&str> = features.iter_names().map(|(name, _)| name).collect();
+    let features = match features[..] {
+        [] => "none".into(),
+        _ => features.join(", "),
     };
     format!(
         "wgloss {version}, {what}, in a browser\n{}\nkernel variant: {}\nfeatures: {features}\nlimits: {} bytes a \
@@ -115,7 +116,9 @@ pub async fn benchmark(gpu: &Gpu, machine: &str, progress: &Function) -> Result<
             done += 1;
             let none = || thrown(Error::value("loss", "one of the catalogue", name));
             let loss = Entry::named(name).ok_or_else(none)?.loss();
-            let work = RowWorkload::plain(loss, rows, cols).on_gpu(gpu).map_err(thrown)?;
+            let work = RowWorkload::plain(loss, rows, cols)
+                .on_gpu(gpu)
+                .map_err(thrown)?;
             let seconds = time(gpu, &work).await.map_err(thrown)?;
             text += &line(name, &format!("{rows}x{cols}"), seconds, work.bytes());
         }

@@ -1,6 +1,6 @@
 //! A loss at a shape, with data from a seed: prepared on the device, any number of times over, and on the host.
 
-use crate::check::arena::Arena;
+use crate::check::arena::{Arena, Layout};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::check::measure::clock::wall;
 use crate::check::measure::timed::{Timed, encoder};
@@ -140,7 +140,7 @@ impl Work {
         outputs: &[(impl AsRef<str>, (usize, usize))],
         prepare: impl Fn(&Context, &Tensors) -> Result<Prepared, Error> + 'static,
     ) -> Result<Self, Error> {
-        let mut arena = Arena::new(false);
+        let mut arena = Arena::new(Layout::Apart);
         for matrix in numbers.all() {
             arena.put(matrix);
         }
