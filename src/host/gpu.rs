@@ -43,7 +43,10 @@ type Accepted = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
 /// Commands on their way, with what will be read behind them.
 pub(super) struct Sent {
     gpu: Gpu,
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(dead_code, reason = "only what blocks asks for it")
+    )]
     index: wgpu::SubmissionIndex,
     accepted: Accepted,
     /// For each buffer, where what is read arrives; none where that is nothing.
@@ -352,7 +355,7 @@ impl Gpu {
             }
             stagings.push(staging);
         }
-        let _index = self.queue.submit([encoder.finish()]);
+        let index = self.queue.submit([encoder.finish()]);
         let mut readbacks = Vec::new();
         for (staging, (_, bytes)) in stagings.into_iter().zip(reads) {
             readbacks.push(staging.map(|staging| {
@@ -369,8 +372,7 @@ impl Gpu {
         }
         Ok(Sent {
             gpu: self.clone(),
-            #[cfg(not(target_arch = "wasm32"))]
-            index: _index,
+            index,
             accepted: Box::pin(watch.end()),
             readbacks,
         })

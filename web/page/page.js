@@ -213,7 +213,7 @@ function paint(gpu, truth) {
     out.dataset.good = share <= 1;
     out.dataset.difference = difference;
     out.dataset.share = share;
-    out.value = `${difference.toExponential(1)}, ${share.toFixed(3)} of what rounding allows`;
+    out.value = `${difference.toExponential(1)}, ${share.toFixed(3)} of the tolerance`;
   } else {
     out.value = 'no GPU';
   }
