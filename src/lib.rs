@@ -154,8 +154,9 @@
 //!   permutation gives a meaningless loss. The `host` layer and the command check them.
 //! - A software driver compiles a kernel in up to a second, the first time. [`Context::warm_up`] moves that to a
 //!   moment of your choice, on several threads, and [`Context::with_pipeline_cache`] takes a `wgpu::PipelineCache`.
-//! - In browsers (not run yet) tensors of one buffer must begin at multiples of 256 bytes, and what the device refuses is
-//!   reported on the console instead of as an error.
+//! - In browsers tensors of one buffer must begin at multiples of 256 bytes. What the device refuses while a call is prepared
+//!   is no error of `prepare` there, since the answer comes later: it goes to the device's own handler of errors, and the
+//!   submission that uses the call is refused. The functions of `host` that are awaited report both.
 //!
 //! # Numbers
 //!
@@ -172,7 +173,8 @@
 //!
 //! None is on by default. `host`: opens devices, takes and gives plain slices. `check`: the case table of the tests,
 //! to qualify a device. `cli`: the command `wgloss`. `serde`: settings as text and back. wgpu's backends are your choice,
-//! by features of your own `wgpu` dependency; `host` turns on Vulkan, Metal and DirectX 12.
+//! by features of your own `wgpu` dependency; `host` turns on Vulkan, Metal and DirectX 12, and WebGPU in
+//! browsers, where what blocks does not exist.
 
 #[cfg(feature = "check")]
 #[forbid(unsafe_code)]

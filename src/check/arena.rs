@@ -10,6 +10,18 @@ use crate::losses::labels::Targets;
 
 const GUARD: u8 = 0xa5;
 
+/// How a case's tensors lie in buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Each in its own, from its beginning.
+    Apart,
+    /// All in one, at odd offsets, rows with gaps.
+    Together,
+    /// All in one, each from a multiple of 256 bytes, rows with gaps: how a case of [`Layout::Together`] is run in a browser,
+    /// which refuses a step two bindings of which overlap.
+    Aligned,
+}
+
 /// Where a tensor was put.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
@@ -23,23 +35,23 @@ pub(super) struct Place {
 
 /// Tensors, each in a buffer of its own or all in one.
 pub(super) struct Arena {
-    together: bool,
+    layout: Layout,
     images: Vec<Vec<u8>>,
     places: Vec<(String, Place)>,
     buffers: Vec<wgpu::Buffer>,
 }
 
 impl Arena {
-    pub(super) fn new(together: bool) -> Self {
+    pub(super) fn new(layout: Layout) -> Self {
         Arena {
-            together,
+            layout,
             images: Vec::new(),
             places: Vec::new(),
             buffers: Vec::new(),
         }
     }
 
-    /// Puts a matrix down, labels in their form. In one buffer it begins at an odd element and its rows have gaps.
+    /// Puts a matrix down, labels in their form.
     pub(super) fn put(&mut self, matrix: &Matrix) {
         let (rows, cols, values) = (matrix.rows, matrix.cols, &matrix.values);
         let label = |row: usize, col: usize| values[row * cols + col] > 0.5;
@@ -115,17 +127,17 @@ impl Arena {
     }
 
     fn reserve(&mut self, dtype: DType, rows: usize, cols: usize) -> Place {
-        let (offset, stride) = if self.together {
-            (3, cols + 3)
-        } else {
-            (0, cols)
+        let (unit, offset, stride) = match self.layout {
+            Layout::Apart => (4, 0, cols),
+            Layout::Together => (4, 3, cols + 3),
+            Layout::Aligned => (256, 0, cols + 3),
         };
-        if !self.together || self.images.is_empty() {
+        if self.layout == Layout::Apart || self.images.is_empty() {
             self.images.push(Vec::new());
         }
         let buffer = self.images.len() - 1;
         let image = &mut self.images[buffer];
-        let begin = image.len().next_multiple_of(4) as u64 / dtype.size();
+        let begin = image.len().next_multiple_of(unit) as u64 / dtype.size();
         let place = Place {
             buffer,
             offset: begin + offset,
@@ -173,6 +185,7 @@ impl Arena {
     }
 
     /// What the outputs hold now; where anything else has changed, a sentence that says so.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn read(
         &self,
         gpu: &Gpu,
@@ -181,6 +194,19 @@ impl Arena {
         let mut after = Vec::new();
         for (buffer, image) in self.buffers.iter().zip(&self.images) {
             after.push(gpu.download(buffer, image.len() as u64)?);
+        }
+        Ok(self.look(&after, outputs))
+    }
+
+    /// The same without blocking.
+    pub(super) async fn read_async(
+        &self,
+        gpu: &Gpu,
+        outputs: &[Place],
+    ) -> Result<Result<Vec<Vec<f64>>, String>, Error> {
+        let mut after = Vec::new();
+        for (buffer, image) in self.buffers.iter().zip(&self.images) {
+            after.push(gpu.download_async(buffer, image.len() as u64).await?);
         }
         Ok(self.look(&after, outputs))
     }

@@ -1,5 +1,6 @@
 //! What a case is, and the one way to run it.
 
+pub use crate::check::arena::Layout;
 use crate::check::arena::{Arena, Place};
 use crate::check::compare::compare;
 use crate::check::numbers::Numbers;
@@ -30,15 +31,6 @@ pub enum Depth {
     Every,
     /// That six times over, with other shapes, outputs, options and data each time, and with large shapes.
     Full,
-}
-
-/// How a case's tensors lie in buffers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// Each in its own, from its beginning.
-    Apart,
-    /// All in one, at odd offsets, rows with gaps.
-    Together,
 }
 
 /// What the numbers of a case of logits are like.
@@ -263,9 +255,26 @@ fn kept<T: Copy>(keep: &[bool], values: &[T]) -> Vec<T> {
 ///
 /// # Errors
 /// Device errors and refused calls; a wrong result is an [`Outcome`].
+#[cfg(not(target_arch = "wasm32"))]
 pub fn run(gpu: &Gpu, case: &dyn Case) -> Result<Outcome, Error> {
     let mut laid = LaidOut::of(case, case.layout(), None)?;
     let found = laid.run(gpu)?;
+    Ok(laid.outcome(found))
+}
+
+/// The same without blocking, as [`Gpu::run_async`].
+///
+/// # Errors
+/// Device errors and refused calls; a wrong result is an [`Outcome`].
+pub async fn run_async(gpu: &Gpu, case: &dyn Case) -> Result<Outcome, Error> {
+    let layout = match (case.layout(), gpu.info().backend) {
+        (Layout::Together, wgpu::Backend::BrowserWebGpu) => Layout::Aligned,
+        (layout, _) => layout,
+    };
+    let mut laid = LaidOut::of(case, layout, None)?;
+    let (_, calls) = laid.prepare(gpu)?;
+    gpu.run_async(&calls.iter().collect::<Vec<_>>()).await?;
+    let found = laid.arena.read_async(gpu, &laid.places).await?;
     Ok(laid.outcome(found))
 }
 
@@ -274,6 +283,7 @@ pub fn run(gpu: &Gpu, case: &dyn Case) -> Result<Outcome, Error> {
 ///
 /// # Errors
 /// Device errors and refused calls.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn run_hostile(gpu: &Gpu, case: &dyn Case, seed: u64) -> Result<Outcome, Error> {
     let found = LaidOut::of(case, case.layout(), Some(seed))?.run(gpu)?;
     Ok(found.map_or_else(Outcome::Failed, |_| Outcome::Passed(0.0)))
@@ -284,6 +294,7 @@ pub fn run_hostile(gpu: &Gpu, case: &dyn Case, seed: u64) -> Result<Outcome, Err
 ///
 /// # Errors
 /// Device errors and refused calls.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn run_twice(gpu: &Gpu, case: &dyn Case) -> Result<Outcome, Error> {
     let bits = || -> Result<Result<Vec<Vec<u64>>, String>, Error> {
         let found = LaidOut::of(case, case.layout(), None)?.run(gpu)?;
@@ -351,7 +362,7 @@ impl<'c> LaidOut<'c> {
     fn of(case: &'c dyn Case, layout: Layout, hostile: Option<u64>) -> Result<Self, Error> {
         let numbers = case.numbers()?;
         let outputs = case.outputs(&numbers)?;
-        let mut arena = Arena::new(layout == Layout::Together);
+        let mut arena = Arena::new(layout);
         for matrix in numbers.all() {
             arena.put(matrix);
         }
@@ -394,6 +405,7 @@ impl<'c> LaidOut<'c> {
         Ok((tensors, calls))
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     fn run(&mut self, gpu: &Gpu) -> Result<Found, Error> {
         let (_, calls) = self.prepare(gpu)?;
         gpu.run(&calls.iter().collect::<Vec<_>>())?;

@@ -4,8 +4,9 @@
 //! from the error of the same reference in f32. Outputs are filled before with what they should not hold, NaN mostly, and
 //! surrounded by guard words, and nothing but the outputs' elements may have changed afterwards.
 //!
-//! To qualify a device, [`run`] each of the [`cases`] in each of its variants. Everything else in this module serves the
-//! crate's own tests and measurements, and may change in any release.
+//! To qualify a device, [`run`] each of the cases of a [`Qualification`] in its variant (or [`run_async`], where nothing may
+//! block), and [`Tally::note`] what came of it. Everything else in this module serves the crate's own tests and measurements,
+//! and may change in any release.
 
 mod arena;
 mod case;
@@ -17,13 +18,14 @@ mod mcm;
 mod measure;
 mod metrics;
 mod numbers;
+mod qualify;
 mod rng;
 mod rows;
 mod tensors;
 
-pub use case::{
-    Case, Data, Depth, Exported, Layout, Outcome, export, judge, run, run_hostile, run_twice,
-};
+pub use case::{Case, Data, Depth, Exported, Layout, Outcome, export, judge, run_async};
+#[cfg(not(target_arch = "wasm32"))]
+pub use case::{run, run_hostile, run_twice};
 pub use contrastive::{
     Asked, ContrastiveCase, ContrastiveWorkload, Others, Points, contrastive_cases,
     cooperative_cases,
@@ -31,11 +33,14 @@ pub use contrastive::{
 pub use golden::{GoldenCase, golden_cases};
 pub use hcal::{HcalCase, HcalMode, HcalWorkload, hcal_cases};
 pub use mcm::{Graph, McmCase, McmMode, McmSides, McmWorkload, mcm_cases};
+#[cfg(not(target_arch = "wasm32"))]
+pub use measure::{Clock, Timer};
 pub use measure::{
-    Clock, CopyKernel, MultiplyAdd, Quantiles, Reference, Timed, Timer, Work, Workload,
+    CopyKernel, MultiplyAdd, Quantiles, Reference, Timed, Work, Workload, wall_async,
 };
 pub use metrics::{MetricsCase, MetricsWorkload, metrics_cases};
 pub use numbers::{SPARSE, TargetForm};
+pub use qualify::{Qualification, Tally};
 pub use rng::Rng;
 pub use rows::{Extras, Mode, RowCase, RowWorkload, WdlCase, row_cases};
 pub use tensors::Tensors;

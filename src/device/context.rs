@@ -8,9 +8,13 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::{task, thread};
+use std::task;
+#[cfg(not(target_arch = "wasm32"))]
+use std::thread;
 
 /// Workgroups per dimension that WebGPU guarantees; plans fold at the device's own limit, but rely on this one.
 const MIN_GROUPS: u32 = 65_535;
@@ -214,21 +218,25 @@ impl Context {
     pub fn warm_up(&self, kernels: impl IntoIterator<Item = Kernel>) -> Result<(), Error> {
         let kernels: Vec<Kernel> = kernels.into_iter().collect();
         // A browser has no threads to lend, and compiles in the background anyway.
-        let threads = match thread::available_parallelism() {
-            Ok(threads) if !cfg!(target_arch = "wasm32") => threads.get().min(kernels.len()),
-            _ => 1,
-        };
-        if threads <= 1 {
-            return kernels
-                .into_iter()
-                .try_for_each(|kernel| self.pipeline(kernel).map(|_| ()));
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let threads = thread::available_parallelism().map_or(1, usize::from);
+            if threads.min(kernels.len()) > 1 {
+                return self.warm_up_on(threads.min(kernels.len()), &kernels);
+            }
         }
+        let mut kernels = kernels.into_iter();
+        kernels.try_for_each(|kernel| self.pipeline(kernel).map(|_| ()))
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn warm_up_on(&self, threads: usize, kernels: &[Kernel]) -> Result<(), Error> {
         let next = AtomicUsize::new(0);
         let failed: Mutex<Option<(usize, Error)>> = Mutex::default();
         thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
-                    while let Some((at, kernel)) = take(&next, &kernels) {
+                    while let Some((at, kernel)) = take(&next, kernels) {
                         if let Err(error) = self.pipeline(kernel) {
                             let mut failed = lock(&failed);
                             if failed.as_ref().is_none_or(|(first, _)| at < *first) {
@@ -413,6 +421,7 @@ impl<K: Eq + Hash, T: Clone> Slots<K, T> {
 }
 
 /// The next of the kernels that no thread has taken, and its number.
+#[cfg(not(target_arch = "wasm32"))]
 fn take(next: &AtomicUsize, kernels: &[Kernel]) -> Option<(usize, Kernel)> {
     let at = next.fetch_add(1, Ordering::Relaxed);
     Some((at, *kernels.get(at)?))
@@ -437,23 +446,51 @@ fn layout_entry(binding: u32, ty: wgpu::BufferBindingType) -> wgpu::BindGroupLay
 }
 
 /// Runs `work` under error scopes, so that what the device refuses comes back as an error instead of reaching the
-/// caller's handler. Scopes belong to the thread, hence all of it happens here and now. In a browser the answer is not
-/// there yet when this returns; there errors are reported to the console.
+/// caller's handler. Scopes belong to the thread, hence all of it happens here and now.
+///
+/// In a browser the answer comes after this has returned, and what a scope has caught by then reaches no handler: there no
+/// scope is opened, and what the device refuses goes to the device's own handler. It is not lost on who awaits the work
+/// either: what was refused is invalid, and so is the submission that uses it, which is
+/// under a [`Watch`].
 pub(crate) fn scoped<T>(device: &wgpu::Device, work: impl FnOnce() -> T) -> Result<T, Error> {
-    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
-    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    if cfg!(target_arch = "wasm32") {
+        return Ok(work());
+    }
+    let watch = Watch::begin(device);
     let made = work();
-    // What could not be made is invalid wherever it is used: the reason is what is told.
-    let mut first = None;
-    for scope in [validation, internal, memory] {
-        if let task::Poll::Ready(Some(error)) =
-            pin!(scope.pop()).poll(&mut task::Context::from_waker(task::Waker::noop()))
-        {
-            first = Some(error);
+    match pin!(watch.end()).poll(&mut task::Context::from_waker(task::Waker::noop())) {
+        task::Poll::Ready(accepted) => accepted.map(|()| made),
+        task::Poll::Pending => Ok(made),
+    }
+}
+
+/// Error scopes around what follows, on this thread.
+pub(crate) struct Watch([wgpu::ErrorScopeGuard; 3]);
+
+impl Watch {
+    /// Opens the scopes.
+    pub(crate) fn begin(device: &wgpu::Device) -> Watch {
+        let filters = [
+            wgpu::ErrorFilter::OutOfMemory,
+            wgpu::ErrorFilter::Internal,
+            wgpu::ErrorFilter::Validation,
+        ];
+        Watch(filters.map(|filter| device.push_error_scope(filter)))
+    }
+
+    /// Closes them, and gives the device's word on what was between: there at once, but in a browser.
+    pub(crate) fn end(self) -> impl Future<Output = Result<(), Error>> {
+        let [memory, internal, validation] = self.0;
+        let answers = [validation.pop(), internal.pop(), memory.pop()];
+        async {
+            // What could not be made is invalid wherever it is used: the reason is what is told.
+            let mut first = None;
+            for answer in answers {
+                first = answer.await.or(first);
+            }
+            first.map_or(Ok(()), |error| Err(device_error(&error)))
         }
     }
-    first.map_or(Ok(made), |error| Err(device_error(&error)))
 }
 
 fn device_error(error: &wgpu::Error) -> Error {

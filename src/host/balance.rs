@@ -3,7 +3,7 @@
 use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, check_len};
 use crate::host::engine::Engine;
-use crate::host::gpu::Gpu;
+use crate::host::gpu::{Answer, Gpu};
 use crate::host::values::{check_each, narrow, seed_words, wide};
 use crate::kernels::balance::{BalanceInputs, BalanceOutputs};
 use crate::losses::balance::{Balance, BalanceState};
@@ -45,7 +45,7 @@ fn on_gpu(
     losses: &[f32],
     state: Option<BalanceState<&[f32], u64>>,
     grad_loss: Option<f32>,
-) -> Result<BalanceResult, Error> {
+) -> Result<Answer<BalanceResult>, Error> {
     let count = losses.len();
     let vector = |buffer, len| Tensor::vector(buffer, DType::F32, len);
     let input = gpu.put(losses)?;
@@ -79,14 +79,22 @@ fn on_gpu(
         grad_losses: Some(vector(&grads, count).into()),
         grad_log_variances: log_variances.then(|| vector(&grad_state, count).into()),
     };
-    gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;
+    let call = config.prepare(gpu.context(), &inputs, &outputs)?;
     let of_state = if log_variances { count } else { 0 };
-    Ok(BalanceResult {
-        weights: gpu.read(&weights, count)?,
-        loss: gpu.read(&loss, 1)?.first().copied().unwrap_or(0.0),
-        grad_losses: gpu.read(&grads, count)?,
-        grad_log_variances: gpu.read(&grad_state, of_state)?,
-    })
+    let reads = [
+        (&weights, count),
+        (&loss, 1),
+        (&grads, count),
+        (&grad_state, of_state),
+    ];
+    Ok(Answer::coming(gpu.send_call(&call, &reads)?, |mut read| {
+        Ok(BalanceResult {
+            weights: read.next(),
+            loss: read.next().first().copied().unwrap_or(0.0),
+            grad_losses: read.next(),
+            grad_log_variances: read.next(),
+        })
+    }))
 }
 
 impl Engine {
@@ -95,6 +103,7 @@ impl Engine {
     ///
     /// # Errors
     /// Settings, a state that is missing or of another length, device errors.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn balance(
         &self,
         config: &Balance,
@@ -102,6 +111,31 @@ impl Engine {
         state: Option<BalanceState<&[f32], u64>>,
         grad_loss: Option<f32>,
     ) -> Result<BalanceResult, Error> {
+        self.begin_balance(config, losses, state, grad_loss)?.wait()
+    }
+
+    /// The same without blocking, as [`Gpu::run_async`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn balance_async(
+        &self,
+        config: &Balance,
+        losses: &[f32],
+        state: Option<BalanceState<&[f32], u64>>,
+        grad_loss: Option<f32>,
+    ) -> Result<BalanceResult, Error> {
+        let begun = self.begin_balance(config, losses, state, grad_loss)?;
+        begun.done().await
+    }
+
+    fn begin_balance(
+        &self,
+        config: &Balance,
+        losses: &[f32],
+        state: Option<BalanceState<&[f32], u64>>,
+        grad_loss: Option<f32>,
+    ) -> Result<Answer<BalanceResult>, Error> {
         config.check()?;
         check_state(config, losses.len(), state)?;
         // A device weighs at least one.
@@ -118,11 +152,11 @@ impl Engine {
                 grad_loss: grad_loss.map(f64::from),
             },
         )?;
-        Ok(BalanceResult {
+        Ok(Answer::Here(BalanceResult {
             weights: narrow(out.weights),
             loss: out.loss as f32,
             grad_losses: narrow(out.grad_losses),
             grad_log_variances: narrow(out.grad_log_variances),
-        })
+        }))
     }
 }

@@ -3,7 +3,7 @@
 use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, check_len};
 use crate::host::engine::Engine;
-use crate::host::gpu::Gpu;
+use crate::host::gpu::{Answer, Gpu};
 use crate::host::targets::{check_lists, counted_lists};
 use crate::host::values::{
     REFERENCE_BYTES, Values, Wanted, check_each, check_room, check_upstream, narrow, wide,
@@ -333,7 +333,7 @@ impl<'a> Embeddings<'a> {
         gpu: &Gpu,
         loss: &Contrastive,
         wanted: Wanted,
-    ) -> Result<ContrastiveResult, Error> {
+    ) -> Result<Answer<ContrastiveResult>, Error> {
         let (n, dims) = (self.rows, self.dims);
         let embeddings = gpu.upload(self.embeddings.bytes())?;
         let sets = Sets::upload(gpu, self.labels, n, self.classes)?;
@@ -411,16 +411,18 @@ impl<'a> Embeddings<'a> {
             grad_temperature: gradients.then(|| matrix(4, 1, 1)),
             grad_bias: (gradients && loss.has_bias()).then(|| matrix(5, 1, 1)),
         };
-        gpu.run(&[&loss.prepare(gpu.context(), &inputs, &outputs)?])?;
-        let read = |i: usize| gpu.read(&buffers[i], lens[i]);
-        Ok(ContrastiveResult {
-            loss: read(0)?,
-            loss_rows: read(1)?,
-            grad_embeddings: read(2)?,
-            grad_keys: read(3)?,
-            grad_temperature: read(4)?,
-            grad_bias: read(5)?,
-        })
+        let call = loss.prepare(gpu.context(), &inputs, &outputs)?;
+        let reads: Vec<_> = buffers.iter().zip(lens).collect();
+        Ok(Answer::coming(gpu.send_call(&call, &reads)?, |mut read| {
+            Ok(ContrastiveResult {
+                loss: read.next(),
+                loss_rows: read.next(),
+                grad_embeddings: read.next(),
+                grad_keys: read.next(),
+                grad_temperature: read.next(),
+                grad_bias: read.next(),
+            })
+        }))
     }
 
     /// Computes on the reference with these settings.
@@ -489,10 +491,10 @@ impl<'a> Embeddings<'a> {
     }
 
     /// `rows * 5` counts of the relations of label sets; embeddings are not looked at.
-    fn relations(&self, gpu: Option<&Gpu>) -> Result<Vec<u32>, Error> {
+    fn relations(&self, gpu: Option<&Gpu>) -> Result<Answer<Vec<u32>>, Error> {
         self.check_sets()?;
         let Some(gpu) = gpu else {
-            return self.with_reference(reference::relations);
+            return self.with_reference(reference::relations).map(Answer::Here);
         };
         let n = self.rows;
         let sets = Sets::upload(gpu, self.labels, n, self.classes)?;
@@ -514,8 +516,9 @@ impl<'a> Embeddings<'a> {
         let outputs = RelationOutputs {
             relations: Tensor::matrix(&counts, DType::U32, n, 5),
         };
-        gpu.run(&[&Relations.prepare(gpu.context(), &inputs, &outputs)?])?;
-        gpu.read(&counts, n.saturating_mul(5))
+        let call = Relations.prepare(gpu.context(), &inputs, &outputs)?;
+        let sent = gpu.send_call(&call, &[(&counts, n.saturating_mul(5))])?;
+        Ok(Answer::coming(sent, |mut read| Ok(read.next())))
     }
 }
 
@@ -524,20 +527,44 @@ impl Engine {
     ///
     /// # Errors
     /// Wrong lengths or values (indices out of range, ...), device errors.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn contrastive(
         &self,
         loss: &Contrastive,
         rows: &Embeddings<'_>,
         wanted: Wanted,
     ) -> Result<ContrastiveResult, Error> {
+        self.begin_contrastive(loss, rows, wanted)?.wait()
+    }
+
+    /// The same without blocking, as [`Gpu::run_async`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn contrastive_async(
+        &self,
+        loss: &Contrastive,
+        rows: &Embeddings<'_>,
+        wanted: Wanted,
+    ) -> Result<ContrastiveResult, Error> {
+        let begun = self.begin_contrastive(loss, rows, wanted)?;
+        begun.done().await
+    }
+
+    fn begin_contrastive(
+        &self,
+        loss: &Contrastive,
+        rows: &Embeddings<'_>,
+        wanted: Wanted,
+    ) -> Result<Answer<ContrastiveResult>, Error> {
         loss.check()?;
         rows.check(loss)?;
         if rows.rows == 0 {
-            return Ok(rows.of_nothing(loss, wanted));
+            return Ok(Answer::Here(rows.of_nothing(loss, wanted)));
         }
         match self.gpu() {
             Some(gpu) => rows.on_gpu(gpu, loss, wanted),
-            None => rows.on_reference(loss, wanted),
+            None => rows.on_reference(loss, wanted).map(Answer::Here),
         }
     }
 
@@ -546,14 +573,27 @@ impl Engine {
     ///
     /// # Errors
     /// Wrong lengths or values, device errors.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn relations(&self, rows: &Embeddings<'_>) -> Result<Vec<u32>, Error> {
+        self.begin_relations(rows)?.wait()
+    }
+
+    /// The same without blocking, as [`Gpu::run_async`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn relations_async(&self, rows: &Embeddings<'_>) -> Result<Vec<u32>, Error> {
+        self.begin_relations(rows)?.done().await
+    }
+
+    fn begin_relations(&self, rows: &Embeddings<'_>) -> Result<Answer<Vec<u32>>, Error> {
         for (name, mask) in [("row_mask", rows.row_mask), ("key_mask", rows.key_mask)] {
             if mask.is_some() {
                 return Err(Error::refused(name, "relations take no masks"));
             }
         }
         match rows.rows {
-            0 => rows.check_sets().map(|()| Vec::new()),
+            0 => rows.check_sets().map(|()| Answer::Here(Vec::new())),
             _ => rows.relations(self.gpu()),
         }
     }

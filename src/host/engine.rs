@@ -11,6 +11,7 @@ pub struct Engine {
 
 impl Engine {
     /// The best GPU that passes the self-test, else the reference; [`Engine::notice`] says why.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn auto() -> Engine {
         match Gpu::open(None) {
             Ok(gpu) => Engine::on(gpu),

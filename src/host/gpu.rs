@@ -1,15 +1,22 @@
 //! A device that this crate opens: uploads, submissions, readbacks.
 
-use crate::device::caps::{Caps, Variant};
-use crate::device::context;
-use crate::device::context::Context;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::device::caps::Caps;
+use crate::device::caps::Variant;
+use crate::device::context::{self, Context, Watch};
 use crate::device::prepared::Prepared;
 use crate::error::{Error, ErrorKind};
+#[cfg(not(target_arch = "wasm32"))]
 use crate::host::experimental;
+use crate::host::signal::{Signal, signal};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(not(target_arch = "wasm32"))]
 use std::time::Duration;
 
 /// How long a submission may take before waiting for it is an error, unless it is said.
+#[cfg(not(target_arch = "wasm32"))]
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A device opened by this crate.
@@ -22,12 +29,54 @@ pub struct Gpu {
     offered: Vec<wgpu::CooperativeMatrixProperties>,
     /// The first error that reached nobody else: device loss, a refused command, no answer in time.
     fault: Arc<Mutex<Option<String>>>,
+    #[cfg(not(target_arch = "wasm32"))]
     timeout: Duration,
 }
 
-/// The adapters of this machine that can run WGSL compute, real GPUs first.
-pub fn adapters() -> Vec<wgpu::Adapter> {
-    let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+/// The device's word on commands.
+#[cfg(not(target_arch = "wasm32"))]
+type Accepted = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+/// The same where nothing of a device is sent to another thread.
+#[cfg(target_arch = "wasm32")]
+type Accepted = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
+
+/// Commands on their way, with what will be read behind them.
+pub(super) struct Sent {
+    gpu: Gpu,
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(dead_code, reason = "only what blocks asks for it")
+    )]
+    index: wgpu::SubmissionIndex,
+    accepted: Accepted,
+    /// For each buffer, where what is read arrives; none where that is nothing.
+    readbacks: Vec<Option<Readback>>,
+}
+
+struct Readback {
+    staging: wgpu::Buffer,
+    bytes: usize,
+    mapped: Signal,
+}
+
+/// What was read, buffer by buffer.
+pub(super) struct Read(std::vec::IntoIter<Vec<u8>>);
+
+/// What comes of commands on their way, or is here already.
+pub(super) enum Answer<T> {
+    Here(T),
+    Coming(Box<Sent>, Finish<T>),
+}
+
+/// Makes a result of what was read.
+type Finish<T> = Box<dyn FnOnce(Read) -> Result<T, Error> + Send>;
+
+/// The adapters that can run WGSL compute: those of this machine, real GPUs first, or in a browser the one that it gives.
+pub async fn adapters_async() -> Vec<wgpu::Adapter> {
+    let backends = wgpu::Backends::VULKAN
+        | wgpu::Backends::METAL
+        | wgpu::Backends::DX12
+        | wgpu::Backends::BROWSER_WEBGPU;
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends,
         // Without names in the shaders, a debug build and a release share what the driver's cache holds.
@@ -36,7 +85,7 @@ pub fn adapters() -> Vec<wgpu::Adapter> {
             .with_env(),
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
-    let mut all = pollster::block_on(instance.enumerate_adapters(backends));
+    let mut all = instance.enumerate_adapters(backends).await;
     all.sort_by_key(|adapter| match adapter.get_info().device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
         wgpu::DeviceType::IntegratedGpu => 1,
@@ -47,91 +96,50 @@ pub fn adapters() -> Vec<wgpu::Adapter> {
     all
 }
 
+/// The same, waited for.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn adapters() -> Vec<wgpu::Adapter> {
+    pollster::block_on(adapters_async())
+}
+
 impl Gpu {
     /// Opens an adapter with the features that make kernels faster and all of its limits, without testing it.
     ///
     /// # Errors
     /// Where the adapter gives no device, or one too small.
-    pub fn from_adapter(adapter: &wgpu::Adapter) -> Result<Gpu, Error> {
-        Gpu::with_limits(adapter, Context::useful_features(adapter), adapter.limits())
+    pub async fn from_adapter_async(adapter: &wgpu::Adapter) -> Result<Gpu, Error> {
+        let features = Context::useful_features(adapter);
+        Gpu::with_limits_async(adapter, features, adapter.limits()).await
     }
 
     /// Opens an adapter with these features and limits, without testing it.
     ///
     /// # Errors
     /// Where the adapter gives no such device, or the limits are too small for the kernels.
-    pub fn with_limits(
+    pub async fn with_limits_async(
         adapter: &wgpu::Adapter,
         features: wgpu::Features,
         limits: wgpu::Limits,
     ) -> Result<Gpu, Error> {
-        Gpu::request(
-            adapter,
-            features,
-            limits,
-            wgpu::ExperimentalFeatures::disabled(),
-        )
+        let experimental = wgpu::ExperimentalFeatures::disabled();
+        Gpu::request(adapter, features, limits, experimental).await
     }
 
-    /// A device that computes nothing, with these features and limits: it prepares and records calls on a machine without a
-    /// GPU, and runs no kernel. Needs wgpu's feature `noop`, which the feature `cli` turns on.
-    ///
-    /// # Errors
-    /// Where wgpu has no such backend, or the limits are too small for the kernels.
-    pub fn noop(features: wgpu::Features, limits: wgpu::Limits) -> Result<Gpu, Error> {
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-            backends: wgpu::Backends::NOOP,
-            backend_options: wgpu::BackendOptions {
-                noop: wgpu::NoopBackendOptions::enabled(),
-                ..Default::default()
-            },
-            ..wgpu::InstanceDescriptor::new_without_display_handle()
-        });
-        let options = wgpu::RequestAdapterOptions::default();
-        let adapter = pollster::block_on(instance.request_adapter(&options))
-            .map_err(|error| Error::new(ErrorKind::Unsupported, "adapter", "wgpu's noop", error))?;
-        Gpu::with_limits(&adapter, features, limits)
-    }
-
-    /// Opens an adapter as [`Gpu::from_adapter`] does, with cooperative matrices
-    /// ([`Context::with_cooperative_matrices`]) and these limits, without testing it.
-    ///
-    /// This enables an experimental feature of wgpu, which may have bugs, up to undefined behaviour in a driver: ask for it
-    /// where you would take that, and see [`wgpu::ExperimentalFeatures`].
-    ///
-    /// # Errors
-    /// Where the adapter does not offer them or gives no device, or the limits are too small for the kernels.
-    pub fn cooperative(adapter: &wgpu::Adapter, limits: wgpu::Limits) -> Result<Gpu, Error> {
-        if Context::cooperative_matrices(adapter).is_none() {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("adapter {}", adapter.get_info().name),
-                "cooperative matrices of f16 into f32, 16x16x16 or 8x8x8, in subgroups of one size",
-                "none",
-            ));
-        }
-        let features = Context::useful_features(adapter) | Caps::COOPERATIVE_FEATURES;
-        let mut gpu = Gpu::request(adapter, features, limits, experimental::consent())?;
-        gpu.offered = adapter.cooperative_matrix_properties();
-        gpu.context = gpu.context.with_cooperative_matrices(&gpu.offered)?;
-        Ok(gpu)
-    }
-
-    fn request(
+    async fn request(
         adapter: &wgpu::Adapter,
         features: wgpu::Features,
         limits: wgpu::Limits,
         experimental_features: wgpu::ExperimentalFeatures,
     ) -> Result<Gpu, Error> {
         let info = adapter.get_info();
-        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+        let requested = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("wgloss"),
             required_features: features,
             required_limits: limits,
             experimental_features,
             ..Default::default()
-        }))
-        .map_err(|error| {
+        });
+        let (device, queue) = requested.await.map_err(|error| {
             Error::new(
                 ErrorKind::Device,
                 format!("adapter {}", info.name),
@@ -158,6 +166,7 @@ impl Gpu {
             info,
             offered: Vec::new(),
             fault,
+            #[cfg(not(target_arch = "wasm32"))]
             timeout: TIMEOUT,
         })
     }
@@ -192,17 +201,6 @@ impl Gpu {
             context: context.with_variant(self.context.variant())?,
             ..self.clone()
         })
-    }
-
-    /// The same device with another limit for how long a submission may take; 300 seconds unless it is said. Beyond, waiting
-    /// is an error, and so is whatever is asked of the device from then on. Its memory and its queue are not given back, since
-    /// that would mean to wait for them.
-    #[must_use]
-    pub fn with_timeout(&self, timeout: Duration) -> Gpu {
-        Gpu {
-            timeout,
-            ..self.clone()
-        }
     }
 
     /// The queue.
@@ -268,19 +266,236 @@ impl Gpu {
         })
     }
 
+    /// Records the calls one after the other, submits them and waits, without blocking. On a machine with threads somebody
+    /// has to poll the device meanwhile ([`wgpu::Device::poll`]); a browser does that by itself. Waits as long as it takes:
+    /// [`Gpu::with_timeout`] is for the functions that block.
+    ///
+    /// # Errors
+    /// Device loss, a refused command, whatever else the device has reported since it was opened.
+    pub async fn run_async(&self, calls: &[&Prepared]) -> Result<(), Error> {
+        self.finish_async(self.record(calls)).await
+    }
+
+    /// Submits an encoder and waits, without blocking, as [`Gpu::run_async`].
+    ///
+    /// # Errors
+    /// As [`Gpu::run_async`].
+    pub async fn finish_async(&self, encoder: wgpu::CommandEncoder) -> Result<(), Error> {
+        self.send(encoder, &[])?.done().await.map(|_| ())
+    }
+
+    /// Reads the first `bytes` bytes of a buffer back, without blocking, as [`Gpu::run_async`].
+    ///
+    /// # Errors
+    /// As [`Gpu::run_async`]; no memory, a buffer shorter than that.
+    pub async fn download_async(
+        &self,
+        buffer: &wgpu::Buffer,
+        bytes: u64,
+    ) -> Result<Vec<u8>, Error> {
+        let sent = self.send(self.encoder(), &[(buffer, bytes)])?;
+        Ok(sent.done().await?.take())
+    }
+
+    /// Submits an encoder; what comes behind it waits for both.
+    pub(crate) fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<(), Error> {
+        self.sound()?;
+        context::scoped(self.context.device(), || {
+            self.queue.submit([encoder.finish()]);
+        })
+    }
+
+    fn encoder(&self) -> wgpu::CommandEncoder {
+        let device = self.context.device();
+        device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+    }
+
+    fn record(&self, calls: &[&Prepared]) -> wgpu::CommandEncoder {
+        let mut encoder = self.encoder();
+        for call in calls {
+            call.encode(&mut encoder);
+        }
+        encoder
+    }
+
+    /// Submits an encoder, and behind it the reading of the first bytes of some buffers.
+    pub(super) fn send(
+        &self,
+        mut encoder: wgpu::CommandEncoder,
+        reads: &[(&wgpu::Buffer, u64)],
+    ) -> Result<Sent, Error> {
+        self.sound()?;
+        let mut sizes = Vec::new();
+        for (buffer, bytes) in reads {
+            let size = bytes.checked_next_multiple_of(4);
+            let Some(size) = size.filter(|size| *size <= buffer.size()) else {
+                return Err(Error::new(
+                    ErrorKind::Buffer,
+                    "download",
+                    format!("at most {} bytes", buffer.size()),
+                    format!("{bytes} bytes"),
+                ));
+            };
+            sizes.push(size);
+        }
+        let device = self.context.device();
+        let watch = Watch::begin(device);
+        let mut stagings = Vec::new();
+        for ((buffer, _), size) in reads.iter().zip(sizes) {
+            let staging = (size > 0).then(|| {
+                device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("wgloss readback"),
+                    size,
+                    usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                })
+            });
+            if let Some(staging) = &staging {
+                encoder.copy_buffer_to_buffer(buffer, 0, staging, 0, size);
+            }
+            stagings.push(staging);
+        }
+        let index = self.queue.submit([encoder.finish()]);
+        let mut readbacks = Vec::new();
+        for (staging, (_, bytes)) in stagings.into_iter().zip(reads) {
+            readbacks.push(staging.map(|staging| {
+                let (giver, mapped) = signal();
+                // What the callback would say is said again by the mapped range.
+                let slice = staging.slice(..);
+                slice.map_async(wgpu::MapMode::Read, |_| drop(giver));
+                Readback {
+                    staging,
+                    bytes: *bytes as usize,
+                    mapped,
+                }
+            }));
+        }
+        Ok(Sent {
+            gpu: self.clone(),
+            index,
+            accepted: Box::pin(watch.end()),
+            readbacks,
+        })
+    }
+
+    /// Submits a call, and behind it the reading of some buffers of numbers of 32 bits.
+    pub(super) fn send_call(
+        &self,
+        call: &Prepared,
+        reads: &[(&wgpu::Buffer, usize)],
+    ) -> Result<Sent, Error> {
+        let bytes = |len: usize| (len as u64).saturating_mul(4);
+        let reads: Vec<(&wgpu::Buffer, u64)> = reads
+            .iter()
+            .map(|(buffer, len)| (*buffer, bytes(*len)))
+            .collect();
+        self.send(self.record(&[call]), &reads)
+    }
+
+    /// Refuses a device that is lost, or that has not answered in time.
+    fn sound(&self) -> Result<(), Error> {
+        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        match fault.as_ref() {
+            None => Ok(()),
+            Some(fault) => Err(Error::because(
+                ErrorKind::Device,
+                "device",
+                format!("lost or faulted: {fault}"),
+            )),
+        }
+    }
+
+    /// A storage buffer with these numbers.
+    pub(super) fn put<T: bytemuck::Pod>(&self, values: &[T]) -> Result<wgpu::Buffer, Error> {
+        self.upload(bytemuck::cast_slice(values))
+    }
+}
+
+/// What blocks; a browser's page cannot.
+#[cfg(not(target_arch = "wasm32"))]
+impl Gpu {
+    /// Opens an adapter with the features that make kernels faster and all of its limits, without testing it.
+    ///
+    /// # Errors
+    /// Where the adapter gives no device, or one too small.
+    pub fn from_adapter(adapter: &wgpu::Adapter) -> Result<Gpu, Error> {
+        pollster::block_on(Gpu::from_adapter_async(adapter))
+    }
+
+    /// Opens an adapter with these features and limits, without testing it.
+    ///
+    /// # Errors
+    /// Where the adapter gives no such device, or the limits are too small for the kernels.
+    pub fn with_limits(
+        adapter: &wgpu::Adapter,
+        features: wgpu::Features,
+        limits: wgpu::Limits,
+    ) -> Result<Gpu, Error> {
+        pollster::block_on(Gpu::with_limits_async(adapter, features, limits))
+    }
+
+    /// A device that computes nothing, with these features and limits: it prepares and records calls on a machine without a
+    /// GPU, and runs no kernel. Needs wgpu's feature `noop`, which the feature `cli` turns on.
+    ///
+    /// # Errors
+    /// Where wgpu has no such backend, or the limits are too small for the kernels.
+    pub fn noop(features: wgpu::Features, limits: wgpu::Limits) -> Result<Gpu, Error> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: wgpu::Backends::NOOP,
+            backend_options: wgpu::BackendOptions {
+                noop: wgpu::NoopBackendOptions::enabled(),
+                ..Default::default()
+            },
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let options = wgpu::RequestAdapterOptions::default();
+        let adapter = pollster::block_on(instance.request_adapter(&options))
+            .map_err(|error| Error::new(ErrorKind::Unsupported, "adapter", "wgpu's noop", error))?;
+        Gpu::with_limits(&adapter, features, limits)
+    }
+
+    /// Opens an adapter as [`Gpu::from_adapter`] does, with cooperative matrices
+    /// ([`Context::with_cooperative_matrices`]) and these limits, without testing it.
+    ///
+    /// This enables an experimental feature of wgpu, which may have bugs, up to undefined behaviour in a driver: ask for it
+    /// where you would take that, and see [`wgpu::ExperimentalFeatures`].
+    ///
+    /// # Errors
+    /// Where the adapter does not offer them or gives no device, or the limits are too small for the kernels.
+    pub fn cooperative(adapter: &wgpu::Adapter, limits: wgpu::Limits) -> Result<Gpu, Error> {
+        if Context::cooperative_matrices(adapter).is_none() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("adapter {}", adapter.get_info().name),
+                "cooperative matrices of f16 into f32, 16x16x16 or 8x8x8, in subgroups of one size",
+                "none",
+            ));
+        }
+        let features = Context::useful_features(adapter) | Caps::COOPERATIVE_FEATURES;
+        let requested = Gpu::request(adapter, features, limits, experimental::consent());
+        let mut gpu = pollster::block_on(requested)?;
+        gpu.offered = adapter.cooperative_matrix_properties();
+        gpu.context = gpu.context.with_cooperative_matrices(&gpu.offered)?;
+        Ok(gpu)
+    }
+
+    /// The same device with another limit for how long a submission may take; 300 seconds unless it is said. Beyond, waiting
+    /// is an error, and so is whatever is asked of the device from then on. Its memory and its queue are not given back, since
+    /// that would mean to wait for them.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Gpu {
+        Gpu {
+            timeout,
+            ..self.clone()
+        }
+    }
+
     /// Records the calls one after the other, submits them and waits.
     ///
     /// # Errors
     /// Device loss, a refused command, no answer in time.
     pub fn run(&self, calls: &[&Prepared]) -> Result<(), Error> {
-        let mut encoder = self
-            .context
-            .device()
-            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        for call in calls {
-            call.encode(&mut encoder);
-        }
-        self.finish(encoder)
+        self.finish(self.record(calls))
     }
 
     /// Submits an encoder and waits.
@@ -288,9 +503,16 @@ impl Gpu {
     /// # Errors
     /// Device loss, a refused command, no answer in time.
     pub fn finish(&self, encoder: wgpu::CommandEncoder) -> Result<(), Error> {
-        self.sound()?;
-        let index = self.scoped(|| self.queue.submit([encoder.finish()]))?;
-        self.wait(index)
+        self.send(encoder, &[])?.wait().map(|_| ())
+    }
+
+    /// Reads the first `bytes` bytes of a buffer back.
+    ///
+    /// # Errors
+    /// Device loss, no memory, no answer in time, or a buffer shorter than that.
+    pub fn download(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>, Error> {
+        let sent = self.send(self.encoder(), &[(buffer, bytes)])?;
+        Ok(sent.wait()?.take())
     }
 
     fn wait(&self, index: wgpu::SubmissionIndex) -> Result<(), Error> {
@@ -324,75 +546,90 @@ impl Gpu {
         let _ = self.context.device().poll(wgpu::PollType::Poll);
         self.sound().err().unwrap_or(error)
     }
+}
 
-    /// Refuses a device that is lost, or that has not answered in time.
-    fn sound(&self) -> Result<(), Error> {
-        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        match fault.as_ref() {
-            None => Ok(()),
-            Some(fault) => Err(Error::because(
-                ErrorKind::Device,
-                "device",
-                format!("lost or faulted: {fault}"),
-            )),
-        }
-    }
-
-    /// Reads the first `bytes` bytes of a buffer back.
-    ///
-    /// # Errors
-    /// Device loss, no memory, no answer in time, or a buffer shorter than that.
-    pub fn download(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>, Error> {
-        let size = bytes.checked_next_multiple_of(4);
-        let Some(size) = size.filter(|size| *size <= buffer.size()) else {
-            return Err(Error::new(
-                ErrorKind::Buffer,
-                "download",
-                format!("at most {} bytes", buffer.size()),
-                format!("{bytes} bytes"),
-            ));
-        };
-        if size == 0 {
-            return Ok(Vec::new());
-        }
-        self.sound()?;
-        let device = self.context.device();
-        let (staging, index) = self.scoped(|| {
-            let staging = device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("wgloss readback"),
-                size,
-                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
+impl Sent {
+    /// Waits for the end, and for what is read.
+    pub(super) async fn done(self) -> Result<Read, Error> {
+        let (giver, end) = signal();
+        self.gpu.queue.on_submitted_work_done(|| drop(giver));
+        self.accepted.await?;
+        end.await;
+        let mut read = Vec::new();
+        for readback in self.readbacks {
+            read.push(match readback {
+                Some(Readback {
+                    staging,
+                    bytes,
+                    mapped,
+                }) => {
+                    mapped.await;
+                    // A lost device maps nothing; that it is lost says more.
+                    self.gpu.sound()?;
+                    mapped_bytes(&staging, bytes)?
+                }
+                None => Vec::new(),
             });
-            let mut encoder =
-                device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, size);
-            let index = self.queue.submit([encoder.finish()]);
-            // What the callback would say is said again by the mapped range below.
-            staging.slice(..).map_async(wgpu::MapMode::Read, |_| {});
-            (staging, index)
-        })?;
-        self.wait(index)?;
-        let view = staging
-            .slice(..)
-            .get_mapped_range()
-            .map_err(|error| Error::new(ErrorKind::Device, "download", "a mapped buffer", error))?;
-        Ok(view[..bytes as usize].to_vec())
+        }
+        self.gpu.sound()?;
+        Ok(Read(read.into_iter()))
     }
 
-    /// Reads the first `len` numbers of a buffer back.
-    pub(super) fn read<T: bytemuck::Pod>(
-        &self,
-        buffer: &wgpu::Buffer,
-        len: usize,
-    ) -> Result<Vec<T>, Error> {
-        let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
-        let bytes = self.download(buffer, bytes)?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    /// The same, blocking.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn wait(self) -> Result<Read, Error> {
+        pollster::block_on(self.accepted)?;
+        self.gpu.wait(self.index)?;
+        let readbacks = self.readbacks.into_iter().map(|readback| match readback {
+            Some(Readback { staging, bytes, .. }) => mapped_bytes(&staging, bytes),
+            None => Ok(Vec::new()),
+        });
+        let read: Vec<_> = readbacks.collect::<Result<_, _>>()?;
+        Ok(Read(read.into_iter()))
+    }
+}
+
+fn mapped_bytes(staging: &wgpu::Buffer, bytes: usize) -> Result<Vec<u8>, Error> {
+    let view = staging
+        .slice(..)
+        .get_mapped_range()
+        .map_err(|error| Error::new(ErrorKind::Device, "download", "a mapped buffer", error))?;
+    Ok(view[..bytes].to_vec())
+}
+
+impl Read {
+    /// The bytes of the next buffer.
+    fn take(mut self) -> Vec<u8> {
+        self.0.next().unwrap_or_default()
     }
 
-    /// A storage buffer with these numbers.
-    pub(super) fn put<T: bytemuck::Pod>(&self, values: &[T]) -> Result<wgpu::Buffer, Error> {
-        self.upload(bytemuck::cast_slice(values))
+    /// The numbers of the next buffer.
+    pub(super) fn next<T: bytemuck::Pod>(&mut self) -> Vec<T> {
+        bytemuck::pod_collect_to_vec(&self.0.next().unwrap_or_default())
+    }
+}
+
+impl<T> Answer<T> {
+    /// What comes of a call, by `finish` of what was read.
+    pub(super) fn coming(
+        sent: Sent,
+        finish: impl FnOnce(Read) -> Result<T, Error> + Send + 'static,
+    ) -> Self {
+        Answer::Coming(Box::new(sent), Box::new(finish))
+    }
+
+    pub(super) async fn done(self) -> Result<T, Error> {
+        match self {
+            Answer::Here(result) => Ok(result),
+            Answer::Coming(sent, finish) => finish(sent.done().await?),
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn wait(self) -> Result<T, Error> {
+        match self {
+            Answer::Here(result) => Ok(result),
+            Answer::Coming(sent, finish) => finish(sent.wait()?),
+        }
     }
 }

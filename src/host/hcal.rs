@@ -4,7 +4,7 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, check_len};
 use crate::host::balance::check_state;
 use crate::host::engine::Engine;
-use crate::host::gpu::Gpu;
+use crate::host::gpu::{Answer, Gpu};
 use crate::host::values::{REFERENCE_BYTES, Values, Wanted, check_room, narrow, seed_words, wide};
 use crate::kernels::gradient::Gradient;
 use crate::kernels::hcal::call::{HcalInputs, HcalOutputs};
@@ -118,7 +118,7 @@ impl HcalBatch<'_> {
         config: &Hcal,
         levels: &Levels,
         wanted: Wanted,
-    ) -> Result<HcalResult, Error> {
+    ) -> Result<Answer<HcalResult>, Error> {
         let (samples, dim, m) = (self.samples, self.dim, levels.len());
         let features = gpu.upload(self.features.bytes())?;
         let labels = gpu.put(self.labels)?;
@@ -196,31 +196,43 @@ impl HcalBatch<'_> {
             predictions: Some(Tensor::matrix(&predictions, DType::U32, m, samples)),
             violations: Some(Tensor::vector(&violations, DType::U32, m + 1)),
         };
-        gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;
+        let call = config.prepare(gpu.context(), &inputs, &outputs)?;
 
-        let read = |buffer: &wgpu::Buffer, len: usize| gpu.read::<f32>(buffer, len);
-        let all: Vec<u32> = gpu.read(&predictions, m * samples)?;
-        let mut result = HcalResult {
-            losses: read(&losses, m)?,
-            weights: read(&weights, m)?,
-            loss: read(&one, 1)?.first().copied().unwrap_or(0.0),
-            predictions: (0..m)
-                .map(|k| all[k * samples..][..samples].to_vec())
-                .collect(),
-            violations: gpu.read(&violations, m + 1)?,
-            ..HcalResult::default()
-        };
-        if gradients {
-            result.grad_features = read(&grad_features, samples * dim)?;
-            for (k, buffer) in grads.iter().enumerate() {
-                let (classes, dim) = each(k);
-                result.grad_prototypes.push(read(buffer, classes * dim)?);
-            }
-            if log_variances {
-                result.grad_log_variances = read(&grad_log_variances, m)?;
-            }
+        let if_wanted = |wanted: bool, len: usize| if wanted { len } else { 0 };
+        let mut reads = vec![
+            (&losses, m),
+            (&weights, m),
+            (&one, 1),
+            (&predictions, m * samples),
+            (&violations, m + 1),
+            (&grad_features, if_wanted(gradients, samples * dim)),
+            (
+                &grad_log_variances,
+                if_wanted(gradients && log_variances, m),
+            ),
+        ];
+        for (k, buffer) in grads.iter().enumerate().filter(|_| gradients) {
+            let (classes, dim) = each(k);
+            reads.push((buffer, classes * dim));
         }
-        Ok(result)
+        let sent = gpu.send_call(&call, &reads)?;
+        let levels = if_wanted(gradients, m);
+        Ok(Answer::coming(sent, move |mut read| {
+            Ok(HcalResult {
+                losses: read.next(),
+                weights: read.next(),
+                loss: read.next().first().copied().unwrap_or(0.0),
+                predictions: {
+                    let all: Vec<u32> = read.next();
+                    let level = |k: usize| all[k * samples..][..samples].to_vec();
+                    (0..m).map(level).collect()
+                },
+                violations: read.next(),
+                grad_features: read.next(),
+                grad_log_variances: read.next(),
+                grad_prototypes: (0..levels).map(|_| read.next()).collect(),
+            })
+        }))
     }
 
     fn on_reference(
@@ -295,6 +307,7 @@ impl Engine {
     ///
     /// # Errors
     /// Wrong lengths or values (labels out of range or, in a tree, not each other's parents), device errors.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn hcal(
         &self,
         config: &Hcal,
@@ -302,11 +315,39 @@ impl Engine {
         batch: &HcalBatch<'_>,
         wanted: Wanted,
     ) -> Result<HcalResult, Error> {
+        self.begin_hcal(config, levels, batch, wanted)?.wait()
+    }
+
+    /// The same without blocking, as [`Gpu::run_async`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn hcal_async(
+        &self,
+        config: &Hcal,
+        levels: &Levels,
+        batch: &HcalBatch<'_>,
+        wanted: Wanted,
+    ) -> Result<HcalResult, Error> {
+        let begun = self.begin_hcal(config, levels, batch, wanted)?;
+        begun.done().await
+    }
+
+    fn begin_hcal(
+        &self,
+        config: &Hcal,
+        levels: &Levels,
+        batch: &HcalBatch<'_>,
+        wanted: Wanted,
+    ) -> Result<Answer<HcalResult>, Error> {
         config.check()?;
         batch.check(config, levels)?;
         match self.gpu() {
             Some(gpu) => batch.on_gpu(gpu, config, levels, wanted),
-            None => batch.on_reference(config, levels, wanted),
+            None => {
+                let found = batch.on_reference(config, levels, wanted);
+                found.map(Answer::Here)
+            }
         }
     }
 }

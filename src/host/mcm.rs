@@ -3,7 +3,7 @@
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::host::engine::Engine;
-use crate::host::gpu::Gpu;
+use crate::host::gpu::{Answer, Gpu};
 use crate::host::rows::Rows;
 use crate::host::targets::TargetBuffers;
 use crate::host::values::{Dense, REFERENCE_BYTES, Values, Wanted, check_room, narrow, wide};
@@ -90,7 +90,7 @@ impl<'a> McmRows<'a> {
         config: &Mcm,
         hierarchy: &Hierarchy,
         wanted: Wanted,
-    ) -> Result<McmResult, Error> {
+    ) -> Result<Answer<McmResult>, Error> {
         let (rows, cols) = (self.rows, hierarchy.nodes());
         let logits = gpu.upload(self.logits.bytes())?;
         let targets = TargetBuffers::upload(gpu, self.targets)?;
@@ -135,13 +135,15 @@ impl<'a> McmRows<'a> {
             grad_logits: matrix(&buffers[1]).map(Gradient::To),
             probabilities: matrix(&buffers[2]),
         };
-        gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;
-        let read = |i: usize| gpu.read(&buffers[i], lens[i]);
-        Ok(McmResult {
-            loss: read(0)?,
-            grad_logits: read(1)?,
-            probabilities: read(2)?,
-        })
+        let call = config.prepare(gpu.context(), &inputs, &outputs)?;
+        let reads: Vec<_> = buffers.iter().zip(lens).collect();
+        Ok(Answer::coming(gpu.send_call(&call, &reads)?, |mut read| {
+            Ok(McmResult {
+                loss: read.next(),
+                grad_logits: read.next(),
+                probabilities: read.next(),
+            })
+        }))
     }
 
     fn on_reference(
@@ -184,6 +186,7 @@ impl Engine {
     ///
     /// # Errors
     /// Wrong lengths or values, device errors.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn mcm(
         &self,
         config: &Mcm,
@@ -191,23 +194,51 @@ impl Engine {
         rows: &McmRows<'_>,
         wanted: Wanted,
     ) -> Result<McmResult, Error> {
+        self.begin_mcm(config, hierarchy, rows, wanted)?.wait()
+    }
+
+    /// The same without blocking, as [`Gpu::run_async`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn mcm_async(
+        &self,
+        config: &Mcm,
+        hierarchy: &Hierarchy,
+        rows: &McmRows<'_>,
+        wanted: Wanted,
+    ) -> Result<McmResult, Error> {
+        let begun = self.begin_mcm(config, hierarchy, rows, wanted)?;
+        begun.done().await
+    }
+
+    fn begin_mcm(
+        &self,
+        config: &Mcm,
+        hierarchy: &Hierarchy,
+        rows: &McmRows<'_>,
+        wanted: Wanted,
+    ) -> Result<Answer<McmResult>, Error> {
         config.check()?;
         let takes = Takes::targets(TargetKind::Hard);
         let of_labels = rows.of_labels(hierarchy.nodes());
         of_labels.check(&takes, config.reduction)?;
         if rows.rows == 0 {
             // However many classes nothing has.
-            return Ok(McmResult {
+            return Ok(Answer::Here(McmResult {
                 loss: match config.reduction {
                     Reduction::None => Vec::new(),
                     _ => vec![0.0],
                 },
                 ..McmResult::default()
-            });
+            }));
         }
         match self.gpu() {
             Some(gpu) => rows.on_gpu(gpu, config, hierarchy, wanted),
-            None => rows.on_reference(config, hierarchy, wanted),
+            None => {
+                let found = rows.on_reference(config, hierarchy, wanted);
+                found.map(Answer::Here)
+            }
         }
     }
 }

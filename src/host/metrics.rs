@@ -3,7 +3,7 @@
 use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, check_len};
 use crate::host::engine::Engine;
-use crate::host::gpu::Gpu;
+use crate::host::gpu::{Answer, Gpu, Read};
 use crate::host::rows::Rows;
 use crate::host::targets::TargetBuffers;
 use crate::host::values::{Dense, REFERENCE_BYTES, Values, check_room};
@@ -76,7 +76,7 @@ impl<'a> MetricsRows<'a> {
         self.of_loss(&self.weights()).check(&takes, Reduction::Sum)
     }
 
-    fn on_gpu(&self, gpu: &Gpu, config: &Metrics) -> Result<MetricValues, Error> {
+    fn on_gpu(&self, gpu: &Gpu, config: &Metrics) -> Result<Answer<MetricValues>, Error> {
         let (rows, cols) = (self.rows, self.cols);
         let logits = gpu.upload(self.logits.bytes())?;
         let targets = TargetBuffers::upload(gpu, self.targets)?;
@@ -98,8 +98,10 @@ impl<'a> MetricsRows<'a> {
         let outputs = MetricsOutputs {
             words: Tensor::vector(&words, DType::U32, len),
         };
-        gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;
-        config.values(cols, &gpu.read(&words, len)?)
+        let call = config.prepare(gpu.context(), &inputs, &outputs)?;
+        let (sent, config) = (gpu.send_call(&call, &[(&words, len)])?, *config);
+        let values = move |mut read: Read| config.values(cols, &read.next::<u32>());
+        Ok(Answer::coming(sent, values))
     }
 
     fn on_reference(&self, config: &Metrics) -> Result<MetricValues, Error> {
@@ -128,13 +130,34 @@ impl Engine {
     ///
     /// # Errors
     /// Settings, wrong lengths or values, device errors.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn metrics(&self, config: &Metrics, rows: &MetricsRows<'_>) -> Result<MetricValues, Error> {
+        self.begin_metrics(config, rows)?.wait()
+    }
+
+    /// The same without blocking, as [`Gpu::run_async`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn metrics_async(
+        &self,
+        config: &Metrics,
+        rows: &MetricsRows<'_>,
+    ) -> Result<MetricValues, Error> {
+        self.begin_metrics(config, rows)?.done().await
+    }
+
+    fn begin_metrics(
+        &self,
+        config: &Metrics,
+        rows: &MetricsRows<'_>,
+    ) -> Result<Answer<MetricValues>, Error> {
         config.check()?;
         rows.check()?;
         // However many labels nothing has.
         match self.gpu().filter(|_| rows.rows > 0) {
             Some(gpu) => rows.on_gpu(gpu, config),
-            None => rows.on_reference(config),
+            None => rows.on_reference(config).map(Answer::Here),
         }
     }
 }

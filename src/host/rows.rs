@@ -3,7 +3,7 @@
 use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, ErrorKind, check_len};
 use crate::host::engine::Engine;
-use crate::host::gpu::Gpu;
+use crate::host::gpu::{Answer, Gpu};
 use crate::host::targets::{TargetBuffers, check_lists, counted_lists};
 use crate::host::values::{
     Counted, Dense, REFERENCE_BYTES, Values, Wanted, check_counted, check_each, check_room,
@@ -245,7 +245,12 @@ impl<'a> Rows<'a> {
         check_counted(name, &values.to_f64(), &counted, expected, good)
     }
 
-    fn on_gpu<L: Rowwise>(&self, gpu: &Gpu, loss: &L, wanted: Wanted) -> Result<RowsResult, Error> {
+    fn on_gpu<L: Rowwise>(
+        &self,
+        gpu: &Gpu,
+        loss: &L,
+        wanted: Wanted,
+    ) -> Result<Answer<RowsResult>, Error> {
         let (rows, cols) = (self.rows, self.cols);
         let all = rows * cols;
         let logits = gpu.upload(self.logits.bytes())?;
@@ -348,16 +353,18 @@ impl<'a> Rows<'a> {
             grad_theta: (gradients && self.theta.is_some()).then(|| matrix(&buffers[4], sets, len)),
             grad_theta0: (gradients && self.theta0.is_some()).then(|| matrix(&buffers[5], 1, 1)),
         };
-        gpu.run(&[&loss.prepare(gpu.context(), &inputs, &outputs)?])?;
-        let read = |i: usize| gpu.read(&buffers[i], lens[i]);
-        Ok(RowsResult {
-            loss: read(0)?,
-            grad_logits: read(1)?,
-            grad_targets: read(2)?,
-            grad_threshold: read(3)?,
-            grad_theta: read(4)?,
-            grad_theta0: read(5)?,
-        })
+        let call = loss.prepare(gpu.context(), &inputs, &outputs)?;
+        let reads: Vec<_> = buffers.iter().zip(lens).collect();
+        Ok(Answer::coming(gpu.send_call(&call, &reads)?, |mut read| {
+            Ok(RowsResult {
+                loss: read.next(),
+                grad_logits: read.next(),
+                grad_targets: read.next(),
+                grad_threshold: read.next(),
+                grad_theta: read.next(),
+                grad_theta0: read.next(),
+            })
+        }))
     }
 
     /// Whether there is a gradient to the targets.
@@ -468,20 +475,44 @@ impl Engine {
     /// # Errors
     /// Wrong lengths or values (targets out of range, indices beyond the labels, ...), what the loss does not take,
     /// device errors.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn rows<L: Rowwise>(
         &self,
         loss: &L,
         rows: &Rows<'_>,
         wanted: Wanted,
     ) -> Result<RowsResult, Error> {
+        self.begin_rows(loss, rows, wanted)?.wait()
+    }
+
+    /// The same without blocking, as [`Gpu::run_async`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn rows_async<L: Rowwise>(
+        &self,
+        loss: &L,
+        rows: &Rows<'_>,
+        wanted: Wanted,
+    ) -> Result<RowsResult, Error> {
+        self.begin_rows(loss, rows, wanted)?.done().await
+    }
+
+    fn begin_rows<L: Rowwise>(
+        &self,
+        loss: &L,
+        rows: &Rows<'_>,
+        wanted: Wanted,
+    ) -> Result<Answer<RowsResult>, Error> {
         loss.check()?;
         rows.check(&loss.takes(), loss.reduction())?;
         if rows.rows == 0 {
-            return Ok(rows.of_nothing(&loss.takes(), loss.reduction(), wanted));
+            let nothing = rows.of_nothing(&loss.takes(), loss.reduction(), wanted);
+            return Ok(Answer::Here(nothing));
         }
         match self.gpu() {
             Some(gpu) => rows.on_gpu(gpu, loss, wanted),
-            None => rows.on_reference(loss, wanted),
+            None => rows.on_reference(loss, wanted).map(Answer::Here),
         }
     }
 }

@@ -1,10 +1,14 @@
 //! Whether a driver computes what it is told to, and the choice of one that does.
 
+#[cfg(not(target_arch = "wasm32"))]
 use crate::device::caps::Variant;
 use crate::device::judge::Fault;
 use crate::device::tensor::{DType, Tensor};
+use crate::device::verify::Verification;
 use crate::error::{Error, ErrorKind};
-use crate::host::gpu::{Gpu, adapters};
+use crate::host::gpu::Gpu;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::host::gpu::adapters;
 
 /// Runs the probes of [`Context::verify`](crate::Context::verify) in the variant in use. The software Vulkan driver that
 /// Debian 12 ships (Mesa 22.3.6) fails the one of long loops. No kernel of this crate needs such a loop (but the gradient
@@ -13,14 +17,28 @@ use crate::host::gpu::{Gpu, adapters};
 ///
 /// # Errors
 /// What the driver did instead, in plain words; device errors.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn self_test(gpu: &Gpu) -> Result<(), Error> {
-    match gpu.verify()?.first() {
+    passed(gpu, &gpu.verify()?)
+}
+
+/// The same without blocking, as [`Gpu::run_async`].
+///
+/// # Errors
+/// What the driver did instead, in plain words; device errors.
+pub async fn self_test_async(gpu: &Gpu) -> Result<(), Error> {
+    passed(gpu, &gpu.verify_async().await?)
+}
+
+fn passed(gpu: &Gpu, faults: &[Fault]) -> Result<(), Error> {
+    match faults.first() {
         None => Ok(()),
         Some(fault) => Err(gpu.blamed(fault)),
     }
 }
 
 /// The variant that does without all that is wrong, or the first fault that none does without.
+#[cfg(not(target_arch = "wasm32"))]
 fn around(variant: Variant, faults: &[Fault]) -> Result<Variant, &Fault> {
     faults.iter().try_fold(variant, |variant, fault| {
         // Cooperative matrices were asked for, and need all of it.
@@ -30,30 +48,36 @@ fn around(variant: Variant, faults: &[Fault]) -> Result<Variant, &Fault> {
 }
 
 impl Gpu {
+    /// The probes in the variant in use, on words of their own.
+    fn probes(&self) -> Result<(wgpu::Buffer, u64, Verification), Error> {
+        let len = self.context().verify_words();
+        let words = self.numbers(len)?;
+        let probes = (self.context()).verify(&Tensor::vector(&words, DType::U32, len))?;
+        Ok((words, 4 * len as u64, probes))
+    }
+
     /// Runs the probes of [`Context::verify`](crate::Context::verify) in the variant in use, and gives what the driver got
     /// wrong.
     ///
     /// # Errors
     /// Device errors.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn verify(&self) -> Result<Vec<Fault>, Error> {
-        let len = self.context().verify_words();
-        let words = self.numbers(len)?;
-        let probes = (self.context()).verify(&Tensor::vector(&words, DType::U32, len))?;
+        let (words, bytes, probes) = self.probes()?;
         self.run(&[probes.call()])?;
-        Ok(probes.faults(&self.read(&words, len)?))
+        let found = self.download(&words, bytes)?;
+        Ok(probes.faults(&bytemuck::pod_collect_to_vec(&found)))
     }
 
-    /// The same device in the variant in use or, where the driver is wrong about something that another does without, in that
-    /// one; and what it was wrong about.
+    /// The same without blocking, as [`Gpu::run_async`].
     ///
     /// # Errors
-    /// A fault that no variant does without, in plain words; device errors.
-    pub fn qualified(&self) -> Result<(Gpu, Vec<Fault>), Error> {
-        let faults = self.verify()?;
-        match around(self.context().variant(), &faults) {
-            Ok(variant) => Ok((self.with_variant(variant)?, faults)),
-            Err(fault) => Err(self.blamed(fault)),
-        }
+    /// Device errors.
+    pub async fn verify_async(&self) -> Result<Vec<Fault>, Error> {
+        let (words, bytes, probes) = self.probes()?;
+        self.run_async(&[probes.call()]).await?;
+        let found = self.download_async(&words, bytes).await?;
+        Ok(probes.faults(&bytemuck::pod_collect_to_vec(&found)))
     }
 
     /// A fault as an error that names the driver.
@@ -67,6 +91,22 @@ impl Gpu {
             ),
             fault,
         )
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Gpu {
+    /// The same device in the variant in use or, where the driver is wrong about something that another does without, in that
+    /// one; and what it was wrong about.
+    ///
+    /// # Errors
+    /// A fault that no variant does without, in plain words; device errors.
+    pub fn qualified(&self) -> Result<(Gpu, Vec<Fault>), Error> {
+        let faults = self.verify()?;
+        match around(self.context().variant(), &faults) {
+            Ok(variant) => Ok((self.with_variant(variant)?, faults)),
+            Err(fault) => Err(self.blamed(fault)),
+        }
     }
 
     /// Opens the best adapter that passes the [`self_test`], or the best of those whose name contains `name` (upper and

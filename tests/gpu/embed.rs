@@ -82,7 +82,7 @@ impl Problem {
     }
 
     /// Loss and gradient as they lie in memory.
-    fn bytes(&self, gpu: &Gpu) -> Result<Vec<u8>, Failed> {
+    pub fn bytes(&self, gpu: &Gpu) -> Result<Vec<u8>, Failed> {
         let mut bytes = gpu.download(&self.loss, 4)?;
         bytes.extend(gpu.download(&self.grad, 4 * (self.rows * self.cols) as u64)?);
         Ok(bytes)

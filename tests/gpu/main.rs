@@ -10,6 +10,7 @@ mod cooperative;
 mod corners;
 mod embed;
 mod faults;
+mod futures;
 mod hcal;
 mod hostile;
 mod mcm;
@@ -92,6 +93,7 @@ fn main() {
         added_outputs::TESTS,
         embed::TESTS,
         faults::TESTS,
+        futures::TESTS,
         zlpr::TESTS,
         per_label::TESTS,
         wdl::TESTS,

@@ -4,10 +4,10 @@ use crate::report;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-use wgloss::check::{self, Case, Depth, Outcome};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+use wgloss::check::{self, Qualification, Tally};
 use wgloss::host::{self, Gpu};
 use wgloss::{Context, Error, ErrorKind, Fault, Variant, wgpu};
 
@@ -26,15 +26,6 @@ pub struct CheckArgs {
     /// Cooperative matrices too, where the adapter offers them: an experimental feature of wgpu, which may have bugs
     #[arg(long)]
     pub cooperative: bool,
-}
-
-/// What a variant's cases came to.
-#[derive(Default)]
-struct Tally {
-    cases: usize,
-    worst: f64,
-    seconds: f64,
-    failures: Vec<String>,
 }
 
 pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
@@ -133,45 +124,14 @@ fn check_device(
     };
     let mut variants = gpu.context().caps().variants();
     variants.retain(sound);
-    let mut work: Vec<(usize, Box<dyn Case>)> = Vec::new();
-    for (i, variant) in variants.iter().enumerate() {
-        let depth = match (quick, *variant == default) {
-            (false, true) => Depth::Full,
-            (false, false) => Depth::Every,
-            (true, _) => Depth::Sample,
-        };
-        let cases = match (quick, *variant == default) {
-            // Losses of rows know nothing of them.
-            _ if variant.cooperative => Vec::new(),
-            (false, true) => check::row_cases(Depth::Full),
-            (false, false) => check::row_cases(Depth::Every),
-            // Every loss once; with each of the other variants one or two, in turn.
-            (true, true) => {
-                let mut cases = check::row_cases(Depth::Sample);
-                cases.dedup_by_key(|case| case.name);
-                cases
-            }
-            (true, false) => {
-                let cases = check::row_cases(Depth::Sample).into_iter();
-                cases.skip(7 * i % 36).step_by(36).collect()
-            }
-        };
-        let others = match quick && *variant != default && !variant.cooperative {
-            true => Vec::new(),
-            false => check::other_cases(depth, *variant, default),
-        };
-        work.extend(
-            check::boxed(cases)
-                .into_iter()
-                .chain(others)
-                .map(|case| (i, case)),
-        );
-    }
+    let table = Qualification::new(variants, default, quick);
+    let (work, variants) = (&table.cases, &table.variants);
     let bar = ProgressBar::new(work.len() as u64).with_style(
         ProgressStyle::with_template("  {bar:40} {pos}/{len} cases, {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
-    let tallies: Vec<Mutex<Tally>> = variants.iter().map(|_| Mutex::default()).collect();
+    let tallies = Mutex::new(vec![Tally::default(); variants.len()]);
+    let tallies_now = || tallies.lock().unwrap_or_else(PoisonError::into_inner);
     let next = AtomicUsize::new(0);
     // A device each: drivers compile the kernels of one device one after the other.
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
@@ -183,7 +143,7 @@ fn check_device(
                     while let Some((i, case)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let began = Instant::now();
                         let outcome = check::run(&gpu.with_variant(variants[*i])?, &**case);
-                        note(&tallies[*i], &**case, outcome, began.elapsed());
+                        tallies_now()[*i].note(&**case, outcome, began.elapsed());
                         bar.set_message(variants[*i].to_string());
                         bar.inc(1);
                     }
@@ -202,64 +162,7 @@ fn check_device(
     });
     bar.finish_and_clear();
     result?;
-    print_tallies(&variants, default, tallies)
-}
-
-fn note(tally: &Mutex<Tally>, case: &dyn Case, outcome: Result<Outcome, Error>, took: Duration) {
-    let mut tally = tally
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    tally.cases += 1;
-    tally.seconds += took.as_secs_f64();
-    match outcome {
-        Ok(Outcome::Passed(share)) => tally.worst = tally.worst.max(share),
-        Ok(Outcome::Failed(message)) => tally.failures.push(format!("{case}: {message}")),
-        Err(error) => tally.failures.push(format!("{case}: {error}")),
-    }
-}
-
-fn print_tallies(
-    variants: &[Variant],
-    default: Variant,
-    tallies: Vec<Mutex<Tally>>,
-) -> Result<bool, Error> {
-    report::print(&format!(
-        "  {:<32} {:>6} {:>7} {:>22} {:>8}",
-        "variant", "cases", "failed", "worst error/tolerance", "seconds"
-    ))?;
-    let mut failures = Vec::new();
-    let mut cases = 0;
-    for (variant, tally) in variants.iter().zip(tallies) {
-        let tally = tally
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mark = if *variant == default {
-            " (default)"
-        } else {
-            ""
-        };
-        report::print(&format!(
-            "  {:<32} {:>6} {:>7} {:>22.3} {:>8.1}",
-            format!("{variant}{mark}"),
-            tally.cases,
-            tally.failures.len(),
-            tally.worst,
-            tally.seconds
-        ))?;
-        cases += tally.cases;
-        failures.extend(
-            tally
-                .failures
-                .into_iter()
-                .map(|failure| format!("{variant} {failure}")),
-        );
-    }
-    for failure in &failures {
-        report::print(&format!("  FAILED {failure}"))?;
-    }
-    report::print(&match failures.len() {
-        0 => format!("  all {cases} cases within tolerance of the CPU reference"),
-        n => format!("  {n} of {cases} cases FAILED"),
-    })?;
-    Ok(failures.is_empty())
+    let tallies = tallies_now();
+    report::print(&table.table(&tallies))?;
+    Ok(tallies.iter().all(Tally::passed))
 }

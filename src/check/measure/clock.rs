@@ -1,7 +1,8 @@
-//! The clocks, and what many times come to.
+//! The clocks.
 
+use crate::check::measure::timed::{Quantiles, Timed, encoder, record, restore};
 use crate::device::context;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::host::Gpu;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -11,20 +12,6 @@ const PASSES: u32 = 64;
 const SUBMISSION: Duration = Duration::from_millis(100);
 /// A call of this length needs no second one to warm up.
 const LONG: Duration = Duration::from_secs(1);
-
-/// Work that can be recorded over and over, each time on the memory of another of its rounds.
-pub trait Timed {
-    /// How many rounds there are, at least one.
-    fn rounds(&self) -> usize;
-
-    /// What has to be copied before a round, outside of the time: from, to.
-    fn restored(&self, _round: usize) -> Option<[&wgpu::Buffer; 2]> {
-        None
-    }
-
-    /// Records a round.
-    fn record(&self, round: usize, pass: &mut wgpu::ComputePass<'_>);
-}
 
 /// Which clock gave a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,32 +38,6 @@ struct Queries {
     nanoseconds: f64,
 }
 
-/// What many measurements came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quantiles {
-    /// Half of them were faster.
-    pub median: Duration,
-    /// A fifth of them were faster.
-    pub p20: Duration,
-    /// A fifth of them were slower.
-    pub p80: Duration,
-    /// How many they were.
-    pub samples: usize,
-}
-
-fn encoder(gpu: &Gpu) -> wgpu::CommandEncoder {
-    let device = gpu.context().device();
-    device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
-}
-
-fn restore(subject: &dyn Timed, round: usize, encoder: &mut wgpu::CommandEncoder) -> bool {
-    let copy = subject.restored(round);
-    if let Some([from, to]) = copy {
-        encoder.copy_buffer_to_buffer(from, 0, to, 0, to.size());
-    }
-    copy.is_some()
-}
-
 /// Wall time of recording a round, submitting it and waiting for it.
 pub(super) fn wall(gpu: &Gpu, subject: &dyn Timed, round: usize) -> Result<Duration, Error> {
     let mut before = encoder(gpu);
@@ -85,12 +46,7 @@ pub(super) fn wall(gpu: &Gpu, subject: &dyn Timed, round: usize) -> Result<Durat
     }
     let began = Instant::now();
     let mut encoder = encoder(gpu);
-    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-        label: Some("wgloss bench"),
-        timestamp_writes: None,
-    });
-    subject.record(round, &mut pass);
-    drop(pass);
+    record(subject, round, &mut encoder, None);
     gpu.finish(encoder)?;
     Ok(began.elapsed())
 }
@@ -162,15 +118,12 @@ impl<'a> Timer<'a> {
         for i in 0..passes {
             let round = self.turn();
             restore(self.subject, round, &mut encoder);
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                label: Some("wgloss bench"),
-                timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
-                    query_set: &queries.set,
-                    beginning_of_pass_write_index: Some(2 * i),
-                    end_of_pass_write_index: Some(2 * i + 1),
-                }),
-            });
-            self.subject.record(round, &mut pass);
+            let writes = wgpu::ComputePassTimestampWrites {
+                query_set: &queries.set,
+                beginning_of_pass_write_index: Some(2 * i),
+                end_of_pass_write_index: Some(2 * i + 1),
+            };
+            record(self.subject, round, &mut encoder, Some(writes));
         }
         encoder.resolve_query_set(&queries.set, 0..2 * passes, &queries.ticks, 0);
         self.gpu.finish(encoder)?;
@@ -232,73 +185,5 @@ impl Queries {
                 nanoseconds: f64::from(gpu.queue().get_timestamp_period()),
             })
         })
-    }
-}
-
-impl Quantiles {
-    /// Those of some times. Of none, all zeros.
-    pub fn of(mut times: Vec<Duration>) -> Quantiles {
-        times.sort_unstable();
-        let at = |percent: usize| {
-            let place = (times.len().saturating_sub(1) * percent + 50) / 100;
-            times.get(place).copied().unwrap_or_default()
-        };
-        Quantiles {
-            median: at(50),
-            p20: at(20),
-            p80: at(80),
-            samples: times.len(),
-        }
-    }
-
-    /// Measures until `budget` has passed and there are `least` times.
-    ///
-    /// # Errors
-    /// Those of the measurement, which is expected to bring times; without any there is no end.
-    pub fn sample(
-        budget: Duration,
-        least: usize,
-        mut measure: impl FnMut() -> Result<Vec<Duration>, Error>,
-    ) -> Result<Quantiles, Error> {
-        let began = Instant::now();
-        let mut times = Vec::new();
-        while times.len() < least || began.elapsed() < budget {
-            let more = measure()?;
-            if more.is_empty() {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    "measurement",
-                    "times",
-                    "none",
-                ));
-            }
-            times.extend(more);
-        }
-        Ok(Quantiles::of(times))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_of_the_sorted_times() -> Result<(), Error> {
-        let ms = Duration::from_millis;
-        let found = Quantiles::of([5, 1, 4, 2, 3, 6, 11, 9, 8, 10, 7].map(ms).to_vec());
-        assert_eq!(
-            (found.p20, found.median, found.p80, found.samples),
-            (ms(3), ms(6), ms(9), 11)
-        );
-        assert_eq!(Quantiles::of(vec![ms(2)]).p80, ms(2));
-        assert_eq!(Quantiles::of(vec![]).samples, 0);
-        let mut calls = 0;
-        let found = Quantiles::sample(Duration::ZERO, 5, || {
-            calls += 1;
-            Ok(vec![ms(calls), ms(calls)])
-        })?;
-        assert_eq!((found.samples, found.median), (6, ms(2)));
-        assert!(Quantiles::sample(ms(1), 1, || Ok(vec![])).is_err());
-        Ok(())
     }
 }

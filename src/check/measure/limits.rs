@@ -1,9 +1,12 @@
 //! What a device can do at most: a copy and a chain of multiplications, each in a kernel of its own.
 
-use crate::check::measure::clock::{Timed, Timer};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::check::measure::clock::Timer;
+use crate::check::measure::timed::Timed;
 use crate::device::context;
 use crate::error::Error;
 use crate::host::Gpu;
+#[cfg(not(target_arch = "wasm32"))]
 use std::time::Duration;
 
 /// Bytes of a vector, and vectors that a workgroup copies.
@@ -12,6 +15,7 @@ const GROUP_VECTORS: u64 = 1024;
 /// Lanes of a workgroup that multiplies and adds, and how often one does: turns, steps of a turn, components.
 const LANES: u64 = 256;
 const LANE_WORK: u64 = 256 * 16 * 4;
+#[cfg(not(target_arch = "wasm32"))]
 /// How long a dispatch of multiplications is to take at least.
 const PEAK_TIME: Duration = Duration::from_millis(5);
 /// Workgroups per dimension that WebGPU guarantees.
@@ -132,6 +136,7 @@ impl MultiplyAdd {
     ///
     /// # Errors
     /// Device errors.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn new(gpu: &Gpu) -> Result<Self, Error> {
         let mut groups = 16;
         loop {
@@ -146,6 +151,7 @@ impl MultiplyAdd {
         }
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     fn of(gpu: &Gpu, groups: u32) -> Result<Self, Error> {
         // All chains go to the same fixed point, 2, and stay there.
         let numbers = gpu.upload(bytemuck::cast_slice(&[0.75_f32, 0.5]))?;

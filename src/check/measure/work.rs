@@ -1,7 +1,9 @@
 //! A loss at a shape, with data from a seed: prepared on the device, any number of times over, and on the host.
 
-use crate::check::arena::Arena;
-use crate::check::measure::clock::{Timed, wall};
+use crate::check::arena::{Arena, Layout};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::check::measure::clock::wall;
+use crate::check::measure::timed::{Timed, encoder};
 use crate::check::numbers::Numbers;
 use crate::check::tensors::Tensors;
 use crate::device::call::Call;
@@ -11,7 +13,8 @@ use crate::device::prepared::Prepared;
 use crate::device::tensor::DType;
 use crate::error::{Error, ErrorKind};
 use crate::host::Gpu;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use web_time::Instant;
 
 /// Most sets of tensors: more would be nothing but the making of small buffers.
 const MOST_SETS: usize = 256;
@@ -102,19 +105,14 @@ pub(in crate::check) fn tile(gpu: &Gpu, block: &[u8], buffer: &wgpu::Buffer) -> 
         }
         encoder
     })?;
-    gpu.finish(encoder)
-}
-
-fn encoder(gpu: &Gpu) -> wgpu::CommandEncoder {
-    let device = gpu.context().device();
-    device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+    gpu.submit(encoder)
 }
 
 fn copy_of(gpu: &Gpu, buffer: &wgpu::Buffer) -> Result<wgpu::Buffer, Error> {
     let copy = gpu.zeros(buffer.size())?;
     let mut encoder = encoder(gpu);
     encoder.copy_buffer_to_buffer(buffer, 0, &copy, 0, copy.size());
-    gpu.finish(encoder)?;
+    gpu.submit(encoder)?;
     Ok(copy)
 }
 
@@ -142,7 +140,7 @@ impl Work {
         outputs: &[(impl AsRef<str>, (usize, usize))],
         prepare: impl Fn(&Context, &Tensors) -> Result<Prepared, Error> + 'static,
     ) -> Result<Self, Error> {
-        let mut arena = Arena::new(false);
+        let mut arena = Arena::new(Layout::Apart);
         for matrix in numbers.all() {
             arena.put(matrix);
         }
@@ -232,6 +230,7 @@ impl Work {
     ///
     /// # Errors
     /// Device errors.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&self, gpu: &Gpu) -> Result<Duration, Error> {
         wall(gpu, self, 0)
     }
@@ -241,6 +240,7 @@ impl Work {
     ///
     /// # Errors
     /// Device errors.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn loss(&self, gpu: &Gpu) -> Result<Option<f32>, Error> {
         let Some(loss) = self.tensors().buffer("loss") else {
             return Ok(None);
