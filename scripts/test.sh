@@ -80,7 +80,7 @@ elsewhere() { # script: another compiler, or another implementation of WebGPU
     fi
     "${lean[@]}" WGLOSS="$wgloss" bash "$@"
 }
-stage "kernels in Tint" elsewhere scripts/tint.sh 64 || true
+stage "other compilers" elsewhere scripts/portability.sh tint spirv msl || true
 stage "exported calls in Dawn" elsewhere scripts/dawn.sh || true
 stage "command on the GPU" cargo test --release --locked --all-features --test cli -- --ignored || true
 # As a test: what counts is that they run.
