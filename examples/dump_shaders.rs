@@ -1,5 +1,5 @@
-//! Writes every composed WGSL module to `target/shaders/`, for reading, editors and other validators; on demand each entry
-//! point as the backends of wgpu get it too, with a list of them in `kernels.tsv`.
+//! Writes every composed WGSL module to `target/shaders/`, for reading, editors and other validators, with a list of the entry
+//! points in `kernels.tsv`; on demand each entry point as the backends of wgpu get it too.
 //!
 //! `cargo run --example dump_shaders [LANES [spirv|hlsl|msl ..]]`, LANES being the workgroup size, 64 unless given.
 
@@ -47,23 +47,20 @@ fn main() -> Outcome<()> {
     for (name, module) in &modules {
         let text = module.compose();
         fs::write(folder.join(format!("{name}.wgsl")), &text)?;
+        list += &listed(module);
         if !languages.is_empty() {
-            list += &compile(module, &text, &languages, &folder)
+            compile(module, &text, &languages, &folder)
                 .map_err(|error| format!("{name}: {error}"))?;
         }
     }
-    if !languages.is_empty() {
-        fs::write(folder.join("kernels.tsv"), list)?;
-    }
+    fs::write(folder.join("kernels.tsv"), list)?;
     println!("{} modules in {}", modules.len(), folder.display());
     Ok(())
 }
 
-/// Writes a module's entry points in these languages. Returns their lines of the list: kind, module, entry point, what the
-/// module needs of the device, the shader model of its HLSL.
-fn compile(module: &Module, text: &str, languages: &[String], folder: &Path) -> Outcome<String> {
-    let ir = naga::front::wgsl::parse_str(text).map_err(|e| e.emit_to_string(text))?;
-    let info = Validator::new(ValidationFlags::all(), capabilities(module, text)).validate(&ir)?;
+/// A module's lines of the list, one for each entry point: kind, module, entry point, what the module needs of the device, the
+/// shader model of its HLSL.
+fn listed(module: &Module) -> String {
     let needs = [
         (module.needs_f16(), "f16"),
         (module.needs_subgroup(), "subgroup"),
@@ -73,8 +70,18 @@ fn compile(module: &Module, text: &str, languages: &[String], folder: &Path) -> 
         .iter()
         .filter_map(|(needed, name)| needed.then_some(*name))
         .collect();
+    let (kind, needs) = (module.kind(), needs.join(","));
     let model = shader_model(module).to_str();
-    let mut list = String::new();
+    let entries = module.entries().iter();
+    entries
+        .map(|entry| format!("{kind}\t{module}\t{entry}\t{needs}\t{model}\n"))
+        .collect()
+}
+
+/// Writes a module's entry points in these languages.
+fn compile(module: &Module, text: &str, languages: &[String], folder: &Path) -> Outcome<()> {
+    let ir = naga::front::wgsl::parse_str(text).map_err(|e| e.emit_to_string(text))?;
+    let info = Validator::new(ValidationFlags::all(), capabilities(module, text)).validate(&ir)?;
     for entry in module.entries() {
         let compiled = Compiled::new(module, &ir, &info, entry)?;
         let path = |language: &str, ending: &str| {
@@ -98,8 +105,6 @@ fn compile(module: &Module, text: &str, languages: &[String], folder: &Path) -> 
                 fs::write(path(language, language), text)?;
             }
         }
-        let (kind, needs) = (module.kind(), needs.join(","));
-        list += &format!("{kind}\t{module}\t{entry}\t{needs}\t{model}\n");
     }
-    Ok(list)
+    Ok(())
 }

@@ -33,10 +33,12 @@ wanted() { [[ " ${columns[*]} " = *" $1 "* ]]; }
 . scripts/node.sh
 . scripts/wheel.sh
 packages=()
-for column in tint fxc dxc swiftshader; do
-    ! wanted "$column" || packages=(webgpu@0.6.2)
-done
+! wanted tint && ! wanted fxc && ! wanted dxc || packages+=(webgpu@0.6.2)
 node_packages portability "${packages[@]}"
+languages=()
+! wanted spirv || languages+=(spirv)
+! wanted fxc && ! wanted dxc || languages+=(hlsl)
+! wanted msl || languages+=(msl)
 webgpu=$folder/node_modules/webgpu
 jobs=$(nproc)
 target=$(mkdir -p "${CARGO_TARGET_DIR:-target}" && cd "${CARGO_TARGET_DIR:-target}" && pwd)
@@ -131,7 +133,7 @@ swiftshader() {
 
 for size in $lanes; do
     rm -rf "$shaders"
-    cargo run --quiet --release --locked --all-features --example dump_shaders "$size" spirv hlsl msl
+    cargo run --quiet --release --locked --all-features --example dump_shaders "$size" "${languages[@]}"
     touch "$results/kernels.tsv"
     sort -u -o "$results/kernels.tsv" "$results/kernels.tsv" "$shaders/kernels.tsv"
     for column in "${columns[@]}"; do
