@@ -2,7 +2,7 @@
 # Runs the cases of `wgloss check --quick` by Dawn, the WebGPU of Chromium, from what `wgloss export` wrote, and compares the
 # results with the CPU reference. Needs node, npm and the network (the npm packages `webgpu`, about 130 MB, and `ajv` go into
 # a temporary folder), and a Vulkan driver: that of the machine, or another by VK_DRIVER_FILES.
-# Usage: scripts/dawn.sh [TEXT]   cases with TEXT in their name, all unless given
+# Usage: scripts/dawn.sh [TEXT [FOLDER]]   cases with TEXT in their name, all unless given; what was run stays in FOLDER
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,6 +17,7 @@ wgloss() {
         cargo run --quiet --release --locked --all-features --bin wgloss -- "$@"
     fi
 }
-wgloss export --cases --only "${1:-}" -o "$folder/cases"
-node scripts/dawn.mjs "$folder/node_modules" "$folder/cases"
-wgloss export --judge "$folder/cases"
+cases=${2:-$folder/cases}
+wgloss export --cases --only "${1:-}" -o "$cases"
+node scripts/dawn.mjs "$folder/node_modules" "$cases"
+wgloss export --judge "$cases"

@@ -33,7 +33,7 @@ export LP_NATIVE_VECTOR_WIDTH=128 GALLIVM_PERF=nopt MESA_SHADER_CACHE_DIR="$targ
 
 finds() { # how: run what should find a fault; status 0 where all is well
     if [ "$1" = tint ]; then
-        bash scripts/tint.sh 64
+        bash scripts/portability.sh tint
     else
         # A kernel may hang.
         timeout -k 5 300 cargo test --quiet --release --locked --all-features --test gpu -- "$1"

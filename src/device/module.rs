@@ -325,6 +325,12 @@ impl Module {
             .copied()
     }
 
+    /// What it is one form of: its program, or the loss where the program is that of all losses of rows.
+    pub fn kind(&self) -> &'static str {
+        let mut names = std::iter::once(self.program.name).chain(self.part_names());
+        names.find(|name| !name.is_empty()).unwrap_or_default()
+    }
+
     /// What its parts are called, without the unnamed.
     pub fn part_names(&self) -> impl Iterator<Item = &'static str> {
         let names = self.parts.into_iter().map(|part| part.name);

@@ -2,14 +2,15 @@
 //! SPIR-V, MSL and HLSL as wgpu would have it; its bindings and structs are those of the Rust side; and it passes lints
 //! for what naga lets through and browsers or drivers do not. Each lint is also shown a shader it must refuse.
 
+mod backends;
 mod bindings;
 mod files;
 mod lints;
 mod mirrors;
 mod modules;
+mod msl;
 mod self_tests;
 
-use crate::files::code;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,18 +30,6 @@ fn validate(ir: &naga::Module, capabilities: Capabilities) -> Result<ModuleInfo,
     validator
         .validate(ir)
         .map_err(|e| format!("{:?}", e.into_inner()))
-}
-
-/// What a module may use of naga: what its variant asks of the device.
-fn capabilities(module: &Module, text: &str) -> Capabilities {
-    let mut all = Capabilities::empty();
-    all.set(Capabilities::SHADER_FLOAT16, module.needs_f16());
-    all.set(Capabilities::SUBGROUP, module.needs_subgroup());
-    all.set(Capabilities::COOPERATIVE_MATRIX, module.needs_cooperative());
-    // Every backend has these conversions.
-    let converts = code(text).contains("pack2x16float(");
-    all.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, converts);
-    all
 }
 
 /// Runs a check on every module of both sizes. Returns how many there are.

@@ -10,7 +10,7 @@ use naga::valid::{Capabilities, ModuleInfo};
 use std::collections::BTreeMap;
 
 /// Bodies of `main`, with what they get in `UNIFORMITY`.
-const UNIFORM: [&str; 17] = [
+const UNIFORM: [&str; 18] = [
     "workgroupBarrier();",
     "if (params.x == 0u) { workgroupBarrier(); }",
     "if (group.x >= params.y) { return; } barrier();",
@@ -25,6 +25,7 @@ const UNIFORM: [&str; 17] = [
     "if (params.x > 1u && group.x > 2u) { barrier(); }",
     "for (var d = 1u; d < size; d *= 2u) { data[lane] = subgroupShuffleXor(lane, d); } barrier();",
     "for (var i = 0u; i < params.x; i++) { for (var j = lane; j < 9u; j++) { if (j == 7u) { break; } } barrier(); }",
+    "for (var i = 0u; i < params.x; i++) { workgroupBarrier(); if (params.y > 3u) { for (var j = 0u; j < i; j++) { data[j] = 1u; } } }",
     "loop { barrier(); continuing { break if params.x == 0u; } }",
     "if (group_struct.id.x == 1u) { barrier(); }",
     "if (second(Pair(size, params.x)) > 1u) { barrier(); }",
@@ -58,8 +59,12 @@ const NON_UNIFORM: [&str; 27] = [
     "if (lane < 3u) { data[lane] = workgroupUniformLoad(&count); }",
     "loop { barrier(); continuing { break if lane == 0u; } }",
 ];
-/// Browsers take the first, where the subgroup size is the same for the workgroup; not every driver promises it.
-const STRICTER: [&str; 1] = ["if (size > 8u) { barrier(); }"];
+/// Browsers take them: the first where the subgroup size is the same for the workgroup, which not every driver promises; of the
+/// second FXC says that not all lanes reach the barrier.
+const STRICTER: [&str; 2] = [
+    "if (size > 8u) { barrier(); }",
+    "for (var i = 0u; i < params.x; i++) { workgroupBarrier(); if (lane < 3u) { for (var j = 0u; j < i; j++) { data[j] = 1u; } } }",
+];
 const UNIFORMITY: &str = "
 @group(0) @binding(0) var<uniform> params: vec4<u32>;
 @group(0) @binding(1) var<storage, read_write> data: array<u32>;

@@ -426,8 +426,8 @@ pub(crate) fn modules(loss: &'static RowLoss, thorough: bool, workgroup: u32) ->
             .filter_map(|(join, step)| first(join, step))
             .map(std::ptr::from_ref)
             .collect();
-        // How lanes come together has nothing to do with how tensors are reached.
-        let reached = match thorough && reduce == Reduce::Subgroup {
+        // How lanes come together has nothing to do with how tensors are reached; and these every compiler can have.
+        let reached = match thorough && reduce == Reduce::Tree {
             true => ios.len(),
             false => 0,
         };

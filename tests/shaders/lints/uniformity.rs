@@ -84,6 +84,8 @@ struct Frame<'a> {
     returned: Same,
     /// Control behind the breaks and continues so far, of every loop (true) or switch around.
     exits: Vec<(bool, Same)>,
+    /// Whether a loop around has a barrier.
+    barriers: bool,
     result: Same,
 }
 
@@ -103,6 +105,7 @@ impl<'a> Uniformity<'a> {
             calls: HashMap::new(),
             returned: Same::Workgroup,
             exits: Vec::new(),
+            barriers: false,
             result: Same::Workgroup,
         };
         // Until the locals stay as they are: a loop may read early what it writes late.
@@ -246,6 +249,14 @@ impl<'a> Uniformity<'a> {
                     ref continuing,
                     break_if,
                 } => {
+                    if frame.barriers && control < Same::Workgroup {
+                        let entry = self.entry;
+                        let what =
+                            "a loop of some lanes in a loop with a barrier, which FXC refuses";
+                        self.problems.insert(format!("{entry}: {what}"));
+                    }
+                    let around = frame.barriers;
+                    frame.barriers |= has_barrier(body) || has_barrier(continuing);
                     frame.exits.push((true, Same::Workgroup));
                     // What leaves the loop late decides who is in it from the second round on.
                     loop {
@@ -259,6 +270,7 @@ impl<'a> Uniformity<'a> {
                         }
                     }
                     frame.exits.pop();
+                    frame.barriers = around;
                 }
                 Statement::Break => {
                     let last = frame.exits.last_mut().unwrap();
@@ -353,6 +365,21 @@ impl<'a> Uniformity<'a> {
                 .insert(format!("{entry}: {what} that not every lane reaches"));
         }
     }
+}
+
+/// Whether a block has a barrier of the workgroup itself, whatever it calls.
+fn has_barrier(block: &Block) -> bool {
+    block.iter().any(|statement| match statement {
+        Statement::ControlBarrier(barrier) => *barrier != Barrier::SUB_GROUP,
+        Statement::WorkGroupUniformLoad { .. } => true,
+        Statement::Block(block) => has_barrier(block),
+        Statement::If { accept, reject, .. } => has_barrier(accept) || has_barrier(reject),
+        Statement::Switch { cases, .. } => cases.iter().any(|case| has_barrier(&case.body)),
+        Statement::Loop {
+            body, continuing, ..
+        } => has_barrier(body) || has_barrier(continuing),
+        _ => false,
+    })
 }
 
 fn fall<K: std::hash::Hash + Eq>(levels: &mut HashMap<K, Same>, key: K, to: Same) {
