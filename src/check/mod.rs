@@ -8,6 +8,7 @@
 //! crate's own tests and measurements, and may change in any release.
 
 mod arena;
+mod askew;
 mod case;
 mod compare;
 mod contrastive;
@@ -17,10 +18,12 @@ mod mcm;
 mod measure;
 mod metrics;
 mod numbers;
+mod random;
 mod rng;
 mod rows;
 mod tensors;
 
+pub use askew::{Edit, run_askew};
 pub use case::{Case, Data, Depth, Exported, Layout, Outcome, export, judge, run, run_hostile};
 pub use contrastive::{
     Asked, ContrastiveCase, ContrastiveWorkload, Others, Points, contrastive_cases,
@@ -34,6 +37,7 @@ pub use measure::{
 };
 pub use metrics::{MetricsCase, MetricsWorkload, metrics_cases};
 pub use numbers::{SPARSE, TargetForm};
+pub use random::{ALIKE, random_case};
 pub use rng::Rng;
 pub use rows::{Extras, Mode, RowCase, RowWorkload, WdlCase, row_cases};
 pub use tensors::Tensors;

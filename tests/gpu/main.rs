@@ -16,6 +16,7 @@ mod metrics;
 mod per_label;
 mod regimes;
 mod settings;
+mod soak;
 mod table;
 mod wdl;
 mod zlpr;
@@ -98,6 +99,7 @@ fn main() {
         metrics::TESTS,
         hcal::TESTS,
         hostile::TESTS,
+        soak::TESTS,
     ]
     .concat();
     let trials = match open() {

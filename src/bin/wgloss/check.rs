@@ -26,6 +26,12 @@ pub struct CheckArgs {
     /// Cooperative matrices too, where the adapter offers them: an experimental feature of wgpu, which may have bugs
     #[arg(long)]
     pub cooperative: bool,
+    /// As many random calls in place of the table
+    #[arg(long, value_name = "N", conflicts_with_all = ["quick", "cooperative"])]
+    pub soak: Option<u64>,
+    /// The seed of the first of these; each other's is the one before and 1
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "soak")]
+    pub seed: u64,
 }
 
 /// What a variant's cases came to.
@@ -94,7 +100,13 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
             report::print(&format!("  {told}"))?;
         }
         one_done = true;
-        good &= check_device(adapter, &gpu, args.quick, cooperative)?;
+        let variants = gpu.context().caps().variants();
+        let default = gpu.context().caps().default_variant();
+        let work = match args.soak {
+            Some(count) => soak(&variants, default, args.seed, count),
+            None => table(&variants, default, args.quick),
+        };
+        good &= check_device(adapter, cooperative, &variants, default, &work)?;
     }
     Ok(if good && one_done {
         ExitCode::SUCCESS
@@ -111,16 +123,12 @@ fn open(adapter: &wgpu::Adapter, cooperative: bool) -> Result<Gpu, Error> {
     }
 }
 
-/// Runs the table on one device and prints what came out. True where everything is within tolerance.
-fn check_device(
-    adapter: &wgpu::Adapter,
-    gpu: &Gpu,
-    quick: bool,
-    cooperative: bool,
-) -> Result<bool, Error> {
-    let default = gpu.context().caps().default_variant();
-    let variants = gpu.context().caps().variants();
-    let mut work: Vec<(usize, Box<dyn Case>)> = Vec::new();
+/// Cases that one device runs after the other, each with the number of its variant.
+type Batch = Vec<(usize, Box<dyn Case>)>;
+
+/// The table, each case by itself.
+fn table(variants: &[Variant], default: Variant, quick: bool) -> Vec<Batch> {
+    let mut work = Vec::new();
     for (i, variant) in variants.iter().enumerate() {
         let depth = match (quick, *variant == default) {
             (false, true) => Depth::Full,
@@ -147,14 +155,42 @@ fn check_device(
             true => Vec::new(),
             false => check::other_cases(depth, *variant, default),
         };
-        work.extend(
-            check::boxed(cases)
-                .into_iter()
-                .chain(others)
-                .map(|case| (i, case)),
-        );
+        let cases = check::boxed(cases).into_iter().chain(others);
+        work.extend(cases.map(|case| vec![(i, case)]));
     }
-    let bar = ProgressBar::new(work.len() as u64).with_style(
+    work
+}
+
+/// Random calls from a seed on, those together that share kernels; every fourth time in another variant than the default.
+fn soak(variants: &[Variant], default: Variant, seed: u64, count: u64) -> Vec<Batch> {
+    let at = variants.iter().position(|variant| *variant == default);
+    let mut work: Vec<Batch> = Vec::new();
+    for seed in (0..count).map(|i| seed.wrapping_add(i)) {
+        let batch = seed / check::ALIKE;
+        let variant = match batch % 4 {
+            3 => (batch / 4) as usize % variants.len(),
+            _ => at.unwrap_or(0),
+        };
+        if work.is_empty() || seed.is_multiple_of(check::ALIKE) {
+            work.push(Vec::new());
+        }
+        if let Some(last) = work.last_mut() {
+            last.push((variant, check::random_case(seed)));
+        }
+    }
+    work
+}
+
+/// Runs cases on one adapter and prints what came out. True where everything is within tolerance.
+fn check_device(
+    adapter: &wgpu::Adapter,
+    cooperative: bool,
+    variants: &[Variant],
+    default: Variant,
+    work: &[Batch],
+) -> Result<bool, Error> {
+    let count = work.iter().map(Vec::len).sum::<usize>();
+    let bar = ProgressBar::new(count as u64).with_style(
         ProgressStyle::with_template("  {bar:40} {pos}/{len} cases, {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
@@ -167,12 +203,14 @@ fn check_device(
             .map(|_| {
                 scope.spawn(|| -> Result<(), Error> {
                     let gpu = open(adapter, cooperative)?;
-                    while let Some((i, case)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let began = Instant::now();
-                        let outcome = check::run(&gpu.with_variant(variants[*i])?, &**case);
-                        note(&tallies[*i], &**case, outcome, began.elapsed());
-                        bar.set_message(variants[*i].to_string());
-                        bar.inc(1);
+                    while let Some(batch) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        for (i, case) in batch {
+                            let began = Instant::now();
+                            let outcome = check::run(&gpu.with_variant(variants[*i])?, &**case);
+                            note(&tallies[*i], &**case, outcome, began.elapsed());
+                            bar.set_message(variants[*i].to_string());
+                            bar.inc(1);
+                        }
                     }
                     Ok(())
                 })
@@ -180,8 +218,8 @@ fn check_device(
             .collect();
         for worker in workers {
             worker.join().map_err(|_| {
-                let (done, all) = (bar.position(), work.len());
-                let reason = format!("stopped by a panic after {done} of {all} cases");
+                let done = bar.position();
+                let reason = format!("stopped by a panic after {done} of {count} cases");
                 Error::because(ErrorKind::Device, "check", reason)
             })??;
         }
@@ -189,7 +227,7 @@ fn check_device(
     });
     bar.finish_and_clear();
     result?;
-    print_tallies(&variants, default, tallies)
+    print_tallies(variants, default, tallies)
 }
 
 fn note(tally: &Mutex<Tally>, case: &dyn Case, outcome: Result<Outcome, Error>, took: Duration) {
