@@ -661,12 +661,11 @@ impl Case for ContrastiveCase {
             false => most(&mut norms("embeddings").into_iter().chain(norms("keys"))),
         };
         let each = match self.loss.reduction {
-            ContrastiveReduction::None | ContrastiveReduction::Sum => 1.0,
-            ContrastiveReduction::MeanLabels => {
-                let labels = n.get("labels").iter().filter(|label| **label != 0.0);
-                1.0 / labels.count().max(1) as f64
+            ContrastiveReduction::MeanAll | ContrastiveReduction::MeanActive => {
+                1.0 / rows.max(1) as f64
             }
-            _ => 1.0 / rows.max(1) as f64,
+            // The labels may be few.
+            _ => 1.0,
         };
         let slope = steep * each * most(&mut n.get("grad_loss").iter().map(|grad| grad.abs()));
         let pull = |name: &str| match self.loss.normalize {

@@ -9,6 +9,7 @@
 
 mod arena;
 mod askew;
+mod balance;
 mod case;
 mod compare;
 mod contrastive;

@@ -1,5 +1,6 @@
 //! Any valid call, from a seed: what the tables go through in turn is drawn here, and settings from all over their ranges.
 
+use crate::check::balance::BalanceCase;
 use crate::check::case::{Case, Data, Layout, Output};
 use crate::check::contrastive::{Asked, ContrastiveCase, Others, Points};
 use crate::check::hcal::{HcalCase, HcalMode};
@@ -43,6 +44,7 @@ pub fn random_case(seed: u64) -> Box<dyn Case> {
         0..=9 => drawn(seed, adds, row(&mut kind, &mut own)),
         10..=12 => drawn(seed, adds, contrastive(&mut kind, &mut own)),
         13 => drawn(seed, adds, mcm(&mut kind, &mut own)),
+        14 if kind.chance(0.3) => drawn(seed, adds, balance(&mut kind, &mut own)),
         14 => drawn(seed, adds, hcal(&mut kind, &mut own)),
         _ => drawn(seed, adds, metrics(&mut kind, &mut own)),
     }
@@ -547,7 +549,7 @@ const CLASSES: [&[usize]; 10] = [
     &[9, 8, 7, 6, 5, 4, 3, 2, 1],
 ];
 
-fn hcal(kind: &mut Rng, own: &mut Rng) -> HcalCase {
+fn any_balance(own: &mut Rng) -> Balance {
     let balances = [
         Balance::Adaptive {
             gamma: magnitude(own, 0.05, 20.0) as f32,
@@ -560,11 +562,26 @@ fn hcal(kind: &mut Rng, own: &mut Rng) -> HcalCase {
         Balance::Random,
         Balance::Fixed,
     ];
+    pick(own, &balances)
+}
+
+fn balance(kind: &mut Rng, own: &mut Rng) -> BalanceCase {
+    BalanceCase {
+        config: any_balance(own),
+        upstream: own.flip(),
+        layout: pick(kind, &LAYOUTS),
+        size: magnitude(own, 1e-3, 30.0),
+        losses: size(own, 1100).max(1),
+        seed: own.word(),
+    }
+}
+
+fn hcal(kind: &mut Rng, own: &mut Rng) -> HcalCase {
     HcalCase {
         config: Hcal {
             temperature: magnitude(own, 0.05, 10.0) as f32,
             aggregation: pick(own, &[Aggregation::SampleMean, Aggregation::Tree]),
-            balance: pick(own, &balances),
+            balance: any_balance(own),
             epsilon: setting(own, 0.0, 1.0),
             scores: pick(own, &[0, 1, 1000, 1 << 20]),
         },

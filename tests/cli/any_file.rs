@@ -155,7 +155,7 @@ fn tensor_of(text: &str, sides: &Sides, bytes: &mut Unstructured<'_>) -> Result<
             // Sizes that no file has, of what has no element.
             if shape.contains(&0) && bytes.arbitrary()? {
                 let at = bytes.choose_index(shape.len())?;
-                shape[at] = 1 << bytes.int_in_range(0..=62)?;
+                shape[at] = 1 << bytes.int_in_range(0..=57)?;
             }
         }
         _ => {}
@@ -174,10 +174,11 @@ fn tensor_of(text: &str, sides: &Sides, bytes: &mut Unstructured<'_>) -> Result<
         _ => &[Dtype::U32, Dtype::I32, Dtype::I64],
     };
     let dtype = *bytes.choose(dtypes)?;
-    let Some(len) = shape
+    // What safetensors' writer can count, in bits, that is.
+    let bits = shape
         .iter()
-        .try_fold(1_usize, |len, side| len.checked_mul(*side))
-    else {
+        .try_fold(64_usize, |bits, side| bits.checked_mul(*side));
+    let Some(len) = bits.map(|bits| bits / 64) else {
         return Ok(None);
     };
     let width = dtype.bitsize() / 8;

@@ -202,11 +202,15 @@ fn check_device(
         let workers: Vec<_> = (0..threads)
             .map(|_| {
                 scope.spawn(|| -> Result<(), Error> {
-                    let gpu = open(adapter, cooperative)?;
+                    let mut gpu = open(adapter, cooperative)?;
                     while let Some(batch) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                         for (i, case) in batch {
                             let began = Instant::now();
                             let outcome = check::run(&gpu.with_variant(variants[*i])?, &**case);
+                            // What is left of a device that did not answer fails all others.
+                            if matches!(&outcome, Err(error) if error.kind() == ErrorKind::Device) {
+                                gpu = open(adapter, cooperative)?;
+                            }
                             note(&tallies[*i], &**case, outcome, began.elapsed());
                             bar.set_message(variants[*i].to_string());
                             bar.inc(1);
