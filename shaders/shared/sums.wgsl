@@ -1,5 +1,6 @@
 // Sums of numbers that lie in rows, in portions of at most PORTION, of what a portion's lane adds no more than a quarter
-// into one place. NaN and infinity are marked by their bits, and carried as such: infinity, unless there is a NaN.
+// into one place. NaN and infinities are marked by their bits, and carried as such: an infinity with its sign, unless there is
+// a NaN, or one of the other sign, which make a NaN.
 //
 // Grid: blocks of results `begin` to `end`, the portions of one row after those of another; folded. Neighbouring lanes
 // read neighbouring numbers.
@@ -23,7 +24,11 @@ struct SumsParams {
 @group(0) @binding(1) var<storage, read_write> addends: array<u32>;
 @group(0) @binding(7) var<storage, read_write> results: array<u32>;
 
-// A sum, and what is in it that is no number: 1 with an infinity, 2 with a NaN.
+const POSITIVE = 1u;
+const NEGATIVE = 2u;
+const NOT_A_NUMBER = 4u;
+
+// A sum, and what is in it that is no finite number: the marks of all of them.
 struct Part {
     sum: f32,
     mark: u32,
@@ -33,8 +38,9 @@ fn with_number(part: Part, row_at: u32, i: u32) -> Part {
     let here = i < params.len;
     let bits = addends[row_at + min(i, params.len - 1u)];
     let special = (bits & 0x7f800000u) == 0x7f800000u;
-    let mark = select(0u, select(1u, 2u, is_nan(bits)), special && here);
-    return Part(part.sum + select(bitcast<f32>(bits), 0.0, special || !here), max(part.mark, mark));
+    let infinite = select(POSITIVE, NEGATIVE, (bits & 0x80000000u) != 0u);
+    let mark = select(0u, select(infinite, NOT_A_NUMBER, is_nan(bits)), special && here);
+    return Part(part.sum + select(bitcast<f32>(bits), 0.0, special || !here), part.mark | mark);
 }
 
 @compute @workgroup_size(WG)
@@ -61,7 +67,8 @@ fn sums(
         d = with_number(d, row_at, i + 3u * step);
     }
     let sum = bitcast<u32>(params.scale * ((a.sum + b.sum) + (c.sum + d.sum)));
-    let mark = max(max(a.mark, b.mark), max(c.mark, d.mark));
+    let mark = (a.mark | b.mark) | (c.mark | d.mark);
+    let infinite = params.infinity | select(0u, 0x80000000u, mark == NEGATIVE);
     results[params.results_at + result] =
-        select(select(sum, params.infinity, mark == 1u), params.nan, mark == 2u);
+        select(select(sum, infinite, mark != 0u), params.nan, mark > NEGATIVE);
 }

@@ -3,7 +3,8 @@
 pub use crate::check::arena::Layout;
 use crate::check::arena::{Arena, Place};
 use crate::check::compare::compare;
-use crate::check::numbers::Numbers;
+use crate::check::numbers::{Numbers, rounded};
+use crate::check::rng::Rng;
 use crate::check::tensors::Tensors;
 use crate::device::call::Call;
 use crate::device::context::Context;
@@ -184,6 +185,30 @@ impl Output {
         self
     }
 
+    /// The same where a gradient is added to what is there: numbers of its own size. Other outputs stay as they are.
+    pub(super) fn added(mut self, rng: &mut Rng) -> Self {
+        if !self.name.starts_with("grad_") || !matches!(self.before, Before::Unlike) {
+            return self;
+        }
+        let dtype = self.dtype;
+        if let Expected::Near { truth, naive, .. } = &mut self.expected {
+            let finite = truth.iter().filter(|value| value.is_finite());
+            let size = finite
+                .fold(0.0, |most: f64, value| most.max(value.abs()))
+                .min(1e4);
+            let before = truth
+                .iter()
+                .map(|_| rounded(dtype, size * rng.uniform(-1.0, 1.0)));
+            let before: Vec<f64> = before.collect();
+            for ((truth, naive), before) in truth.iter_mut().zip(naive).zip(&before) {
+                *truth += before;
+                *naive += *before as f32;
+            }
+            self.before = Before::Values(before);
+        }
+        self
+    }
+
     /// The same where numbers of such a size cancel.
     pub(super) fn cancelling(mut self, size: f64) -> Self {
         if let Expected::Near { magnitude, .. } = &mut self.expected {
@@ -348,18 +373,22 @@ pub fn judge(case: &dyn Case, after: &[Vec<u8>]) -> Result<Outcome, Error> {
 type Found = Result<Vec<Vec<f64>>, String>;
 
 /// A case with its tensors put down.
-struct LaidOut<'c> {
+pub(super) struct LaidOut<'c> {
     case: &'c dyn Case,
-    numbers: Numbers,
+    pub(super) numbers: Numbers,
     outputs: Vec<Output>,
-    arena: Arena,
+    pub(super) arena: Arena,
     /// Of the outputs.
     places: Vec<Place>,
 }
 
 impl<'c> LaidOut<'c> {
     /// With a seed, words are not those of the case.
-    fn of(case: &'c dyn Case, layout: Layout, hostile: Option<u64>) -> Result<Self, Error> {
+    pub(super) fn of(
+        case: &'c dyn Case,
+        layout: Layout,
+        hostile: Option<u64>,
+    ) -> Result<Self, Error> {
         let numbers = case.numbers()?;
         let outputs = case.outputs(&numbers)?;
         let mut arena = Arena::new(layout);

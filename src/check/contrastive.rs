@@ -16,7 +16,6 @@ use crate::host::Gpu;
 use crate::kernels::contrastive::call::{
     ContrastiveInputs, ContrastiveOutputs, Keys, RelationInputs, RelationOutputs, Relations,
 };
-use crate::kernels::gradient::Gradient;
 use crate::losses::contrastive::{
     Contrastive, ContrastiveReduction, Denominator, Normalizer, Placement, Weighting,
 };
@@ -430,10 +429,10 @@ fn prepare(
     let outputs = ContrastiveOutputs {
         loss: t.find("loss"),
         loss_rows: t.find("loss_rows"),
-        grad_embeddings: t.find("grad_embeddings").map(Gradient::To),
-        grad_keys: t.find("grad_keys").map(Gradient::To),
-        grad_temperature: t.find("grad_temperature").map(Gradient::To),
-        grad_bias: t.find("grad_bias").map(Gradient::To),
+        grad_embeddings: t.gradient("grad_embeddings"),
+        grad_keys: t.gradient("grad_keys"),
+        grad_temperature: t.gradient("grad_temperature"),
+        grad_bias: t.gradient("grad_bias"),
     };
     loss.prepare(cx, inputs, &outputs)
 }
@@ -647,6 +646,35 @@ impl Case for ContrastiveCase {
         // What cancels in the loss: similarities as large as this.
         let steep = 1.0 / f64::from(self.loss.temperature);
         let (rows, dims) = (self.rows, self.dims);
+        // What cancels in a gradient, all of it where an anchor has but one key: the slope to a similarity of a row that is
+        // not all but 0.
+        let most = |all: &mut dyn Iterator<Item = f64>| all.fold(0.0, f64::max);
+        let norms = |name: &str| {
+            let rows = n.get(name).chunks(dims.max(1));
+            let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+            rows.map(norm)
+                .filter(|norm| norm.is_finite())
+                .collect::<Vec<f64>>()
+        };
+        let longest = match self.loss.normalize {
+            true => 1.0,
+            false => most(&mut norms("embeddings").into_iter().chain(norms("keys"))),
+        };
+        let each = match self.loss.reduction {
+            ContrastiveReduction::MeanAll | ContrastiveReduction::MeanActive => {
+                1.0 / rows.max(1) as f64
+            }
+            // The labels may be few.
+            _ => 1.0,
+        };
+        let slope = steep * each * most(&mut n.get("grad_loss").iter().map(|grad| grad.abs()));
+        let pull = |name: &str| match self.loss.normalize {
+            true => {
+                let norms = norms(name).into_iter().filter(|norm| *norm > 1e-3);
+                slope * most(&mut norms.map(|norm| 1.0 / norm))
+            }
+            false => slope * longest,
+        };
         let all = self.asked == Asked::All;
         let mut outputs = Vec::new();
         if self.asked != Asked::Gradient {
@@ -659,15 +687,19 @@ impl Case for ContrastiveCase {
         }
         if self.asked != Asked::Loss {
             let (t, f) = (truth.grad_embeddings, naive.grad_embeddings);
-            outputs.push(near("grad_embeddings", (rows, dims), t, f));
+            let gradient = near("grad_embeddings", (rows, dims), t, f);
+            outputs.push(gradient.cancelling(pull("embeddings")));
         }
         if let Some(m) = self.keys().filter(|_| all) {
             let (t, f) = (truth.grad_keys, naive.grad_keys);
-            outputs.push(near("grad_keys", (m, dims), t, f));
+            let gradient = near("grad_keys", (m, dims), t, f);
+            outputs.push(gradient.cancelling(pull("keys")));
         }
         if all {
             let (t, f) = (truth.grad_temperature, naive.grad_temperature);
-            outputs.push(near("grad_temperature", (1, 1), t, f));
+            let gradient = near("grad_temperature", (1, 1), t, f);
+            let sum = rows as f64 * slope * steep * longest * longest;
+            outputs.push(gradient.cancelling(sum));
         }
         if all && !truth.grad_bias.is_empty() {
             let (t, f) = (truth.grad_bias, naive.grad_bias);

@@ -11,7 +11,6 @@ use crate::device::prepared::Prepared;
 use crate::device::tensor::DType;
 use crate::error::Error;
 use crate::host::Gpu;
-use crate::kernels::gradient::Gradient;
 use crate::kernels::hcal::call::{HcalInputs, HcalOutputs};
 use crate::losses::balance::{Balance, BalanceState};
 use crate::losses::hcal::{Aggregation, Hcal};
@@ -174,8 +173,7 @@ fn prepare(
 ) -> Result<Prepared, Error> {
     let prototypes = t.levels("prototypes");
     let given = t.levels("noise");
-    let grad_prototypes = t.levels("grad_prototypes");
-    let grad_prototypes: Vec<_> = grad_prototypes.into_iter().map(Gradient::To).collect();
+    let grad_prototypes = t.gradients("grad_prototypes");
     let state = match config.balance {
         Balance::Adaptive { .. } => None,
         Balance::Dwa { .. } => t.find("history").map(BalanceState::History),
@@ -204,9 +202,9 @@ fn prepare(
         losses: t.find("losses"),
         weights: t.find("weights"),
         loss: t.find("loss"),
-        grad_features: t.find("grad_features").map(Gradient::To),
+        grad_features: t.gradient("grad_features"),
         grad_prototypes: (!grad_prototypes.is_empty()).then_some(&grad_prototypes[..]),
-        grad_log_variances: t.find("grad_log_variances").map(Gradient::To),
+        grad_log_variances: t.gradient("grad_log_variances"),
         predictions: t.find("predictions"),
         violations: t.find("violations"),
     };

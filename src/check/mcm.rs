@@ -13,7 +13,6 @@ use crate::device::prepared::Prepared;
 use crate::device::tensor::DType;
 use crate::error::Error;
 use crate::host::Gpu;
-use crate::kernels::gradient::Gradient;
 use crate::kernels::mcm::call::{McmInputs, McmOutputs};
 use crate::losses::hierarchy::Hierarchy;
 use crate::losses::labels::{TargetNames, Targets};
@@ -274,7 +273,7 @@ fn prepare(
     };
     let outputs = McmOutputs {
         loss: t.find("loss"),
-        grad_logits: t.find("grad_logits").map(Gradient::To),
+        grad_logits: t.gradient("grad_logits"),
         probabilities: t.find("probabilities"),
     };
     config.prepare(cx, &inputs, &outputs)

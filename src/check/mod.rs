@@ -9,6 +9,8 @@
 //! and may change in any release.
 
 mod arena;
+mod askew;
+mod balance;
 mod case;
 mod compare;
 mod contrastive;
@@ -19,10 +21,12 @@ mod measure;
 mod metrics;
 mod numbers;
 mod qualify;
+mod random;
 mod rng;
 mod rows;
 mod tensors;
 
+pub use askew::{Edit, run_askew};
 pub use case::{Case, Data, Depth, Exported, Layout, Outcome, export, judge, run_async};
 #[cfg(not(target_arch = "wasm32"))]
 pub use case::{run, run_hostile, run_twice};
@@ -40,7 +44,8 @@ pub use measure::{
 };
 pub use metrics::{MetricsCase, MetricsWorkload, metrics_cases};
 pub use numbers::{SPARSE, TargetForm};
-pub use qualify::{Qualification, Tally};
+pub use qualify::{Batch, Qualification, Tally};
+pub use random::{ALIKE, random_case};
 pub use rng::Rng;
 pub use rows::{Extras, Mode, RowCase, RowWorkload, WdlCase, row_cases};
 pub use tensors::Tensors;

@@ -1,11 +1,14 @@
 //! What qualifies a device: which cases it has to pass in which variant, and what came of them as text.
 
 use crate::check::case::{Case, Depth, Outcome};
-use crate::check::{boxed, other_cases, row_cases};
+use crate::check::{ALIKE, boxed, other_cases, random_case, row_cases};
 use crate::device::caps::Variant;
 use crate::error::Error;
 use std::fmt;
 use std::time::Duration;
+
+/// Cases that one device runs after the other, each with the number of its variant.
+pub type Batch = Vec<(usize, Box<dyn Case>)>;
 
 /// The cases of `wgloss check` for a device.
 pub struct Qualification {
@@ -13,8 +16,8 @@ pub struct Qualification {
     pub variants: Vec<Variant>,
     /// The one that is taken where none is asked for.
     pub default: Variant,
-    /// The cases in the order in which they are run, each with the number of its variant.
-    pub cases: Vec<(usize, Box<dyn Case>)>,
+    /// The cases in the order in which they are run.
+    pub batches: Vec<Batch>,
 }
 
 /// What a variant's cases came to.
@@ -30,7 +33,7 @@ impl Qualification {
     /// In these variants of a device. A sample of the cases where it is to be quick: every loss once in the default variant, one
     /// or two in the others.
     pub fn new(variants: Vec<Variant>, default: Variant, quick: bool) -> Self {
-        let mut all: Vec<(usize, Box<dyn Case>)> = Vec::new();
+        let mut all: Vec<Batch> = Vec::new();
         for (i, variant) in variants.iter().enumerate() {
             let depth = match (quick, *variant == default) {
                 (false, true) => Depth::Full,
@@ -57,13 +60,42 @@ impl Qualification {
                 false => other_cases(depth, *variant, default),
             };
             let cases = boxed(cases).into_iter().chain(others);
-            all.extend(cases.map(|case| (i, case)));
+            all.extend(cases.map(|case| vec![(i, case)]));
         }
         Qualification {
             variants,
             default,
-            cases: all,
+            batches: all,
         }
+    }
+
+    /// Random calls from a seed on, those together that share kernels; every fourth time in another variant than the default.
+    pub fn soak(variants: Vec<Variant>, default: Variant, seed: u64, count: u64) -> Self {
+        let at = variants.iter().position(|variant| *variant == default);
+        let mut batches: Vec<Batch> = Vec::new();
+        for seed in (0..count).map(|i| seed.wrapping_add(i)) {
+            let batch = seed / ALIKE;
+            let variant = match batch % 4 {
+                3 => (batch / 4) as usize % variants.len().max(1),
+                _ => at.unwrap_or(0),
+            };
+            if batches.is_empty() || seed.is_multiple_of(ALIKE) {
+                batches.push(Vec::new());
+            }
+            if let Some(last) = batches.last_mut() {
+                last.push((variant, random_case(seed)));
+            }
+        }
+        Qualification {
+            variants,
+            default,
+            batches,
+        }
+    }
+
+    /// All cases, each with the number of its variant.
+    pub fn cases(&self) -> impl Iterator<Item = &(usize, Box<dyn Case>)> {
+        self.batches.iter().flatten()
     }
 
     /// The table of what came of the cases, a tally for each variant: a line each, the failures, a sentence.
@@ -104,7 +136,7 @@ impl Qualification {
 
 impl fmt::Debug for Qualification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cases = self.cases.len();
+        let cases = self.cases().count();
         write!(f, "{cases} cases in {:?}", self.variants)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The tests that need a GPU are ignored; `cargo test --features cli --test cli -- --ignored` runs them.
 
+mod any_file;
 mod arguments;
 mod balance;
 mod bench;

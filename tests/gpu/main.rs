@@ -18,6 +18,7 @@ mod metrics;
 mod per_label;
 mod regimes;
 mod settings;
+mod soak;
 mod table;
 mod verify;
 mod wdl;
@@ -104,6 +105,7 @@ fn main() {
         hcal::TESTS,
         hostile::TESTS,
         verify::TESTS,
+        soak::TESTS,
     ]
     .concat();
     let trials = match open() {

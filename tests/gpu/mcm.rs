@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     ("mcm/masks_and_weights_in_every_form", sides),
     ("mcm/weights_of_many_sizes", weights),
     ("mcm/nothing_of_a_row_of_weight_0", nothing),
+    ("mcm/infinite_losses_keep_their_weights_sign", infinite),
 ];
 
 const PLAIN: McmCase = McmCase {
@@ -296,6 +297,45 @@ fn nothing(gpu: &Gpu) -> Result<(), Failed> {
         let zeros = out.grad_logits[..3].iter().all(|g| *g == 0.0);
         if !(finite && zeros && out.loss[0] == 0.0 && out.loss[1] > 0.5) {
             return Err(format!("{out:?}").into());
+        }
+    }
+    Ok(())
+}
+
+/// Found by random calls: sums took every infinity for a positive one.
+fn infinite(gpu: &Gpu) -> Result<(), Failed> {
+    let hierarchy = Hierarchy::from_edges(1, &[])?;
+    let logits = [f32::NEG_INFINITY, f32::NEG_INFINITY, 0.5];
+    for (weights, sum) in [
+        ([-0.5, -2.0, 1.0], f32::NEG_INFINITY),
+        ([0.5, 2.0, -1.0], f32::INFINITY),
+        ([0.5, -2.0, 1.0], f32::NAN),
+    ] {
+        for (reduction, all) in [
+            (Reduction::Sum, vec![sum]),
+            (
+                Reduction::None,
+                vec![
+                    weights[0] * f32::INFINITY,
+                    weights[1] * f32::INFINITY,
+                    weights[2] * 0.474_077,
+                ],
+            ),
+        ] {
+            let rows = McmRows {
+                sample_weight: Some(&weights),
+                ..McmRows::new(3, Values::F32(&logits), flags(&[1, 1, 1]))
+            };
+            let config = Mcm::default().with_reduction(reduction);
+            for engine in [Engine::on(gpu.clone()), Engine::reference()] {
+                let found = engine.mcm(&config, &hierarchy, &rows, Wanted::Loss)?.loss;
+                let near = |(f, e): (&f32, &f32)| {
+                    f == e || f.is_nan() && e.is_nan() || (f - e).abs() < 1e-5
+                };
+                if found.len() != all.len() || !found.iter().zip(&all).all(near) {
+                    return Err(format!("{weights:?}: {found:?}, expected {all:?}").into());
+                }
+            }
         }
     }
     Ok(())

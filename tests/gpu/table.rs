@@ -80,7 +80,7 @@ pub fn run(gpu: &Gpu, cases: &[impl Case]) -> Result<(), Failed> {
 }
 
 /// The same for cases of several kinds.
-fn run_each<'a>(
+pub fn run_each<'a>(
     gpu: &Gpu,
     cases: impl ExactSizeIterator<Item = &'a dyn Case>,
 ) -> Result<(), Failed> {

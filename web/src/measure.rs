@@ -57,8 +57,8 @@ pub async fn qualify(gpu: &Gpu, machine: &str, progress: &Function) -> Result<St
     let caps = gpu.context().caps();
     let table = Qualification::new(caps.variants(), caps.default_variant(), true);
     let mut tallies = vec![Tally::default(); table.variants.len()];
-    let all = table.cases.len();
-    for (done, (variant, case)) in table.cases.iter().enumerate() {
+    let all = table.cases().count();
+    for (done, (variant, case)) in table.cases().enumerate() {
         tell(progress, done, all)?;
         let began = Instant::now();
         let outcome = match gpu.with_variant(table.variants[*variant]) {

@@ -26,6 +26,12 @@ pub struct CheckArgs {
     /// Cooperative matrices too, where the adapter offers them: an experimental feature of wgpu, which may have bugs
     #[arg(long)]
     pub cooperative: bool,
+    /// As many random calls in place of the table
+    #[arg(long, value_name = "N", conflicts_with_all = ["quick", "cooperative"])]
+    pub soak: Option<u64>,
+    /// The seed of the first of these; each other's is the one before and 1
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "soak")]
+    pub seed: u64,
 }
 
 pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
@@ -92,7 +98,17 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
             let same = |fault: &Fault| variant.without(fault.probe) == Some(*variant);
             faults.iter().all(same)
         };
-        good &= check_device(adapter, &gpu, sound, args.quick, cooperative)?;
+        let default = match gpu.context().variant() {
+            variant if variant.cooperative => gpu.context().caps().default_variant(),
+            variant => variant,
+        };
+        let mut variants = gpu.context().caps().variants();
+        variants.retain(sound);
+        let table = match args.soak {
+            Some(count) => Qualification::soak(variants, default, args.seed, count),
+            None => Qualification::new(variants, default, args.quick),
+        };
+        good &= check_device(adapter, cooperative, &table)?;
     }
     Ok(if good && one_done {
         ExitCode::SUCCESS
@@ -109,24 +125,14 @@ fn open(adapter: &wgpu::Adapter, cooperative: bool) -> Result<Gpu, Error> {
     }
 }
 
-/// Runs the table on one device, in the variants that are sound there, and prints what came out. True where everything is
-/// within tolerance.
+/// Runs cases on one device, and prints what came out. True where everything is within tolerance.
 fn check_device(
     adapter: &wgpu::Adapter,
-    gpu: &Gpu,
-    sound: impl Fn(&Variant) -> bool,
-    quick: bool,
     cooperative: bool,
+    table: &Qualification,
 ) -> Result<bool, Error> {
-    let default = match gpu.context().variant() {
-        variant if variant.cooperative => gpu.context().caps().default_variant(),
-        variant => variant,
-    };
-    let mut variants = gpu.context().caps().variants();
-    variants.retain(sound);
-    let table = Qualification::new(variants, default, quick);
-    let (work, variants) = (&table.cases, &table.variants);
-    let bar = ProgressBar::new(work.len() as u64).with_style(
+    let variants = &table.variants;
+    let bar = ProgressBar::new(table.cases().count() as u64).with_style(
         ProgressStyle::with_template("  {bar:40} {pos}/{len} cases, {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
@@ -139,10 +145,15 @@ fn check_device(
         let workers: Vec<_> = (0..threads)
             .map(|_| {
                 scope.spawn(|| -> Result<(), Error> {
-                    let gpu = open(adapter, cooperative)?;
-                    while let Some((i, case)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let mut gpu = open(adapter, cooperative)?;
+                    let batch = || table.batches.get(next.fetch_add(1, Ordering::Relaxed));
+                    for (i, case) in std::iter::from_fn(batch).flatten() {
                         let began = Instant::now();
                         let outcome = check::run(&gpu.with_variant(variants[*i])?, &**case);
+                        // What is left of a device that did not answer fails all others.
+                        if matches!(&outcome, Err(error) if error.kind() == ErrorKind::Device) {
+                            gpu = open(adapter, cooperative)?;
+                        }
                         tallies_now()[*i].note(&**case, outcome, began.elapsed());
                         bar.set_message(variants[*i].to_string());
                         bar.inc(1);
@@ -153,8 +164,11 @@ fn check_device(
             .collect();
         for worker in workers {
             worker.join().map_err(|_| {
-                let (done, all) = (bar.position(), work.len());
-                let reason = format!("stopped by a panic after {done} of {all} cases");
+                let done = bar.position();
+                let reason = format!(
+                    "stopped by a panic after {done} of {} cases",
+                    table.cases().count()
+                );
                 Error::because(ErrorKind::Device, "check", reason)
             })??;
         }

@@ -246,12 +246,12 @@ pub(super) fn prepare(
         grad_logits: match mode {
             Mode::Loss => None,
             Mode::InPlace => Some(Gradient::InPlace),
-            Mode::Gradient | Mode::Both | Mode::BothSame => t.find("grad_logits").map(Gradient::To),
+            Mode::Gradient | Mode::Both | Mode::BothSame => t.gradient("grad_logits"),
         },
-        grad_targets: t.find("grad_targets").map(Gradient::To),
-        grad_threshold: t.find("grad_threshold").map(Gradient::To),
-        grad_theta: t.find("grad_theta").map(Gradient::To),
-        grad_theta0: t.find("grad_theta0").map(Gradient::To),
+        grad_targets: t.gradient("grad_targets"),
+        grad_threshold: t.gradient("grad_threshold"),
+        grad_theta: t.gradient("grad_theta"),
+        grad_theta0: t.gradient("grad_theta0"),
     };
     loss.prepare(cx, &inputs, &outputs)
 }
@@ -330,7 +330,9 @@ impl Case for RowCase {
         let sides = matches!(self.extras, Some(Extras::Sides | Extras::All));
         let upstream = loss_len(&self.loss, rows, cols);
         let grad_loss = self.extras.map(|_| random(upstream, -2.0, 2.0));
-        let mut sample_weight = sides.then(|| random(rows, 0.1, 2.0));
+        // Those of samples in sums over samples are not negative.
+        let least = if self.loss.takes().columns { 0.1 } else { -0.5 };
+        let mut sample_weight = sides.then(|| random(rows, least, 2.0));
         let class_weight = sides.then(|| {
             let mut weight = random(cols, 0.1, 3.0);
             if cols > 4 {
@@ -434,17 +436,22 @@ impl Case for RowCase {
         let upstream: f64 = (0..rows)
             .map(|row| {
                 let weight = n.find("sample_weight").map_or(1.0, |w| w[row]);
-                let grad = n.find("grad_loss").map_or(1.0, |g| g[row.min(g.len() - 1)]);
+                let grad = n.find("grad_loss").unwrap_or(&[1.0]);
+                let grad = grad.get(row).or(grad.last()).unwrap_or(&0.0);
                 (scale * weight * grad).abs()
             })
             .sum();
-        // The excess risk is a difference of two terms of up to about this size.
-        let risk = match self.loss {
+        // The excess risk is a difference of two terms of up to about this size, its gradient one of two shares of a row's
+        // coefficient.
+        let (risk, shares) = match self.loss {
             AnyLoss::Zlpr(Zlpr {
                 form: zlpr::Form::KlExcess,
                 ..
-            }) => 4.0 * (cols as f64 + 1.0).ln(),
-            _ => 0.0,
+            }) => (
+                4.0 * (cols as f64 + 1.0).ln(),
+                upstream / rows.max(1) as f64,
+            ),
+            _ => (0.0, 0.0),
         };
         let single = DType::F32;
         let gradient = self.mode.gradient(self.dtype);
@@ -458,7 +465,14 @@ impl Case for RowCase {
             return Ok(outputs);
         };
         let (t, f) = (truth.grad_logits, naive.grad_logits);
-        let grad_logits = Output::near("grad_logits", gradient, (rows, cols), t, f);
+        let fits = f.iter().zip(&t);
+        let fits = fits.map(|(f, t)| f.is_finite() || !t.is_finite()).collect();
+        let mut grad_logits =
+            Output::near("grad_logits", gradient, (rows, cols), t, f).cancelling(shares);
+        if matches!(self.loss, AnyLoss::BpMll(_)) {
+            // Infinite where its exponential is, which has then nothing to do with what that is multiplied by.
+            grad_logits = grad_logits.keeping(fits);
+        }
         outputs.push(grad_logits.over((self.mode == Mode::InPlace).then_some("logits")));
         let real = matches!(self.form, Targets::Dense(dtype) if dtype.is_float());
         if real && self.loss.target_kind() != TargetKind::Hard {
@@ -470,6 +484,7 @@ impl Case for RowCase {
             });
             let (t, f) = (truth.grad_targets, naive.grad_targets);
             let grad_targets = Output::near("grad_targets", single, (rows, cols), t, f);
+            let grad_targets = grad_targets.cancelling(shares);
             outputs.push(grad_targets.keeping(finite.collect()));
         }
         let (t, f) = (truth.grad_threshold, naive.grad_threshold);
