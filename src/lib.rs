@@ -206,6 +206,7 @@ pub use kernels::contrastive::call::{
 };
 pub use kernels::gradient::Gradient;
 pub use kernels::hcal::call::{HcalInputs, HcalOutputs};
+pub use kernels::linear::call::{LinearInputs, LinearOutputs};
 pub use kernels::mcm::call::{McmInputs, McmOutputs};
 pub use kernels::metrics::{MetricsInputs, MetricsOutputs};
 pub use kernels::on_device::OnDevice;
@@ -218,6 +219,7 @@ pub use losses::contrastive::{Contrastive, ContrastiveReduction, Denominator};
 pub use losses::hcal::Hcal;
 pub use losses::hierarchy::{Hierarchy, Levels};
 pub use losses::labels::{AfterCall, Noise, Order, Scope, Seed, Targets, Threshold};
+pub use losses::linear::Linear;
 pub use losses::mcm::Mcm;
 pub use losses::metrics::{MetricValues, Metrics};
 pub use losses::per_label::{Asl, Dice, Focal, Hill, Splc};

@@ -13,6 +13,7 @@ mod compare;
 mod contrastive;
 mod golden;
 mod hcal;
+mod linear;
 mod mcm;
 mod measure;
 mod metrics;
@@ -28,6 +29,7 @@ pub use contrastive::{
 };
 pub use golden::{GoldenCase, golden_cases};
 pub use hcal::{HcalCase, HcalMode, HcalWorkload, hcal_cases};
+pub use linear::{LinearCase, LinearMode, linear_cases};
 pub use mcm::{Graph, McmCase, McmMode, McmSides, McmWorkload, mcm_cases};
 pub use measure::{
     Clock, CopyKernel, MultiplyAdd, Quantiles, Reference, Timed, Timer, Work, Workload,
@@ -63,6 +65,7 @@ pub fn other_cases(depth: Depth, variant: Variant, default: Variant) -> Vec<Box<
     let mut all = boxed(golden_cases());
     all.extend(boxed(mcm_cases(depth)));
     all.extend(boxed(hcal_cases(depth)));
+    all.extend(boxed(linear_cases(depth)));
     all.extend(boxed(metrics_cases(depth)));
     all.extend(boxed(contrastive_cases(depth)));
     all

@@ -26,6 +26,7 @@ mod balance;
 mod bp_mll;
 mod contrastive;
 mod hcal;
+mod linear;
 mod mcm;
 mod metrics;
 mod noise;
@@ -45,6 +46,8 @@ pub use contrastive::{
     ContrastiveInputs, ContrastiveKeys, ContrastiveOutputs, contrastive, relations,
 };
 pub use hcal::{HcalInputs, HcalOutputs, hcal};
+pub(crate) use linear::linear;
+pub use linear::{LinearInputs, LinearOutputs};
 pub use mcm::{McmInputs, McmOutputs, mcm};
 pub use metrics::{MetricsInputs, metrics};
 pub use noise::perturbation;
