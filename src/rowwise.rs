@@ -248,6 +248,7 @@ impl<L: Copy + Into<AnyLoss>> Linear<L> {
     fn row(&self) -> Result<Row, Error> {
         let loss: AnyLoss = self.loss.into();
         loss.check()?;
+        self.check_layer()?;
         loss.of_labels().ok_or_else(Linear::<L>::refused)
     }
 
@@ -263,9 +264,9 @@ impl<L: Copy + Into<AnyLoss>> Linear<L> {
         outputs: &LinearOutputs<'_>,
     ) -> Result<Prepared, Error> {
         let row = self.row()?;
-        let (live, bytes) = linear::call::check(row.reduction, row.live, inputs, outputs)?;
+        let (live, bytes) = linear::call::check(&self.layer(), &row, inputs, outputs)?;
         let target = cx.target();
-        let draft = linear::plan::plan(target, &row, self.tile_bytes, inputs, outputs, &live)?;
+        let draft = linear::plan::plan(target, &row, &self.layer(), inputs, outputs, &live)?;
         prepared::build(cx, draft.moving(bytes))
     }
 
@@ -279,6 +280,6 @@ impl<L: Copy + Into<AnyLoss>> Linear<L> {
     ) -> Result<reference::LinearOutputs<T>, Error> {
         self.check()?;
         let loss: AnyLoss = self.loss.into();
-        reference::linear(inputs, |logits| loss.reference(logits))
+        reference::linear(&self.layer(), inputs, |logits| loss.reference(logits))
     }
 }

@@ -78,9 +78,17 @@ const ROOMS: [(&str, &str, &[&str], &str); 9] = [
 ];
 
 /// Families of kernels: the folders and files of these names in `src/kernels/`.
-const FAMILIES: [&str; 6] = ["rows", "contrastive", "hcal", "mcm", "balance", "metrics"];
+const FAMILIES: [&str; 7] = [
+    "rows",
+    "linear",
+    "contrastive",
+    "hcal",
+    "mcm",
+    "balance",
+    "metrics",
+];
 /// Which family may know which other.
-const FAMILY_USES: [(&str, &str); 1] = [("hcal", "balance")];
+const FAMILY_USES: [(&str, &str); 2] = [("hcal", "balance"), ("linear", "rows")];
 
 const FACADE: &str = "src/lib.rs";
 

@@ -1,6 +1,7 @@
 //! The fused last layer: its cases (loss x element type, the rest running through its values beside them).
 
 use crate::check::case::{Case, Depth, Layout, Output};
+use crate::check::measure::{Reference, Work, Workload, check_shape};
 use crate::check::numbers::{Numbers, SPARSE, TargetForm, form_name, from_flags, rounded};
 use crate::check::rng::Rng;
 use crate::check::tensors::Tensors;
@@ -8,16 +9,18 @@ use crate::device::context::Context;
 use crate::device::prepared::Prepared;
 use crate::device::tensor::DType;
 use crate::error::Error;
+use crate::host::Gpu;
 use crate::kernels::gradient::Gradient;
 use crate::kernels::linear::call::{LinearInputs, LinearOutputs};
 use crate::losses::bce::Bce;
 use crate::losses::labels::{TargetNames, Targets};
-use crate::losses::linear::Linear;
+use crate::losses::linear::{Linear, Update};
 use crate::losses::reduction::Reduction;
 use crate::losses::zlpr::Zlpr;
 use crate::reference;
 use crate::rowwise::{AnyLoss, CATALOG, Rowwise};
 use std::fmt;
+use std::hint::black_box;
 
 /// What a case asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,14 @@ pub enum LinearMode {
     Hidden,
     /// Those to weights and bias alone.
     Weights,
+    /// Loss, gradient to hidden states, a step of the weights.
+    Sgd,
+    /// The same with a number for each label.
+    Adagrad,
+    /// The labels of the greatest logits, of numbers whose products are exact, with many that are equal; with the loss.
+    Top,
+    /// The same alone.
+    TopAlone,
 }
 
 /// One case of the fused last layer.
@@ -132,11 +143,15 @@ pub fn linear_cases(depth: Depth) -> Vec<LinearCase> {
         LinearMode::Loss,
         LinearMode::Hidden,
         LinearMode::Weights,
+        LinearMode::Sgd,
+        LinearMode::Top,
+        LinearMode::Adagrad,
+        LinearMode::TopAlone,
     ];
     let repeats = match depth {
         Depth::Sample => 1,
-        Depth::Every => 4,
-        Depth::Full => 30,
+        Depth::Every => 5,
+        Depth::Full => 36,
     };
     let mut cases = Vec::new();
     let mut turn = 0;
@@ -150,24 +165,37 @@ pub fn linear_cases(depth: Depth) -> Vec<LinearCase> {
                 Err(_) => loss.with_reduction(reductions[turn % 4]),
             };
             let (rows, cols, dims) = SHAPES[(turn * 3) % SHAPES.len()];
+            let mode = modes[turn % modes.len()];
+            let layer = Linear::new(loss).with_tile_bytes(TILES[(turn + turn / 3) % 3]);
+            let seed = 9000 + turn as u64;
+            let (config, of_weights) = match mode {
+                LinearMode::Sgd => (layer.with_update(Update::sgd(0.5), seed), DType::F32),
+                LinearMode::Adagrad => (layer.with_update(Update::adagrad(0.3), seed), DType::F32),
+                _ => (layer, types[(turn / 2) % 3]),
+            };
             cases.push(LinearCase {
                 name,
-                config: Linear::new(loss).with_tile_bytes(TILES[(turn + turn / 3) % 3]),
-                dtypes: (types[turn % 3], types[(turn / 2) % 3]),
+                config,
+                dtypes: (types[turn % 3], of_weights),
                 form: [SPARSE, Targets::Bits(())][(turn / 2) % 2],
                 bias: turn % 3 != 0,
                 sides: turn % 4 == 1,
-                mode: modes[turn % 5],
+                mode,
                 layout: [Layout::Apart, Layout::Together][(turn / 3) % 2],
                 rows,
                 cols,
                 dims,
-                seed: 9000 + turn as u64,
+                seed,
             });
             turn += 1;
         }
     }
     cases
+}
+
+/// Labels that are chosen.
+fn chosen(cols: usize) -> usize {
+    cols.min(13)
 }
 
 /// Prepares the layer on the tensors that there are, by their names.
@@ -178,11 +206,9 @@ fn prepare(config: &Linear<AnyLoss>, cx: &Context, t: &Tensors) -> Result<Prepar
         class_weight: t.find("class_weight"),
         sample_weight: t.find("sample_weight"),
         grad_loss: t.find("grad_loss"),
-        ..LinearInputs::new(
-            t.get("hidden")?,
-            t.get("weights")?,
-            t.labels(TargetNames::TARGETS)?,
-        )
+        targets: Some(t.labels(TargetNames::TARGETS)?),
+        state: t.find("state"),
+        ..LinearInputs::new(t.get("hidden")?, t.get("weights")?)
     };
     let gradient = |name| t.find(name).map(Gradient::To);
     let outputs = LinearOutputs {
@@ -190,6 +216,8 @@ fn prepare(config: &Linear<AnyLoss>, cx: &Context, t: &Tensors) -> Result<Prepar
         grad_hidden: gradient("grad_hidden"),
         grad_weights: gradient("grad_weights"),
         grad_bias: gradient("grad_bias"),
+        top_labels: t.find("top_labels"),
+        top_scores: t.find("top_scores"),
     };
     config.prepare(cx, &inputs, &outputs)
 }
@@ -202,11 +230,17 @@ impl LinearCase {
         }
     }
 
-    fn reference<T: reference::Real>(
+    /// Whether labels are chosen.
+    fn chooses(&self) -> bool {
+        matches!(self.mode, LinearMode::Top | LinearMode::TopAlone)
+    }
+
+    fn reference<T: reference::Real, R>(
         &self,
         n: &Numbers,
-    ) -> Result<reference::LinearOutputs<T>, Error> {
-        self.config.reference(&reference::LinearInputs {
+        of: impl FnOnce(&reference::LinearInputs<'_, T>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        of(&reference::LinearInputs {
             rows: self.rows,
             cols: self.cols,
             dims: self.dims,
@@ -217,6 +251,7 @@ impl LinearCase {
             class_mask: n.flags("class_mask").as_deref(),
             sample_weight: n.real("sample_weight").as_deref(),
             class_weight: n.real("class_weight").as_deref(),
+            state: n.real("state").as_deref(),
             grad_loss: n.real("grad_loss").as_deref(),
         })
     }
@@ -235,10 +270,13 @@ impl Case for LinearCase {
         let mut rng = Rng(self.seed);
         let (rows, cols, dims) = (self.rows, self.cols, self.dims);
         let size = 3.0 / (dims as f64).sqrt();
+        let whole = self.chooses();
         let mut normal = |count: usize, dtype: DType, size: f64| -> Vec<f64> {
-            (0..count)
-                .map(|_| rounded(dtype, size * rng.normal()))
-                .collect()
+            let one = |_| match whole {
+                true => rng.normal().round(),
+                false => rounded(dtype, size * rng.normal()),
+            };
+            (0..count).map(one).collect()
         };
         let hidden = normal(rows * dims, self.dtypes.0, 1.0);
         let weights = normal(cols * dims, self.dtypes.1, size);
@@ -269,13 +307,19 @@ impl Case for LinearCase {
         n.put_vector("class_weight", DType::F32, class_weight);
         n.put_vector("sample_weight", DType::F32, sample_weight);
         n.put_vector("grad_loss", DType::F32, Some(grad_loss));
+        if self.mode == LinearMode::Adagrad {
+            let state = rng.many(cols, 0.0, 0.1).into_iter();
+            let state = state.map(|value| rounded(DType::F32, value)).collect();
+            n.put_vector("state", DType::F32, Some(state));
+        }
         Ok(n)
     }
 
     fn outputs(&self, n: &Numbers) -> Result<Vec<Output>, Error> {
-        let truth = self.reference::<f64>(n)?;
-        let naive = self.reference::<f32>(n)?;
+        let truth = self.reference::<f64, _>(n, |inputs| self.config.reference(inputs))?;
+        let naive = self.reference::<f32, _>(n, |inputs| self.config.reference(inputs))?;
         let mode = self.mode;
+        let steps = matches!(mode, LinearMode::Sgd | LinearMode::Adagrad);
         let all = matches!(mode, LinearMode::All | LinearMode::Same);
         let types = match mode {
             LinearMode::Same => self.dtypes,
@@ -283,11 +327,11 @@ impl Case for LinearCase {
         };
         let (rows, cols, dims) = (self.rows, self.cols, self.dims);
         let mut outputs = Vec::new();
-        if all || mode == LinearMode::Loss {
+        if all || steps || matches!(mode, LinearMode::Loss | LinearMode::Top) {
             let (t, f) = (truth.loss, naive.loss);
             outputs.push(Output::near("loss", DType::F32, (1, self.losses()), t, f));
         }
-        if all || mode == LinearMode::Hidden {
+        if all || steps || mode == LinearMode::Hidden {
             let (t, f) = (truth.grad_hidden, naive.grad_hidden);
             outputs.push(Output::near("grad_hidden", types.0, (rows, dims), t, f));
         }
@@ -299,6 +343,28 @@ impl Case for LinearCase {
                 outputs.push(Output::near("grad_bias", DType::F32, (1, cols), t, f));
             }
         }
+        if steps {
+            let (t, f) = (truth.weights, naive.weights);
+            let weights = Output::near("weights", DType::F32, (cols, dims), t, f);
+            outputs.push(weights.over(Some("weights")));
+        }
+        if mode == LinearMode::Adagrad {
+            let (t, f) = (truth.state, naive.state);
+            let state = Output::near("state", DType::F32, (1, cols), t, f);
+            outputs.push(state.over(Some("state")));
+        }
+        if self.chooses() {
+            let count = chosen(cols);
+            let (labels, scores) =
+                self.reference::<f64, _>(n, |inputs| reference::top(inputs, count))?;
+            let shape = (rows, count);
+            let exactly = |name, dtype, values: Vec<f64>| {
+                Output::near(name, dtype, shape, Vec::new(), Vec::new()).exactly(values)
+            };
+            let labels = labels.into_iter().map(f64::from).collect();
+            outputs.push(exactly("top_labels", DType::U32, labels));
+            outputs.push(exactly("top_scores", DType::F32, scores));
+        }
         Ok(outputs)
     }
 
@@ -309,5 +375,111 @@ impl Case for LinearCase {
         tensors: &Tensors,
     ) -> Result<Vec<Prepared>, Error> {
         Ok(vec![prepare(&self.config, cx, tensors)?])
+    }
+}
+
+/// The layer at a shape, with up to 16 positives a sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinearWorkload {
+    /// The loss, and how large tiles are.
+    pub config: Linear<AnyLoss>,
+    /// Element type of hidden states and weights.
+    pub dtype: DType,
+    /// Whether gradients to hidden states and weights are computed too, in f32; with an update, a step of the weights.
+    pub gradient: bool,
+    /// Samples.
+    pub rows: usize,
+    /// Labels.
+    pub cols: usize,
+    /// Components of a hidden state.
+    pub dims: usize,
+}
+
+impl LinearWorkload {
+    fn numbers(&self) -> Result<Numbers, Error> {
+        self.config.check()?;
+        let (rows, cols, dims) = (self.rows, self.cols, self.dims);
+        check_shape(rows, cols)?;
+        check_shape(rows, dims)?;
+        check_shape(cols, dims)?;
+        let mut rng = Rng(1);
+        let mut normal = |count: usize, size: f64| -> Vec<f64> {
+            (0..count)
+                .map(|_| rounded(self.dtype, size * rng.normal()))
+                .collect()
+        };
+        let hidden = normal(rows * dims, 1.0);
+        let weights = normal(cols * dims, 3.0 / (dims as f64).sqrt());
+        let mut targets = vec![false; rows * cols];
+        for (i, row) in targets.chunks_mut(cols).enumerate() {
+            for _ in 0..i % 17 {
+                row[rng.below(cols)] = true;
+            }
+        }
+        let mut n = Numbers::default();
+        n.put("hidden", self.dtype, (rows, dims), hidden);
+        n.put("weights", self.dtype, (cols, dims), weights);
+        let targets = from_flags(&targets);
+        n.put_labels(TargetNames::TARGETS, SPARSE, (rows, cols), targets);
+        if self.config.update.is_some_and(Update::has_state) {
+            n.put_vector("state", DType::F32, Some(vec![0.0; cols]));
+        }
+        Ok(n)
+    }
+}
+
+impl Workload for LinearWorkload {
+    fn settings(&self) -> String {
+        format!("{:?}", self.config)
+    }
+
+    fn elements(&self) -> u64 {
+        self.rows as u64 * self.cols as u64
+    }
+
+    fn input_bytes(&self) -> u64 {
+        (self.rows + self.cols) as u64 * self.dims as u64 * self.dtype.size()
+    }
+
+    fn flops(&self) -> Option<u64> {
+        let products = if self.gradient { 3 } else { 1 };
+        Some(2 * products * self.elements() * self.dims as u64)
+    }
+
+    fn on_gpu(&self, gpu: &Gpu) -> Result<Work, Error> {
+        let numbers = self.numbers()?;
+        let losses = match self.config.loss.reduction() {
+            Reduction::None => self.rows,
+            _ => 1,
+        };
+        let mut outputs = vec![("loss", (1, losses))];
+        if self.gradient {
+            outputs.push(("grad_hidden", (self.rows, self.dims)));
+            if self.config.update.is_none() {
+                outputs.push(("grad_weights", (self.cols, self.dims)));
+            }
+        }
+        let mut config = self.config;
+        config.update = config.update.filter(|_| self.gradient);
+        Work::new(gpu, &numbers, &outputs, move |cx, tensors| {
+            prepare(&config, cx, tensors)
+        })
+    }
+
+    fn on_host(&self) -> Result<Reference, Error> {
+        let numbers = self.numbers()?;
+        let case = *self;
+        Ok(Box::new(move || {
+            let out = black_box(case.config.reference(&reference::LinearInputs {
+                rows: case.rows,
+                cols: case.cols,
+                dims: case.dims,
+                hidden: numbers.get("hidden"),
+                weights: numbers.get("weights"),
+                targets: numbers.get("targets"),
+                ..reference::LinearInputs::default()
+            })?);
+            Ok(out.loss.first().copied().unwrap_or(0.0))
+        }))
     }
 }

@@ -29,7 +29,7 @@ pub use contrastive::{
 };
 pub use golden::{GoldenCase, golden_cases};
 pub use hcal::{HcalCase, HcalMode, HcalWorkload, hcal_cases};
-pub use linear::{LinearCase, LinearMode, linear_cases};
+pub use linear::{LinearCase, LinearMode, LinearWorkload, linear_cases};
 pub use mcm::{Graph, McmCase, McmMode, McmSides, McmWorkload, mcm_cases};
 pub use measure::{
     Clock, CopyKernel, MultiplyAdd, Quantiles, Reference, Timed, Timer, Work, Workload,

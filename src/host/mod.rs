@@ -13,6 +13,8 @@ mod gpu;
 #[forbid(unsafe_code)]
 mod hcal;
 #[forbid(unsafe_code)]
+mod linear;
+#[forbid(unsafe_code)]
 mod mcm;
 #[forbid(unsafe_code)]
 mod metrics;
@@ -30,6 +32,7 @@ pub use contrastive::{ContrastiveResult, Embeddings, KeyEmbeddings, LabelSets};
 pub use engine::Engine;
 pub use gpu::{Gpu, adapters};
 pub use hcal::{HcalBatch, HcalResult};
+pub use linear::{LinearResult, LinearRows};
 pub use mcm::{McmResult, McmRows};
 pub use metrics::MetricsRows;
 pub use rows::{Rows, RowsResult};

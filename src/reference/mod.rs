@@ -47,10 +47,10 @@ pub use contrastive::{
 };
 pub use hcal::{HcalInputs, HcalOutputs, hcal};
 pub(crate) use linear::linear;
-pub use linear::{LinearInputs, LinearOutputs};
+pub use linear::{LinearInputs, LinearOutputs, top};
 pub use mcm::{McmInputs, McmOutputs, mcm};
 pub use metrics::{MetricsInputs, metrics};
-pub use noise::perturbation;
+pub use noise::{bf16_by_chance, f16_by_chance, perturbation};
 pub use per_label::{asl, bce, dice, focal, hill, splc};
 pub use permutation::permutation;
 pub use real::Real;

@@ -11,6 +11,7 @@ mod corners;
 mod embed;
 mod hcal;
 mod hostile;
+mod linear;
 mod mcm;
 mod metrics;
 mod per_label;
@@ -98,6 +99,7 @@ fn main() {
         metrics::TESTS,
         hcal::TESTS,
         hostile::TESTS,
+        linear::TESTS,
     ]
     .concat();
     let trials = match open() {

@@ -9,7 +9,8 @@
 //! `pack` brings rows that no product can read as they are (odd sizes and places, hidden states that want a component that is
 //! 1, of which the gradient to the bias comes) into f32, weights strip by strip. `products` makes logits, `turn` a tile of
 //! gradients with a row for each label, `spread` what a tile adds to gradients, which stay in f32 in scratch until `store`
-//! brings them to the caller's tensors: those of hidden states at the end, those of a strip's labels behind the strip.
+//! brings them to the caller's tensors: those of hidden states at the end, those of a strip's labels behind the strip, where
+//! `update` may take them for a step of the weights instead. `top` keeps the labels of the greatest logits, tile by tile.
 
 use crate::device::live::Given;
 use crate::device::plan::{
@@ -21,7 +22,8 @@ use crate::kernels::gradient::{Gradient, stored};
 use crate::kernels::linear::call::{LinearInputs, LinearOutputs};
 use crate::kernels::linear::table::{
     LinearChunks, LinearParams, LinearRow, LinearSide, LinearWork, PackBinds, PackParams,
-    ProductBinds, StoreBinds, StoreParams, TurnBinds, pack, products_of, store, turn,
+    ProductBinds, StoreBinds, StoreParams, TopBinds, TopParams, TurnBinds, UpdateBinds,
+    UpdateParams, pack, products_of, store, top, turn, update as update_of,
 };
 use crate::kernels::products::{self, DEPTH, Sharing, TEAM_ROWS, rows_per_dispatch};
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
@@ -31,6 +33,7 @@ use crate::kernels::rows::plan::record;
 use crate::kernels::rows::tiles::{Grid, Tile, Tiles};
 use crate::kernels::work::push_portions;
 use crate::losses::labels::Targets;
+use crate::losses::linear::{Linear, Update};
 use crate::losses::reduction::Reduction;
 use std::ops::Range;
 
@@ -43,22 +46,28 @@ const STRIP: usize = 32;
 pub(crate) fn plan<'a>(
     target: Target<'_>,
     row: &Row,
-    tile_bytes: u64,
+    settings: &Linear<()>,
     inputs: &LinearInputs<'a>,
     outputs: &LinearOutputs<'a>,
-    settings: &Given<'a>,
+    given: &Given<'a>,
 ) -> Result<Draft<'a>, Error> {
     let mut scratch = Scratch::default();
     let mut steps = Dispatches::new(target);
-    steps.push_settings(settings)?;
-    let layer = Layer::new(target, tile_bytes, inputs, outputs, &mut scratch)?;
+    steps.push_settings(given)?;
+    let layer = Layer::new(target, settings, inputs, outputs, &mut scratch)?;
     layer.pack_hidden(&mut steps)?;
     let grid = layer.grid;
-    match (grid.windows().count(), grid.strips().count()) {
-        (0 | 1, 0 | 1) => layer.whole(&mut steps, &mut scratch, row)?,
-        _ => layer.tiled(&mut steps, &mut scratch, row)?,
+    match (
+        layer.learns(),
+        grid.windows().count(),
+        grid.strips().count(),
+    ) {
+        (false, ..) => layer.predicted(&mut steps)?,
+        (true, 0 | 1, 0 | 1) => layer.whole(&mut steps, &mut scratch, row)?,
+        (true, ..) => layer.tiled(&mut steps, &mut scratch, row)?,
     }
     layer.store_hidden(&mut steps)?;
+    layer.store_top(&mut steps)?;
     Ok(steps.draft(&scratch, grid.windows().count().max(1)))
 }
 
@@ -109,6 +118,7 @@ impl<'a> Factor<'a> {
 /// A last layer on its way to dispatches.
 struct Layer<'a, 'c, 'i> {
     target: Target<'c>,
+    settings: Linear<()>,
     inputs: &'i LinearInputs<'a>,
     outputs: &'i LinearOutputs<'a>,
     grid: Grid,
@@ -128,6 +138,13 @@ struct Layer<'a, 'c, 'i> {
     chunks: u64,
     /// The same to a strip's labels.
     to_labels: Region,
+    /// The labels that are chosen for each sample, and where they stand.
+    best: Region,
+}
+
+/// Whether there is a gradient to what belongs to labels.
+fn by_label(settings: &Linear<()>, outputs: &LinearOutputs<'_>) -> bool {
+    settings.update.is_some() || outputs.grad_weights.is_some() || outputs.grad_bias.is_some()
 }
 
 /// What follows from the room that there is.
@@ -175,7 +192,7 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
     /// Lays out the scratch.
     fn new(
         target: Target<'c>,
-        tile_bytes: u64,
+        settings: &Linear<()>,
         inputs: &'i LinearInputs<'a>,
         outputs: &'i LinearOutputs<'a>,
         scratch: &mut Scratch,
@@ -184,7 +201,7 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         let ones = u64::from(outputs.grad_bias.is_some());
         let vectors = |dims: u64| dims.next_multiple_of(u64::from(DEPTH)) / 4;
         let (depth, label_depth) = (vectors(dims), vectors(dims + ones));
-        let grid = grid(target, tile_bytes, inputs, 4 * label_depth)?;
+        let grid = grid(target, settings.tile_bytes, inputs, 4 * label_depth)?;
         let (rows, cols) = (grid.rows as u64, grid.cols as u64);
         let high = grid.rows.min(grid.tile_rows);
         let wide = grid.cols.min(grid.tile_cols);
@@ -206,7 +223,8 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
             },
         };
         let tile = scratch.take(up(high) * up(wide))?;
-        let turned = scratch.take_if(outputs.by_label(), up(high) * up(wide))?;
+        let by_label = by_label(settings, outputs);
+        let turned = scratch.take_if(by_label, up(high) * up(wide))?;
         let sharing = Sharing::of(target).pairing(high, wide);
         let chunks = match outputs.grad_hidden {
             Some(_) if sharing.near.is_none() && cols > 0 => {
@@ -222,9 +240,12 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         };
         let wanted = outputs.grad_hidden.is_some();
         let to_hidden = scratch.take_if(wanted, rows * chunks * 4 * depth)?;
-        let to_labels = scratch.take_if(outputs.by_label(), wide as u64 * 4 * label_depth)?;
+        let to_labels = scratch.take_if(by_label, wide as u64 * 4 * label_depth)?;
+        let chosen = outputs.top_labels.map_or(0, |t| t.cols() as u64);
+        let best = scratch.take_if(chosen > 0, 2 * rows * chosen)?;
         Ok(Layer {
             target,
+            settings: *settings,
             inputs,
             outputs,
             grid,
@@ -238,7 +259,18 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
             to_hidden,
             chunks,
             to_labels,
+            best,
         })
+    }
+
+    /// Whether there is a gradient.
+    fn backward(&self) -> bool {
+        self.outputs.grad_hidden.is_some() || by_label(&self.settings, self.outputs)
+    }
+
+    /// Whether there is anything but predictions.
+    fn learns(&self) -> bool {
+        self.outputs.loss.is_some() || self.backward()
     }
 
     /// Labels of a row of the tile, with those that only fill it.
@@ -253,7 +285,9 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
     fn row_inputs(&self, tile: Tile) -> RowInputs<'a> {
         let inputs = self.inputs;
         let logits = Tensor::scratch(self.tile.first(), DType::F32, tile.rows, tile.cols);
-        let targets = match inputs.targets {
+        // A call without them is none of a loss.
+        let nothing = Tensor::scratch(0, DType::U32, 0, 0);
+        let targets = match inputs.targets.unwrap_or(Targets::Bits(nothing)) {
             Targets::Bits(bits) => {
                 let words = tile.cols.div_ceil(32);
                 let bits = bits.of_rows(tile.first_row, tile.rows);
@@ -263,7 +297,7 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
                 offsets: offsets.of_cols(tile.first_row, tile.rows + 1),
                 indices,
             },
-            Targets::Dense(_) => inputs.targets,
+            dense @ Targets::Dense(_) => dense,
         };
         let by_label = |t: Option<Tensor<'a>>| t.map(|t| t.of_cols(tile.first_col, tile.cols));
         let by_row = |t: Option<Tensor<'a>>| t.map(|t| t.of_cols(tile.first_row, tile.rows));
@@ -290,10 +324,11 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         let tile = Grid::tile((0, self.grid.rows), strip);
         self.pack_weights(steps, strip)?;
         self.logits(steps, tile)?;
+        self.top(steps, tile)?;
         let inputs = self.row_inputs(tile);
         let outputs = RowOutputs {
             loss: self.outputs.loss,
-            grad_logits: self.outputs.backward().then_some(Gradient::InPlace),
+            grad_logits: self.backward().then_some(Gradient::InPlace),
             ..RowOutputs::default()
         };
         count::before(steps, scratch, row, &inputs)?;
@@ -315,7 +350,7 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         if let Some(counts) = counts {
             let counts = Row::new(counts, (), &[], Reduction::Sum);
             let tiles = Tiles::new(self.target, &counts, grid, (false, false), scratch)?;
-            self.statistics(steps, scratch, &tiles)?;
+            self.statistics(steps, scratch, &tiles, true)?;
             let total = scratch.take(1)?;
             tiles.finish(steps, (total.bind(), 0));
             count::scale(steps, Some(total));
@@ -323,19 +358,24 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         let masked = self.inputs.class_mask.is_some();
         let known = (counts.is_some(), masked);
         let tiles = Tiles::new(self.target, row, grid, known, scratch)?;
+        // Labels are chosen in the first round.
         if !tiles.once {
-            self.statistics(steps, scratch, &tiles)?;
+            self.statistics(steps, scratch, &tiles, counts.is_none())?;
         }
-        if tiles.once || self.outputs.backward() {
+        let first = tiles.once && counts.is_none();
+        if tiles.once || self.backward() {
             for strip in grid.strips() {
                 self.pack_weights(steps, strip)?;
                 for window in grid.windows() {
                     let tile = Grid::tile(window, strip);
                     let inputs = self.row_inputs(tile);
                     self.logits(steps, tile)?;
+                    if first {
+                        self.top(steps, tile)?;
+                    }
                     match tiles.once {
                         true => {
-                            let inputs = (&inputs, self.outputs.backward());
+                            let inputs = (&inputs, self.backward());
                             tiles.both(steps, scratch, tile, inputs)?;
                         }
                         false => tiles.gradient(steps, scratch, tile, &inputs)?,
@@ -357,16 +397,156 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         steps: &mut Dispatches<'a, 'c>,
         scratch: &mut Scratch,
         tiles: &Tiles,
+        chooses: bool,
     ) -> Result<(), Error> {
         for window in self.grid.windows() {
             for strip in self.grid.strips() {
                 let tile = Grid::tile(window, strip);
                 self.pack_weights(steps, strip)?;
                 self.logits(steps, tile)?;
+                if chooses {
+                    self.top(steps, tile)?;
+                }
                 tiles.statistics(steps, scratch, tile, &self.row_inputs(tile))?;
             }
         }
         Ok(())
+    }
+
+    /// Labels are chosen, and nothing else is done.
+    fn predicted(&self, steps: &mut Dispatches<'a, 'c>) -> Result<(), Error> {
+        for strip in self.grid.strips() {
+            self.pack_weights(steps, strip)?;
+            for window in self.grid.windows() {
+                let tile = Grid::tile(window, strip);
+                self.logits(steps, tile)?;
+                self.top(steps, tile)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Chooses labels of a tile, where that is wanted.
+    fn top(&self, steps: &mut Dispatches<'a, 'c>, tile: Tile) -> Result<(), Error> {
+        let Some(labels) = self.outputs.top_labels else {
+            return Ok(());
+        };
+        let (class_mask, mask_at) = match self.inputs.class_mask {
+            Some(mask) => {
+                let mask = mask.of_cols(tile.first_col, tile.cols);
+                self.target.bind_all("class_mask", &mask)?
+            }
+            None => (Bind::Nothing, ABSENT),
+        };
+        let params = TopParams {
+            rows: tile.rows as u32,
+            cols: tile.cols as u32,
+            stride: self.stride() as u32,
+            count: labels.cols() as u32,
+            first_label: tile.first_col as u32,
+            mask_at,
+            nan: f32::NAN.to_bits(),
+            ..TopParams::default()
+        };
+        let binds = TopBinds {
+            class_mask,
+            work: self.tile.bind(),
+            best: self.chosen((tile.first_row, tile.rows), labels.cols()),
+            ..TopBinds::default()
+        };
+        let module = top(self.target.variant.workgroup);
+        let on = |groups: Groups| TopParams {
+            groups_x: groups.groups_x,
+            ..params
+        };
+        steps.push(module, "top", tile.rows as u64, on, binds)
+    }
+
+    /// What has been chosen for the samples of a window.
+    fn chosen(&self, (first, rows): (usize, usize), count: usize) -> Bind<'a> {
+        let words = |rows: usize| 2 * (rows * count) as u64;
+        self.best.part(words(first), words(rows))
+    }
+
+    /// Brings the chosen labels to the caller's tensors.
+    fn store_top(&self, steps: &mut Dispatches<'a, 'c>) -> Result<(), Error> {
+        let (Some(labels), Some(scores)) = (self.outputs.top_labels, self.outputs.top_scores)
+        else {
+            return Ok(());
+        };
+        let target = self.target;
+        let module = top(target.variant.workgroup);
+        for (first, rows) in self.grid.windows() {
+            let (labels_bind, labels_at) = target.bind_rows(&labels, first, rows);
+            let (scores_bind, scores_at) = target.bind_rows(&scores, first, rows);
+            let on = |groups: Groups| TopParams {
+                rows: rows as u32,
+                groups_x: groups.groups_x,
+                count: labels.cols() as u32,
+                labels_at,
+                labels_stride: labels.row_stride() as u32,
+                scores_at,
+                scores_stride: scores.row_stride() as u32,
+                nan: f32::NAN.to_bits(),
+                ..TopParams::default()
+            };
+            let binds = TopBinds {
+                labels: labels_bind,
+                scores: scores_bind,
+                best: self.chosen((first, rows), labels.cols()),
+                ..TopBinds::default()
+            };
+            let lanes = (rows * labels.cols()) as u64;
+            let groups = lanes.div_ceil(u64::from(module.workgroup));
+            steps.push(module, "top_out", groups, on, binds)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a step of the weights of a strip, where that is wanted.
+    fn update(
+        &self,
+        steps: &mut Dispatches<'a, 'c>,
+        (first, rows): (usize, usize),
+    ) -> Result<(), Error> {
+        let Some(update) = self.settings.update.filter(|_| self.grid.rows > 0) else {
+            return Ok(());
+        };
+        let target = self.target;
+        let weights = self.inputs.weights;
+        let (rate, epsilon) = match update {
+            Update::Sgd { rate } => (rate, 0.0),
+            Update::Adagrad { rate, epsilon } => (rate, epsilon),
+        };
+        let (state, state_at) = match self.inputs.state {
+            Some(state) => target.bind_all("state", &state.of_cols(first, rows))?,
+            None => (Bind::Nothing, 0),
+        };
+        let (bind, view) = target.view_rows(weights, first, rows);
+        let on = |groups: Groups| UpdateParams {
+            weights: view,
+            rows: rows as u32,
+            cols: weights.cols() as u32,
+            groups_x: groups.groups_x,
+            row_stride: 4 * self.label_depth as u32,
+            first: first as u32,
+            rate,
+            epsilon,
+            state_at,
+            seed_low: self.settings.seed as u32,
+            seed_high: (self.settings.seed >> 32) as u32,
+        };
+        let module = update_of(
+            weights.dtype(),
+            update.has_state(),
+            target.variant.workgroup,
+        );
+        let binds = UpdateBinds {
+            sums: self.to_labels.bind(),
+            state,
+            weights: bind,
+        };
+        steps.push(module, "update", rows as u64, on, binds)
     }
 
     /// Packs the hidden states, where they have to be.
@@ -512,7 +692,7 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         if self.outputs.grad_hidden.is_some() {
             self.spread_hidden(steps, tile)?;
         }
-        if self.outputs.by_label() {
+        if by_label(&self.settings, self.outputs) {
             self.spread_labels(steps, tile)?;
         }
         Ok(())
@@ -721,6 +901,60 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
             };
             self.store(steps, ("grad_bias", gradient), (0, 1), sums, params)?;
         }
+        self.update(steps, strip)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::caps::{Caps, Variant};
+    use crate::losses::zlpr::Zlpr;
+
+    /// What a call at the size of AmazonTitles-3M has beside inputs and outputs: with logits of 5.8 GB, weights of 8.6.
+    #[test]
+    fn memory_is_that_of_hidden_states_and_tiles() -> Result<(), Error> {
+        let (rows, cols, dims) = (512, 2_812_281, 768);
+        let of = |dtype, rows, cols| Tensor::scratch(0, dtype, rows, cols);
+        let inputs = LinearInputs {
+            targets: Some(Targets::Sparse {
+                offsets: of(DType::U32, 1, rows + 1),
+                indices: of(DType::U32, 1, 5 * rows),
+            }),
+            ..LinearInputs::new(of(DType::F32, rows, dims), of(DType::F32, cols, dims))
+        };
+        let outputs = LinearOutputs {
+            loss: Some(of(DType::F32, 1, 1)),
+            grad_hidden: Some(Gradient::To(of(DType::F32, rows, dims))),
+            ..LinearOutputs::default()
+        };
+        let caps = Caps::webgpu();
+        let variant: Variant = "tree-256-packed".parse()?;
+        let target = Target {
+            caps: &caps,
+            variant,
+        };
+        let settings = Linear::new(()).with_update(Update::sgd(0.1), 0);
+        let row = Zlpr::hard().of_labels().ok_or_else(Linear::<()>::refused)?;
+        let draft = plan(
+            target,
+            &row,
+            &settings,
+            &inputs,
+            &outputs,
+            &Given::default(),
+        )?;
+        let hidden = 4 * (rows * dims) as u64;
+        let tile = settings.tile_bytes;
+        let scratch = draft.scratch_bytes;
+        // The gradient to hidden states may be summed in a few parts.
+        assert!(scratch < 3 * tile + 8 * hidden, "{scratch} bytes");
+        assert!(
+            draft
+                .dispatches
+                .iter()
+                .all(|d| d.step.groups.iter().all(|g| *g <= 65_535))
+        );
         Ok(())
     }
 }

@@ -1,13 +1,16 @@
 //! The programs of products of hidden states and weights, and their parameters.
 
 use crate::device::caps::Reduce;
-use crate::device::module::{Module, NO_PART, PARTS, Part, Piece, Program, uniform, wgsl};
+use crate::device::module::{
+    Constant, Mirror, Module, NO_PART, PARTS, Part, Piece, Program, uniform, wgsl,
+};
 use crate::device::plan::{Grid, bindings};
 use crate::device::tensor::DType;
 use crate::kernels::gradient::store_part;
 use crate::kernels::products::{self, BLOCKS, FOUR, STEPS, SUMMED_AT_ONCE, Sharing};
 use crate::kernels::storage::REAL_KINDS;
 use crate::kernels::view::View;
+use crate::losses::linear::{MOST_CHOSEN, ROUNDING};
 
 uniform! {
     /// Which part of the work each workgroup does.
@@ -98,7 +101,7 @@ impl LinearParams {
     }
 }
 
-const MIRRORS: &[crate::device::module::Mirror] = &[
+const MIRRORS: &[Mirror] = &[
     LinearGrid::MIRROR,
     LinearChunks::MIRROR,
     LinearSide::MIRROR,
@@ -279,6 +282,159 @@ static STORE: Program = Program {
     mirrors: &[&[View::MIRROR, StoreParams::MIRROR]],
 };
 
+uniform! {
+    /// Parameters of the kernel that updates weights.
+    pub(super) struct UpdateParams {
+        /// The weights of a strip.
+        weights: View,
+        /// How many labels.
+        rows: u32,
+        /// Components of each.
+        cols: u32,
+        /// Workgroups in x.
+        groups_x: u32,
+        /// In `sums`, from one label to the next.
+        row_stride: u32,
+        /// The number of the first label.
+        first: u32,
+        /// How far a step goes.
+        rate: f32,
+        epsilon: f32,
+        /// The first of `state`.
+        state_at: u32,
+        /// The halves of the seed.
+        seed_low: u32,
+        seed_high: u32,
+    }
+}
+
+bindings! {
+    /// Sums, a number for each label, the weights.
+    pub(super) struct UpdateBinds {
+        1: sums,
+        3: state,
+        7: weights,
+    }
+}
+
+/// Its parts are how far a step goes, and how weights are stored.
+static UPDATE: Program = Program {
+    name: "linear_update",
+    pieces: &[
+        Piece::File(wgsl!("shared/math.wgsl")),
+        Piece::File(wgsl!("shared/view.wgsl")),
+        Piece::File(wgsl!("shared/group_index.wgsl")),
+        Piece::File(wgsl!("linear/update.wgsl")),
+        Piece::Part(0),
+        Piece::Part(1),
+    ],
+    entries: &["update"],
+    constants: &[REAL_KINDS, STREAMS],
+    bindings: &[(1, "sums"), (7, "weights")],
+    mirrors: &[&[View::MIRROR, UpdateParams::MIRROR]],
+};
+
+const STREAMS: &[(&str, Constant)] = &[("ROUNDING", Constant::Is(ROUNDING))];
+
+static STEPS_OF: [Part; 2] = [
+    Part::new("sgd", &[wgsl!("linear/step_sgd.wgsl")]),
+    Part {
+        bindings: &[(3, "state")],
+        ..Part::new(
+            "adagrad",
+            &[
+                wgsl!("shared/lanes_tree.wgsl"),
+                wgsl!("linear/step_adagrad.wgsl"),
+            ],
+        )
+    },
+];
+
+static WEIGHTS_F32: Part = Part::new("f32", &[wgsl!("linear/weights_f32.wgsl")]);
+static WEIGHTS_HALF: Part = Part::new(
+    "half",
+    &[
+        wgsl!("shared/reals.wgsl"),
+        wgsl!("shared/noise.wgsl"),
+        wgsl!("linear/weights_half.wgsl"),
+    ],
+);
+
+uniform! {
+    /// Parameters of the kernels that choose labels.
+    pub(super) struct TopParams {
+        /// Samples.
+        rows: u32,
+        /// Labels of the tile.
+        cols: u32,
+        /// Workgroups in x.
+        groups_x: u32,
+        /// In `work`, from one sample to the next.
+        stride: u32,
+        /// How many labels are chosen.
+        count: u32,
+        /// In `best`, samples before the first.
+        first_row: u32,
+        /// The number of the tile's first label; above 0, some have been chosen.
+        first_label: u32,
+        /// The first of `class_mask`, `ABSENT` where there is none.
+        mask_at: u32,
+        labels_at: u32,
+        labels_stride: u32,
+        scores_at: u32,
+        scores_stride: u32,
+        /// The bits of NaN.
+        nan: u32,
+    }
+}
+
+bindings! {
+    /// A tile of logits, what has been chosen, and where it goes.
+    pub(super) struct TopBinds {
+        1: class_mask,
+        2: labels,
+        3: scores,
+        6: work,
+        7: best,
+    }
+}
+
+/// The labels of the greatest logits.
+static TOP: Program = Program {
+    name: "linear_top",
+    pieces: &[
+        Piece::File(wgsl!("shared/math.wgsl")),
+        Piece::File(wgsl!("shared/group_index.wgsl")),
+        Piece::File(wgsl!("linear/top.wgsl")),
+    ],
+    entries: &["top", "top_out"],
+    constants: &[CHOSEN],
+    bindings: TopBinds::NAMES,
+    mirrors: &[&[TopParams::MIRROR]],
+};
+
+/// Labels that are chosen at most, and that a workgroup has a list of.
+const CHOSEN: &[(&str, Constant)] = &[
+    ("MOST", Constant::Is(MOST_CHOSEN as u32)),
+    ("LISTED", Constant::Is(1024)),
+];
+
+/// Weights of a type that take a step, which may depend on a number for each label.
+pub(super) fn update(dtype: DType, has_state: bool, workgroup: u32) -> Module {
+    let mut parts = [&NO_PART; PARTS];
+    parts[0] = &STEPS_OF[usize::from(has_state)];
+    parts[1] = match dtype {
+        DType::F32 => &WEIGHTS_F32,
+        _ => &WEIGHTS_HALF,
+    };
+    UPDATE.with(parts, Reduce::Tree, workgroup)
+}
+
+/// The choice of labels.
+pub(super) fn top(workgroup: u32) -> Module {
+    TOP.module(workgroup)
+}
+
 /// Products with rows of a type, perhaps with a bias.
 pub(super) fn products_of(sharing: Sharing, dtype: DType, bias: bool) -> Module {
     let mut rows = OTHER.iter();
@@ -309,9 +465,10 @@ pub(super) fn store(dtype: DType, adds: bool, workgroup: u32) -> Module {
 
 /// Every module of the family.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
-    let mut all = vec![turn(workgroup), pack(workgroup)];
+    let mut all = vec![turn(workgroup), pack(workgroup), top(workgroup)];
     for dtype in [DType::F32, DType::F16] {
         all.extend([false, true].map(|adds| store(dtype, adds, workgroup)));
+        all.extend([false, true].map(|state| update(dtype, state, workgroup)));
     }
     let sizes = [None, Some(4), Some(8)];
     let sizes = if workgroup < 256 {
