@@ -24,6 +24,7 @@
 
 mod balance;
 mod bp_mll;
+mod chosen;
 mod contrastive;
 mod hcal;
 mod linear;
@@ -42,6 +43,7 @@ mod zlpr;
 
 pub use balance::{BalanceInputs, BalanceOutputs, balance};
 pub use bp_mll::bp_mll;
+pub use chosen::{ChosenInputs, ChosenValues, chosen_metrics, propensities};
 pub use contrastive::{
     ContrastiveInputs, ContrastiveKeys, ContrastiveOutputs, contrastive, relations,
 };

@@ -108,7 +108,9 @@ impl Loss {
     fn augment(&self, command: Command) -> Command {
         match self {
             Loss::Row(loss) => augment_row(command, loss),
-            Loss::Linear(None) => LayerOptions::augment_args(command),
+            Loss::Linear(None) => {
+                LayerOptions::augment_args(ReductionOption::augment_args(command))
+            }
             Loss::Linear(Some(loss)) => LayerOptions::augment_args(augment_row(command, loss)),
             Loss::Mcm => McmOptions::augment_args(command),
             Loss::Hcal => HcalOptions::augment_args(command),

@@ -158,7 +158,8 @@ fn grid(
     let room = target.caps.max_binding.min(u64::from(u32::MAX));
     let room = room.saturating_sub(target.caps.storage_align + 16) / 4;
     let words = (tile_bytes / 4).min(room);
-    let fitting = |words: u64, each: u64| usize::try_from(words / each).unwrap_or(usize::MAX);
+    let fitting =
+        |words: u64, each: u64| usize::try_from(words / each.max(1)).unwrap_or(usize::MAX);
     // Sums of several chunks have to fit, too.
     let tile_rows = WINDOW
         .min(target.rows_per_binding("hidden", &inputs.hidden)?)
