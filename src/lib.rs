@@ -16,7 +16,7 @@
 //! | [`Zlpr::hard`] with a [`Threshold`] `s0` (TLPR) | the same with `s - s0`; the threshold has a gradient | arXiv 2208.02955 |
 //! | [`Zlpr::soft`] | `log(1 + sum t e^-s) + log(1 + sum (1-t) e^s)`; [smoothing](Zlpr::with_smoothing) | kexue.fm 9064 |
 //! | [`Zlpr::lsep`] | `softplus(a + b)` with `t_pos = t_neg = 1` | Li et al., arXiv 1704.03135 |
-//! | [`Zlpr::two_way`] | `softplus(t_pos a + t_neg b)`, the sample half | Kobayashi, CVPR 2023 |
+//! | [`Zlpr::two_way`] | `softplus(t_pos a + t_neg b)`, over samples, [classes or both](losses::zlpr::Half) | Kobayashi, CVPR 2023 |
 //! | [`Zlpr::kl_symmetric`] | `sum beta (sigma(beta s) - sigma(beta u)) (s - u)`, `u` other logits | kexue.fm 9039 (`beta = 1`) |
 //! | [`Zlpr::kl_excess`] | the soft form at `t = sigma(2u)`, less its minimum | derived from the soft form |
 //! | [`BpMll`] | the mean over P x N of `e^(s_n - s_p)` | Zhang and Zhou, TKDE 2006 |

@@ -224,7 +224,7 @@ pub const CATALOG: &[Entry] = &[
     entry("zlpr-kl", "KL divergence of two logit vectors", || Zlpr::kl_symmetric(1.0).into()),
     Entry { threshold: true, ..entry("tlpr", "ZLPR with a learned threshold", || Zlpr::hard().into()) },
     entry("lsep", "Log-sum-exp pairwise", || Zlpr::lsep().into()),
-    entry("two-way", "Two-way loss, sample half", || Zlpr::two_way(4.0, 1.0).into()),
+    entry("two-way", "Two-way loss", || Zlpr::two_way(4.0, 1.0).into()),
     entry("bp-mll", "BP-MLL, the mean over pairs", || BpMll::default().into()),
     entry("bce", "Binary cross-entropy", || Bce::default().into()),
     entry("focal", "Focal loss", || Focal::default().into()),

@@ -12,5 +12,7 @@ fn label_sides(e: Labels) -> LabelSides {
     let pos = margin_side(params.own.gamma, params.own.margin, e.logit);
     let p = sigmoid4(e.logit);
     let lambda = params.own.lambda;
-    return LabelSides(pos.loss, pos.slope, (lambda - p) * p * p, p * sigmoid4(-e.logit) * p * (2.0 * lambda - 3.0 * p));
+    // Twice the largest number is none.
+    let half = p * sigmoid4(-e.logit) * p * (lambda - 1.5 * p);
+    return LabelSides(pos.loss, pos.slope, (lambda - p) * p * p, 2.0 * half);
 }

@@ -4,6 +4,7 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, check_len};
 use crate::host::engine::Engine;
 use crate::host::gpu::Gpu;
+use crate::host::targets::{check_lists, counted_lists};
 use crate::host::values::{
     REFERENCE_BYTES, Values, Wanted, check_each, check_room, check_upstream, narrow, wide,
 };
@@ -146,18 +147,6 @@ fn has(mask: Option<&[u8]>, row: usize) -> bool {
     mask.is_none_or(|mask| mask[row] != 0)
 }
 
-/// Lists without those of the rows that a mask leaves out.
-fn counted(offsets: &[u32], indices: &[u32], mask: Option<&[u8]>) -> (Vec<u32>, Vec<u32>) {
-    let (mut ends, mut all) = (vec![0], Vec::new());
-    for (row, ends_of) in offsets.windows(2).enumerate() {
-        if has(mask, row) {
-            all.extend(&indices[ends_of[0] as usize..ends_of[1] as usize]);
-        }
-        ends.push(all.len() as u32);
-    }
-    (ends, all)
-}
-
 /// Checks label sets, but for the labels of rows that a mask leaves out.
 fn check_sets(
     sets: LabelSets<'_>,
@@ -182,10 +171,8 @@ fn check_sets(
             check_len(names.bits, all, words.len())
         }
         Targets::Sparse { offsets, indices } => {
-            reference::check_offsets(names, rows, offsets, indices.len())?;
-            let counts =
-                |at: usize| has(mask, offsets.partition_point(|end| *end as usize <= at) - 1);
-            reference::check_listed(names, classes, indices, counts)
+            let shape = (rows, classes);
+            check_lists(names, shape, offsets, indices, |row| has(mask, row))
         }
     }
 }
@@ -202,7 +189,7 @@ fn dense(
         Targets::Dense(flags) => Ok(flags.iter().map(|y| *y != 0).collect()),
         Targets::Bits(words) => reference::dense_from_bits(rows, classes, words),
         Targets::Sparse { offsets, indices } => {
-            let (offsets, indices) = counted(offsets, indices, mask);
+            let (offsets, indices) = counted_lists(offsets, indices, |row| has(mask, row));
             reference::dense_from_sparse(rows, classes, &offsets, &indices)
         }
     }

@@ -62,14 +62,18 @@ impl<'a> MetricsRows<'a> {
         }
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// The mask of rows as weights.
+    fn weights(&self) -> Vec<f32> {
         let row_mask = self.row_mask.unwrap_or(&[]);
-        if self.row_mask.is_some() {
+        row_mask.iter().map(|flag| f32::from(*flag)).collect()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if let Some(row_mask) = self.row_mask {
             check_len("row_mask", self.rows, row_mask.len())?;
         }
-        let weights: Vec<f32> = row_mask.iter().map(|flag| f32::from(*flag)).collect();
         let takes = Takes::targets(TargetKind::Hard);
-        self.of_loss(&weights).check(&takes, Reduction::Sum)
+        self.of_loss(&self.weights()).check(&takes, Reduction::Sum)
     }
 
     fn on_gpu(&self, gpu: &Gpu, config: &Metrics) -> Result<MetricValues, Error> {
@@ -101,7 +105,7 @@ impl<'a> MetricsRows<'a> {
     fn on_reference(&self, config: &Metrics) -> Result<MetricValues, Error> {
         let elements = self.logits.len();
         check_room("logits", elements.saturating_mul(REFERENCE_BYTES))?;
-        let targets = self.of_loss(&[]).dense_targets()?;
+        let targets = self.of_loss(&self.weights()).dense_targets()?;
         let targets: Vec<bool> = targets.iter().map(|y| *y > 0.5).collect();
         let set = |flags: &[u8]| -> Vec<bool> { flags.iter().map(|flag| *flag != 0).collect() };
         reference::metrics(

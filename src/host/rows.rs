@@ -4,13 +4,13 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, ErrorKind, check_len};
 use crate::host::engine::Engine;
 use crate::host::gpu::Gpu;
-use crate::host::targets::TargetBuffers;
+use crate::host::targets::{TargetBuffers, check_lists, counted_lists};
 use crate::host::values::{
     Counted, Dense, REFERENCE_BYTES, Values, Wanted, check_counted, check_each, check_room,
     check_upstream, narrow, seed_words, wide,
 };
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
-use crate::losses::labels::{Order, Seed, Targets, Threshold};
+use crate::losses::labels::{Order, Seed, TargetNames, Targets, Threshold};
 use crate::losses::reduction::Reduction;
 use crate::losses::takes::{Gives, Takes, TargetKind};
 use crate::reference;
@@ -175,7 +175,8 @@ impl<'a> Rows<'a> {
             check_len("threshold", len, threshold.values().len())?;
         }
         if let Some(order) = self.permutation {
-            reference::check_order(rows, cols, order)?;
+            let counted = self.counted();
+            reference::check_order(rows, cols, order, |row| counted.has_row(row))?;
         }
         if let (Some(theta), Some(shape)) = (self.theta, takes.theta) {
             let (sets, len) = shape.of(cols);
@@ -202,7 +203,8 @@ impl<'a> Rows<'a> {
                 return check_len(names.bits, rows * cols.div_ceil(32), words.len());
             }
             Targets::Sparse { offsets, indices } => {
-                return reference::check_lists(names, (rows, cols), offsets, indices);
+                let counts = |row| counted.has_row(row);
+                return check_lists(names, (rows, cols), offsets, indices, counts);
             }
             Targets::Dense(Dense::Flags(flags)) if kind != TargetKind::Logits => {
                 check_len(name, rows * cols, flags.len())?;
@@ -364,7 +366,7 @@ impl<'a> Rows<'a> {
         real && takes.targets.has_gradient()
     }
 
-    /// The targets as dense numbers, whatever their form.
+    /// The targets as dense numbers, whatever their form. Lists of rows of weight 0 are taken for empty.
     ///
     /// # Errors
     /// Lengths, offsets and indices that are wrong.
@@ -379,7 +381,15 @@ impl<'a> Rows<'a> {
             Targets::Dense(Dense::Values(values)) => values.to_f64(),
             Targets::Bits(words) => flags(reference::dense_from_bits(rows, cols, words)?),
             Targets::Sparse { offsets, indices } => {
-                flags(reference::dense_from_sparse(rows, cols, offsets, indices)?)
+                let (names, counted) = (TargetNames::TARGETS, self.counted());
+                check_lists(names, (rows, cols), offsets, indices, |row| {
+                    counted.has_row(row)
+                })?;
+                let (offsets, indices) =
+                    counted_lists(offsets, indices, |row| counted.has_row(row));
+                flags(reference::dense_from_sparse(
+                    rows, cols, &offsets, &indices,
+                )?)
             }
         })
     }

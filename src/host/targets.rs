@@ -4,7 +4,37 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::host::gpu::Gpu;
 use crate::host::values::Dense;
-use crate::losses::labels::Targets;
+use crate::losses::labels::{TargetNames, Targets};
+use crate::reference;
+
+/// Checks lists, but for what stands in those of rows that do not count.
+pub(super) fn check_lists(
+    names: TargetNames,
+    (rows, cols): (usize, usize),
+    offsets: &[u32],
+    indices: &[u32],
+    counts: impl Fn(usize) -> bool,
+) -> Result<(), Error> {
+    reference::check_offsets(names, rows, offsets, indices.len())?;
+    let row = |at: usize| offsets.partition_point(|end| *end as usize <= at) - 1;
+    reference::check_listed(names, cols, indices, |at| counts(row(at)))
+}
+
+/// Lists without those of the rows that do not count. Their offsets have been checked.
+pub(super) fn counted_lists(
+    offsets: &[u32],
+    indices: &[u32],
+    counts: impl Fn(usize) -> bool,
+) -> (Vec<u32>, Vec<u32>) {
+    let (mut ends, mut all) = (vec![0], Vec::new());
+    for (row, ends_of) in offsets.windows(2).enumerate() {
+        if counts(row) {
+            all.extend(&indices[ends_of[0] as usize..ends_of[1] as usize]);
+        }
+        ends.push(all.len() as u32);
+    }
+    (ends, all)
+}
 
 /// Targets on a device.
 pub(super) struct TargetBuffers<'a> {

@@ -107,6 +107,12 @@ pub struct Counted<'a> {
 }
 
 impl Counted<'_> {
+    /// Whether a row counts: none does whose weight is 0, whatever it holds.
+    pub fn has_row(&self, row: usize) -> bool {
+        let weight = self.sample_weight.and_then(|weights| weights.get(row));
+        weight.is_none_or(|weight| *weight != 0.0)
+    }
+
     /// Whether the element at this place, row after row, counts. So does one that a mask is too short for.
     pub fn has(&self, place: usize) -> bool {
         let (row, col) = (place / self.cols.max(1), place % self.cols.max(1));
@@ -115,8 +121,7 @@ impl Counted<'_> {
                 .and_then(|flags| flags.get(i))
                 .is_none_or(|flag| *flag != 0)
         };
-        let weight = self.sample_weight.and_then(|weights| weights.get(row));
-        flag(self.class_mask, col) && flag(self.mask, place) && weight.is_none_or(|w| *w != 0.0)
+        self.has_row(row) && flag(self.class_mask, col) && flag(self.mask, place)
     }
 }
 

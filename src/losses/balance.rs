@@ -23,6 +23,9 @@
 //!
 //! **Random** takes a seed of two words and adds 1 to it at each call, so that the call recorded once draws anew.
 //!
+//! **Beside the authors' code.** HCAL's `AWA` has `gamma` 0.5 and constant weights, which is [`Balance::Adaptive`] without
+//! `attach`. The temperature of DWA is 2 in its authors' code (`lorenmt/mtan`). The others have no setting.
+//!
 //! **Edges.** Softmaxes are shifted. A NaN or an infinity among the losses that count makes every weight, gradient and the
 //! result NaN, but for `Fixed` weights.
 

@@ -1,8 +1,11 @@
 //! Binary cross-entropy with logits, summed (or averaged) over the labels of a row.
 //!
 //! `sum_l w y softplus(-s) + (1 - y) softplus(s)`, gradient `-w y sigma(-s) + (1 - y) sigma(s)`, with `w` =
-//! `pos_weight` (one for all or one for each label), hard or soft targets `y`. PyTorch's `BCEWithLogitsLoss` over the batch is `row_mean` with
-//! [`Reduction::Mean`] where nothing is masked.
+//! `pos_weight` (one for all or one for each label), hard or soft targets `y`.
+//!
+//! **Beside PyTorch.** The default of `BCEWithLogitsLoss` is the mean over all elements: [`Reduction::MeanElements`], or,
+//! where nothing is masked, `row_mean` with [`Reduction::Mean`]; this crate's default is the sum over labels. Its `pos_weight` is this
+//! one, 1 by default, and its `weight` those by class and by element, which change no divisor there either. It has no smoothing.
 //!
 //! **Edges.** A term of weight 0 is left out: a logit of -inf on a negative costs nothing. -inf on a positive makes the
 //! row's loss +inf. A NaN makes its row's loss and gradient NaN, and no other row's.

@@ -12,6 +12,8 @@
 //! [LSEP](crate::Zlpr::lsep) it grows with the exponential itself. A NaN makes its row's loss and gradient NaN, and no
 //! other row's. A threshold would move nothing and is refused.
 //!
+//! **Beside the authors.** Theirs are the outputs of a network's last layer, here logits; there is no setting.
+//!
 //! **Cost.** As [`zlpr`](super::zlpr).
 
 use crate::error::Error;

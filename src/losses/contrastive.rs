@@ -61,6 +61,19 @@
 //! K it would weigh as much. The one public implementation (ws-MulSupCon, by others than the paper's authors) has it there too, with
 //! the roles of the two sets exchanged: [`Contrastive::sim_dis_of_keys`].
 //!
+//! # Beside the authors' code
+//!
+//! | code | its defaults | here |
+//! |---|---|---|
+//! | `HobbitLong/SupContrast`, `SupConLoss` | `temperature` 0.07, and the loss times `temperature / base_temperature`, 0.07 too; mean over all anchors, NaN where one has no positive | [`Any`](Weighting::Any): nothing in front, mean over active anchors |
+//! | `williamzhangsjtu/MulSupCon`, `WeightedSupCon` | `temperature` 0.1; the sum over anchors and labels, divided by the number of all labels | [`Contrastive::mul_sup_con_sum`] |
+//! | `WolodjaZ/MultiSupContrast`, `MultiSupConLoss` | `c_treshold` 0.3, `temperature` and `base_temperature` 0.07; mean over all anchors | [`Jaccard`](Weighting::Jaccard), mean over active anchors |
+//! | `xup6YJ/ws-MulSupCon` | Sim-Dis outside the logarithm, divided by the number of positives, the key's set in the anchor's place | [`Contrastive::sim_dis_of_keys`] |
+//!
+//! These take rows that the caller has made unit rows; here that is inside, unless `normalize` is off. Views of a sample are
+//! rows of their own here, with the same labels. CLIP's loss is the mean of two calls of [`Paired`](Weighting::Paired),
+//! with anchors and keys exchanged.
+//!
 //! # Denominators
 //!
 //! The sum over `a` runs over `A(i)` unless [`Contrastive::denominator`] says otherwise. Let `P(i)` be the positives, the

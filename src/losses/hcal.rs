@@ -25,6 +25,10 @@
 //! samples. A level at which no sample has a label has `l = 0` and is out of the balance. A sample that is a part of
 //! nothing, such as one without any label, counts for nothing, whatever its features hold: its gradient is 0.
 //!
+//! **Beside the authors' code.** Its defaults are those here: `ProtoLoss` with `temp` 0.1 and `epsilon` 0.01, `AWA` with
+//! `gamma` 0.5, in two levels. It perturbs at every training step, where here that is asked for by an input; `coarse_weight`
+//! only makes a number that it shows: training uses the weights of `AWA`, constants to the gradient.
+//!
 //! **On the device** nothing of size B x C is kept: scores are made for as many samples at a time as [`Hcal::scores`]
 //! numbers hold, for each window forward and backward at once, since the weights `lambda` only scale a level's
 //! gradients and are applied at the end. Unit features and perturbed unit prototypes are kept in f32, the latter of all

@@ -29,6 +29,11 @@
 //! NaN makes the loss and gradient of its row NaN where a class that counts has it among its descendants, no other row's,
 //! and the probabilities of its ancestors. `s = +inf` where it is wrong: the loss is +inf, its gradient 1.
 //!
+//! **Beside the authors' code.** `EGiunchiglia/C-HMCNN` (`main.py`) has no settings: `BCELoss` of constrained probabilities in f64,
+//! the mean over the batch and all classes but the roots. Here by default all classes count, as in the paper; a class mask of
+//! the roots makes the divisor and the loss theirs. Its logarithms are at least -100, and of descendants that tie PyTorch
+//! chooses the one that gets the gradient.
+//!
 //! **Cost.** A dispatch for the leaves, one for each level of the others, one for the gradient, and a few for sums: ten
 //! for most hierarchies. A level is not one of the hierarchy's: a class looks at up to 64 classes and winners found
 //! before, so there are as many as the logarithm of its size, more where paths are longer than some ten classes or

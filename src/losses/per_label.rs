@@ -18,6 +18,17 @@
 //! `AsymmetricLossOptimized` has `False` for its default, which is the full gradient, as here without the flag. Where `p` is
 //! near 1/2 the full gradient of a negative is some five times that with the focus held constant.
 //!
+//! **Beside the authors' code**, whose defaults are those here but where this says otherwise. Reductions differ always: this
+//! crate sums over labels and takes the mean over rows.
+//!
+//! | code | its defaults | here |
+//! |---|---|---|
+//! | torchvision's `sigmoid_focal_loss` | `alpha` 0.25, `gamma` 2, none reduced; `alpha` -1 is none | [`Focal`]; its `"mean"` is [`Reduction::MeanElements`] |
+//! | `Alibaba-MIIL/ASL`, both classes | `gamma_pos` 1, `gamma_neg` 4, `clip` 0.05; sum over the batch, logarithms of at least 1e-8 | [`Asl`] with [`Reduction::Sum`]; nothing is clamped |
+//! | `xinyu1205/robust-loss-mlml`, `Hill` | `lamb` 1.5, `margin` 1, `gamma` 2; sum over the batch | [`Hill`] with [`Reduction::Sum`] |
+//! | the same, `SPLC` | `tau` 0.6, `margin` 1, `gamma` 2, `change_epoch` 1; sum over the batch | [`Splc`] with [`Reduction::Sum`]; before that epoch `threshold` 1 |
+//! | [`Dice`]'s paper | squares, nothing added, over a volume | over a row's labels; by default no squares, and 1 added |
+//!
 //! The papers define them on hard labels. A soft label is the mixture written above, linear in `y`, with the gradient
 //! `(1 - eps) (f+ - f-)` to it; where `y` is 0 or 1 that is the papers' loss. (Some implementations put a soft `y` inside
 //! the powers instead; theirs is another loss between 0 and 1.)

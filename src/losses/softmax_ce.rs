@@ -11,6 +11,9 @@
 //! where a target is not among them. A row whose loss is +inf has its gradient to the logits all the same, and 0 to the
 //! targets. A NaN makes its row's loss and gradient NaN, and no other row's.
 //!
+//! **Beside PyTorch.** No code of the authors is public. With targets that sum to 1 in each row it is `CrossEntropyLoss` of
+//! probabilities, whose default is the mean over rows, as here; PyTorch does not divide targets by their sum, and can smooth them.
+//!
 //! **Cost.** As [`zlpr`](super::zlpr).
 
 use crate::error::Error;

@@ -14,6 +14,8 @@
 //! | label shuffling | a permutation per batch or row as input of [`Form::Adjacent`]; its expectation, [`Form::Pairs`] |
 //! | | square, absolute and Huber `phi`; masks and weights; all edge rules |
 //!
+//! There is no code of the authors to compare with, and no default of theirs is known.
+//!
 //! # Per row, over the `n` labels that count
 //!
 //! Target `q = (y + epsilon) / (sum y + n epsilon)`, `y >= 0`; prediction `p`, the [normalised sigmoid or the

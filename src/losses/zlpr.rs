@@ -20,6 +20,12 @@
 //! +inf, and any infinity of the other logits, makes the row NaN. Gradients to logits of hard labels lie in (-1, 1)
 //! times weight and upstream gradient.
 //!
+//! **Beside the authors' code.** `multilabel_categorical_crossentropy` of `bojone/bert4keras` (`backend.py`) has hard and soft
+//! labels in one function, no settings, and gives a loss for each row: [`Reduction::None`], of which Keras takes the mean. The
+//! two-way loss of `tk1980/TwoWayMultiLabelLoss` has temperatures 4 and 1 by default, and is the mean over the samples with a
+//! positive plus that over the classes with one: [`Half::Both`] with [`Reduction::MeanActive`], where this crate's defaults
+//! are [`Half::Sample`] and [`Reduction::Mean`]. Smoothing, masks, weights and LSEP's empty sides are ours.
+//!
 //! **Cost.** Each logit is read once where a row fits a workgroup's memory (about 1,500 labels), twice otherwise; two
 //! dispatches, or four for few long rows, plus one for the gradient to a threshold per label and one where weights, mask
 //! of classes, threshold and upstream gradient lie in more than one buffer. Scratch: two floats for each group of rows.

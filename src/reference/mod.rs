@@ -64,5 +64,5 @@ pub use zlpr::zlpr;
 #[cfg(feature = "host")]
 pub(crate) use {
     order::check_order,
-    sparse::{check_listed, check_lists, check_offsets},
+    sparse::{check_listed, check_offsets},
 };

@@ -291,7 +291,8 @@ impl<T: Real> RowInputs<'_, T> {
             check_len("threshold", len, threshold.values().len())?;
         }
         if let Some(order) = self.permutation {
-            check_order(rows, cols, order)?;
+            let counts = |row: usize| self.sample_weight.is_none_or(|w| w[row] != T::zero());
+            check_order(rows, cols, order, counts)?;
         }
         if let (Some(theta), Some(shape)) = (self.theta, takes.theta) {
             let (sets, len) = shape.of(cols);

@@ -65,16 +65,7 @@ pub fn check_sparse(
     offsets: &[u32],
     indices: &[u32],
 ) -> Result<(), Error> {
-    check_lists(TargetNames::TARGETS, (rows, cols), offsets, indices)
-}
-
-/// [`check_sparse`] of tensors with other names.
-pub(crate) fn check_lists(
-    names: TargetNames,
-    (rows, cols): (usize, usize),
-    offsets: &[u32],
-    indices: &[u32],
-) -> Result<(), Error> {
+    let names = TargetNames::TARGETS;
     check_offsets(names, rows, offsets, indices.len())?;
     check_listed(names, cols, indices, |_| true)
 }

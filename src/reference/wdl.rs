@@ -317,7 +317,7 @@ fn apply<T: Real>(phi: Phi, d: T) -> (T, T) {
     }
 }
 
-/// The permutation of one row, which has been checked.
+/// The permutation of one row that counts, which has been checked.
 fn order<'a, T>(inputs: &RowInputs<'a, T>, row: usize) -> Cow<'a, [u32]> {
     let cols = inputs.cols;
     match inputs.permutation {

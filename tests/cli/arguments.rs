@@ -173,12 +173,14 @@ fn help_has_the_options_of_the_loss_alone() {
 #[test]
 fn help_names_the_tensors_of_the_loss_alone() {
     #[rustfmt::skip]
-    let table: [(&str, &[&str], &[&str]); 9] = [
+    let table: [(&str, &[&str], &[&str]); 11] = [
         ("relations", &["labels", "key_labels", "counts"], &["embeddings", "keys", "logits"]),
         ("balance", &["losses", "log_variance", "grad_losses"], &["logits", "labels"]),
         ("zlpr", &["logits", "target_bits", "class_mask"], &["other", "threshold", "theta", "edges", "grad_targets"]),
-        ("bce", &["targets", "grad_targets"], &["other", "threshold", "theta", "features"]),
-        ("zlpr-kl", &["other", "grad_other"], &["targets", "target_bits", "threshold"]),
+        ("bce", &["targets", "grad_targets", "weight", "pos_weight"], &["other", "threshold", "theta", "features", "alpha"]),
+        ("focal", &["targets", "grad_targets", "weight", "alpha"], &["other", "threshold", "theta", "features", "pos_weight"]),
+        ("dice", &["targets", "grad_targets"], &["weight"]),
+        ("zlpr-kl", &["other", "grad_other"], &["targets", "target_bits", "threshold", "weight"]),
         ("tlpr", &["threshold", "grad_threshold"], &["other", "theta"]),
         ("wdl", &["permutation", "theta", "theta0", "grad_theta"], &["other", "threshold", "edges"]),
         ("mcm", &["edges", "probabilities", "class_mask", "target_bits"], &["prototypes_k", "threshold"]),

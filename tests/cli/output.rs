@@ -193,13 +193,41 @@ fn a_result_that_nobody_can_read_is_an_error() {
     let _ = fs::remove_file(format!("{input}.pipe"));
     let csv = format!("exec \"$0\" {bench} --csv /dev/full");
     assert!(shell(&csv, &input).refusal(2).starts_with("/dev/full: "));
-    // Thrown away on purpose, or written to a file: no error.
-    assert_eq!(
-        shell(&format!("exec \"$0\" {run} >/dev/null"), &input).code,
-        Some(0)
-    );
+    // Thrown away on purpose: no error, however the null device is open (Python's DEVNULL is both ways).
     let output = folder.path("out.safetensors");
-    let script = format!("exec \"$0\" {run} -o '{output}' 1<>/dev/null");
-    assert_eq!(shell(&script, &input).code, Some(0));
+    for to in [">/dev/null", "1<>/dev/null"] {
+        for command in [run, bench, &format!("{run} -o '{output}'")] {
+            let done = shell(&format!("exec \"$0\" {command} {to}"), &input);
+            assert_eq!(
+                (done.code, &done.stderr[..]),
+                (Some(0), ""),
+                "{command} {to}"
+            );
+        }
+    }
+    // The file is written all the same, where it is the line of JSON that nobody reads.
+    let output = folder.path("other.safetensors");
+    let done = shell(&format!("exec \"$0\" {run} -o '{output}' >&-"), &input);
+    assert!(
+        done.refusal(1).starts_with("stdout: closed"),
+        "{}",
+        done.stderr
+    );
     assert!(is_written(&output));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_that_is_killed_while_it_writes_leaves_nothing() {
+    let folder = Folder::new("killed");
+    let logits = Tensors::default().f32("logits", &[64, 64], &[0.5; 4096]);
+    let tensors = logits.u8("targets", &[64, 64], &[0; 4096]);
+    let input = folder.write("in.safetensors", &tensors.bytes());
+    let output = folder.write("out.safetensors", b"as it was");
+    // The signal that a file has grown beyond 4 blocks ends the process within the write.
+    let run = format!("\"$0\" run zlpr \"$1\" --backend cpu -o '{output}'");
+    let done = shell(&format!("ulimit -c 0; ulimit -f 4; exec {run}"), &input);
+    assert_eq!((done.code, &done.stdout[..]), (None, ""), "{}", done.stderr);
+    assert_eq!(fs::read(&output).unwrap(), b"as it was");
+    assert_eq!(folder.names(), ["in.safetensors", "out.safetensors"]);
 }

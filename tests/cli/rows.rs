@@ -4,7 +4,7 @@ use crate::support::*;
 use safetensors::tensor::Dtype;
 use serde_json::Value;
 use wgloss::reference::{self, RowInputs, RowOutputs};
-use wgloss::{Bce, Dice, Hill, Reduction, Threshold, Zlpr};
+use wgloss::{Bce, CATALOG, Dice, Hill, Reduction, Threshold, Zlpr};
 
 enum Config {
     Zlpr(Zlpr),
@@ -307,11 +307,16 @@ fn a_setting_may_be_given_for_each_label() {
             "{line}"
         );
     }
-    let both = good().f32("pos_weight", &[3], &[2.0; 3]);
-    let input = folder.write("in.safetensors", &both.bytes());
-    let done = wgloss(&["run", "bce", &input, "--pos-weight", "2"]);
-    let line = done.refusal(2);
-    assert!(line.starts_with("pos_weight: "), "{line}");
+    for (loss, tensor, option, value) in [
+        ("bce", "pos_weight", "--pos-weight", "1"),
+        ("focal", "alpha", "--alpha", "0.25"),
+        ("focal", "alpha", "--alpha", "none"),
+    ] {
+        let both = good().f32(tensor, &[3], &[0.5; 3]);
+        let input = folder.write("in.safetensors", &both.bytes());
+        let done = wgloss(&["run", loss, &input, option, value]);
+        assert_eq!(done.refusal(2), format!("{tensor}: {option} is given too"));
+    }
 }
 
 /// With gradient accumulation the divisor is the rows of the whole step.
@@ -402,6 +407,57 @@ fn what_is_left_out_is_not_looked_at() {
         let (clean, _) = run(&folder, &mask(flags(0)), loss, args);
         assert_eq!(marked["loss"], clean["loss"], "{loss}");
     }
+}
+
+/// So may what else stands in a row of weight 0: the list of its positives, its permutation and its threshold.
+#[test]
+fn what_a_row_of_weight_0_has_is_not_looked_at() {
+    let folder = Folder::new("weightless");
+    let args: &[&str] = &["--backend", "cpu"];
+    let logits = good()
+        .without("targets")
+        .f32("sample_weight", &[2], &[0.0, 1.0]);
+    let lists = logits.clone().i64("target_offsets", &[0, 2, 4]);
+    let edges = [1_u32, 0].map(u32::to_le_bytes).concat();
+    let of = |loss: &str, indices: &[i64]| {
+        let tensors = lists.clone().i64("target_indices", indices);
+        let tensors = match loss {
+            "tlpr" => tensors.f32("threshold", &[1], &[0.0]),
+            "mcm" => tensors.raw("edges", Dtype::U32, &[1, 2], edges.clone()),
+            _ => tensors,
+        };
+        run(&folder, &tensors, loss, args).1
+    };
+    for loss in CATALOG.iter().filter(|loss| loss.name != "zlpr-kl") {
+        let clean = of(loss.name, &[0, 1, 1, 2]);
+        for marker in [-1, -100, 3, i64::from(u32::MAX), i64::MAX] {
+            assert_eq!(of(loss.name, &[marker, 1, 1, 2]), clean, "{}", loss.name);
+        }
+    }
+    assert_eq!(of("mcm", &[-1, 9, 1, 2]), of("mcm", &[0, 1, 1, 2]));
+    // One that counts is looked at.
+    let wrong = lists.i64("target_indices", &[-1, 9, 1, 3]);
+    let input = folder.write("in.safetensors", &wrong.bytes());
+    let done = wgloss(&["run", "zlpr", &input, "--backend", "cpu"]);
+    let wanted = "target_indices: expected labels below 3, found 3 at [3]";
+    assert_eq!(done.refusal(2), wanted);
+
+    let dense = logits.u8("targets", &[2, 3], &[1, 0, 0, 0, 1, 1]);
+    let thresholds = |first: f64| {
+        let tensors = dense.clone().f32("threshold", &[2, 1], &[first, 0.5]);
+        run(&folder, &tensors, "tlpr", args).1
+    };
+    assert_eq!(thresholds(f64::NAN), thresholds(0.0));
+    let permutations = |first: &[i64]| {
+        let rows: Vec<u8> = [first, &[2, 0, 1]]
+            .concat()
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect();
+        let tensors = dense.clone().raw("permutation", Dtype::I64, &[2, 3], rows);
+        run(&folder, &tensors, "wdl", args).1
+    };
+    assert_eq!(permutations(&[-1, 7, 7]), permutations(&[0, 1, 2]));
 }
 
 #[test]

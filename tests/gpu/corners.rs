@@ -268,6 +268,8 @@ fn logits(gpu: &Gpu) -> Result<(), Failed> {
 fn ends() -> Vec<(String, AnyLoss)> {
     let mut all: Vec<(String, AnyLoss)> = Vec::new();
     let mut add = |name: String, loss: AnyLoss| all.push((name, loss));
+    let largest = Hill::default().with_lambda(MAX);
+    add(format!("hill lambda {MAX}"), largest.into());
     for v in [0.0, 1.0] {
         add(
             format!("zlpr-soft smoothing {v}"),

@@ -3,20 +3,32 @@
 //! Results go to stdout, notices and errors to stderr, one line each. Exit code 0: done; 1: the machine could not (no
 //! GPU, no memory, a write that failed) or a check found something; 2: bad arguments or input.
 
-#![forbid(unsafe_code)]
-
+#[forbid(unsafe_code)]
 mod adapters;
+#[forbid(unsafe_code)]
 mod arguments;
+#[forbid(unsafe_code)]
 mod bench;
+#[forbid(unsafe_code)]
 mod check;
+#[forbid(unsafe_code)]
 mod engine;
+#[forbid(unsafe_code)]
 mod export;
+#[forbid(unsafe_code)]
 mod names;
+#[forbid(unsafe_code)]
 mod options;
+#[forbid(unsafe_code)]
 mod output;
+#[forbid(unsafe_code)]
 mod report;
+#[forbid(unsafe_code)]
 mod run;
+mod startup;
+#[forbid(unsafe_code)]
 mod subject;
+#[forbid(unsafe_code)]
 mod tensors;
 
 use check::CheckArgs;

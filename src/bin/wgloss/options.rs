@@ -225,6 +225,17 @@ fn needs(option: &str, given: bool, other: &str, there: bool) -> Result<(), Erro
     }
 }
 
+/// Refuses a tensor that has, for each label, what an option says of all.
+fn twice(tensor: &str, given: bool) -> Result<(), Error> {
+    match given {
+        true => Err(Error::refused(
+            tensor,
+            format!("--{} is given too", tensor.replace('_', "-")),
+        )),
+        false => Ok(()),
+    }
+}
+
 /// The name of a value, as the option has it.
 pub fn value_name(value: impl ValueEnum) -> String {
     value
@@ -241,6 +252,8 @@ pub struct Given {
     pub permutation: bool,
     /// Rows of theta, where it is a matrix.
     pub theta_rows: Option<u32>,
+    /// A tensor has one value for each label of the setting that can be so.
+    pub by_label: bool,
 }
 
 /// Options that configure a loss of rows.
@@ -508,7 +521,7 @@ enum Half {
     /// Each sample's labels
     #[default]
     Sample,
-    /// Each class's samples
+    /// Each class's samples: a loss for each class
     Class,
     /// Both, and their sum
     Both,
@@ -555,20 +568,22 @@ impl SumOptions {
 
 #[derive(Args)]
 struct BceOptions {
-    /// Weight of the positive side
-    #[arg(long, value_name = "X", default_value_t = Bce::default().pos_weight)]
-    pos_weight: f32,
+    /// Weight of the positive side, in place of the tensor [default: 1]
+    #[arg(long, value_name = "X")]
+    pos_weight: Option<f32>,
     #[command(flatten)]
     sum: SumOptions,
 }
 
 impl Configure for BceOptions {
-    fn configure(&self, _: AnyLoss, _: Given) -> Result<AnyLoss, Error> {
+    fn configure(&self, _: AnyLoss, given: Given) -> Result<AnyLoss, Error> {
+        twice("pos_weight", self.pos_weight.is_some() && given.by_label)?;
+        let plain = Bce::default();
         Ok(AnyLoss::Bce(Bce {
-            pos_weight: self.pos_weight,
+            pos_weight: self.pos_weight.unwrap_or(plain.pos_weight),
             smoothing: self.sum.smoothing(),
             row_mean: self.sum.row_mean(),
-            ..Bce::default()
+            ..plain
         }))
     }
 }
@@ -576,15 +591,6 @@ impl Configure for BceOptions {
 /// A number, or `none`.
 #[derive(Clone, Copy, Debug)]
 struct NumberOrNone(Option<f32>);
-
-impl std::fmt::Display for NumberOrNone {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(number) => number.fmt(f),
-            None => f.write_str("none"),
-        }
-    }
-}
 
 fn number_or_none(text: &str) -> Result<NumberOrNone, String> {
     match text {
@@ -601,9 +607,9 @@ struct FocalOptions {
     /// Exponent of the focus
     #[arg(long, value_name = "X", default_value_t = Focal::default().gamma)]
     gamma: f32,
-    /// Weight of the positives, the negatives having 1 - X; none: both have 1
-    #[arg(long, value_name = "X|none", default_value_t = NumberOrNone(Focal::default().alpha), value_parser = number_or_none)]
-    alpha: NumberOrNone,
+    /// Weight of the positives, the negatives having 1 - X; none: both have 1; in place of the tensor [default: 0.25]
+    #[arg(long, value_name = "X|none", value_parser = number_or_none)]
+    alpha: Option<NumberOrNone>,
     /// Takes the powers for constants in the gradient
     #[arg(long)]
     detach_focus: bool,
@@ -612,14 +618,16 @@ struct FocalOptions {
 }
 
 impl Configure for FocalOptions {
-    fn configure(&self, _: AnyLoss, _: Given) -> Result<AnyLoss, Error> {
+    fn configure(&self, _: AnyLoss, given: Given) -> Result<AnyLoss, Error> {
+        twice("alpha", self.alpha.is_some() && given.by_label)?;
+        let plain = Focal::default();
         Ok(AnyLoss::Focal(Focal {
             gamma: self.gamma,
-            alpha: self.alpha.0,
+            alpha: self.alpha.map_or(plain.alpha, |alpha| alpha.0),
             detach_focus: self.detach_focus,
             smoothing: self.sum.smoothing(),
             row_mean: self.sum.row_mean(),
-            ..Focal::default()
+            ..plain
         }))
     }
 }

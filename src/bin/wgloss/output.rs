@@ -1,7 +1,8 @@
 //! The file that a run writes: whole or not at all, and what could hinder it is found before any work.
 //!
-//! The tensors go to a file beside it, which is synced and then takes its name. That file is removed where anything
-//! fails; a process that is killed within the write leaves it, as `.wgloss-PID-NANOSECONDS.tmp`.
+//! The tensors go to a file without a name, which is synced and then gets one: whatever ends the process leaves nothing.
+//! Where the system has no such files, it is one beside, `.wgloss-PID-NANOSECONDS.tmp`, which is removed where anything
+//! fails, and which a process that is killed within the write leaves.
 
 use crate::tensors::{Output, no_file};
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
@@ -19,6 +20,8 @@ pub struct Destination {
     name: String,
     /// Behind all links.
     path: PathBuf,
+    /// Whether the folder can have a file without a name that gets one later.
+    unnamed: bool,
 }
 
 impl Destination {
@@ -44,13 +47,18 @@ impl Destination {
         if !path.file_name().is_some_and(named) {
             return Err(bad("no name of a file".into()));
         }
-        let destination = Destination {
+        let mut destination = Destination {
             name: name.clone(),
             path,
+            unnamed: true,
         };
         // Whether the folder takes a file is best seen by making one.
         let probe = destination.beside();
-        create(&probe, None).map_err(failed)?;
+        let unnamed = create_unnamed(destination.folder(), None);
+        destination.unnamed = unnamed.and_then(|file| give_name(&file, &probe)).is_ok();
+        if !destination.unnamed {
+            create(&probe, None).map_err(failed)?;
+        }
         fs::remove_file(&probe).map_err(failed)?;
         Ok(destination)
     }
@@ -87,10 +95,16 @@ impl Destination {
 
     fn replace(&self, beside: &Path, bytes: &[u8]) -> io::Result<()> {
         let replaced = fs::metadata(&self.path).ok();
-        let mut file = create(beside, replaced.as_ref())?;
+        let mut file = match self.unnamed {
+            true => create_unnamed(self.folder(), replaced.as_ref())?,
+            false => create(beside, replaced.as_ref())?,
+        };
         file.write_all(bytes)?;
         // Otherwise a crash could leave the name with nothing behind it.
         file.sync_all()?;
+        if self.unnamed {
+            give_name(&file, beside)?;
+        }
         fs::rename(beside, &self.path)?;
         sync_folder(self.folder())
     }
@@ -101,33 +115,76 @@ impl Destination {
 fn create(path: &Path, replaced: Option<&Metadata>) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
-    let Some(replaced) = replaced else {
-        return options.open(path);
-    };
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
-    let keep = || -> io::Result<()> {
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::{MetadataExt as _, fchown};
-            let own = file.metadata()?;
-            let (user, group) = (replaced.uid(), replaced.gid());
-            // Who may not give files away keeps it, as with any tool that replaces files.
-            if (own.uid(), own.gid()) != (user, group) {
-                let _ = fchown(&file, Some(user), Some(group));
-            }
-        }
-        let rights: Permissions = replaced.permissions();
-        file.set_permissions(rights)
-    };
-    match keep() {
+    let file = open(options, path, replaced)?;
+    match keep(&file, replaced) {
         Ok(()) => Ok(file),
         Err(error) => {
             let _ = fs::remove_file(path);
             Err(error)
         }
     }
+}
+
+/// The same in a folder, without a name.
+#[cfg(target_os = "linux")]
+fn create_unnamed(folder: &Path, replaced: Option<&Metadata>) -> io::Result<File> {
+    use rustix::fs::OFlags;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = OpenOptions::new();
+    options
+        .write(true)
+        .custom_flags(OFlags::TMPFILE.bits().cast_signed());
+    let file = open(options, folder, replaced)?;
+    keep(&file, replaced)?;
+    Ok(file)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn create_unnamed(_: &Path, _: Option<&Metadata>) -> io::Result<File> {
+    Err(Io::Unsupported.into())
+}
+
+/// Gives it one, which nothing may have.
+#[cfg(target_os = "linux")]
+fn give_name(file: &File, path: &Path) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, linkat};
+    use std::os::fd::AsRawFd as _;
+    let file = format!("/proc/self/fd/{}", file.as_raw_fd());
+    linkat(CWD, file, CWD, path, AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_name(_: &File, _: &Path) -> io::Result<()> {
+    Err(Io::Unsupported.into())
+}
+
+/// Opens a new file, which nobody else can open before it has the rights of the one that it will replace.
+fn open(mut options: OpenOptions, path: &Path, replaced: Option<&Metadata>) -> io::Result<File> {
+    #[cfg(unix)]
+    if replaced.is_some() {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    let _ = (&mut options, replaced);
+    options.open(path)
+}
+
+/// Gives a file the rights and the owner of the one that it will replace.
+fn keep(file: &File, replaced: Option<&Metadata>) -> io::Result<()> {
+    let Some(replaced) = replaced else {
+        return Ok(());
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt as _, fchown};
+        let own = file.metadata()?;
+        let (user, group) = (replaced.uid(), replaced.gid());
+        // Who may not give files away keeps it, as with any tool that replaces files.
+        if (own.uid(), own.gid()) != (user, group) {
+            let _ = fchown(file, Some(user), Some(group));
+        }
+    }
+    let rights: Permissions = replaced.permissions();
+    file.set_permissions(rights)
 }
 
 /// The path that links lead to, whether there is a file or not.

@@ -1,5 +1,6 @@
 //! What the command says: results on stdout, notices and errors on stderr, numbers and objects as JSON.
 
+use crate::startup;
 use crate::tensors::Output;
 use serde_json::{Value, json};
 use std::io::Write as _;
@@ -21,24 +22,20 @@ pub struct Report {
     pub outputs: Vec<Output>,
 }
 
-/// Refuses to work for a result that reaches nobody. Where stdout was closed, the standard library has put a null device
-/// that is open for reading too in its place, before `main`, and writing to it succeeds. (It is also what Python calls
-/// DEVNULL: only commands that have nothing but this result ask.)
+/// Refuses to work for a result that reaches nobody.
 pub fn expect_reader() -> Result<(), Error> {
-    let target = std::fs::read_link("/proc/self/fd/1");
-    let state = std::fs::read_to_string("/proc/self/fdinfo/1").unwrap_or_default();
-    let flags = state.lines().find_map(|line| line.strip_prefix("flags:"));
-    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
-    let (mode, both_ways) = (flags.map(|flags| flags & 3), Some(2));
-    if target.is_ok_and(|target| target == std::path::Path::new("/dev/null")) && mode == both_ways {
-        let reason = "closed, so that nobody would read the result";
-        return Err(Error::because(ErrorKind::Device, "stdout", reason));
+    match startup::stdout_was_closed() {
+        true => {
+            let reason = "closed, so that nobody would read the result";
+            Err(Error::because(ErrorKind::Device, "stdout", reason))
+        }
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// Writes text and an end of line to stdout.
 pub fn print(text: &str) -> Result<(), Error> {
+    expect_reader()?;
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{text}")
         .and_then(|()| stdout.flush())

@@ -496,6 +496,12 @@ fn given_twice(header: &[u8]) -> Option<String> {
     None
 }
 
+/// The row whose list has the index at a place, by whatever offsets there are.
+pub fn row_of(offsets: &[u32], at: usize) -> usize {
+    let after = offsets.partition_point(|end| *end as usize <= at);
+    after.saturating_sub(1)
+}
+
 /// The indices of an element of a row-major tensor.
 pub fn place(mut at: usize, shape: &[usize]) -> Vec<usize> {
     let mut indices = vec![0; shape.len()];

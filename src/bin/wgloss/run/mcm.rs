@@ -6,7 +6,7 @@ use crate::report::{Report, json_number};
 use crate::run::rows::{LABELS, SIDES, read_targets, target_form};
 use crate::tensors::{Labels, Output, TensorFile};
 use serde_json::{Value, json};
-use wgloss::host::{McmRows, Wanted};
+use wgloss::host::{Counted, McmRows, Wanted};
 use wgloss::{Error, Hierarchy, Reduction, TargetKind};
 
 const TARGETS: &str = "\
@@ -46,10 +46,15 @@ pub fn run(
     let logits = file.reals("logits")?;
     let form = target_form(file, TargetKind::Hard)?;
     let dense = || file.dense(form);
-    let targets = read_targets(file, form, (rows, cols), dense)?;
     let class_mask = file.flags_if_any("class_mask", &[cols])?;
     let mask = file.flags_if_any("mask", &[rows, cols])?;
     let sample_weight = file.floats_if_any("sample_weight", rows)?;
+    let counted = Counted {
+        cols,
+        sample_weight: sample_weight.as_deref(),
+        ..Counted::default()
+    };
+    let targets = read_targets(file, form, (rows, cols), &counted, dense)?;
     let class_weight = file.floats_if_any("class_weight", cols)?;
     let each = config.reduction == Reduction::None;
     let grad_loss = file.grad_loss(each.then_some(rows))?;

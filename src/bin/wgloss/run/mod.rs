@@ -31,11 +31,12 @@ One line of JSON goes to stdout: loss (null with --reduction none; as JSON has n
 A tensor that another loss takes and this one does not is wrong; one that no loss takes is left alone, with a notice
 where its name is within two letters of a known one. What an earlier run wrote may lie in the file.
 
-The output is a file beside, synced, which then takes the name: whole or not at all. It may not be the input. A file
-that is replaced keeps its rights, a link stays one. A run that is killed while it writes leaves .wgloss-*.tmp there.
+The output is written whole or not at all, and synced, before it takes the name. It may not be the input. A file that is
+replaced keeps its rights, a link stays one. Where the file system has no files without a name, a run that is killed while
+it writes leaves .wgloss-*.tmp there.
 
-Exit code 2, one line on stderr and nothing written where arguments or tensors are wrong; 1 where the machine cannot. Without -o the line of JSON is all there is: where stdout is closed, or a null
-device that is open both ways, exit code 1 says so before the work.";
+Exit code 2, one line on stderr and nothing written where arguments or tensors are wrong; 1 where the machine cannot, and
+where stdout is closed: without -o before the work, as the line of JSON is all there is then.";
 
 const ELEMENTS: &str = "\
 Reals are F32, F16 or BF16; flags U8 or BOOL, 1 = counts; integers and indices U32, I32 or I64. Tensors that no loss takes may lie in the file.";

@@ -3,7 +3,7 @@
 use crate::engine::EngineArgs;
 use crate::options::{Given, RowOptions};
 use crate::report::{Report, json_number};
-use crate::tensors::{Labels, Output, Reals, TensorFile, place};
+use crate::tensors::{Labels, Output, Reals, TensorFile, place, row_of};
 use serde_json::{Value, json};
 use wgloss::host::{Counted, Rows, Values, Wanted};
 use wgloss::losses::wdl::Form;
@@ -39,8 +39,10 @@ pub const SIDES: &str = "
   sample_weight   [B] reals
   class_weight    [L] reals, not negative";
 
+const WEIGHT: &str = "
+  weight          [B, L] reals, not negative";
+
 const OPTIONAL: &str = "
-  weight          [B, L] reals, not negative (all but dice, wdl and zlpr-kl)
   grad_loss       [1], or with --reduction none [1] or [B]: the upstream gradient; absent: ones
 Tensors that are written with -o, F32:
   loss            [], or with --reduction none [B]
@@ -48,7 +50,8 @@ Tensors that are written with -o, F32:
 
 /// The tensors that a loss reads and writes, for its help.
 pub fn tensors(loss: &Entry) -> String {
-    let kind = loss.loss().target_kind();
+    let takes = loss.loss().takes();
+    let kind = takes.targets;
     let of_wdl = matches!(loss.loss(), AnyLoss::Wdl(_));
     let mut text = String::from("Tensors that are read:\n  logits          [B, L] reals");
     text += match kind {
@@ -71,6 +74,13 @@ pub fn tensors(loss: &Entry) -> String {
         text += OF_WDL;
     }
     text += SIDES;
+    if takes.weight {
+        text += WEIGHT;
+    }
+    if let Some(setting) = takes.by_label {
+        let option = setting.replace('_', "-");
+        text += &format!("\n  {setting:<16}[L] reals, in place of --{option}");
+    }
     text += OPTIONAL;
     text += match kind {
         TargetKind::Logits => "\n  grad_other      [B, L]",
@@ -217,7 +227,6 @@ impl RowTensors {
         }
         let kind = config.target_kind();
         let form = target_form(file, kind)?;
-        let threshold = read_threshold(file, loss, rows, cols)?;
         let logits = file.reals("logits")?;
         let floats = |tensor: &str, len: usize| file.floats_if_any(tensor, len);
         let class_mask = file.flags_if_any("class_mask", &[cols])?;
@@ -236,8 +245,9 @@ impl RowTensors {
             mask: mask.as_deref(),
             sample_weight: sample_weight.as_deref(),
         };
+        let threshold = read_threshold(file, loss, rows, &counted)?;
         let dense = || read_dense(file, form, loss, kind, &counted);
-        let targets = read_targets(file, form, (rows, cols), dense)?;
+        let targets = read_targets(file, form, (rows, cols), &counted, dense)?;
         let each_row = config.reduction() == Reduction::None;
         let losses = config.takes().losses(rows, cols);
         if each_row && rows == 0 && losses > file.most() {
@@ -245,6 +255,10 @@ impl RowTensors {
             return Err(Error::shape("logits", expected, format!("[0, {cols}]")));
         }
         let grad_loss = file.grad_loss(each_row.then_some(losses))?;
+        let wdl = match config {
+            AnyLoss::Wdl(config) => read_wdl(file, config, seed, rows, &counted, wanted)?,
+            _ => WdlTensors::default(),
+        };
         Ok(RowTensors {
             rows,
             cols,
@@ -259,10 +273,7 @@ impl RowTensors {
             alpha: floats("alpha", cols)?,
             class_weight: floats("class_weight", cols)?,
             threshold,
-            wdl: match config {
-                AnyLoss::Wdl(config) => read_wdl(file, config, seed, rows, cols, wanted)?,
-                _ => WdlTensors::default(),
-            },
+            wdl,
             grad_loss,
         })
     }
@@ -279,6 +290,7 @@ impl RowTensors {
         Ok(Given {
             permutation: file.has("permutation"),
             theta_rows,
+            by_label: file.has("pos_weight") || file.has("alpha"),
         })
     }
 
@@ -369,11 +381,13 @@ pub fn target_form(file: &TensorFile, kind: TargetKind) -> Result<&'static str, 
     }
 }
 
-/// The targets of `rows` rows of `cols` labels, where they have this form; `dense` reads dense ones.
+/// The targets of `rows` rows of `cols` labels, where they have this form; `dense` reads dense ones. Lists of rows that do not
+/// count are not looked at.
 pub fn read_targets(
     file: &TensorFile,
     form: &str,
     (rows, cols): (usize, usize),
+    counted: &Counted<'_>,
     dense: impl FnOnce() -> Result<Labels, Error>,
 ) -> Result<Targets<Labels, Vec<u32>>, Error> {
     Ok(match form {
@@ -385,7 +399,9 @@ pub fn read_targets(
             file.expect(form, &[rows.saturating_add(1)])?;
             let offsets = file.indices(form)?;
             let indices = match *file.shape("target_indices")? {
-                [_] => file.indices("target_indices")?,
+                [_] => file.counted_indices("target_indices", |at| {
+                    counted.has_row(row_of(&offsets, at))
+                })?,
                 ref shape => {
                     let found = format!("{shape:?}");
                     return Err(Error::shape("target_indices", "one dimension", found));
@@ -465,9 +481,10 @@ fn read_wdl(
     config: &Wdl,
     seed: Option<Order<&'static [u32], u64>>,
     rows: usize,
-    cols: usize,
+    counted: &Counted<'_>,
     wanted: Wanted,
 ) -> Result<WdlTensors, Error> {
+    let cols = counted.cols;
     if config.form != Form::Adjacent {
         file.refuse(&["permutation"], "--form pairs takes none")?;
     }
@@ -489,7 +506,8 @@ fn read_wdl(
                 return Err(Error::shape("permutation", expected, format!("{shape:?}")));
             }
         };
-        wdl.order = Some(file.indices("permutation")?);
+        let counts = |at: usize| !wdl.per_row || counted.has_row(at / cols.max(1));
+        wdl.order = Some(file.counted_indices("permutation", counts)?);
     }
     let (sets, len) = config.theta_shape(cols);
     wdl.theta_shape = vec![len];
@@ -534,11 +552,12 @@ fn read_threshold(
     file: &TensorFile,
     loss: &Entry,
     rows: usize,
-    cols: usize,
+    counted: &Counted<'_>,
 ) -> Result<Option<Shared>, Error> {
     if !loss.threshold {
         return Ok(None);
     }
+    let cols = counted.cols;
     let shape = file.shape("threshold")?;
     let form = match *shape {
         [] | [1] | [1, 1] => Threshold::Batch(()),
@@ -553,7 +572,9 @@ fn read_threshold(
         }
     };
     let values = file.floats("threshold")?;
-    if let Some(at) = values.iter().position(|t| !t.is_finite()) {
+    let counts = |row: usize| form != Threshold::Row(()) || counted.has_row(row);
+    let bad = |(at, t): (usize, &f32)| (!t.is_finite() && counts(at)).then_some(at);
+    if let Some(at) = values.iter().enumerate().find_map(bad) {
         return Err(Error::value(
             "threshold",
             "finite values",

@@ -1,6 +1,6 @@
 //! Label sets in a file, of anchors and of keys: what contrastive losses and the relations read.
 
-use crate::tensors::TensorFile;
+use crate::tensors::{TensorFile, row_of};
 use wgloss::host::LabelSets;
 use wgloss::reference::renumber;
 use wgloss::{Error, Targets};
@@ -115,12 +115,8 @@ impl Sets {
             }
         };
         let ends = file.indices(offsets)?;
-        // By whatever offsets there are; they are checked where the sets are used.
-        let row = |at: usize| {
-            ends.partition_point(|end| *end as usize <= at)
-                .saturating_sub(1)
-        };
-        let counts = |at: usize| has(mask, row(at));
+        // The offsets are checked where the sets are used.
+        let counts = |at: usize| has(mask, row_of(&ends, at));
         let lists = match *file.shape(indices)? {
             [_] => file.counted_indices(indices, counts)?,
             ref shape => {
