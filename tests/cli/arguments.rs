@@ -38,6 +38,7 @@ const RUN_ALONE: [(&str, &[&str]); 3] = [
             "--rate",
             "--seed",
             "--top-k",
+            "--mean-over",
         ],
     ),
     ("relations", &[]),
@@ -57,6 +58,8 @@ const BENCH_ALONE: [(&str, &[&str]); 2] = [
             "--seed",
             "--dim",
             "--outputs",
+            "--reduction",
+            "--mean-over",
         ],
     ),
 ];
