@@ -4,7 +4,7 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, check_len};
 use crate::host::engine::Engine;
 use crate::host::gpu::Gpu;
-use crate::host::targets::TargetBuffers;
+use crate::host::targets::{TargetBuffers, check_lists, counted_lists};
 use crate::host::values::{
     Dense, REFERENCE_BYTES, Values, Wanted, check_each, check_room, check_upstream, narrow, wide,
 };
@@ -91,6 +91,11 @@ pub struct LinearResult {
 }
 
 impl LinearRows<'_> {
+    /// Whether a sample counts: none does whose weight is 0, whatever it holds.
+    fn counts(&self, row: usize) -> bool {
+        self.sample_weight.is_none_or(|weights| weights[row] != 0.0)
+    }
+
     /// Checks lengths, and the values that lie here on the host.
     fn check(&self, layer: &Linear<AnyLoss>, top: usize) -> Result<(), Error> {
         layer.check()?;
@@ -129,7 +134,8 @@ impl LinearRows<'_> {
                 check_len(names.bits, rows * cols.div_ceil(32), words.len())?;
             }
             Some(Targets::Sparse { offsets, indices }) => {
-                reference::check_lists(names, (rows, cols), offsets, indices)?;
+                let counts = |row| self.counts(row);
+                check_lists(names, (rows, cols), offsets, indices, counts)?;
             }
             Some(Targets::Dense(_)) => {
                 return Err(Error::refused(
@@ -282,7 +288,8 @@ impl LinearRows<'_> {
         let targets = match self.targets {
             Some(Targets::Bits(words)) => reference::dense_from_bits(rows, cols, words)?,
             Some(Targets::Sparse { offsets, indices }) => {
-                reference::dense_from_sparse(rows, cols, offsets, indices)?
+                let (offsets, indices) = counted_lists(offsets, indices, |row| self.counts(row));
+                reference::dense_from_sparse(rows, cols, &offsets, &indices)?
             }
             Some(Targets::Dense(_)) | None => Vec::new(),
         };
