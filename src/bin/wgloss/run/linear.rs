@@ -7,7 +7,7 @@ use crate::run::rows::{read_targets, target_form};
 use crate::tensors::{Numbers, Output, TensorFile};
 use clap::Args;
 use serde_json::{Value, json};
-use wgloss::host::{LinearRows, Wanted};
+use wgloss::host::{Counted, LinearRows, Wanted};
 use wgloss::{Error, TargetKind, Targets};
 
 pub const TENSORS: &str = "\
@@ -68,6 +68,19 @@ pub fn run(
     }
     let hidden = file.reals("hidden")?;
     let weights = file.reals("weights")?;
+    let floats = |name: &str, len: usize| file.floats_if_any(name, len);
+    let bias = floats("bias", cols)?;
+    let class_mask = file.flags_if_any("class_mask", &[cols])?;
+    let (sample_weight, class_weight) = (
+        floats("sample_weight", rows)?,
+        floats("class_weight", cols)?,
+    );
+    let counted = Counted {
+        cols,
+        class_mask: class_mask.as_deref(),
+        mask: None,
+        sample_weight: sample_weight.as_deref(),
+    };
     let labelled = ["target_bits", "target_offsets", "target_indices"];
     let targets = match labelled.iter().any(|name| file.has(name)) || own.top_k == 0 {
         true => {
@@ -78,17 +91,10 @@ pub fn run(
                     "takes labels as bits or as lists",
                 ))
             };
-            Some(read_targets(file, form, (rows, cols), refused)?)
+            Some(read_targets(file, form, (rows, cols), &counted, refused)?)
         }
         false => None,
     };
-    let floats = |name: &str, len: usize| file.floats_if_any(name, len);
-    let bias = floats("bias", cols)?;
-    let class_mask = file.flags_if_any("class_mask", &[cols])?;
-    let (sample_weight, class_weight) = (
-        floats("sample_weight", rows)?,
-        floats("class_weight", cols)?,
-    );
     let state = floats("state", cols)?;
     let each = options.each();
     let grad_loss = file.grad_loss(each.then_some(rows))?;
