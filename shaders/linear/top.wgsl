@@ -80,6 +80,15 @@ fn greater(a: vec2<u32>, b: vec2<u32>) -> bool {
     return a.x > b.x || (a.x == b.x && a.y < b.y);
 }
 
+// The i-th pair of the list, or where that has no room for all, of the tile: none where the last of those before is greater.
+fn candidate(row: u32, i: u32, listed: u32, last: vec2<u32>) -> vec2<u32> {
+    if (listed <= LISTED) {
+        return wg_list[i];
+    }
+    let pair = pair_at(row, i);
+    return select(vec2<u32>(NONE, NO_LABEL), pair, greater(pair, last));
+}
+
 // The digit of a pair, from the greatest on; smaller labels have greater ones.
 fn digit_of(pair: vec2<u32>, digit: u32) -> u32 {
     let word = select(~pair.y, pair.x, digit < 4u);
@@ -153,6 +162,7 @@ fn top(
     // The list is whole.
     workgroupBarrier();
     let listed = atomicLoad(&wg_listed);
+    let candidates = select(params.cols, listed, listed <= LISTED);
     // The least pair that is chosen, digit by digit: those not known yet are the least there are.
     var found = vec2<u32>(0u, NO_LABEL);
     var wanted = params.count;
@@ -165,17 +175,8 @@ fn top(
         for (var i = lane; i < params.count; i += WG) {
             count_digit(wg_before[i], found, digit);
         }
-        if (listed <= LISTED) {
-            for (var i = lane; i < listed; i += WG) {
-                count_digit(wg_list[i], found, digit);
-            }
-        } else {
-            for (var col = lane; col < params.cols; col += WG) {
-                let pair = pair_at(row, col);
-                if (greater(pair, last)) {
-                    count_digit(pair, found, digit);
-                }
-            }
+        for (var i = lane; i < candidates; i += WG) {
+            count_digit(candidate(row, i, listed, last), found, digit);
         }
         // Everything is counted.
         workgroupBarrier();
@@ -195,17 +196,8 @@ fn top(
     for (var i = lane; i < params.count; i += WG) {
         take(wg_before[i], found);
     }
-    if (listed <= LISTED) {
-        for (var i = lane; i < listed; i += WG) {
-            take(wg_list[i], found);
-        }
-    } else {
-        for (var col = lane; col < params.cols; col += WG) {
-            let pair = pair_at(row, col);
-            if (greater(pair, last)) {
-                take(pair, found);
-            }
-        }
+    for (var i = lane; i < candidates; i += WG) {
+        take(candidate(row, i, listed, last), found);
     }
     // All are chosen.
     workgroupBarrier();
