@@ -24,7 +24,8 @@ pub enum ErrorKind {
 
 /// Why a call was refused: which tensor (or setting), and either what was expected and what was found, or a sentence.
 ///
-/// Nothing has been written when a function of this crate returns one.
+/// Nothing has been written when `prepare` returns one. Where a device is lost or does not answer in time, what it was at
+/// work on may hold anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,

@@ -196,10 +196,12 @@ mod rowwise;
 pub use device::call::{Block, Bound, Call, CallStep};
 pub use device::caps::{Caps, Half, Reduce, Variant};
 pub use device::context::Context;
+pub use device::judge::{Fault, Probe};
 pub use device::live::Setting;
 pub use device::plan::{Plan, Step};
 pub use device::prepared::Prepared;
 pub use device::tensor::{DType, Tensor};
+pub use device::verify::Verification;
 pub use error::{Error, ErrorKind};
 pub use kernels::balance::{BalanceInputs, BalanceOutputs};
 pub use kernels::contrastive::call::{

@@ -198,6 +198,84 @@ fn the_check_sees_what_is_wrong() {
     }
 }
 
+/// What an engine has to be able to rely on: the core takes no device of its own, no queue, waits for nothing, reads nothing
+/// back, sets no handler.
+#[test]
+fn the_core_neither_submits_nor_waits() {
+    const HOSTS: [&str; 12] = [
+        "Queue",
+        "submit",
+        "write_buffer",
+        "PollType",
+        "map_async",
+        "get_mapped_range",
+        "request_device",
+        "request_adapter",
+        "enumerate_adapters",
+        "Instance",
+        "on_uncaptured_error",
+        "set_device_lost_callback",
+    ];
+    let of_core = |file: &str| {
+        file == "src/rowwise.rs"
+            || ["device", "kernels", "losses", "reference"]
+                .iter()
+                .any(|room| file.starts_with(&format!("src/{room}/")))
+    };
+    let sources = sources();
+    let core = sources.iter().filter(|(file, _)| of_core(file));
+    let named: Vec<(&str, BTreeSet<String>)> = core
+        .map(|(file, text)| (file.as_str(), tokens(text).into_iter().collect()))
+        .collect();
+    assert!(named.len() > 80, "{}", named.len());
+    for (file, tokens) in &named {
+        let found = HOSTS.iter().find(|name| tokens.contains(**name));
+        assert_eq!(found, None, "{file}");
+    }
+    // The same words are found where they are.
+    let host = tokens(&sources["src/host/gpu.rs"]);
+    for name in HOSTS.iter().filter(|name| **name != "write_buffer") {
+        assert!(host.iter().any(|token| token == name), "{name}");
+    }
+}
+
+/// The library opens no file, no socket and no process; the command alone does.
+#[test]
+fn the_library_stays_in_memory() {
+    const OUTSIDE: [&str; 3] = ["fs", "net", "process"];
+    let sources = sources();
+    let (command, library): (Vec<_>, Vec<_>) = sources
+        .iter()
+        .map(|(file, text)| (file, tokens(text)))
+        .partition(|(file, _)| file.starts_with("src/bin/"));
+    for (file, tokens) in &library {
+        // What is named when the crate is compiled stays there.
+        let at_run_time = |name: &&&str| tokens.iter().any(|token| token == **name);
+        assert_eq!(OUTSIDE.iter().find(at_run_time), None, "{file}");
+    }
+    assert!(library.len() > 100 && !command.is_empty());
+    let uses = |name: &str| {
+        command
+            .iter()
+            .any(|(_, tokens)| tokens.iter().any(|t| t == name))
+    };
+    assert!(uses("fs") && uses("process"));
+}
+
+/// Consent to what is experimental is one word in one file.
+#[test]
+fn unsafe_stands_in_one_file() {
+    let sources = sources();
+    let with: Vec<&String> = sources
+        .iter()
+        .filter(|(_, text)| tokens(text).iter().any(|token| token == "unsafe"))
+        .map(|(file, _)| file)
+        .collect();
+    assert_eq!(with, ["src/host/experimental.rs"]);
+    let count = tokens(&sources[with[0]]);
+    assert_eq!(count.iter().filter(|token| *token == "unsafe").count(), 1);
+}
+
 /// The files as they are.
 fn sources() -> Sources {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -279,6 +279,24 @@ pub fn run_hostile(gpu: &Gpu, case: &dyn Case, seed: u64) -> Result<Outcome, Err
     Ok(found.map_or_else(Outcome::Failed, |_| Outcome::Passed(0.0)))
 }
 
+/// Runs a case twice on a device, each time from the beginning. It passes if its outputs hold the same bits both times,
+/// whatever they are.
+///
+/// # Errors
+/// Device errors and refused calls.
+pub fn run_twice(gpu: &Gpu, case: &dyn Case) -> Result<Outcome, Error> {
+    let bits = || -> Result<Result<Vec<Vec<u64>>, String>, Error> {
+        let found = LaidOut::of(case, case.layout(), None)?.run(gpu)?;
+        let bits = |values: Vec<f64>| values.into_iter().map(f64::to_bits).collect();
+        Ok(found.map(|outputs| outputs.into_iter().map(bits).collect()))
+    };
+    Ok(match (bits()?, bits()?) {
+        (Ok(first), Ok(second)) if first == second => Outcome::Passed(0.0),
+        (Ok(_), Ok(_)) => Outcome::Failed("other bits at the second run".into()),
+        (Err(message), _) | (_, Err(message)) => Outcome::Failed(message),
+    })
+}
+
 /// A case as data, for another host to run: its calls in order, the tensors by name, and the buffers with what they hold.
 pub struct Exported {
     /// What is to be run.

@@ -22,7 +22,9 @@ mod rng;
 mod rows;
 mod tensors;
 
-pub use case::{Case, Data, Depth, Exported, Layout, Outcome, export, judge, run, run_hostile};
+pub use case::{
+    Case, Data, Depth, Exported, Layout, Outcome, export, judge, run, run_hostile, run_twice,
+};
 pub use contrastive::{
     Asked, ContrastiveCase, ContrastiveWorkload, Others, Points, contrastive_cases,
     cooperative_cases,

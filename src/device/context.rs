@@ -444,14 +444,16 @@ pub(crate) fn scoped<T>(device: &wgpu::Device, work: impl FnOnce() -> T) -> Resu
     let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
     let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
     let made = work();
+    // What could not be made is invalid wherever it is used: the reason is what is told.
+    let mut first = None;
     for scope in [validation, internal, memory] {
         if let task::Poll::Ready(Some(error)) =
             pin!(scope.pop()).poll(&mut task::Context::from_waker(task::Waker::noop()))
         {
-            return Err(device_error(&error));
+            first = Some(error);
         }
     }
-    Ok(made)
+    first.map_or(Ok(made), |error| Err(device_error(&error)))
 }
 
 fn device_error(error: &wgpu::Error) -> Error {

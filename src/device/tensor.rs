@@ -56,6 +56,9 @@ impl fmt::Display for DType {
 /// Any number of tensors may share a buffer. Offsets and strides are in elements, and need no alignment
 /// beyond the element's own; in browsers, tensors of one buffer must begin at multiples of 256 bytes,
 /// since WebGPU refuses overlapping bindings that can be written.
+///
+/// The buffer has to be of the context's device. Of another device of the same `wgpu::Instance`, `prepare` gives an error;
+/// of another instance wgpu 30 takes it for whichever of its own buffers has the same number, which nobody else can see.
 #[derive(Clone, Copy, Debug)]
 pub struct Tensor<'a> {
     memory: Memory<'a>,

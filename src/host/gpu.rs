@@ -254,7 +254,7 @@ impl Gpu {
                 format!("{size} bytes"),
             ));
         }
-        context::scoped(self.context.device(), || {
+        self.scoped(|| {
             self.context
                 .device()
                 .create_buffer(&wgpu::BufferDescriptor {
@@ -289,8 +289,7 @@ impl Gpu {
     /// Device loss, a refused command, no answer in time.
     pub fn finish(&self, encoder: wgpu::CommandEncoder) -> Result<(), Error> {
         self.sound()?;
-        let device = self.context.device();
-        let index = context::scoped(device, || self.queue.submit([encoder.finish()]))?;
+        let index = self.scoped(|| self.queue.submit([encoder.finish()]))?;
         self.wait(index)
     }
 
@@ -300,7 +299,7 @@ impl Gpu {
             timeout: Some(self.timeout),
         });
         self.sound()?;
-        polled.map(|_| ()).map_err(|error| {
+        let waited = polled.map(|_| ()).map_err(|error| {
             let answer = format!("answer within {} s", self.timeout.as_secs_f64());
             if matches!(error, wgpu::PollError::Timeout) {
                 let fault = || self.fault.lock().unwrap_or_else(PoisonError::into_inner);
@@ -309,7 +308,21 @@ impl Gpu {
                 std::mem::forget((self.queue.clone(), self.context.device().clone()));
             }
             Error::new(ErrorKind::Device, "device", format!("an {answer}"), error)
-        })
+        });
+        waited.map_err(|error| self.reason(error))
+    }
+
+    /// Runs `work` under error scopes.
+    fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T, Error> {
+        context::scoped(self.context.device(), work).map_err(|error| self.reason(error))
+    }
+
+    /// That the device is lost, where that is why something failed: wgpu tells it when it is polled, and until then what
+    /// could not be made of it.
+    fn reason(&self, error: Error) -> Error {
+        // That it cannot be polled is no better reason.
+        let _ = self.context.device().poll(wgpu::PollType::Poll);
+        self.sound().err().unwrap_or(error)
     }
 
     /// Refuses a device that is lost, or that has not answered in time.
@@ -344,7 +357,7 @@ impl Gpu {
         }
         self.sound()?;
         let device = self.context.device();
-        let (staging, index) = context::scoped(device, || {
+        let (staging, index) = self.scoped(|| {
             let staging = device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("wgloss readback"),
                 size,

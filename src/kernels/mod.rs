@@ -17,8 +17,8 @@ pub(crate) mod targets;
 pub(crate) mod view;
 pub(crate) mod work;
 
-use crate::device::live;
 use crate::device::module::Module;
+use crate::device::{live, verify};
 
 /// Every module that a device with all features could be asked for, at one workgroup size.
 pub fn modules(workgroup: u32) -> Vec<Module> {
@@ -34,6 +34,7 @@ pub fn modules(workgroup: u32) -> Vec<Module> {
         metrics::modules,
         sums::modules,
         live::modules,
+        verify::modules,
     ]
     .iter()
     .flat_map(|family| family(workgroup))

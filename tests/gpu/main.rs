@@ -9,6 +9,7 @@ mod contrastive;
 mod cooperative;
 mod corners;
 mod embed;
+mod faults;
 mod hcal;
 mod hostile;
 mod linear;
@@ -18,6 +19,7 @@ mod per_label;
 mod regimes;
 mod settings;
 mod table;
+mod verify;
 mod wdl;
 mod zlpr;
 
@@ -90,6 +92,7 @@ fn main() {
         added::TESTS,
         added_outputs::TESTS,
         embed::TESTS,
+        faults::TESTS,
         zlpr::TESTS,
         per_label::TESTS,
         wdl::TESTS,
@@ -100,6 +103,7 @@ fn main() {
         hcal::TESTS,
         hostile::TESTS,
         linear::TESTS,
+        verify::TESTS,
     ]
     .concat();
     let trials = match open() {

@@ -401,6 +401,43 @@ fn pipelines_are_made_once() {
     assert!(made().is_some_and(|after| after == before));
 }
 
+/// What a context holds: a new one has compiled nothing, and a call like one before adds nothing to it, whatever its buffers.
+#[test]
+fn a_call_like_one_before_makes_bind_groups_alone() {
+    let machine = Machine::plain();
+    let kept = || format!("{:?}", machine.cx);
+    let new = kept();
+    for empty in ["modules", "pipelines"] {
+        let nothing = format!("{empty}: Slots(Mutex {{ data: {{}}");
+        assert!(new.contains(&nothing), "{new}");
+    }
+    let first = CASE.memory(&machine, Layout::Apart);
+    let first = first.call().prepare(&machine.cx).expect("a good call");
+    let after = kept();
+    assert_ne!(new, after);
+    for _ in 0..3 {
+        let other = CASE.memory(&machine, Layout::Apart);
+        let again = other.call().prepare(&machine.cx).expect("a good call");
+        assert_eq!(pipelines(&again), pipelines(&first));
+        assert_eq!(kept(), after);
+    }
+    // Scratch beyond 16 MiB is a call's own: the context keeps what it had.
+    let scratch = |text: &str| {
+        let (_, rest) = text.split_once(", scratch: ").expect("scratch");
+        rest.split_once(", dirty: ").expect("its end").0.to_owned()
+    };
+    let many = Case {
+        rows: 5_000_000,
+        cols: 1,
+        with: "loss",
+        ..CASE
+    };
+    let memory = many.memory(&machine, Layout::Apart);
+    let large = memory.call().prepare(&machine.cx).expect("a good call");
+    assert!(large.plan().scratch_bytes > 16 << 20, "{:?}", large.plan());
+    assert_eq!(scratch(&kept()), scratch(&after));
+}
+
 #[test]
 fn a_context_serves_many_threads() {
     let machine = Machine::plain();

@@ -1,6 +1,7 @@
 //! Where gradients go: to a tensor, onto what is in one, and in place of the logits of row losses alone.
 
 use crate::call::{Machine, USAGE, entries, expect};
+use std::cell::Cell;
 use wgloss::losses::wdl::PairWeights;
 use wgloss::{
     Balance, BalanceInputs, BalanceOutputs, BalanceState, Contrastive, ContrastiveInputs,
@@ -9,39 +10,60 @@ use wgloss::{
     RowOutputs, Targets, Tensor, Threshold, Wdl, Zlpr, wgpu,
 };
 
-const ROWS: usize = 6;
-const COLS: usize = 5;
+pub const ROWS: usize = 6;
+pub const COLS: usize = 5;
 const PLACE: u64 = 4096;
 
 /// A buffer for everything, with a place for each tensor.
-struct Memory {
-    machine: Machine,
+pub struct Memory {
+    pub machine: Machine,
     buffer: wgpu::Buffer,
+    /// The tensor of this place is another view than it should be.
+    pub odd: Cell<Option<(u64, View)>>,
+}
+
+/// What of a view is another than it should be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct View {
+    pub rows: Option<usize>,
+    pub cols: Option<usize>,
+    pub stride: Option<usize>,
+    pub offset: Option<u64>,
 }
 
 impl Memory {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let machine = Machine::plain();
         let buffer = machine.buffer(32 * PLACE, USAGE);
-        Memory { machine, buffer }
+        Memory {
+            machine,
+            buffer,
+            odd: Cell::default(),
+        }
     }
 
-    fn matrix(&self, at: u64, dtype: DType, rows: usize, cols: usize) -> Tensor<'_> {
-        Tensor::matrix(&self.buffer, dtype, rows, cols).with_offset(at * PLACE / dtype.size())
+    pub fn matrix(&self, at: u64, dtype: DType, rows: usize, cols: usize) -> Tensor<'_> {
+        let own = at * PLACE / dtype.size();
+        let odd = self.odd.get().filter(|(place, _)| *place == at);
+        let view = odd.map(|(_, view)| view).unwrap_or_default();
+        let cols = view.cols.unwrap_or(cols);
+        Tensor::matrix(&self.buffer, dtype, view.rows.unwrap_or(rows), cols)
+            .with_row_stride(view.stride.unwrap_or(cols))
+            .with_offset(view.offset.unwrap_or(own))
     }
 
-    fn reals(&self, at: u64, rows: usize, cols: usize) -> Tensor<'_> {
+    pub fn reals(&self, at: u64, rows: usize, cols: usize) -> Tensor<'_> {
         self.matrix(at, DType::F32, rows, cols)
     }
 }
 
 /// An output: its name, its shape.
-type Output = (&'static str, usize, usize);
+pub type Output = (&'static str, usize, usize);
 /// Makes a call whose gradients go where it is told.
-type Prepare = fn(&Memory, &[Gradient<'_>]) -> Result<Prepared, Error>;
+pub type Prepare = fn(&Memory, &[Gradient<'_>]) -> Result<Prepared, Error>;
 
 /// The families with their gradients. Those that a kernel adds, which makes them, come first; then so many more.
-const FAMILIES: [(&str, &[Output], usize, Prepare); 6] = [
+pub const FAMILIES: [(&str, &[Output], usize, Prepare); 6] = [
     (
         "thresholds",
         &[("grad_logits", ROWS, COLS), ("grad_threshold", 1, ROWS)],
@@ -197,7 +219,7 @@ fn balance(m: &Memory, to: &[Gradient<'_>]) -> Result<Prepared, Error> {
 }
 
 /// The tensors of a family's outputs, apart from all others.
-fn tensors<'m>(memory: &'m Memory, outputs: &[Output]) -> Vec<Tensor<'m>> {
+pub fn tensors<'m>(memory: &'m Memory, outputs: &[Output]) -> Vec<Tensor<'m>> {
     let tensor = |(i, (_, rows, cols)): (usize, &Output)| memory.reals(10 + i as u64, *rows, *cols);
     outputs.iter().enumerate().map(tensor).collect()
 }

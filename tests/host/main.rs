@@ -17,8 +17,11 @@ mod pipelines;
 mod plans;
 mod record;
 mod refusals;
+mod scopes;
 mod settings;
 mod sizes;
 #[cfg(feature = "serde")]
 mod text;
+mod verify;
+mod views;
 mod wdl;

@@ -6,11 +6,7 @@ use std::path::Path;
 use wgloss::shader::Module;
 
 /// Files that are modules of their own, outside the composition.
-pub const STANDALONE: [&str; 3] = [
-    "shared/self_test.wgsl",
-    "measure/copy.wgsl",
-    "measure/multiply_add.wgsl",
-];
+pub const STANDALONE: [&str; 2] = ["measure/copy.wgsl", "measure/multiply_add.wgsl"];
 /// The only files that may name the type f16, and the functions through which they do.
 const F16_FILES: [&str; 9] = [
     "contrastive/halve.wgsl",

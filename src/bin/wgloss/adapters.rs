@@ -2,7 +2,7 @@
 
 use crate::report;
 use std::process::ExitCode;
-use wgloss::host::{self, Gpu, self_test};
+use wgloss::host::{self, Gpu};
 use wgloss::{Context, Error, wgpu};
 
 const HEADER: [&str; 9] = [
@@ -22,16 +22,21 @@ pub fn adapters() -> Result<ExitCode, Error> {
     let mut taken = false;
     for adapter in host::adapters() {
         let info = adapter.get_info();
-        let opened = Gpu::from_adapter(&adapter);
-        let variant = match &opened {
-            Ok(gpu) => gpu.context().variant().to_string(),
-            Err(_) => "-".into(),
-        };
-        let tested = opened.and_then(|gpu| self_test(&gpu));
+        let tested = Gpu::from_adapter(&adapter).and_then(|gpu| gpu.qualified());
         let passed = tested.is_ok();
-        if let Err(error) = tested {
-            report::notice(&error);
-        }
+        let variant = match tested {
+            Ok((gpu, faults)) => {
+                let variant = gpu.context().variant();
+                for fault in faults {
+                    report::notice(&format!("{}: {fault}; used without: {variant}", info.name));
+                }
+                variant.to_string()
+            }
+            Err(error) => {
+                report::notice(&error);
+                "-".into()
+            }
+        };
         // In the order of `Gpu::open`, which takes the first that passes.
         let mark = if passed && !taken { "*" } else { "" };
         taken |= passed;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use wgloss::check::{self, Case, Depth, Outcome};
 use wgloss::host::{self, Gpu};
-use wgloss::{Context, Error, ErrorKind, Variant, wgpu};
+use wgloss::{Context, Error, ErrorKind, Fault, Variant, wgpu};
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
@@ -69,18 +69,21 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
         ))?;
         let offered = Context::cooperative_matrices(adapter);
         let cooperative = args.cooperative && offered.is_some();
-        let gpu = match open(adapter, cooperative).and_then(|gpu| {
-            host::self_test(&gpu)?;
-            Ok(gpu)
-        }) {
-            Ok(gpu) => gpu,
+        let (gpu, faults) = match open(adapter, cooperative).and_then(|gpu| gpu.qualified()) {
+            Ok(tested) => tested,
             Err(error) => {
                 report::print(&format!("  self-test FAILED: {error}"))?;
                 good = false;
                 continue;
             }
         };
-        report::print("  self-test passed")?;
+        for fault in &faults {
+            report::print(&format!("  self-test FAILED, used without: {fault}"))?;
+            good = false;
+        }
+        if faults.is_empty() {
+            report::print("  self-test passed")?;
+        }
         let told = match (offered, args.cooperative) {
             (Some(side), false) => Some(format!(
                 "it offers cooperative matrices of {side}x{side}: --cooperative checks them too"
@@ -94,7 +97,11 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
             report::print(&format!("  {told}"))?;
         }
         one_done = true;
-        good &= check_device(adapter, &gpu, args.quick, cooperative)?;
+        let sound = |variant: &Variant| {
+            let same = |fault: &Fault| variant.without(fault.probe) == Some(*variant);
+            faults.iter().all(same)
+        };
+        good &= check_device(adapter, &gpu, sound, args.quick, cooperative)?;
     }
     Ok(if good && one_done {
         ExitCode::SUCCESS
@@ -111,15 +118,21 @@ fn open(adapter: &wgpu::Adapter, cooperative: bool) -> Result<Gpu, Error> {
     }
 }
 
-/// Runs the table on one device and prints what came out. True where everything is within tolerance.
+/// Runs the table on one device, in the variants that are sound there, and prints what came out. True where everything is
+/// within tolerance.
 fn check_device(
     adapter: &wgpu::Adapter,
     gpu: &Gpu,
+    sound: impl Fn(&Variant) -> bool,
     quick: bool,
     cooperative: bool,
 ) -> Result<bool, Error> {
-    let default = gpu.context().caps().default_variant();
-    let variants = gpu.context().caps().variants();
+    let default = match gpu.context().variant() {
+        variant if variant.cooperative => gpu.context().caps().default_variant(),
+        variant => variant,
+    };
+    let mut variants = gpu.context().caps().variants();
+    variants.retain(sound);
     let mut work: Vec<(usize, Box<dyn Case>)> = Vec::new();
     for (i, variant) in variants.iter().enumerate() {
         let depth = match (quick, *variant == default) {
