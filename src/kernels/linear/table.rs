@@ -416,7 +416,7 @@ static TOP: Program = Program {
 /// Labels that are chosen at most, and that a workgroup has a list of.
 const CHOSEN: &[(&str, Constant)] = &[
     ("MOST", Constant::Is(MOST_CHOSEN as u32)),
-    ("LISTED", Constant::Is(1024)),
+    ("LISTED", Constant::Is(768)),
 ];
 
 /// Weights of a type that take a step, which may depend on a number for each label.
