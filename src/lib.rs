@@ -26,6 +26,7 @@
 //! | [`SoftmaxCe`] | `-sum q log p`, `q = t / sum t`, `p` the softmax of the logits | arXiv 1805.00932 |
 //! | [`Wdl`] | presence, proportions and weighted differences of label distributions, without a sort: [`losses::wdl`] | a formulation of the idea of Sci Rep 15:25052 |
 //! | [`Contrastive`] | contrastive losses of label sets: Similarity-Dissimilarity, SupCon ANY and ALL, MulSupCon, Jaccard, InfoNCE: [`losses::contrastive`] | arXiv 2410.13439, 2004.11362, AAAI 2024, 1807.03748 |
+//! | [`Linear`] of any loss of rows above but WDL and the divergences | the loss of `hidden weights^T + bias`, logits in tiles alone: [`losses::linear`] | arXiv 2411.09009, MLSys 2023 |
 //! | [`Mcm`] | `BCE(v, y)`, `v_A = y_A max_D (y h) + (1 - y_A) max_D h` over the descendants D of A | C-HMCNN, NeurIPS 2020 |
 //! | [`Hcal`] | `sum_k lambda_k l_k`, contrast of features and class means with prototypes: [`losses::hcal`] | arXiv 2508.13452 |
 //! | [`Balance`] | weights of any losses: [`losses::balance`] | arXiv 2508.13452, 1803.10704, 1705.07115, 2111.10603 |
@@ -210,6 +211,7 @@ pub use kernels::contrastive::call::{
 };
 pub use kernels::gradient::Gradient;
 pub use kernels::hcal::call::{HcalInputs, HcalOutputs};
+pub use kernels::linear::call::{LinearInputs, LinearOutputs};
 pub use kernels::mcm::call::{McmInputs, McmOutputs};
 pub use kernels::metrics::{MetricsInputs, MetricsOutputs};
 pub use kernels::on_device::OnDevice;
@@ -222,6 +224,7 @@ pub use losses::contrastive::{Contrastive, ContrastiveReduction, Denominator};
 pub use losses::hcal::Hcal;
 pub use losses::hierarchy::{Hierarchy, Levels};
 pub use losses::labels::{AfterCall, Noise, Order, Scope, Seed, Targets, Threshold};
+pub use losses::linear::{Linear, Update};
 pub use losses::mcm::Mcm;
 pub use losses::metrics::{MetricValues, Metrics};
 pub use losses::per_label::{Asl, Dice, Focal, Hill, Splc};

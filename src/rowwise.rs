@@ -1,11 +1,15 @@
 //! What all row losses have in common, and any of them, for code that chooses one at run time.
 
 use crate::device::context::Context;
-use crate::device::prepared::Prepared;
+use crate::device::prepared::{self, Prepared};
 use crate::error::Error;
+use crate::kernels::linear;
+use crate::kernels::linear::call::{LinearInputs, LinearOutputs};
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
+use crate::kernels::rows::loss::Row;
 use crate::losses::bce::Bce;
 use crate::losses::bp_mll::BpMll;
+use crate::losses::linear::Linear;
 use crate::losses::per_label::{Asl, Dice, Focal, Hill, Splc};
 use crate::losses::reduction::Reduction;
 use crate::losses::softmax_ce::SoftmaxCe;
@@ -102,6 +106,13 @@ macro_rules! any_loss {
         }
 
         impl AnyLoss {
+            /// The loss as the kernels see it, where it is one of the rows and of labels.
+            fn of_labels(&self) -> Option<Row> {
+                match self {
+                    $(AnyLoss::$loss(loss) => loss.of_labels(),)*
+                }
+            }
+
             /// The same with another reduction.
             pub fn with_reduction(self, reduction: Reduction) -> Self {
                 match self {
@@ -224,3 +235,51 @@ pub const CATALOG: &[Entry] = &[
     entry("softmax-ce", "Softmax cross-entropy of several labels", || SoftmaxCe::default().into()),
     entry("wdl", "Weighted difference", || Wdl::default().into()),
 ];
+
+impl<L: Copy + Into<AnyLoss>> Linear<L> {
+    /// Checks the settings alone.
+    ///
+    /// # Errors
+    /// Names the setting, or the loss where it is none of rows of hard labels.
+    pub fn check(&self) -> Result<(), Error> {
+        self.row().map(|_| ())
+    }
+
+    fn row(&self) -> Result<Row, Error> {
+        let loss: AnyLoss = self.loss.into();
+        loss.check()?;
+        self.check_layer()?;
+        loss.of_labels().ok_or_else(Linear::<L>::refused)
+    }
+
+    /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
+    ///
+    /// # Errors
+    /// Every error there can be: settings, shapes, element types, buffer usage and size, overlap of outputs
+    /// with other tensors, limits of the device. Nothing has been written then.
+    pub fn prepare(
+        &self,
+        cx: &Context,
+        inputs: &LinearInputs<'_>,
+        outputs: &LinearOutputs<'_>,
+    ) -> Result<Prepared, Error> {
+        let row = self.row()?;
+        let (live, bytes) = linear::call::check(&self.layer(), &row, inputs, outputs)?;
+        let target = cx.target();
+        let draft = linear::plan::plan(target, &row, &self.layer(), inputs, outputs, &live)?;
+        prepared::build(cx, draft.moving(bytes))
+    }
+
+    /// The same on the CPU, all logits stored.
+    ///
+    /// # Errors
+    /// Wrong lengths, settings, a loss that is none of rows of hard labels.
+    pub fn reference<T: reference::Real>(
+        &self,
+        inputs: &reference::LinearInputs<'_, T>,
+    ) -> Result<reference::LinearOutputs<T>, Error> {
+        self.check()?;
+        let loss: AnyLoss = self.loss.into();
+        reference::linear(&self.layer(), inputs, |logits| loss.reference(logits))
+    }
+}

@@ -10,7 +10,7 @@
 // provides: balance, BalanceParams, losses (binding 1, with counts behind them), upstream (binding 2),
 //           state (binding 3, history, log variances, seed or weights), weights (binding 4), grad_losses (binding 5),
 //           loss (binding 6), grad_state (binding 7)
-// expects:  WG, the BALANCE_ kinds, DWA_MOST, math, best, group_best, nested, View, counter_key and counter_mix of hcal/noise.wgsl,
+// expects:  WG, the BALANCE_ kinds, DWA_MOST, math, best, group_best, nested, View, counter_key and counter_mix of shared/noise.wgsl,
 //           Lane, Group, group_sum of lanes_tree.wgsl
 
 struct BalanceParams {

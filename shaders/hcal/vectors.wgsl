@@ -12,7 +12,7 @@
 //           vectors (binding 4), table (binding 5, scores, or the gradients to all levels' vectors),
 //           state (binding 6, records of record.wgsl too), result (binding 7)
 // expects:  NONE, the NOISE_ kinds, record with the fields RECORD_, math, reals, best, params of hcal/params.wgsl,
-//           nested, counter_key, counter_mix and counter_uniform of hcal/noise.wgsl, Part and part_of, part_sum,
+//           nested, counter_key, counter_mix and counter_uniform of shared/noise.wgsl, Part and part_of, part_sum,
 //           part_best
 
 @group(0) @binding(1) var<storage, read_write> features_in: array<u32>;

@@ -25,9 +25,9 @@ struct RowGrid {
     block: u32,             // steps of a block, which is summed by itself: a multiple of `width`
     column_rows: u32,       // `columns`: rows of one chunk
     columns: u32,           // and how many columns
+    apart: u32,             // accumulators from a row's first to the next row's: `chunks`, unless labels come in tiles
     _pad0: u32,
     _pad1: u32,
-    _pad2: u32,
 }
 
 // Where the tensors with rows begin. Offsets and strides are in elements (of bits: in words), relative to the binding.

@@ -28,7 +28,8 @@ fn run_partial(at: Lane, group: Group) {
     let start = (unit.number % params.grid.chunks) * params.grid.steps;
     let acc = statistics(at, group, row, unit.own, start, min(start + params.grid.steps, row_end(row)));
     if (unit.live && unit.own == 0u) {
-        acc_store(params.places.chunk_at + unit.number * ACC_WORDS, acc);
+        let place = number * params.grid.apart + unit.number % params.grid.chunks;
+        acc_store(params.places.chunk_at + place * ACC_WORDS, acc);
     }
 }
 

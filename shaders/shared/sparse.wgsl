@@ -1,5 +1,5 @@
 // Sparse targets as bits: the positives of row r are indices[offsets[r] .. offsets[r + 1]], in any order, repeats allowed,
-// indices beyond the last label ignored. Negatives are summed directly, never as a difference, so a row kernel must know
+// indices beyond the last label ignored. Where labels come in tiles, the bits are those of `cols` labels from `first` on. Negatives are summed directly, never as a difference, so a row kernel must know
 // for each label whether it is positive.
 //
 // `clear`    sets every word of a window's rows to 0.
@@ -20,6 +20,7 @@ struct SparseParams {
     offsets_offset: u32,
     indices_offset: u32,
     indices_len: u32,
+    first: u32,             // label
 }
 
 @group(0) @binding(0) var<uniform> params: SparseParams;
@@ -54,7 +55,8 @@ fn mark(
     let start = min(offsets[params.offsets_offset + row], params.indices_len);
     let end = min(offsets[params.offsets_offset + row + 1u], params.indices_len);
     for (var i = start + lane % params.width; i < end; i += params.width) {
-        let col = indices[params.indices_offset + i];
+        // Before the first this wraps to a large number.
+        let col = indices[params.indices_offset + i] - params.first;
         if (col < params.cols) {
             atomicOr(&bits[row * params.words + col / 32u], 1u << (col & 31u));
         }

@@ -16,6 +16,7 @@ mod compare;
 mod contrastive;
 mod golden;
 mod hcal;
+mod linear;
 mod mcm;
 mod measure;
 mod metrics;
@@ -36,6 +37,7 @@ pub use contrastive::{
 };
 pub use golden::{GoldenCase, golden_cases};
 pub use hcal::{HcalCase, HcalMode, HcalWorkload, hcal_cases};
+pub use linear::{LinearCase, LinearMode, LinearWorkload, linear_cases};
 pub use mcm::{Graph, McmCase, McmMode, McmSides, McmWorkload, mcm_cases};
 #[cfg(not(target_arch = "wasm32"))]
 pub use measure::{Clock, Timer};
@@ -75,6 +77,7 @@ pub fn other_cases(depth: Depth, variant: Variant, default: Variant) -> Vec<Box<
     let mut all = boxed(golden_cases());
     all.extend(boxed(mcm_cases(depth)));
     all.extend(boxed(hcal_cases(depth)));
+    all.extend(boxed(linear_cases(depth)));
     all.extend(boxed(metrics_cases(depth)));
     all.extend(boxed(contrastive_cases(depth)));
     all

@@ -193,6 +193,8 @@ impl Region {
 pub(crate) struct Scratch {
     words: u64,
     apart: u32,
+    /// What has been lent.
+    lent: u64,
 }
 
 impl Scratch {
@@ -219,6 +221,26 @@ impl Scratch {
             true => self.take(words),
             false => Ok(Region::ABSENT),
         }
+    }
+
+    /// Regions for some steps alone: what is lent next may be the same memory.
+    pub(crate) fn lend<T>(
+        &mut self,
+        to: impl FnOnce(&mut Scratch) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut inner = Scratch {
+            words: self.words,
+            apart: self.apart,
+            lent: 0,
+        };
+        let done = to(&mut inner)?;
+        self.lent = self.lent.max(inner.most());
+        Ok(done)
+    }
+
+    /// Words that there have to be.
+    fn most(&self) -> u64 {
+        self.words.max(self.lent)
     }
 
     /// How many words have been handed out.
@@ -262,7 +284,7 @@ impl Draft<'_> {
 }
 
 /// How many workgroups a dispatch has, and how many of them lie in x. A kernel finds its number from both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Grid {
     pub(crate) groups: u32,
     pub(crate) groups_x: u32,
@@ -385,7 +407,7 @@ impl<'a, 'c> Dispatches<'a, 'c> {
         }
         Draft {
             dispatches: self.all,
-            scratch_bytes: 4 * scratch.words,
+            scratch_bytes: 4 * scratch.most(),
             windows,
             bytes: 0,
         }
@@ -507,6 +529,9 @@ mod tests {
         assert_eq!(scratch.take_if(false, 3)?.at(), ABSENT);
         assert_eq!(scratch.take(65)?.at(), 64);
         assert_eq!(scratch.words(), 192);
+        let lent = [70, 10].map(|words| scratch.lend(|scratch| Ok(scratch.take(words)?.at())));
+        assert!(lent.iter().all(|at| matches!(at, Ok(192))));
+        assert_eq!((scratch.words(), scratch.most()), (192, 320));
         assert!(scratch.take(u64::from(u32::MAX) * 2).is_ok());
         assert!(scratch.take(1).is_err());
         Ok(())

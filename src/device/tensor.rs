@@ -235,6 +235,24 @@ impl<'a> Tensor<'a> {
         ))
     }
 
+    /// Some of its rows.
+    pub(crate) fn of_rows(self, first: usize, rows: usize) -> Self {
+        Tensor {
+            offset: self.offset + first as u64 * self.row_stride as u64,
+            rows,
+            ..self
+        }
+    }
+
+    /// Some of its columns.
+    pub(crate) fn of_cols(self, first: usize, cols: usize) -> Self {
+        Tensor {
+            offset: self.offset + first as u64,
+            cols,
+            ..self
+        }
+    }
+
     /// A matrix of a call's own in its scratch, from the word `first` on.
     pub(crate) fn scratch(first: u64, dtype: DType, rows: usize, cols: usize) -> Self {
         Tensor {

@@ -18,6 +18,8 @@ mod gpu;
 #[forbid(unsafe_code)]
 mod hcal;
 #[forbid(unsafe_code)]
+mod linear;
+#[forbid(unsafe_code)]
 mod mcm;
 #[forbid(unsafe_code)]
 mod metrics;
@@ -39,6 +41,7 @@ pub use engine::Engine;
 pub use gpu::adapters;
 pub use gpu::{Gpu, adapters_async};
 pub use hcal::{HcalBatch, HcalResult};
+pub use linear::{LinearResult, LinearRows};
 pub use mcm::{McmResult, McmRows};
 pub use metrics::MetricsRows;
 pub use rows::{Rows, RowsResult};

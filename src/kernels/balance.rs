@@ -126,7 +126,7 @@ static BALANCE: Program = Program {
         Piece::File(wgsl!("shared/best_group.wgsl")),
         Piece::File(wgsl!("shared/nested.wgsl")),
         Piece::File(wgsl!("shared/view.wgsl")),
-        Piece::File(wgsl!("hcal/noise.wgsl")),
+        Piece::File(wgsl!("shared/noise.wgsl")),
         Piece::File(wgsl!("balance/balance.wgsl")),
     ],
     entries: &["balance"],

@@ -2,7 +2,7 @@
 //! their own; others make it in scratch, and [`Adds`] brings it from there to the caller's tensor.
 
 use crate::device::inspect::{Inspection, Shape};
-use crate::device::module::{Module, Piece, Program, uniform, wgsl};
+use crate::device::module::{Module, Part, Piece, Program, uniform, wgsl};
 use crate::device::plan::{Dispatches, Grid, Scratch, bindings};
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
@@ -43,6 +43,58 @@ impl<'a> Gradient<'a> {
     /// Whether it is added to what is there.
     pub(crate) fn adds(&self) -> bool {
         matches!(self, Gradient::AddTo(_))
+    }
+}
+
+/// How kernels store a gradient that they make value by value: in place of what is there, and added to it.
+static STORE_F32: [Part; 2] = [
+    Part::new(
+        "f32",
+        &[
+            wgsl!("shared/replaces.wgsl"),
+            wgsl!("shared/store_f32.wgsl"),
+        ],
+    ),
+    Part::new(
+        "f32_added",
+        &[
+            wgsl!("shared/sum_bits.wgsl"),
+            wgsl!("shared/adds.wgsl"),
+            wgsl!("shared/store_f32.wgsl"),
+        ],
+    ),
+];
+static STORE_HALF: [Part; 2] = [
+    Part::new(
+        "half",
+        &[
+            wgsl!("shared/replaces_half.wgsl"),
+            wgsl!("shared/store_half.wgsl"),
+        ],
+    ),
+    Part::new(
+        "half_added",
+        &[
+            wgsl!("shared/sum_bits.wgsl"),
+            wgsl!("shared/adds_half.wgsl"),
+            wgsl!("shared/store_half.wgsl"),
+        ],
+    ),
+];
+
+/// The part that stores one in a type.
+pub(crate) fn store_part(dtype: DType, adds: bool) -> &'static Part {
+    match dtype {
+        DType::F32 => &STORE_F32[usize::from(adds)],
+        _ => &STORE_HALF[usize::from(adds)],
+    }
+}
+
+/// Elements that its lanes have of a row of so many: values, or the words that they may lie in.
+pub(crate) fn stored(dtype: DType, cols: usize) -> u64 {
+    match dtype {
+        DType::F32 => cols as u64,
+        _ => cols as u64 / 2 + 1,
     }
 }
 
@@ -154,6 +206,16 @@ impl<'a> Adds<'a> {
     pub(crate) fn push(&self, steps: &mut Dispatches<'a, '_>) -> Result<(), Error> {
         self.0.iter().try_for_each(|add| add.push(steps))
     }
+}
+
+/// Adds the dispatches that add what was made in scratch to what is there, both of f32 and in scratch.
+pub(crate) fn push_sum(
+    steps: &mut Dispatches<'_, '_>,
+    made: Tensor<'static>,
+    grad: Tensor<'static>,
+) -> Result<(), Error> {
+    let name = "scratch".into();
+    Add { name, made, grad }.push(steps)
 }
 
 impl<'a> Add<'a> {

@@ -4,9 +4,11 @@ pub(crate) mod balance;
 pub(crate) mod contrastive;
 pub(crate) mod gradient;
 pub(crate) mod hcal;
+pub(crate) mod linear;
 pub(crate) mod mcm;
 pub(crate) mod metrics;
 pub(crate) mod on_device;
+pub(crate) mod products;
 pub(crate) mod rows;
 pub(crate) mod sparse;
 pub(crate) mod storage;
@@ -23,6 +25,7 @@ pub fn modules(workgroup: u32) -> Vec<Module> {
     [
         rows::table::modules,
         contrastive::modules,
+        linear::modules,
         mcm::modules,
         hcal::modules,
         balance::modules,

@@ -17,6 +17,7 @@ uniform! {
         offsets_offset: u32,
         indices_offset: u32,
         indices_len: u32,
+        first: u32,
     }
 }
 
@@ -53,6 +54,7 @@ pub(crate) struct Bits<'a> {
     offsets: Tensor<'a>,
     indices: Tensor<'a>,
     cols: usize,
+    first_label: usize,
     rows: usize,
     region: Region,
 }
@@ -65,10 +67,19 @@ impl<'a> Bits<'a> {
                 offsets,
                 indices,
                 cols,
+                first_label: 0,
                 rows,
                 region: Region::ABSENT,
             }),
             _ => None,
+        }
+    }
+
+    /// The same of labels from one on, as many as there are.
+    pub(crate) fn starting_at(self, first_label: usize) -> Self {
+        Bits {
+            first_label,
+            ..self
         }
     }
 
@@ -119,6 +130,7 @@ impl<'a> Bits<'a> {
             offsets_offset,
             indices_offset,
             indices_len: self.indices.cols() as u32,
+            first: to_u32(self.first_label as u64, "target_indices")?,
         };
         let on = |grid: Grid| SparseParams {
             groups_x: grid.groups_x,

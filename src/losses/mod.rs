@@ -8,6 +8,7 @@ pub mod contrastive;
 pub mod hcal;
 pub(crate) mod hierarchy;
 pub(crate) mod labels;
+pub mod linear;
 pub(crate) mod lists;
 pub mod mcm;
 pub mod metrics;

@@ -24,8 +24,10 @@
 
 mod balance;
 mod bp_mll;
+mod chosen;
 mod contrastive;
 mod hcal;
+mod linear;
 mod mcm;
 mod metrics;
 mod noise;
@@ -41,13 +43,16 @@ mod zlpr;
 
 pub use balance::{BalanceInputs, BalanceOutputs, balance};
 pub use bp_mll::bp_mll;
+pub use chosen::{ChosenInputs, ChosenValues, chosen_metrics, propensities};
 pub use contrastive::{
     ContrastiveInputs, ContrastiveKeys, ContrastiveOutputs, contrastive, relations,
 };
 pub use hcal::{HcalInputs, HcalOutputs, hcal};
+pub(crate) use linear::linear;
+pub use linear::{LinearInputs, LinearOutputs, top};
 pub use mcm::{McmInputs, McmOutputs, mcm};
 pub use metrics::{MetricsInputs, metrics};
-pub use noise::perturbation;
+pub use noise::{bf16_by_chance, f16_by_chance, perturbation};
 pub use per_label::{asl, bce, dice, focal, hill, splc};
 pub use permutation::permutation;
 pub use real::Real;

@@ -1,5 +1,6 @@
 //! Seeded numbers that CPU and GPU compute alike, bit for bit.
 
+use crate::losses::linear::ROUNDING;
 use crate::reference::permutation::mix;
 
 /// The perturbation of component `component` of prototype `class` of level `level` (from 0): uniform in
@@ -18,6 +19,41 @@ pub fn perturbation(seed: u64, level: u32, class: u32, component: u32, epsilon: 
     let row = mix(key(seed, level).wrapping_add(class.wrapping_mul(0x9e37_79b9)));
     let hash = mix(row ^ component.wrapping_mul(0x85eb_ca6b));
     epsilon * (((hash >> 8) as f32 - 8_388_608.0) / 8_388_608.0)
+}
+
+/// A number of f32 as one of f16, up or down by chance: as often as it takes for the mean to be right. Chance is
+/// `hash = mix(mix(key + label * 0x9e3779b9) ^ (component * 0x85ebca6b))`, with the key of [`perturbation`] for the stream
+/// 0x726f756e: the upper 13 bits of it are added behind the last digit that is kept; of numbers below 2^-14 the upper 24 bits
+/// are compared with what is beyond the last step of 2^-24. What is not finite stays so.
+pub fn f16_by_chance(value: f32, seed: u64, label: u32, component: u32) -> half::f16 {
+    let (bits, chance) = (value.to_bits(), chance(seed, label, component));
+    let magnitude = bits & 0x7fff_ffff;
+    if magnitude >= 0x7f80_0000 {
+        return half::f16::from_f32(value);
+    }
+    if magnitude < 0x3880_0000 {
+        let steps = value.abs() * 16_777_216.0;
+        let up = ((chance >> 8) as f32) < (steps - steps.floor()) * 16_777_216.0;
+        let sign = (bits >> 16) & 0x8000;
+        return half::f16::from_bits((sign | (steps as u32 + u32::from(up))) as u16);
+    }
+    let kept = (bits + (chance >> 19)) & 0xffff_e000;
+    half::f16::from_f32(f32::from_bits(kept))
+}
+
+/// The same as one of bf16: the upper 16 bits of the hash are added behind the last digit that is kept.
+pub fn bf16_by_chance(value: f32, seed: u64, label: u32, component: u32) -> half::bf16 {
+    let bits = value.to_bits();
+    if !value.is_finite() {
+        return half::bf16::from_f32(value);
+    }
+    let kept = bits + (chance(seed, label, component) >> 16);
+    half::bf16::from_bits((kept >> 16) as u16)
+}
+
+fn chance(seed: u64, label: u32, component: u32) -> u32 {
+    let row = key(seed, ROUNDING).wrapping_add(label.wrapping_mul(0x9e37_79b9));
+    mix(mix(row) ^ component.wrapping_mul(0x85eb_ca6b))
 }
 
 /// A key for each stream of a seed.

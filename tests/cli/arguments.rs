@@ -28,13 +28,41 @@ const LOSSES: [(&str, &[&str], &[&str]); 18] = [
 ];
 
 /// What is run and not measured, with its options.
-const RUN_ALONE: [(&str, &[&str]); 2] = [
+const RUN_ALONE: [(&str, &[&str]); 3] = [
+    (
+        "linear",
+        &[
+            "--loss",
+            "--tile-bytes",
+            "--update",
+            "--rate",
+            "--seed",
+            "--top-k",
+            "--mean-over",
+        ],
+    ),
     ("relations", &[]),
     ("balance", &["--kind", "--gamma", "--temperature", "--seed"]),
 ];
 
 /// What is measured and not run, with what it takes beside all losses.
-const BENCH_ALONE: [(&str, &[&str]); 1] = [("metrics", &["--targets"])];
+const BENCH_ALONE: [(&str, &[&str]); 2] = [
+    ("metrics", &["--targets"]),
+    (
+        "linear",
+        &[
+            "--loss",
+            "--tile-bytes",
+            "--update",
+            "--rate",
+            "--seed",
+            "--dim",
+            "--outputs",
+            "--reduction",
+            "--mean-over",
+        ],
+    ),
+];
 
 /// What all losses take.
 const RUN: [&str; 7] = [
@@ -104,6 +132,22 @@ fn help_has_the_options_of_the_loss_alone() {
         let mut wanted: Vec<&str> = own.iter().chain(common).copied().collect();
         wanted.sort_unstable();
         assert_eq!(options(&help(&["bench", loss, "--help"])), wanted, "{loss}");
+    }
+    // A last layer has the options of its loss.
+    for (command, own) in [("run", "--top-k"), ("bench", "--dim")] {
+        let text = help(&[command, "linear", "--loss", "asl", "--help"]);
+        let found = options(&text);
+        for option in [
+            own,
+            "--gamma-pos",
+            "--margin",
+            "--mean-over",
+            "--reduction",
+            "--rate",
+        ] {
+            assert!(found.contains(&option), "{command} {option}: {text}");
+        }
+        assert!(!found.contains(&"--t-pos"), "{text}");
     }
     // The list of losses is whole.
     for (command, more) in [("run", &RUN_ALONE[..]), ("bench", &BENCH_ALONE)] {

@@ -11,6 +11,7 @@ mod export;
 mod files;
 mod golden;
 mod hierarchy;
+mod linear;
 mod machines;
 mod names;
 mod output;

@@ -13,6 +13,7 @@ mod faults;
 mod futures;
 mod hcal;
 mod hostile;
+mod linear;
 mod mcm;
 mod metrics;
 mod per_label;
@@ -104,6 +105,7 @@ fn main() {
         metrics::TESTS,
         hcal::TESTS,
         hostile::TESTS,
+        linear::TESTS,
         verify::TESTS,
         soak::TESTS,
     ]

@@ -12,6 +12,7 @@ mod edges;
 mod errors;
 mod gradients;
 mod hierarchy;
+mod linear;
 mod metrics;
 mod overlap;
 mod pipelines;

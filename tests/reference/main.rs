@@ -5,6 +5,7 @@ mod bp_mll;
 mod contrastive;
 mod hierarchy;
 mod inputs;
+mod linear;
 mod metrics;
 mod per_label;
 mod permutation;

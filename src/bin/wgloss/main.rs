@@ -35,9 +35,9 @@ use check::CheckArgs;
 use clap::{Args as _, Command};
 use std::ffi::OsString;
 use std::process::ExitCode;
-use wgloss::ErrorKind;
+use wgloss::{Entry, ErrorKind};
 
-fn command() -> Command {
+fn command(layer: Option<&'static Entry>) -> Command {
     let [adapters, check, run, bench, export] =
         ["adapters", "check", "run", "bench", "export"].map(Command::new);
     Command::new("wgloss")
@@ -49,11 +49,11 @@ fn command() -> Command {
             CheckArgs::augment_args(check).about(
                 "Compare every kernel and variant with the CPU reference; exit code 1 if anything is off",
             ),
-            run::command(run).about(
+            run::command(run, layer).about(
                 "Compute a loss, and with -o its gradients, of the tensors in a safetensors file",
             ),
-            bench::command(bench).about("Measure a loss"),
-            export::command(export).about(
+            bench::command(bench, layer).about("Measure a loss"),
+            export::command(export, layer).about(
                 "Write what a call is, as JSON and WGSL, for any host of WebGPU to run",
             ),
         ])
@@ -61,7 +61,7 @@ fn command() -> Command {
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let mut command = command();
+    let mut command = command(options::layer(&arguments));
     let matches = match command.try_get_matches_from_mut(&arguments) {
         Ok(matches) => matches,
         Err(wrong) if wrong.use_stderr() => {

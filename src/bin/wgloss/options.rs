@@ -5,13 +5,15 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
+use std::ffi::OsString;
 use wgloss::losses::contrastive::{self, Weighting};
 use wgloss::losses::hcal::Aggregation;
 use wgloss::losses::wdl::{Form, PairWeights, Phi, Prediction};
 use wgloss::losses::zlpr;
 use wgloss::{
     AnyLoss, Asl, Balance, Bce, CATALOG, Contrastive, ContrastiveReduction, Dice, Entry, Error,
-    Focal, Hcal, Hill, Mcm, Order, Reduction, Rowwise, Scope, Splc, TargetKind, Wdl, Zlpr,
+    Focal, Hcal, Hill, Linear, Mcm, Order, Reduction, Rowwise, Scope, Splc, TargetKind, Update,
+    Wdl, Zlpr,
 };
 
 // ---- the losses
@@ -37,6 +39,8 @@ fn own(name: &str) -> Own {
 #[derive(Clone, Copy, Debug)]
 pub enum Loss {
     Row(&'static Entry),
+    /// A last layer with a loss of rows, where the arguments name one.
+    Linear(Option<&'static Entry>),
     Mcm,
     Hcal,
     Contrastive,
@@ -51,6 +55,7 @@ pub enum Loss {
 /// A loss with the options that were given.
 pub enum Settings {
     Row(RowOptions),
+    Linear(LinearOptions),
     Mcm(McmOptions),
     Hcal(HcalOptions),
     Contrastive(ContrastiveOptions),
@@ -60,22 +65,23 @@ pub enum Settings {
 }
 
 impl Loss {
-    /// Those that `bench` measures.
-    pub fn measured() -> impl Iterator<Item = Loss> {
+    /// Those that `bench` measures, a last layer with the loss that the arguments name.
+    pub fn measured(layer: Option<&'static Entry>) -> impl Iterator<Item = Loss> {
         let rows = CATALOG.iter().map(Loss::Row);
         let others = [Loss::Mcm, Loss::Hcal, Loss::Contrastive, Loss::Metrics];
-        rows.chain(others)
+        rows.chain(others).chain([Loss::Linear(layer)])
     }
 
     /// Those that `run` computes.
-    pub fn computed() -> impl Iterator<Item = Loss> {
-        let both = Loss::measured().filter(|loss| !matches!(loss, Loss::Metrics));
+    pub fn computed(layer: Option<&'static Entry>) -> impl Iterator<Item = Loss> {
+        let both = Loss::measured(layer).filter(|loss| !matches!(loss, Loss::Metrics));
         both.chain([Loss::Relations, Loss::Balance])
     }
 
     pub fn name(&self) -> &'static str {
         match self {
             Loss::Row(loss) => loss.name,
+            Loss::Linear(_) => LINEAR,
             Loss::Mcm => "mcm",
             Loss::Hcal => "hcal",
             Loss::Contrastive => "contrastive",
@@ -88,6 +94,7 @@ impl Loss {
     fn about(&self) -> &'static str {
         match self {
             Loss::Row(loss) => loss.summary,
+            Loss::Linear(_) => "A last layer with a loss of rows on top, logits in tiles alone",
             Loss::Mcm => "Max constraint loss of a hierarchy",
             Loss::Hcal => "HCAL: contrast with prototypes on all levels of a hierarchy",
             Loss::Contrastive => "Contrastive losses of embeddings with label sets",
@@ -100,7 +107,11 @@ impl Loss {
     /// Adds the options of its settings.
     fn augment(&self, command: Command) -> Command {
         match self {
-            Loss::Row(loss) => ReductionOption::augment_args((own(loss.name).augment)(command)),
+            Loss::Row(loss) => augment_row(command, loss),
+            Loss::Linear(None) => {
+                LayerOptions::augment_args(ReductionOption::augment_args(command))
+            }
+            Loss::Linear(Some(loss)) => LayerOptions::augment_args(augment_row(command, loss)),
             Loss::Mcm => McmOptions::augment_args(command),
             Loss::Hcal => HcalOptions::augment_args(command),
             Loss::Contrastive => ContrastiveOptions::augment_args(command),
@@ -113,14 +124,16 @@ impl Loss {
     /// The options of its settings as they were given, checked as far as that goes without the tensors.
     pub fn settings(self, matches: &ArgMatches) -> Result<Settings, Error> {
         match self {
-            Loss::Row(loss) => {
-                let options = RowOptions {
-                    loss,
-                    own: (own(loss.name).read)(matches)?,
-                    reduction: read(matches)?,
+            Loss::Row(loss) => Ok(Settings::Row(RowOptions::read(loss, matches)?)),
+            Loss::Linear(loss) => {
+                let loss = loss.ok_or_else(|| Error::refused("--loss", "none was named"))?;
+                let layer: LayerOptions = read(matches)?;
+                let options = LinearOptions {
+                    row: RowOptions::read(loss, matches)?,
+                    layer,
                 };
-                options.configure(Given::default())?;
-                Ok(Settings::Row(options))
+                options.configure()?;
+                Ok(Settings::Linear(options))
             }
             Loss::Mcm => Ok(Settings::Mcm(read(matches)?)),
             Loss::Hcal => {
@@ -165,12 +178,38 @@ pub fn per_loss(
 
 /// The loss that the user named, and what its subcommand was given.
 pub fn chosen(matches: &ArgMatches) -> Result<(Loss, &ArgMatches), Error> {
-    let named = |(name, matches)| {
-        let mut all = Loss::computed().chain(Loss::measured());
+    let chosen = matches.subcommand().and_then(|(name, matches)| {
+        if name == LINEAR {
+            let loss = matches.get_one::<String>("loss");
+            return Some((Loss::Linear(Entry::named(loss?)), matches));
+        }
+        let mut all = Loss::computed(None).chain(Loss::measured(None));
         Some((all.find(|loss| loss.name() == name)?, matches))
-    };
-    let chosen = matches.subcommand().and_then(named);
+    });
     chosen.ok_or_else(|| Error::refused("LOSS", "none was named"))
+}
+
+/// What the command calls a last layer with its loss.
+const LINEAR: &str = "linear";
+
+/// The loss of rows that arguments name for a last layer, whose options are that loss's: known before they are parsed.
+pub fn layer(arguments: &[OsString]) -> Option<&'static Entry> {
+    let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let begin = words.iter().position(|word| *word == LINEAR)?;
+    let mut rest = words[begin..].iter();
+    while let Some(word) = rest.next() {
+        match word.strip_prefix("--loss=") {
+            Some(name) => return Entry::named(name),
+            None if *word == "--loss" => return Entry::named(rest.next()?),
+            None => {}
+        }
+    }
+    None
+}
+
+/// Adds the options of a loss of rows.
+fn augment_row(command: Command, loss: &Entry) -> Command {
+    ReductionOption::augment_args((own(loss.name).augment)(command))
 }
 
 /// Options as they were given.
@@ -251,6 +290,17 @@ pub struct RowOptions {
 }
 
 impl RowOptions {
+    /// The options of a loss as they were given, checked as far as that goes without the tensors.
+    fn read(loss: &'static Entry, matches: &ArgMatches) -> Result<Self, Error> {
+        let options = RowOptions {
+            loss,
+            own: (own(loss.name).read)(matches)?,
+            reduction: read(matches)?,
+        };
+        options.configure(Given::default())?;
+        Ok(options)
+    }
+
     /// The loss with its settings, which are checked.
     pub fn configure(&self, given: Given) -> Result<AnyLoss, Error> {
         let config = self.own.configure(self.loss.loss(), given)?;
@@ -267,6 +317,91 @@ impl RowOptions {
     /// The name of the reduction.
     pub fn reduction(&self) -> String {
         self.reduction.name()
+    }
+}
+
+// ---- a last layer
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Optimiser {
+    /// w -= rate g
+    Sgd,
+    /// The rate over the root of what a label's squares have come to, one number for each
+    Adagrad,
+}
+
+/// The losses that a last layer takes.
+fn layer_names() -> PossibleValuesParser {
+    let taken = |entry: &&Entry| !entry.threshold && Linear::new(entry.loss()).check().is_ok();
+    let names = CATALOG.iter().filter(taken).map(|entry| entry.name);
+    PossibleValuesParser::new(names)
+}
+
+#[derive(Args)]
+struct LayerOptions {
+    /// The loss of the logits, whose options may follow
+    #[arg(long, value_name = "NAME", value_parser = layer_names())]
+    loss: String,
+    /// Most bytes of a tile of logits [default: 32 MiB]
+    #[arg(long, value_name = "N")]
+    tile_bytes: Option<u64>,
+    /// The weights after a step, instead of their gradient
+    #[arg(long, value_enum)]
+    update: Option<Optimiser>,
+    /// Update: how far a step goes
+    #[arg(long, value_name = "R")]
+    rate: Option<f32>,
+    /// Update: by which weights of 16 bits are rounded [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+/// A last layer with the options that were given.
+pub struct LinearOptions {
+    row: RowOptions,
+    layer: LayerOptions,
+}
+
+impl LinearOptions {
+    /// The layer with its settings, which are checked.
+    pub fn configure(&self) -> Result<Linear<AnyLoss>, Error> {
+        let layer = &self.layer;
+        let stepped = layer.update.is_some();
+        needs("--rate", layer.rate.is_some(), "--update", stepped)?;
+        needs("--seed", layer.seed.is_some(), "--update", stepped)?;
+        needs("--update", stepped, "--rate", layer.rate.is_some())?;
+        let plain = Linear::new(self.row.configure(Given::default())?);
+        let plain = match layer.tile_bytes {
+            Some(bytes) => plain.with_tile_bytes(bytes),
+            None => plain,
+        };
+        let config = match (layer.update, layer.rate) {
+            (Some(optimiser), Some(rate)) => {
+                let update = match optimiser {
+                    Optimiser::Sgd => Update::sgd(rate),
+                    Optimiser::Adagrad => Update::adagrad(rate),
+                };
+                plain.with_update(update, layer.seed.unwrap_or(0))
+            }
+            _ => plain,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What a record calls it.
+    pub fn name(&self) -> &'static str {
+        LINEAR
+    }
+
+    /// Whether each sample has a loss of its own.
+    pub fn each(&self) -> bool {
+        self.row.reduction.reduction() == Reduction::None
+    }
+
+    /// The name of the reduction.
+    pub fn reduction(&self) -> String {
+        self.row.reduction()
     }
 }
 

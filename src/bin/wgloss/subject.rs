@@ -1,14 +1,14 @@
 //! A loss with its settings, at a shape: what is measured or exported.
 
 use crate::options::{
-    self, ContrastiveOptions, Given, HcalOptions, Loss, McmOptions, RowOptions, Settings,
-    value_name,
+    self, ContrastiveOptions, Given, HcalOptions, LinearOptions, Loss, McmOptions, RowOptions,
+    Settings, value_name,
 };
 use clap::{ArgMatches, Args, Command, ValueEnum};
 use std::str::FromStr;
 use wgloss::check::{
-    self, ContrastiveWorkload, HcalWorkload, McmWorkload, MetricsWorkload, Mode, RowWorkload,
-    SPARSE, Workload,
+    self, ContrastiveWorkload, HcalWorkload, LinearWorkload, McmWorkload, MetricsWorkload, Mode,
+    RowWorkload, SPARSE, Workload,
 };
 use wgloss::losses::contrastive::Weighting;
 use wgloss::{
@@ -24,6 +24,9 @@ The classes are a random tree; in each row a leaf and its ancestors are positive
 const HCAL_DATA: &str = "\
 COLS are the classes of the finest of three levels, each of an eighth of the one before, with seeded noise. A call moves
 each vector and its gradient.";
+
+const LINEAR_DATA: &str = "\
+The shape is samples x labels. Hidden states and weights are normal; a sample has up to 16 positives, as lists.";
 
 const CONTRASTIVE_DATA: &str = "\
 The shape is embeddings x dimensions. Rows are normal, with up to 8 labels each.";
@@ -142,7 +145,7 @@ struct McmArgs {
 
 #[derive(Args)]
 struct HcalArgs {
-    /// Components of a feature vector
+    /// Components of a vector
     #[arg(long, value_name = "N", default_value_t = 128)]
     dim: usize,
     /// What is computed
@@ -189,6 +192,7 @@ pub fn augment(command: Command, loss: Loss) -> (Command, &'static str) {
         Loss::Hcal => (HcalArgs::augment_args(command), HCAL_DATA),
         Loss::Contrastive => (ContrastiveArgs::augment_args(command), CONTRASTIVE_DATA),
         Loss::Metrics => (TargetArgs::augment_args(command), METRICS_DATA),
+        Loss::Linear(_) => (HcalArgs::augment_args(command), LINEAR_DATA),
         Loss::Relations | Loss::Balance => (command, ""),
     }
 }
@@ -217,7 +221,7 @@ pub struct Subject {
     pub loss: &'static str,
     pub rows: usize,
     pub cols: usize,
-    /// Of a contrastive loss.
+    /// Of a contrastive loss; of a last layer its components.
     pub labels: Option<usize>,
     pub dtype: Dtype,
     /// The form of the targets.
@@ -238,6 +242,9 @@ impl Subject {
                 Subject::of_contrastive(size, &settings, &options::read(matches)?)
             }
             Settings::Metrics => Subject::of_metrics(size, &options::read(matches)?),
+            Settings::Linear(settings) => {
+                Subject::of_linear(size, &settings, &options::read(matches)?)
+            }
             Settings::Relations(_) | Settings::Balance(_) => {
                 Err(Error::refused("loss", "one that is not measured"))
             }
@@ -330,6 +337,30 @@ impl Subject {
             labels: None,
             dtype: size.dtype,
             targets: "classes".into(),
+            outputs: value_name(own.outputs),
+            reduction: settings.reduction(),
+            workload: Box::new(workload),
+        })
+    }
+
+    fn of_linear(size: Size, settings: &LinearOptions, own: &HcalArgs) -> Result<Self, Error> {
+        let Shape { rows, cols } = size.shape;
+        check_sizes(size, &[rows, cols, own.dim])?;
+        let workload = LinearWorkload {
+            config: settings.configure()?,
+            dtype: size.dtype.element(),
+            gradient: own.outputs == Outputs::Both,
+            rows,
+            cols,
+            dims: own.dim,
+        };
+        Ok(Subject {
+            loss: settings.name(),
+            rows,
+            cols,
+            labels: Some(own.dim),
+            dtype: size.dtype,
+            targets: value_name(TargetForm::Sparse),
             outputs: value_name(own.outputs),
             reduction: settings.reduction(),
             workload: Box::new(workload),

@@ -542,6 +542,7 @@ impl Output {
 /// The elements of a tensor to write.
 pub enum Numbers {
     F32(Vec<f32>),
+    U32(Vec<u32>),
     I32(Vec<i32>),
     I64(Vec<i64>),
 }
@@ -550,6 +551,7 @@ impl View for &Output {
     fn dtype(&self) -> Dtype {
         match self.values {
             Numbers::F32(_) => Dtype::F32,
+            Numbers::U32(_) => Dtype::U32,
             Numbers::I32(_) => Dtype::I32,
             Numbers::I64(_) => Dtype::I64,
         }
@@ -562,6 +564,7 @@ impl View for &Output {
     fn data(&self) -> Cow<'_, [u8]> {
         match &self.values {
             Numbers::F32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            Numbers::U32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
             Numbers::I32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
             Numbers::I64(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
         }
@@ -570,6 +573,7 @@ impl View for &Output {
     fn data_len(&self) -> usize {
         match &self.values {
             Numbers::F32(v) => 4 * v.len(),
+            Numbers::U32(v) => 4 * v.len(),
             Numbers::I32(v) => 4 * v.len(),
             Numbers::I64(v) => 8 * v.len(),
         }

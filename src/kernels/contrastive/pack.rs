@@ -6,10 +6,11 @@ use crate::device::plan::{Bind, Dispatches, Region, Scratch, Target, parts_per_d
 use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, ErrorKind};
 use crate::kernels::contrastive::params::{
-    DEPTH, FORM_BITS, FORM_BYTES, FORM_INTEGERS, FORM_LISTS, FROM_INDEX, NO_KEY, PairGrid,
-    PairParams, PairRoles, PairSide, PairSource, PairWork, SAME_NUMBER, TEAM_ROWS,
+    FORM_BITS, FORM_BYTES, FORM_INTEGERS, FORM_LISTS, FROM_INDEX, NO_KEY, PairGrid, PairParams,
+    PairRoles, PairSide, PairSource, PairWork, SAME_NUMBER,
 };
 use crate::kernels::contrastive::table::{HalveBinds, LEAVE, LeaveBinds, PackBinds, Tiling};
+use crate::kernels::products::{DEPTH, TEAM_ROWS};
 use crate::losses::labels::{TargetNames, Targets};
 
 /// Windows begin at multiples of this many rows: 256 bytes of any region, and whole blocks of pairs.

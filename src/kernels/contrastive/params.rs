@@ -1,6 +1,5 @@
 //! What a dispatch of the contrastive losses is told, and the numbers that kernels and planner share.
 
-use crate::device::caps::block_lanes;
 use crate::device::module::{Constant, Mirror, constants, uniform};
 use crate::device::plan::Grid;
 use crate::losses::contrastive::{Divisor, NORM_FLOOR};
@@ -65,31 +64,6 @@ constants! {
         WANT_PER_ANCHOR = 2,
     }
 }
-
-constants! {
-    /// Steps of the inner dimension of a product.
-    STEPS {
-        /// Components that both factors stage at a time; rows of `z` come in multiples of it.
-        DEPTH = 16,
-    }
-}
-
-constants! {
-    /// Long sums.
-    SUMMED_AT_ONCE {
-        /// What one sum takes in, one after the other, before it is put away: what is lost by rounding grows with it.
-        SUMMED = 256,
-    }
-}
-
-/// Rows of a side that lanes share: label sets have room for whole such teams.
-pub(super) const TEAM_ROWS: usize = 8;
-
-/// Blocks of pairs: what follows from the lanes of a workgroup.
-pub(super) const BLOCKS: &[(&str, Constant)] = &[
-    ("ROW_LANES", Constant::Of(|wg| block_lanes(wg).0)),
-    ("COL_LANES", Constant::Of(|wg| block_lanes(wg).1)),
-];
 
 constants! {
     /// The sums over the keys of an anchor.

@@ -34,15 +34,16 @@ use crate::error::Error;
 use crate::kernels::contrastive::call::{ContrastiveInputs, ContrastiveOutputs};
 use crate::kernels::contrastive::pack::{Places, Rows, Side, Sides, Window, list_vectors};
 use crate::kernels::contrastive::params::{
-    CODE_COUNTS, CODE_POSITIVES, DEPTH, FROM_INDEX, NOT_TURNED, PairChunks, PairEnds, PairGrid,
+    CODE_COUNTS, CODE_POSITIVES, FROM_INDEX, NOT_TURNED, PairChunks, PairEnds, PairGrid,
     PairParams, PairRecord, PairRoles, PairRow, PairSettings, PairWork, SUM_FIELDS, SUM_PULL,
-    SUMMED, TEAM_ROWS, TURNED_APART, TURNED_IN_PLACE, WANT_ONE, WANT_PER_ANCHOR,
+    TURNED_APART, TURNED_IN_PLACE, WANT_ONE, WANT_PER_ANCHOR,
 };
 use crate::kernels::contrastive::table::{
     self, COUNTS, CodeBinds, CountBinds, EndBinds, EndForm, LISTS, ListBinds, NOTES, PairBinds,
     PairForm, ProductBinds, ProjectBinds, ScaleBinds, Tiling, WEIGH, WeighBinds,
 };
 use crate::kernels::gradient::{self, Adds};
+use crate::kernels::products::{self, DEPTH, SUMMED, TEAM_ROWS, rows_per_dispatch};
 use crate::losses::contrastive::{
     Contrastive, ContrastiveReduction, Denominator, Divisor, PairRule, Weighting,
 };
@@ -108,11 +109,6 @@ impl Contrastive {
     }
 }
 
-/// Workgroups of a product to aim for by sharing the rows that are summed over.
-const PRODUCT_GROUPS: u64 = 256;
-/// Rows of a chunk, at least: a workgroup has a few stages of them. On an H100 `spread` over 256 rows of 128 components takes
-/// 46 us in one workgroup a block, and as long over 1,024 in four.
-const CHUNK_ROWS: u64 = 64;
 /// Rows and columns that a tile has at least, whatever is asked for.
 const TILE_SIDE: usize = 64;
 /// Work on a pair beside its product and its labels, and with each word of label sets, in multiplications and additions.
@@ -364,7 +360,7 @@ impl<'a, 'c> Call<'a, 'c> {
         let turned = gradients.iter().any(|gradient| gradient.to_keys);
         let room = target.caps.max_binding.min(u64::from(u32::MAX));
         // A lane adds every so many keys of a tile one after the other.
-        let lanes = tiling.near.unwrap_or(tiling.workgroup);
+        let lanes = tiling.lanes.near.unwrap_or(tiling.lanes.workgroup);
         let summed = 4 * (lanes * SUMMED) as usize;
         let unit = (sides.anchors.z_words).max(PAIR_WORK + WORD_WORK * words);
         let bounded = parts_per_dispatch(TEAM_ROWS as u64 * unit);
@@ -615,35 +611,10 @@ impl<'a, 'c> Call<'a, 'c> {
         self.lists.part(words(window.first), words(window.rows))
     }
 
-    /// The most workgroups of eight rows a subgroup and some fours of columns a lane, over all sizes of subgroups.
-    fn near_groups(&self, rows: usize, fours: u64, smallest: u32) -> u64 {
-        let workgroup = self.workgroup();
-        let sizes = (0..).map(|i| smallest.min(workgroup) << i);
-        let groups = |size: u32| {
-            let lanes = size.min(workgroup);
-            let block = TEAM_ROWS as u64 * u64::from(workgroup / lanes);
-            (rows as u64).div_ceil(block) * fours.div_ceil(u64::from(lanes))
-        };
-        let upto = sizes.take_while(|size| *size < 2 * workgroup);
-        upto.map(groups).max().unwrap_or(0)
-    }
-
-    /// Workgroups of blocks of own rows and of columns, where a lane has eight rows and so many fours of columns, and
-    /// how many blocks of rows there are.
-    fn blocks(&self, rows: usize, fours: u64, lane_fours: u64) -> (u64, u32) {
-        if let Some(smallest) = self.tiling.near {
-            return (self.near_groups(rows, fours, smallest), 0);
-        }
-        let (row_lanes, col_lanes) = block_lanes(self.tiling.workgroup);
-        let row_blocks = rows.div_ceil(TEAM_ROWS * row_lanes as usize);
-        let col_blocks = fours.div_ceil(lane_fours * u64::from(col_lanes));
-        (row_blocks as u64 * col_blocks, row_blocks as u32)
-    }
-
     /// Workgroups of a product and its blocks of own rows. A slope takes two rows of cooperative matrices.
     fn product_blocks(&self, rows: usize, fours: u64, of_slopes: bool) -> (u64, u32) {
         let Some(teams) = self.tiling.matrices else {
-            return self.blocks(rows, fours, 2);
+            return self.tiling.lanes.blocks(rows, fours, 2);
         };
         let (block_rows, block_cols) = matrix_block(teams, of_slopes);
         let row_blocks = rows.div_ceil(block_rows);
@@ -653,10 +624,7 @@ impl<'a, 'c> Call<'a, 'c> {
 
     /// Own rows of a part in pieces whose work one dispatch may have.
     fn strips(&self, own: Part, others: usize, work: u64) -> Vec<Part> {
-        let teams = parts_per_dispatch(TEAM_ROWS as u64 * others.max(1) as u64 * work);
-        // Whole blocks of the kernels that have some.
-        let whole = teams / 16 * 16;
-        let most = TEAM_ROWS * if whole > 0 { whole } else { teams };
+        let most = rows_per_dispatch(others, work);
         let strip = |rows| Part { rows, ..own };
         own.rows.pieces(most).map(strip).collect()
     }
@@ -863,7 +831,10 @@ impl<'a, 'c> Call<'a, 'c> {
         let others = tile.other.rows.rows;
         for strip in self.strips(tile.own, others, self.label_work()) {
             let mut params = self.pair_params(tile, strip, tile.mirror);
-            let (groups, row_blocks) = self.blocks(strip.rows.rows, others.div_ceil(4) as u64, 1);
+            let (groups, row_blocks) =
+                self.tiling
+                    .lanes
+                    .blocks(strip.rows.rows, others.div_ceil(4) as u64, 1);
             params.grid.row_blocks = row_blocks;
             self.push(module, "slopes", groups, params, binds)?;
         }
@@ -1121,14 +1092,14 @@ fn chunks(
 ) -> u64 {
     let (own, other) = (sides.side(to_keys), sides.side(!to_keys));
     let others = other.rows.count as u64;
-    let near = tiling.near.is_some() && tiling.matrices.is_none();
+    let near = tiling.lanes.near.is_some() && tiling.matrices.is_none();
     if near || tiles.len() != 1 || others == 0 {
         return 1;
     }
     let (block_rows, block_dims) = match tiling.matrices {
         Some(teams) => matrix_block(teams, true),
         None => {
-            let (row_lanes, col_lanes) = block_lanes(tiling.workgroup);
+            let (row_lanes, col_lanes) = block_lanes(tiling.lanes.workgroup);
             (TEAM_ROWS * row_lanes as usize, 8 * u64::from(col_lanes))
         }
     };
@@ -1136,10 +1107,7 @@ fn chunks(
     let dim_blocks = own.z_words.div_ceil(block_dims);
     let row_bytes = 4 * own.z_words * own.rows.count as u64;
     let fitting = target.caps.max_binding.min(u64::from(u32::MAX)) / row_bytes.max(1);
-    let most = (PRODUCT_GROUPS / (row_blocks * dim_blocks).max(1)).min(fitting);
-    let most = most.min(others.div_ceil(CHUNK_ROWS)).max(1);
-    // As many as are not empty.
-    others.div_ceil(others.div_ceil(most).next_multiple_of(4))
+    products::chunks(others, row_blocks * dim_blocks, fitting)
 }
 
 /// Finds room for the anchors and the keys of a call.

@@ -11,9 +11,10 @@ use crate::kernels::contrastive::call::{
 };
 use crate::kernels::contrastive::pack::{Places, Rows, Sides, Window};
 use crate::kernels::contrastive::params::{
-    PairGrid, PairParams, PairRow, PairWork, RELATION_KINDS, TEAM_ROWS,
+    PairGrid, PairParams, PairRow, PairWork, RELATION_KINDS,
 };
 use crate::kernels::contrastive::table::{self, RelationBinds};
+use crate::kernels::products::TEAM_ROWS;
 use crate::kernels::targets::{FLAGS, inspect_targets};
 use crate::losses::labels::TargetNames;
 

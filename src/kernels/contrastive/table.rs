@@ -1,20 +1,20 @@
 //! The programs of the contrastive losses.
 
-use crate::device::caps::{Half, Reduce, Teams, Variant, block_lanes};
+use crate::device::caps::{Half, Reduce, Teams};
 use crate::device::module::{Constant, File, Module, NO_PART, PARTS, Part, Piece, Program, wgsl};
 use crate::device::plan::{Target, bindings};
 use crate::device::tensor::{DType, FLOATS};
 use crate::kernels::contrastive::params::{
-    BLOCKS, DIVISORS, FORMS, ITSELF, MIRRORED, MIRRORS, NORMS, RECORD, RELATION, STEPS,
-    SUMMED_AT_ONCE, SUMS, TEAM_ROWS, WANTS,
+    DIVISORS, FORMS, ITSELF, MIRRORED, MIRRORS, NORMS, RECORD, RELATION, SUMS, WANTS,
 };
+use crate::kernels::products::{self, BLOCKS, FOUR, STEPS, SUMMED_AT_ONCE, Sharing};
 use crate::kernels::storage::{STORAGES, Storage};
 use crate::losses::contrastive::{Denominator, PairRule};
 
 const PARAMS: Piece = Piece::File(wgsl!("contrastive/params.wgsl"));
 const LANES_TREE: Piece = Piece::File(wgsl!("shared/lanes_tree.wgsl"));
 const SET_PLACE: Piece = Piece::File(wgsl!("contrastive/set_place.wgsl"));
-const FOUR: Piece = Piece::File(wgsl!("contrastive/four.wgsl"));
+const TILE: Piece = Piece::File(wgsl!("contrastive/tile.wgsl"));
 
 bindings! {
     /// Rows as they were given, and as they are looked at.
@@ -292,12 +292,10 @@ static PRODUCTS: Program = Program {
     pieces: &[
         PARAMS,
         FOUR,
+        TILE,
         Piece::Part(0),
-        Piece::File(wgsl!("contrastive/product_sums.wgsl")),
-        Piece::Lanes {
-            tree: wgsl!("contrastive/product_shared.wgsl"),
-            subgroup: wgsl!("contrastive/product_near.wgsl"),
-        },
+        Piece::File(products::SUMS),
+        products::PRODUCTS,
         Piece::Part(1),
     ],
     entries: &["products", "spread"],
@@ -312,9 +310,10 @@ static COOPERATIVE: Program = Program {
     pieces: &[
         PARAMS,
         FOUR,
+        TILE,
         Piece::Part(0),
         Piece::Part(1),
-        Piece::File(wgsl!("contrastive/product_sums.wgsl")),
+        Piece::File(products::SUMS),
         Piece::File(wgsl!("contrastive/product_cooperative.wgsl")),
     ],
     entries: &["products", "spread"],
@@ -398,6 +397,7 @@ static PAIRS: Program = Program {
     pieces: &[
         PARAMS,
         FOUR,
+        TILE,
         Piece::Part(0),
         EIGHT,
         Piece::Part(5),
@@ -426,6 +426,7 @@ static SLOPES: Program = Program {
     pieces: &[
         PARAMS,
         FOUR,
+        TILE,
         Piece::Part(0),
         EIGHT,
         Piece::Part(5),
@@ -543,18 +544,6 @@ static SETS: [Part; 2] = [
     Part {
         bindings: &[(3, "sets"), (4, "sets2")],
         ..Part::new("two", &[wgsl!("contrastive/sets_two.wgsl")])
-    },
-];
-
-/// Own rows that lanes load at a time, in subgroups of at least as many.
-static HELD: [Part; 2] = [
-    Part {
-        constants: &[("HELD", Constant::Is(4))],
-        ..Part::new("four", &[])
-    },
-    Part {
-        constants: &[("HELD", Constant::Is(8))],
-        ..Part::new("eight", &[])
     },
 ];
 
@@ -817,11 +806,6 @@ static RELATIONS: Program = Program {
     mirrors: &[MIRRORS],
 };
 
-/// Blocks of pairs below which workgroups are small, so that all of a GPU has some,
-const FEW_BLOCKS: usize = 128;
-/// and lanes of those.
-const SMALL: u32 = 64;
-
 /// What the kernels of pairs are chosen by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PairForm {
@@ -854,40 +838,28 @@ pub(super) struct EndForm {
     pub(super) weighted: bool,
 }
 
-/// How the kernels of pairs share rows among lanes. By subgroups where workgroups are small, as software drivers have
-/// them; through workgroup memory on a GPU.
+/// How the kernels of pairs share rows among lanes, and how products are computed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tiling {
-    pub(super) workgroup: u32,
-    /// Fewest lanes of a subgroup; none where lanes share workgroup memory.
-    pub(super) near: Option<u32>,
+    pub(super) lanes: Sharing,
     /// How products are computed by cooperative matrices, if they are.
     pub(super) matrices: Option<Teams>,
 }
 
 impl Tiling {
     pub(super) fn of(target: Target<'_>) -> Self {
-        let Variant {
-            reduce, workgroup, ..
-        } = target.variant;
-        let near = reduce == Reduce::Subgroup && workgroup < 256;
         Tiling {
-            workgroup,
-            near: near.then_some(target.caps.subgroup_size.max(4)),
+            lanes: Sharing::of(target),
             matrices: None,
         }
     }
 
     /// The same for pairs of so many anchors and keys.
     pub(super) fn pairing(self, anchors: usize, keys: usize) -> Self {
-        let (row_lanes, col_lanes) = block_lanes(self.workgroup);
-        let blocks = |rows: usize, lanes: u32| rows.div_ceil(TEAM_ROWS * lanes as usize);
-        let few = blocks(anchors, row_lanes) * blocks(keys, col_lanes) < FEW_BLOCKS;
-        let workgroup = match self.near.is_none() && few {
-            true => self.workgroup.min(SMALL),
-            false => self.workgroup,
-        };
-        Tiling { workgroup, ..self }
+        Tiling {
+            lanes: self.lanes.pairing(anchors, keys),
+            ..self
+        }
     }
 
     /// The same with cooperative matrices, where the variant has them and all embeddings are of 16 bits: f32 would lose
@@ -905,25 +877,18 @@ impl Tiling {
         }
     }
 
-    fn reduce(self) -> Reduce {
-        match self.near {
-            Some(_) => Reduce::Subgroup,
-            None => Reduce::Tree,
-        }
-    }
-
     /// Workgroups for so many rows, or eights of rows, that lanes share each. Where subgroups are larger than the
     /// smallest, the kernels go on to more rows.
     pub(super) fn teams(self, count: usize) -> u64 {
-        let each = match self.near {
+        let each = match self.lanes.near {
             None => 1,
-            Some(near) => self.workgroup / near.min(self.workgroup),
+            Some(near) => self.lanes.workgroup / near.min(self.lanes.workgroup),
         };
         count.div_ceil(each as usize) as u64
     }
 
     fn team(self) -> &'static Part {
-        &TEAMS[usize::from(self.near.is_some())]
+        &TEAMS[usize::from(self.lanes.near.is_some())]
     }
 
     /// The module that packs rows with embeddings of an element type.
@@ -933,7 +898,7 @@ impl Tiling {
         let mut parts = [&NO_PART; PARTS];
         parts[0] = &storage.source;
         parts[1] = self.team();
-        PACK.with(parts, self.reduce(), self.workgroup)
+        PACK.with(parts, self.lanes.reduce(), self.lanes.workgroup)
     }
 
     /// The module of the gradient to rows as they were given, some of which may be left out by a mask, perhaps added to what is
@@ -943,7 +908,7 @@ impl Tiling {
         parts[0] = &KEPT[usize::from(masked)];
         parts[1] = self.team();
         parts[2] = &ONTO[usize::from(adds)];
-        PROJECT.with(parts, self.reduce(), self.workgroup)
+        PROJECT.with(parts, self.lanes.reduce(), self.lanes.workgroup)
     }
 
     /// The module that brings rows with embeddings of an element type of 16 bits into f16.
@@ -952,12 +917,12 @@ impl Tiling {
         let mut parts = [&NO_PART; PARTS];
         parts[0] = &storage.source;
         parts[1] = &HALVED;
-        HALVE.with(parts, Reduce::Tree, self.workgroup)
+        HALVE.with(parts, Reduce::Tree, self.lanes.workgroup)
     }
 
     /// The module that makes slopes ready for cooperative matrices.
     pub(super) fn scale(self) -> Module {
-        SCALE.module(self.workgroup)
+        SCALE.module(self.lanes.workgroup)
     }
 
     /// The products of rows that lie in one binding or in two.
@@ -970,10 +935,8 @@ impl Tiling {
         }
         let mut parts = [&NO_PART; PARTS];
         parts[0] = &ROWS[usize::from(two)];
-        if let Some(near) = self.near {
-            parts[1] = &HELD[usize::from(near >= 8)];
-        }
-        PRODUCTS.with(parts, self.reduce(), self.workgroup)
+        parts[1] = self.lanes.held();
+        PRODUCTS.with(parts, self.lanes.reduce(), self.lanes.workgroup)
     }
 
     /// The sums over keys.
@@ -1011,7 +974,7 @@ impl Tiling {
         }
         let given = form.rule == PairRule::Given;
         parts[6] = &SAID[usize::from(given) + 2 * usize::from(form.pairs_masked)];
-        program.with(parts, self.reduce(), self.workgroup)
+        program.with(parts, self.lanes.reduce(), self.lanes.workgroup)
     }
 }
 
@@ -1042,8 +1005,7 @@ const SAYS: [PairRule; 3] = [PairRule::SimDis, PairRule::Paired, PairRule::Given
 /// Every module of the family, but for masks and denominators with every rule.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
     let near = |near| Tiling {
-        workgroup,
-        near,
+        lanes: Sharing { workgroup, near },
         matrices: None,
     };
     let mut all = vec![];

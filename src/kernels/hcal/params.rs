@@ -274,7 +274,7 @@ static HCAL_VECTORS: Program = Program {
         Piece::File(wgsl!("shared/group_index.wgsl")),
         Piece::File(wgsl!("hcal/params.wgsl")),
         Piece::File(wgsl!("hcal/record.wgsl")),
-        Piece::File(wgsl!("hcal/noise.wgsl")),
+        Piece::File(wgsl!("shared/noise.wgsl")),
         Piece::Part(0),
         Piece::File(wgsl!("hcal/vectors.wgsl")),
     ],

@@ -5,9 +5,9 @@ use crate::device::module::Module;
 use crate::device::plan::{Bind, Binds, Dispatches, Draft, Grid, Region, Scratch, Target, to_u32};
 use crate::device::prepared;
 use crate::device::prepared::Prepared;
-use crate::device::tensor::{DType, Tensor};
+use crate::device::tensor::Tensor;
 use crate::error::Error;
-use crate::kernels::gradient::tensor;
+use crate::kernels::gradient::{stored, tensor};
 use crate::kernels::mcm::call::{McmInputs, McmOutputs, inspect};
 use crate::kernels::mcm::counts::{Marks, Table};
 use crate::kernels::mcm::table::{
@@ -316,10 +316,7 @@ impl<'a, 'c> Call<'a, 'c> {
             marks.weigh(&mut self.dispatches, (first, rows), losses)?;
         }
         if let Some(grad_tensor) = tensor(self.outputs.grad_logits) {
-            let words = match grad_tensor.dtype() {
-                DType::F32 => cols,
-                _ => (cols + 2) / 2,
-            };
+            let words = stored(grad_tensor.dtype(), cols as usize);
             let adds = self.outputs.grad_logits.is_some_and(|grad| grad.adds());
             let (marks, table) = (&self.marks, &self.table);
             let bindings = GradientBindings {

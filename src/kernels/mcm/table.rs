@@ -6,6 +6,7 @@ use crate::device::module::{
 };
 use crate::device::plan::bindings;
 use crate::device::tensor::{DType, Tensor};
+use crate::kernels::gradient::store_part;
 use crate::kernels::storage::REAL_KINDS;
 use crate::kernels::targets::label_form;
 use crate::kernels::view::View;
@@ -253,42 +254,6 @@ static MCM_GRADIENT: Program = Program {
     mirrors: &[&[View::MIRROR, McmParams::MIRROR]],
 };
 
-/// In place of what is there, and added to it.
-static GRADIENT_F32: [Part; 2] = [
-    Part::new(
-        "f32",
-        &[
-            wgsl!("shared/replaces.wgsl"),
-            wgsl!("mcm/gradient_f32.wgsl"),
-        ],
-    ),
-    Part::new(
-        "f32_added",
-        &[
-            wgsl!("shared/sum_bits.wgsl"),
-            wgsl!("shared/adds.wgsl"),
-            wgsl!("mcm/gradient_f32.wgsl"),
-        ],
-    ),
-];
-static GRADIENT_HALF: [Part; 2] = [
-    Part::new(
-        "half",
-        &[
-            wgsl!("mcm/replaces_half.wgsl"),
-            wgsl!("mcm/gradient_half.wgsl"),
-        ],
-    ),
-    Part::new(
-        "half_added",
-        &[
-            wgsl!("shared/sum_bits.wgsl"),
-            wgsl!("mcm/adds_half.wgsl"),
-            wgsl!("mcm/gradient_half.wgsl"),
-        ],
-    ),
-];
-
 static FACTORS: Part = Part {
     bindings: &[(2, "factors")],
     ..Part::new("factors", &[wgsl!("mcm/factor_of_row.wgsl")])
@@ -339,10 +304,7 @@ pub(super) fn of_gradient(
     wins: &'static Wins,
     workgroup: u32,
 ) -> Module {
-    let storage = match dtype {
-        DType::F32 => &GRADIENT_F32[usize::from(adds)],
-        _ => &GRADIENT_HALF[usize::from(adds)],
-    };
+    let storage = store_part(dtype, adds);
     let factor = if factors { &FACTORS } else { &NO_FACTORS };
     module(&MCM_GRADIENT, &[storage, factor, &wins.gradient], workgroup)
 }

@@ -43,7 +43,7 @@ const SCALES: &[Field] = &[
 ];
 
 /// What a call has to count beforehand: nothing where its shape says it.
-fn of(row: &Row, inputs: &RowInputs<'_>) -> Option<&'static RowLoss> {
+pub(crate) fn of(row: &Row, inputs: &RowInputs<'_>) -> Option<&'static RowLoss> {
     let masked =
         inputs.mask.is_some() || inputs.class_mask.is_some() || inputs.sample_weight.is_some();
     match row.reduction {

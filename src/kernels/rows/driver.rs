@@ -606,65 +606,122 @@ impl Sweep {
         params: RowParams,
         bindings: RowBindings<'a>,
     ) -> Result<(), Error> {
-        let workgroup = self.variant.workgroup;
         let shape = self.shape;
-        let rows = params.window.rows;
-        let mut params = params;
-        params.grid = RowGrid {
-            width: shape.width,
-            shift: shape.width.ilog2(),
-            chunks: shape.chunks,
-            steps: shape.steps,
-            block: shape.block(self.io.access.step),
-            ..params.grid
-        };
-        let on = |params: RowParams| move |grid| params.on(grid);
-        let groups = |units: u64, width: u32| units.div_ceil(u64::from(workgroup / width));
-        let units = u64::from(rows) * u64::from(shape.chunks);
         let want_grad = params.places.want_grad != 0;
         if shape.chunks > 1 {
-            let module = self.module(&TWICE);
-            let all = groups(units, shape.width);
-            steps.push(module, "partial", all, on(params), bindings)?;
-            let mut merging = params;
-            merging.grid.width = shape.chunks.next_power_of_two().min(workgroup);
-            merging.grid.shift = merging.grid.width.ilog2();
-            let module = combine(self.loss, self.io.sides, workgroup);
-            let all = groups(u64::from(rows), merging.grid.width);
-            let reached = RowBindings {
-                sides: bindings.sides,
-                scratch: bindings.scratch,
-                ..RowBindings::default()
-            };
-            steps.push(module, "combine", all, on(merging), reached)?;
+            self.partial(steps, params, bindings)?;
+            self.combine(steps, params, shape.chunks, bindings)?;
         } else {
             let mut params = params;
             if self.gradient_last {
                 params.places.want_grad = 0;
             }
-            let module = match (shape.short, params.places.want_grad != 0 && self.once) {
-                (true, _) => self.module(&SHORT),
-                (false, true) => self.module(&ONCE),
-                (false, false) => self.module(&TWICE),
-            };
-            let all = groups(units, shape.width);
-            steps.push(module, "rows", all, on(params), bindings)?;
+            self.rows(steps, params, bindings)?;
         }
         if self.columns {
             let way = Way {
                 merge: shape.merge,
                 whole: &TWICE,
             };
-            let kind = (self.variant.reduce, workgroup);
+            let kind = (self.variant.reduce, self.variant.workgroup);
             let module = module(self.loss, self.columns_io, way, kind);
-            column_sums(steps, module, params, bindings)?;
+            column_sums(steps, module, self.laid(params), bindings)?;
         }
         if self.gradient_last && want_grad {
-            let module = self.module(&TWICE);
-            let all = groups(units, shape.width);
-            steps.push(module, "gradient", all, on(params), bindings)?;
+            self.gradient(steps, params, bindings)?;
         }
         Ok(())
+    }
+
+    /// What of the parameters follows from the shape.
+    fn laid(&self, params: RowParams) -> RowParams {
+        let shape = self.shape;
+        RowParams {
+            grid: RowGrid {
+                width: shape.width,
+                shift: shape.width.ilog2(),
+                chunks: shape.chunks,
+                steps: shape.steps,
+                block: shape.block(self.io.access.step),
+                apart: params.grid.apart.max(shape.chunks),
+                ..params.grid
+            },
+            ..params
+        }
+    }
+
+    /// Adds a dispatch over the rows, or their chunks.
+    fn push<'a>(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        (whole, entry): (&'static Part, &'static str),
+        params: RowParams,
+        bindings: RowBindings<'a>,
+    ) -> Result<(), Error> {
+        let params = self.laid(params);
+        let units = u64::from(params.window.rows) * u64::from(self.shape.chunks);
+        let groups = units.div_ceil(u64::from(self.variant.workgroup / self.shape.width));
+        let on = |grid| params.on(grid);
+        steps.push(self.module(whole), entry, groups, on, bindings)
+    }
+
+    /// Adds the dispatch for the statistics of the chunks.
+    pub(crate) fn partial<'a>(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        params: RowParams,
+        bindings: RowBindings<'a>,
+    ) -> Result<(), Error> {
+        self.push(steps, (&TWICE, "partial"), params, bindings)
+    }
+
+    /// Adds the dispatch that makes of those of so many chunks a row what the rows come to.
+    pub(crate) fn combine<'a>(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        params: RowParams,
+        chunks: u32,
+        bindings: RowBindings<'a>,
+    ) -> Result<(), Error> {
+        let workgroup = self.variant.workgroup;
+        let mut params = self.laid(params);
+        let width = chunks.next_power_of_two().min(workgroup);
+        params.grid.chunks = chunks;
+        params.grid.width = width;
+        params.grid.shift = width.ilog2();
+        let module = combine(self.loss, self.io.sides, workgroup);
+        let groups = u64::from(params.window.rows).div_ceil(u64::from(workgroup / width));
+        let reached = RowBindings {
+            sides: bindings.sides,
+            scratch: bindings.scratch,
+            ..RowBindings::default()
+        };
+        steps.push(module, "combine", groups, |grid| params.on(grid), reached)
+    }
+
+    /// Adds the dispatch for loss and gradient of whole rows.
+    pub(crate) fn rows<'a>(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        params: RowParams,
+        bindings: RowBindings<'a>,
+    ) -> Result<(), Error> {
+        let whole = match (self.shape.short, params.places.want_grad != 0 && self.once) {
+            (true, _) => &SHORT,
+            (false, true) => &ONCE,
+            (false, false) => &TWICE,
+        };
+        self.push(steps, (whole, "rows"), params, bindings)
+    }
+
+    /// Adds the dispatch for the gradient of rows whose coefficients are known.
+    pub(crate) fn gradient<'a>(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        params: RowParams,
+        bindings: RowBindings<'a>,
+    ) -> Result<(), Error> {
+        self.push(steps, (&TWICE, "gradient"), params, bindings)
     }
 }
 
@@ -711,6 +768,27 @@ pub(crate) struct Driver<'a, 'c> {
     total: Region,
 }
 
+/// What is kept of rows whose labels come tile by tile, and what is the same of all tiles.
+pub(crate) struct Kept {
+    pub(crate) shape: Shape,
+    pub(crate) loss: Region,
+    pub(crate) coef: Region,
+    pub(crate) chunk: Region,
+}
+
+impl Kept {
+    fn places(&self) -> Places {
+        Places {
+            loss: self.loss,
+            threshold: Region::ABSENT,
+            coef: self.coef,
+            column: Region::ABSENT,
+            chunk: self.chunk,
+            folds: [Region::ABSENT; JOBS],
+        }
+    }
+}
+
 /// Regions of scratch.
 struct Places {
     loss: Region,
@@ -727,13 +805,14 @@ struct Places {
 const SLICE: usize = 1 << 14;
 
 impl<'a, 'c> Driver<'a, 'c> {
-    /// Chooses modules and shape, and finds room in scratch.
+    /// Chooses modules and shape, and finds room in scratch: of a tile, those that all tiles have.
     pub(crate) fn new(
         target: Target<'c>,
         row: &Row,
         inputs: &RowInputs<'a>,
         outputs: &RowOutputs<'a>,
         windows: &Windows,
+        kept: Option<&Kept>,
         scratch: &mut Scratch,
     ) -> Result<Self, Error> {
         let logits = inputs.logits;
@@ -787,6 +866,7 @@ impl<'a, 'c> Driver<'a, 'c> {
             variant,
             target.caps.subgroup_size,
         );
+        let shape = kept.map_or(shape, |kept| kept.shape);
         let split = shape.chunks > 1;
 
         let reduced = row.reduction != Reduction::None;
@@ -810,20 +890,25 @@ impl<'a, 'c> Driver<'a, 'c> {
         let per_row = matches!(inputs.threshold, Some(Threshold::Row(_)));
         let sums = [through && reduced, want_threshold && !per_label && !per_row];
         let folds = windows.slices() > 1;
-        let kept = |summed: bool| match summed && folds {
+        let many = |summed: bool| match summed && folds {
             true => windows.first() as u64,
             false => rows as u64,
         };
         let first = windows.first() as u64;
         let mut fold = |summed: bool| scratch.take_if(summed && folds, windows.slices() as u64);
-        let folds = [fold(sums[0])?, fold(sums[1])?];
-        let places = Places {
-            loss: scratch.take_if(through, kept(sums[0]))?,
-            threshold: scratch.take_if(want_threshold && !per_label, kept(sums[1]))?,
-            coef: scratch.take_if(coefs, first * coef_words)?,
-            column: scratch.take_if(columns, u64::from(parts) * cols as u64)?,
-            chunk: scratch.take_if(split, chunk_words)?,
-            folds,
+        let places = match kept {
+            Some(kept) => kept.places(),
+            None => {
+                let folds = [fold(sums[0])?, fold(sums[1])?];
+                Places {
+                    loss: scratch.take_if(through, many(sums[0]))?,
+                    threshold: scratch.take_if(want_threshold && !per_label, many(sums[1]))?,
+                    coef: scratch.take_if(coefs, first * coef_words)?,
+                    column: scratch.take_if(columns, u64::from(parts) * cols as u64)?,
+                    chunk: scratch.take_if(split, chunk_words)?,
+                    folds,
+                }
+            }
         };
         // How many labels of a row count is not known beforehand where a mask may take some out.
         let counted = row.row_mean && (inputs.mask.is_some() || inputs.class_mask.is_some());
@@ -859,6 +944,14 @@ impl<'a, 'c> Driver<'a, 'c> {
             copies: Copies::of(inputs),
             total: Region::ABSENT,
         })
+    }
+
+    /// The same of labels from one on, where those before are other tiles'.
+    pub(crate) fn starting_at(self, first: usize) -> Self {
+        Driver {
+            bits: self.bits.map(|bits| bits.starting_at(first)),
+            ..self
+        }
     }
 
     /// The same window of another loss over the same tensors, whose gradient goes into a plane of f32.
@@ -1105,12 +1198,8 @@ impl<'a, 'c> Driver<'a, 'c> {
         steps: &mut Dispatches<'a, '_>,
         scratch: Bind<'a>,
     ) -> Result<(), Error> {
-        let workgroup = self.sweep.variant.workgroup;
+        let copy_groups = |len| copy_groups(len, self.sweep.variant.workgroup);
         let (rows, cols) = (self.windows.rows, self.inputs.logits.cols());
-        let copy_groups = |len: u32| match len {
-            1 => 1,
-            len => len.div_ceil(workgroup).min(MAX_COPY_GROUPS),
-        };
         let mut jobs = [FinishJob::default(); JOBS];
         let mut bindings = FinishBindings {
             scratch,
@@ -1162,12 +1251,7 @@ impl<'a, 'c> Driver<'a, 'c> {
                 (job.source, job.count) = (fold.at(), self.windows.slices() as u32);
             }
         }
-        let widest = jobs[0].groups.max(jobs[1].groups);
-        if widest > 0 {
-            let layers = 1 + u32::from(jobs[1].groups > 0);
-            let module = FINISH.module(workgroup);
-            steps.push_grid(module, "finish", [widest, layers, 1], jobs, bindings);
-        }
+        push_finish(steps, jobs, bindings);
         Ok(())
     }
 
@@ -1199,6 +1283,54 @@ impl<'a, 'c> Driver<'a, 'c> {
                 + inputs.weight.map_or(0, size))
             + written
     }
+}
+
+/// Workgroups of a job with so many results.
+fn copy_groups(len: u32, workgroup: u32) -> u32 {
+    match len {
+        1 => 1,
+        len => len.div_ceil(workgroup).min(MAX_COPY_GROUPS),
+    }
+}
+
+/// Adds the last dispatch, where there is anything to do.
+fn push_finish<'a>(
+    steps: &mut Dispatches<'a, '_>,
+    jobs: [FinishJob; JOBS],
+    bindings: FinishBindings<'a>,
+) {
+    let widest = jobs[0].groups.max(jobs[1].groups);
+    if widest > 0 {
+        let layers = 1 + u32::from(jobs[1].groups > 0);
+        let module = FINISH.module(steps.target.variant.workgroup);
+        steps.push_grid(module, "finish", [widest, layers, 1], jobs, bindings);
+    }
+}
+
+/// Adds the sum of numbers in scratch, or themselves, times a scale, to a place of a binding.
+pub(crate) fn push_losses<'a>(
+    steps: &mut Dispatches<'a, '_>,
+    (scratch, source, count): (Bind<'a>, u32, u32),
+    (scale, sums): (f32, bool),
+    (first, destination): (Bind<'a>, u32),
+) {
+    let len = if sums { 1 } else { count };
+    let job = FinishJob {
+        source,
+        stride: u32::from(sums),
+        count: if sums { count } else { 1 },
+        len,
+        destination,
+        scale,
+        groups: copy_groups(len, steps.target.variant.workgroup).max(u32::from(sums)),
+        slice: 0,
+    };
+    let bindings = FinishBindings {
+        first,
+        scratch,
+        ..FinishBindings::default()
+    };
+    push_finish(steps, [job, FinishJob::default()], bindings);
 }
 
 /// How logits and gradient are reached: in vectors where both lie so that it goes.

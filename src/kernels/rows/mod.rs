@@ -12,5 +12,6 @@ pub(crate) mod plan;
 pub(crate) mod shape;
 pub(crate) mod sides;
 pub(crate) mod table;
+pub(crate) mod tiles;
 pub(crate) mod wdl;
 pub(crate) mod weights;

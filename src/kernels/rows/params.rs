@@ -48,9 +48,9 @@ uniform! {
         block: u32,
         column_rows: u32,
         columns: u32,
+        apart: u32,
         pad0: u32,
         pad1: u32,
-        pad2: u32,
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) fn record<'a>(
     scratch.set_apart()?;
     let target = steps.target;
     let windows = Windows::of(target, row, inputs, outputs, usize::MAX, &[])?;
-    let mut driver = Driver::new(target, row, inputs, outputs, &windows, scratch)?;
+    let mut driver = Driver::new(target, row, inputs, outputs, &windows, None, scratch)?;
     let own = scratch.bind();
     let sides = Sides::bind(target, inputs, driver.phases(), scratch)?;
     driver.take_copies(scratch, windows.first())?;

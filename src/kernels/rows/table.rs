@@ -526,6 +526,14 @@ impl Zlpr {
     }
 }
 
+impl Zlpr {
+    /// The loss as the kernels see it, where it is one of the rows and of labels.
+    pub(crate) fn of_labels(&self) -> Option<Row> {
+        let labels = self.takes().targets != TargetKind::Logits;
+        (labels && self.half() == Half::Sample).then(|| self.row())
+    }
+}
+
 /// Gives losses with a `check` and a `row` their `prepare`.
 macro_rules! prepare {
     ($($loss:ident)*) => {$(
@@ -550,6 +558,11 @@ macro_rules! prepare {
                         count::before(steps, scratch, &row, &by_label)
                     })?,
                 )
+            }
+
+            /// The loss as the kernels see it.
+            pub(crate) fn of_labels(&self) -> Option<Row> {
+                Some(self.row())
             }
         }
     )*};

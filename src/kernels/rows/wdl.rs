@@ -357,6 +357,11 @@ const BLOCK: u32 = 64;
 const PLANE_WORDS: u64 = 1 << 24;
 
 impl Wdl {
+    /// It has stages, and is no loss as the kernels of the others see one.
+    pub(crate) fn of_labels(&self) -> Option<Row> {
+        None
+    }
+
     /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
     ///
     /// # Errors
@@ -405,7 +410,15 @@ fn plan<'a>(
     let most = stages.most_rows();
     let windows = Windows::of(target, &row, &inputs, &outputs, most, &by_rows)?;
 
-    let mut driver = Driver::new(target, &row, &inputs, &outputs, &windows, &mut scratch)?;
+    let mut driver = Driver::new(
+        target,
+        &row,
+        &inputs,
+        &outputs,
+        &windows,
+        None,
+        &mut scratch,
+    )?;
     let first = driver.stage(&FIRST, windows.first());
     stages.take_sums(&mut scratch, windows.first(), &first)?;
     let first_scratch = scratch.bind();

@@ -18,7 +18,7 @@ use record::Machine;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use wgloss::Error;
+use wgloss::{Entry, Error};
 
 /// Beside a GPU the reference is timed up to this many elements.
 const MOST_BESIDE: u64 = 1 << 21;
@@ -109,10 +109,10 @@ struct SuiteArgs {
     engine: EngineArgs,
 }
 
-/// The command with a subcommand for each loss.
-pub fn command(command: Command) -> Command {
+/// The command with a subcommand for each loss; that of a last layer has the options of the loss that the arguments name.
+pub fn command(command: Command, layer: Option<&'static Entry>) -> Command {
     let command = command.after_long_help(NOTES);
-    let command = options::per_loss(command, Loss::measured(), |command, loss| {
+    let command = options::per_loss(command, Loss::measured(layer), |command, loss| {
         let (command, data) = subject::augment(command, loss);
         BenchArgs::augment_args(command).after_long_help(data)
     });
@@ -202,7 +202,7 @@ fn one(matches: &ArgMatches) -> Result<ExitCode, Error> {
 
 /// Measures all losses.
 fn all(args: &SuiteArgs) -> Result<ExitCode, Error> {
-    let command = command(Command::new("bench"));
+    let command = command(Command::new("bench"), None);
     if !args.suite {
         let names = command.get_subcommands().map(Command::get_name);
         let losses: Vec<String> = names.map(String::from).collect();

@@ -11,7 +11,7 @@ use clap::{ArgMatches, Args, Command};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use wgloss::host::Gpu;
-use wgloss::{Error, Half, Reduce, Variant, wgpu};
+use wgloss::{Entry, Error, Half, Reduce, Variant, wgpu};
 
 const NOTES: &str = "\
 Writes call.json and the WGSL of its kernels. docs/export.md says how a host runs a call, docs/call.schema.json what the
@@ -74,10 +74,10 @@ const PORTABLE: Variant = Variant {
     cooperative: false,
 };
 
-/// The command with a subcommand for each loss.
-pub fn command(command: Command) -> Command {
+/// The command with a subcommand for each loss; that of a last layer has the options of the loss that the arguments name.
+pub fn command(command: Command, layer: Option<&'static Entry>) -> Command {
     let command = command.after_long_help(NOTES);
-    let command = options::per_loss(command, Loss::measured(), |command, loss| {
+    let command = options::per_loss(command, Loss::measured(layer), |command, loss| {
         let (command, data) = subject::augment(command, loss);
         ExportArgs::augment_args(command).after_long_help(data)
     });

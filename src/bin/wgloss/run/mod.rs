@@ -3,6 +3,7 @@
 mod balance;
 mod contrastive;
 mod hcal;
+mod linear;
 mod mcm;
 mod relations;
 mod rows;
@@ -18,8 +19,8 @@ use clap::{ArgMatches, Args, Command};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use wgloss::Error;
 use wgloss::host::Wanted;
+use wgloss::{Entry, Error};
 
 const NOTES: &str = "\
 `wgloss run LOSS --help` has the tensors and options of a loss. Options stand before or after the file.
@@ -53,12 +54,17 @@ struct RunArgs {
     engine: EngineArgs,
 }
 
-/// The command with a subcommand for each loss.
-pub fn command(command: Command) -> Command {
+/// The command with a subcommand for each loss; that of a last layer has the options of the loss that the arguments name.
+pub fn command(command: Command, layer: Option<&'static Entry>) -> Command {
     let command = command.after_long_help(format!("{}\n\n{NOTES}", rows::kinds()));
-    options::per_loss(command, Loss::computed(), |command, loss| {
+    options::per_loss(command, Loss::computed(layer), |command, loss| {
+        let command = match loss {
+            Loss::Linear(_) => linear::RunOptions::augment_args(command),
+            _ => command,
+        };
         let tensors = match loss {
             Loss::Row(loss) => rows::tensors(loss),
+            Loss::Linear(_) => linear::TENSORS.into(),
             Loss::Mcm => mcm::tensors(),
             Loss::Hcal => hcal::TENSORS.into(),
             Loss::Contrastive => contrastive::TENSORS.into(),
@@ -88,6 +94,13 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode, Error> {
     };
     let report = match &settings {
         Settings::Row(options) => rows::run(options, &file, &args.engine, wanted),
+        Settings::Linear(options) => linear::run(
+            options,
+            &options::read(matches)?,
+            &file,
+            &args.engine,
+            wanted,
+        ),
         Settings::Mcm(options) => mcm::run(options, &file, &args.engine, wanted),
         Settings::Hcal(options) => hcal::run(options, &file, &args.engine, wanted),
         Settings::Contrastive(options) => contrastive::run(options, &file, &args.engine, wanted),

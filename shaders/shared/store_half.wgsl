@@ -1,8 +1,8 @@
-// The gradient of the max constraint module, in 16 bits.
+// A gradient that is made where it is stored, in 16 bits.
 //
 // Grid: blocks of elements `begin` to `end` of a window, words of two, those of one row after those of another; folded.
 // provides: gradient, grad (binding 7)
-// expects:  WG, group_index, params of mcm/logits.wgsl, slope, onto_half
+// expects:  WG, group_index, params (begin, end, cols, grad: View), slope, onto_half
 
 @group(0) @binding(7) var<storage, read_write> grad: array<atomic<u32>>;
 

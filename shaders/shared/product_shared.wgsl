@@ -6,7 +6,7 @@
 // and adds this to the gradient to the own ones.
 // Grid: blocks of own rows x blocks of other rows; blocks of own rows x chunks of other rows x blocks of components;
 // own rows first, folded.
-// Mirrors: src/kernels/contrastive/params.rs.
+// Mirrors: src/kernels/products.rs.
 // provides: the entry points
 // expects:  params, WG, ROW_LANES, COL_LANES, DEPTH, SUMMED (what one sum takes in before it is put away), own_z,
 //           other_z, Four, turned, work, skipped, keep_four, put

@@ -1,8 +1,8 @@
-// The gradient of the max constraint module, in f32.
+// A gradient that is made where it is stored, in f32.
 //
 // Grid: blocks of elements `begin` to `end` of a window, row by row; folded.
 // provides: gradient, grad (binding 7)
-// expects:  WG, group_index, params of mcm/logits.wgsl, slope, onto
+// expects:  WG, group_index, params (begin, end, cols, grad: View), slope, onto
 
 @group(0) @binding(7) var<storage, read_write> grad: array<u32>;
 

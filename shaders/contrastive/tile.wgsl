@@ -1,17 +1,9 @@
-// Four by four numbers of pairs, and the tile that they are kept in: row by row of own rows, four other rows to a
+// The tile that numbers of pairs are kept in, four by four: row by row of own rows, four other rows to a
 // vector. Where the tile is square and its pairs are the same turned, only what is on or above its diagonal is computed,
 // and what is above is written twice.
 // Mirrors: src/kernels/contrastive/params.rs.
-// provides: Four, turned, Eight, work (binding 6), tile_four, skipped, keep_four
-// expects:  params, NOT_TURNED, TURNED_IN_PLACE
-
-// Of four own rows (the components) and four other rows (the members), or the other way round.
-struct Four {
-    a: vec4<f32>,
-    b: vec4<f32>,
-    c: vec4<f32>,
-    d: vec4<f32>,
-}
+// provides: Eight, work (binding 6), tile_four, skipped, keep_four
+// expects:  params, Four, turned, NOT_TURNED, TURNED_IN_PLACE
 
 // Numbers of eight own rows.
 struct Eight {
@@ -20,15 +12,6 @@ struct Eight {
 }
 
 @group(0) @binding(6) var<storage, read_write> work: array<vec4<f32>>;
-
-fn turned(four: Four) -> Four {
-    return Four(
-        vec4<f32>(four.a.x, four.b.x, four.c.x, four.d.x),
-        vec4<f32>(four.a.y, four.b.y, four.c.y, four.d.y),
-        vec4<f32>(four.a.z, four.b.z, four.c.z, four.d.z),
-        vec4<f32>(four.a.w, four.b.w, four.c.w, four.d.w),
-    );
-}
 
 // Four own rows and four other rows of the tile, by their numbers over 4.
 fn tile_four(row4: u32, col4: u32) -> Four {

@@ -6,7 +6,7 @@
 // and adds this to the gradient to the own ones.
 // Grid: blocks of own rows (eight a subgroup) x blocks of other rows or components (four a lane), own rows first. How
 // large a block is follows from the size of a subgroup, so the host has the most workgroups there can be.
-// Mirrors: src/kernels/contrastive/params.rs.
+// Mirrors: src/kernels/products.rs.
 // provides: the entry points
 // expects:  params, WG, HELD (own rows that lanes load at a time, 4 or 8, at most the lanes of a subgroup), SUMMED (what
 //           one sum takes in before it is put away), own_z, other_z, Four, work, skipped, keep_four, put

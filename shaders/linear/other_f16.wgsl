@@ -1,0 +1,10 @@
+// The rows of the other side, in f16.
+// provides: z2 (binding 2), other_z
+// expects:  params
+
+@group(0) @binding(2) var<storage, read_write> z2: array<vec2<u32>>;
+
+fn other_z(row: u32, i: u32) -> vec4<f32> {
+    let words = z2[params.other.z + row * params.other.stride + i];
+    return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
+}
