@@ -253,7 +253,7 @@ fn wrong_arguments_are_told_in_one_line() {
         (&["help", "runs"], "runs: no such command, wgloss takes adapters, check, run, bench or export"),
         (&["--backend"], "--backend: options of wgloss follow the command"),
         (&["adapters", "all"], "all: one argument too many for wgloss adapters"),
-        (&["check", "--al"], "--al: check does not take it (it takes --adapter, --all, --quick, --cooperative); did you mean --all?"),
+        (&["check", "--al"], "--al: check does not take it (it takes --adapter, --all, --quick, --cooperative, --soak, --seed); did you mean --all?"),
         (&["run"], &format!("loss: wgloss run needs one: {list}")),
         (&["run", "zlqr", "x"], &format!("zlqr: no such loss, wgloss run takes {list}")),
         (&["run", "help"], &format!("help: no such loss, wgloss run takes {list}")),

@@ -126,6 +126,14 @@ fn wdl_losses() -> Vec<Row> {
             },
             with(None, true, true),
         ),
+        (
+            "wdl-sweep-additive-even",
+            Wdl {
+                phi: Phi::Huber { delta: 0.02 },
+                ..Wdl::pairs(PairWeights::Additive)
+            },
+            with(None, false, false),
+        ),
     ];
     let row = |(name, loss, wdl): (_, Wdl, _)| (name, loss.into(), None, wdl);
     all.into_iter().map(row).collect()

@@ -553,13 +553,15 @@ impl<'a, 'c> Stages<'a, 'c> {
         program.module(self.target.variant.workgroup)
     }
 
+    /// Whether weights of pairs are sums. Those that are all the same add to what they multiply to.
     fn additive(&self) -> bool {
-        matches!(
+        let sums = matches!(
             self.config.form,
             Form::Pairs {
                 weights: PairWeights::Additive,
             }
-        )
+        );
+        sums && self.theta.is_some()
     }
 
     /// The last stage.
@@ -686,9 +688,7 @@ impl<'a, 'c> Stages<'a, 'c> {
         };
         let (per_pair, degree) = match config.form {
             Form::Adjacent => (self.cols as f32, 1.0),
-            Form::Pairs {
-                weights: PairWeights::Additive,
-            } => (2.0, 1.0),
+            Form::Pairs { .. } if self.additive() => (2.0, 1.0),
             Form::Pairs { .. } => (2.0 / self.sets as f32, 2.0),
         };
         WdlSettings {
@@ -800,9 +800,7 @@ impl<'a, 'c> Stages<'a, 'c> {
             Phi::Abs => &PHI_ABS,
             Phi::Huber { .. } => &PHI_HUBER,
         };
-        // Weights that are all the same add to what they multiply to.
-        let additive = self.additive() && self.theta.is_some();
-        let what = match (self.way, additive) {
+        let what = match (self.way, self.additive()) {
             (Way::Adjacent, _) => (&ADJACENT, &NO_PART, phi),
             (Way::Sweep, false) => (&SWEEP, &SWEEP_PRODUCTS, phi),
             (Way::Sweep, true) => (&SWEEP, &SWEEP_SUMS, phi),
