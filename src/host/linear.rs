@@ -347,24 +347,16 @@ impl LinearRows<'_> {
             result.grad_weights = narrow(out.grad_weights);
             return Ok(result);
         }
-        let after = narrow(out.weights).into_iter().enumerate();
-        let place = |i: usize| ((i / dims) as u32, (i % dims) as u32);
-        let seed = layer.seed;
-        result.weights = match self.weights {
-            Values::F32(_) => after.map(|(_, value)| value).collect(),
-            Values::F16(_) => after
-                .map(|(i, value)| {
-                    let (label, d) = place(i);
-                    reference::f16_by_chance(value, seed, label, d).to_f32()
-                })
-                .collect(),
-            Values::Bf16(_) => after
-                .map(|(i, value)| {
-                    let (label, d) = place(i);
-                    reference::bf16_by_chance(value, seed, label, d).to_f32()
-                })
-                .collect(),
+        let by_chance = |(i, value): (usize, f32)| {
+            let (label, d) = ((i / dims) as u32, (i % dims) as u32);
+            match self.weights {
+                Values::F32(_) => value,
+                Values::F16(_) => reference::f16_by_chance(value, layer.seed, label, d).to_f32(),
+                Values::Bf16(_) => reference::bf16_by_chance(value, layer.seed, label, d).to_f32(),
+            }
         };
+        let after = narrow(out.weights).into_iter().enumerate();
+        result.weights = after.map(by_chance).collect();
         result.state = narrow(out.state);
         Ok(result)
     }
