@@ -10,7 +10,6 @@ use crate::device::prepared::Prepared;
 use crate::device::tensor::DType;
 use crate::error::Error;
 use crate::host::Gpu;
-use crate::kernels::gradient::Gradient;
 use crate::kernels::linear::call::{LinearInputs, LinearOutputs};
 use crate::losses::bce::Bce;
 use crate::losses::labels::{TargetNames, Targets};
@@ -210,12 +209,11 @@ fn prepare(config: &Linear<AnyLoss>, cx: &Context, t: &Tensors) -> Result<Prepar
         state: t.find("state"),
         ..LinearInputs::new(t.get("hidden")?, t.get("weights")?)
     };
-    let gradient = |name| t.find(name).map(Gradient::To);
     let outputs = LinearOutputs {
         loss: t.find("loss"),
-        grad_hidden: gradient("grad_hidden"),
-        grad_weights: gradient("grad_weights"),
-        grad_bias: gradient("grad_bias"),
+        grad_hidden: t.gradient("grad_hidden"),
+        grad_weights: t.gradient("grad_weights"),
+        grad_bias: t.gradient("grad_bias"),
         top_labels: t.find("top_labels"),
         top_scores: t.find("top_scores"),
     };

@@ -4,6 +4,7 @@ use crate::check::balance::BalanceCase;
 use crate::check::case::{Case, Data, Layout, Output};
 use crate::check::contrastive::{Asked, ContrastiveCase, Others, Points};
 use crate::check::hcal::{HcalCase, HcalMode};
+use crate::check::linear::{LinearCase, LinearMode};
 use crate::check::mcm::{Graph, McmCase, McmMode, McmSides};
 use crate::check::metrics::MetricsCase;
 use crate::check::numbers::{Numbers, SPARSE, TargetForm};
@@ -22,6 +23,7 @@ use crate::losses::contrastive::{
 };
 use crate::losses::hcal::{Aggregation, Hcal};
 use crate::losses::labels::{Noise, Order, Scope, Targets, Threshold};
+use crate::losses::linear::{Linear, Update};
 use crate::losses::mcm::Mcm;
 use crate::losses::metrics::Metrics;
 use crate::losses::per_label::{Asl, Dice, Focal, Hill, Splc};
@@ -40,12 +42,13 @@ pub const ALIKE: u64 = 32;
 pub fn random_case(seed: u64) -> Box<dyn Case> {
     let (mut kind, mut own) = (Rng(!(seed / ALIKE)), Rng(seed));
     let adds = kind.chance(0.3);
-    match kind.below(16) {
+    match kind.below(18) {
         0..=9 => drawn(seed, adds, row(&mut kind, &mut own)),
         10..=12 => drawn(seed, adds, contrastive(&mut kind, &mut own)),
         13 => drawn(seed, adds, mcm(&mut kind, &mut own)),
         14 if kind.chance(0.3) => drawn(seed, adds, balance(&mut kind, &mut own)),
         14 => drawn(seed, adds, hcal(&mut kind, &mut own)),
+        15 | 16 => drawn(seed, adds, linear(&mut kind, &mut own)),
         _ => drawn(seed, adds, metrics(&mut kind, &mut own)),
     }
 }
@@ -481,6 +484,68 @@ fn contrastive(kind: &mut Rng, own: &mut Rng) -> ContrastiveCase {
         dims: size(own, 140),
         labels: size(own, 700),
         upstream: pick(own, &[1.0, 1e-4, 1e4]),
+        seed: own.word(),
+    }
+}
+
+fn linear(kind: &mut Rng, own: &mut Rng) -> LinearCase {
+    let (name, loss) = row_loss(kind, own);
+    let (name, loss) = match Linear::new(loss).check() {
+        Ok(()) => (name, loss),
+        Err(_) => ("bce", Bce::default().into()),
+    };
+    let reductions = [
+        Reduction::Mean,
+        Reduction::None,
+        Reduction::Sum,
+        Reduction::MeanOver(magnitude(own, 0.1, 1e4) as f32),
+        Reduction::MeanElements,
+        Reduction::MeanActive,
+    ];
+    let reduced = loss.with_reduction(reductions[own.below(6)]);
+    let loss = match reduced.check() {
+        Ok(()) => reduced,
+        Err(_) => loss.with_reduction(reductions[own.below(4)]),
+    };
+    let mode = pick(
+        kind,
+        &[
+            LinearMode::All,
+            LinearMode::Same,
+            LinearMode::Loss,
+            LinearMode::Hidden,
+            LinearMode::Weights,
+            LinearMode::Sgd,
+            LinearMode::Adagrad,
+            LinearMode::Top,
+            LinearMode::TopAlone,
+        ],
+    );
+    let tile = pick(own, &[0, 3000, 40_000, 32 << 20]);
+    let layer = Linear::new(loss).with_tile_bytes(tile);
+    let rate = magnitude(own, 1e-3, 10.0) as f32;
+    let weights = pick(kind, &FLOATS);
+    let (config, weights) = match mode {
+        LinearMode::Sgd => (layer.with_update(Update::sgd(rate), own.word()), DType::F32),
+        LinearMode::Adagrad => (
+            layer.with_update(Update::adagrad(rate), own.word()),
+            DType::F32,
+        ),
+        _ => (layer, weights),
+    };
+    let (rows, cols) = shape(own, 1500);
+    LinearCase {
+        name,
+        config,
+        dtypes: (pick(kind, &FLOATS), weights),
+        form: pick(kind, &[SPARSE, Targets::Bits(())]),
+        bias: kind.flip(),
+        sides: own.flip(),
+        mode,
+        layout: pick(kind, &LAYOUTS),
+        rows,
+        cols: cols.max(1),
+        dims: size(own, 100).max(1),
         seed: own.word(),
     }
 }
