@@ -300,7 +300,7 @@ impl Gpu {
     /// Submits an encoder; what comes behind it waits for both.
     pub(crate) fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<(), Error> {
         self.sound()?;
-        context::scoped(self.context.device(), || {
+        self.scoped(|| {
             self.queue.submit([encoder.finish()]);
         })
     }
@@ -403,6 +403,19 @@ impl Gpu {
                 format!("lost or faulted: {fault}"),
             )),
         }
+    }
+
+    /// Runs `work` under error scopes.
+    fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T, Error> {
+        context::scoped(self.context.device(), work).map_err(|error| self.reason(error))
+    }
+
+    /// That the device is lost, where that is why something failed: wgpu tells it when it is polled, and until then what
+    /// could not be made of it.
+    fn reason(&self, error: Error) -> Error {
+        // That it cannot be polled is no better reason.
+        let _ = self.context.device().poll(wgpu::PollType::Poll);
+        self.sound().err().unwrap_or(error)
     }
 
     /// A storage buffer with these numbers.
@@ -533,19 +546,6 @@ impl Gpu {
         });
         waited.map_err(|error| self.reason(error))
     }
-
-    /// Runs `work` under error scopes.
-    fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T, Error> {
-        context::scoped(self.context.device(), work).map_err(|error| self.reason(error))
-    }
-
-    /// That the device is lost, where that is why something failed: wgpu tells it when it is polled, and until then what
-    /// could not be made of it.
-    fn reason(&self, error: Error) -> Error {
-        // That it cannot be polled is no better reason.
-        let _ = self.context.device().poll(wgpu::PollType::Poll);
-        self.sound().err().unwrap_or(error)
-    }
 }
 
 impl Sent {
@@ -553,7 +553,8 @@ impl Sent {
     pub(super) async fn done(self) -> Result<Read, Error> {
         let (giver, end) = signal();
         self.gpu.queue.on_submitted_work_done(|| drop(giver));
-        self.accepted.await?;
+        let accepted = self.accepted.await;
+        accepted.map_err(|error| self.gpu.reason(error))?;
         end.await;
         let mut read = Vec::new();
         for readback in self.readbacks {
@@ -578,7 +579,8 @@ impl Sent {
     /// The same, blocking.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn wait(self) -> Result<Read, Error> {
-        pollster::block_on(self.accepted)?;
+        let accepted = pollster::block_on(self.accepted);
+        accepted.map_err(|error| self.gpu.reason(error))?;
         self.gpu.wait(self.index)?;
         let readbacks = self.readbacks.into_iter().map(|readback| match readback {
             Some(Readback { staging, bytes, .. }) => mapped_bytes(&staging, bytes),
