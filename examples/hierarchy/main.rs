@@ -17,7 +17,10 @@
 //! too: a violation is a class in the set without its parent. MCM has none, whatever it learns.
 
 mod data;
+#[path = "../glosses/model.rs"]
 mod model;
+#[path = "../glosses/words.rs"]
+mod words;
 
 use data::{Glosses, Set};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -172,7 +175,7 @@ fn contrasted(
     };
     let run =
         |table: &Weights, prototypes: &[Weights], set: &Set, samples: &[usize], noise, wanted| {
-            let features = encode(table, DIM, set, samples);
+            let features = encode(table, DIM, &set.words, samples);
             let labels = set.labels(samples, levels);
             let values: Vec<Values<'_>> =
                 prototypes.iter().map(|p| Values::F32(&p.values)).collect();
@@ -208,7 +211,7 @@ fn contrasted(
             learn(
                 &mut table,
                 DIM,
-                &glosses.train,
+                &glosses.train.words,
                 &samples,
                 &result.grad_features,
             );
@@ -317,7 +320,7 @@ fn with_logits(
     let sums = Bce::default();
     for _ in 0..EPOCHS {
         for samples in batches(rng.shuffled(glosses.train.class.len())) {
-            let features = encode(&table, DIM, &glosses.train, &samples);
+            let features = encode(&table, DIM, &glosses.train.words, &samples);
             let logits = logits_of(&features, &layer, &bias);
             let targets = flags(&glosses.train, &samples);
             let gradient = if constraint {
@@ -347,7 +350,13 @@ fn with_logits(
                     }
                 }
             }
-            learn(&mut table, DIM, &glosses.train, &samples, &to_features);
+            learn(
+                &mut table,
+                DIM,
+                &glosses.train.words,
+                &samples,
+                &to_features,
+            );
             layer.step(0, to_layer.into_iter());
             bias.step(0, to_bias.into_iter());
         }
@@ -359,7 +368,7 @@ fn with_logits(
     let mut violations = vec![0; levels.len() + 1];
     let mut broken_sets = 0;
     for samples in batches((0..test.class.len()).collect()) {
-        let features = encode(&table, DIM, test, &samples);
+        let features = encode(&table, DIM, &test.words, &samples);
         let logits = logits_of(&features, &layer, &bias);
         let targets = flags(test, &samples);
         let labels = Targets::Dense(Dense::Flags(&targets));

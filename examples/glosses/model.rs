@@ -1,7 +1,5 @@
 //! The simplest encoder of a bag of words: the weighted sum of a vector for each word; and the optimiser, Adagrad.
 
-use crate::data::Set;
-
 /// Numbers that are learnt, with Adagrad's sums of squares.
 pub struct Weights {
     pub values: Vec<f32>,
@@ -12,9 +10,14 @@ pub struct Weights {
 impl Weights {
     /// Uniform in `(-size, size)`.
     pub fn random(rng: &mut Rng, len: usize, size: f32, rate: f32) -> Self {
+        Weights::new((0..len).map(|_| size * rng.signed()).collect(), rate)
+    }
+
+    /// From these values.
+    pub fn new(values: Vec<f32>, rate: f32) -> Self {
         Weights {
-            values: (0..len).map(|_| size * rng.signed()).collect(),
-            squares: vec![1e-8; len],
+            squares: vec![1e-8; values.len()],
+            values,
             rate,
         }
     }
@@ -28,11 +31,14 @@ impl Weights {
     }
 }
 
+/// Words of a gloss, each with a weight.
+type Bag = Vec<(usize, f32)>;
+
 /// Features of some samples: `[samples, dim]`.
-pub fn encode(table: &Weights, dim: usize, set: &Set, samples: &[usize]) -> Vec<f32> {
+pub fn encode(table: &Weights, dim: usize, bags: &[Bag], samples: &[usize]) -> Vec<f32> {
     let mut features = vec![0.0; samples.len() * dim];
     for (row, sample) in features.chunks_mut(dim).zip(samples) {
-        for &(word, weight) in &set.words[*sample] {
+        for &(word, weight) in &bags[*sample] {
             for (x, e) in row.iter_mut().zip(&table.values[word * dim..]) {
                 *x += weight * e;
             }
@@ -42,9 +48,9 @@ pub fn encode(table: &Weights, dim: usize, set: &Set, samples: &[usize]) -> Vec<
 }
 
 /// A step of the words' vectors by the gradient to the features.
-pub fn learn(table: &mut Weights, dim: usize, set: &Set, samples: &[usize], gradient: &[f32]) {
+pub fn learn(table: &mut Weights, dim: usize, bags: &[Bag], samples: &[usize], gradient: &[f32]) {
     for (row, sample) in gradient.chunks(dim).zip(samples) {
-        for &(word, weight) in &set.words[*sample] {
+        for &(word, weight) in &bags[*sample] {
             table.step(word * dim, row.iter().map(|g| weight * g));
         }
     }
