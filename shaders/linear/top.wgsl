@@ -48,6 +48,8 @@ var<workgroup> wg_counts: array<atomic<u32>, 256>;
 // Of the list, and of what is chosen.
 var<workgroup> wg_listed: atomic<u32>;
 var<workgroup> wg_taken: atomic<u32>;
+// Of the list, once it is whole.
+var<workgroup> wg_length: u32;
 
 // A number that is the greater the greater the logit; both zeros have the same.
 fn order_of(bits: u32) -> u32 {
@@ -129,6 +131,49 @@ fn take(pair: vec2<u32>, found: vec2<u32>) {
     }
 }
 
+// The pairs of the list, or where that has no room for all, of the tile.
+fn candidates_of(listed: u32) -> u32 {
+    return select(params.cols, listed, listed <= LISTED);
+}
+
+// The least pair that is chosen, of which some digits are known: those not known yet are the least there are. `wanted` of
+// those that begin like it are chosen.
+struct Least {
+    pair: vec2<u32>,
+    wanted: u32,
+}
+
+// The same with the next digit. All lanes must call it.
+fn next_digit(least: Least, digit: u32, lane: u32, row: u32, listed: u32, last: vec2<u32>) -> Least {
+    for (var i = lane; i < 256u; i += WG) {
+        atomicStore(&wg_counts[i], 0u);
+    }
+    // Nothing is counted.
+    workgroupBarrier();
+    for (var i = lane; i < params.count; i += WG) {
+        count_digit(wg_before[i], least.pair, digit);
+    }
+    let candidates = candidates_of(listed);
+    for (var i = lane; i < candidates; i += WG) {
+        count_digit(candidate(row, i, listed, last), least.pair, digit);
+    }
+    // Everything is counted.
+    workgroupBarrier();
+    // The digit at which there are enough; 0 where there never are.
+    var wanted = least.wanted;
+    var value = 255u;
+    for (; value > 0u; value--) {
+        let here = atomicLoad(&wg_counts[value]);
+        if (here >= wanted) {
+            break;
+        }
+        wanted -= here;
+    }
+    // The counts have been read.
+    workgroupBarrier();
+    return Least(with_digit(least.pair, digit, value), wanted);
+}
+
 @compute @workgroup_size(WG)
 fn top(
     @builtin(local_invocation_index) lane: u32,
@@ -161,38 +206,23 @@ fn top(
     }
     // The list is whole.
     workgroupBarrier();
-    let listed = atomicLoad(&wg_listed);
-    let candidates = select(params.cols, listed, listed <= LISTED);
-    // The least pair that is chosen, digit by digit: those not known yet are the least there are.
-    var found = vec2<u32>(0u, NO_LABEL);
-    var wanted = params.count;
-    for (var digit = 0u; digit < 8u; digit++) {
-        for (var i = lane; i < 256u; i += WG) {
-            atomicStore(&wg_counts[i], 0u);
-        }
-        // Nothing is counted.
-        workgroupBarrier();
-        for (var i = lane; i < params.count; i += WG) {
-            count_digit(wg_before[i], found, digit);
-        }
-        for (var i = lane; i < candidates; i += WG) {
-            count_digit(candidate(row, i, listed, last), found, digit);
-        }
-        // Everything is counted.
-        workgroupBarrier();
-        // The digit at which there are enough; 0 where there never are.
-        var value = 255u;
-        for (; value > 0u; value--) {
-            let here = atomicLoad(&wg_counts[value]);
-            if (here >= wanted) {
-                break;
-            }
-            wanted -= here;
-        }
-        found = with_digit(found, digit, value);
-        // The counts have been read.
-        workgroupBarrier();
+    // It bounds loops before barriers, and what comes of an atomic is another value in each lane to Direct3D's FXC.
+    if (lane == 0u) {
+        wg_length = atomicLoad(&wg_listed);
     }
+    let listed = workgroupUniformLoad(&wg_length);
+    // One call after the other, in no loop: FXC takes barriers in one that has loops by lane in it for non-uniform.
+    var least = Least(vec2<u32>(0u, NO_LABEL), params.count);
+    least = next_digit(least, 0u, lane, row, listed, last);
+    least = next_digit(least, 1u, lane, row, listed, last);
+    least = next_digit(least, 2u, lane, row, listed, last);
+    least = next_digit(least, 3u, lane, row, listed, last);
+    least = next_digit(least, 4u, lane, row, listed, last);
+    least = next_digit(least, 5u, lane, row, listed, last);
+    least = next_digit(least, 6u, lane, row, listed, last);
+    least = next_digit(least, 7u, lane, row, listed, last);
+    let found = least.pair;
+    let candidates = candidates_of(listed);
     for (var i = lane; i < params.count; i += WG) {
         take(wg_before[i], found);
     }
