@@ -370,10 +370,11 @@ impl Gpu {
                 }
             }));
         }
+        let (gpu, watched) = (self.clone(), watch.end());
         Ok(Sent {
             gpu: self.clone(),
             index,
-            accepted: Box::pin(watch.end()),
+            accepted: Box::pin(async move { watched.await.map_err(|error| gpu.reason(error)) }),
             readbacks,
         })
     }
@@ -553,8 +554,7 @@ impl Sent {
     pub(super) async fn done(self) -> Result<Read, Error> {
         let (giver, end) = signal();
         self.gpu.queue.on_submitted_work_done(|| drop(giver));
-        let accepted = self.accepted.await;
-        accepted.map_err(|error| self.gpu.reason(error))?;
+        self.accepted.await?;
         end.await;
         let mut read = Vec::new();
         for readback in self.readbacks {
@@ -579,8 +579,7 @@ impl Sent {
     /// The same, blocking.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn wait(self) -> Result<Read, Error> {
-        let accepted = pollster::block_on(self.accepted);
-        accepted.map_err(|error| self.gpu.reason(error))?;
+        pollster::block_on(self.accepted)?;
         self.gpu.wait(self.index)?;
         let readbacks = self.readbacks.into_iter().map(|readback| match readback {
             Some(Readback { staging, bytes, .. }) => mapped_bytes(&staging, bytes),
