@@ -710,42 +710,47 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         let (z2, dtype, other) = self.weights.bind(self.target, strip, tile.first_col);
         let (from, words) = self.hidden_sums(tile.first_row, tile.rows);
         let each = (tile.cols as u64).div_ceil(self.chunks).next_multiple_of(4);
+        let mut params = LinearParams {
+            chunks: LinearChunks {
+                count: self.chunks as u32,
+                rows: each as u32,
+                stride: (tile.rows as u64 * self.depth) as u32,
+                at: 0,
+            },
+            other,
+            ..LinearParams::default()
+        };
+        params.grid.add = u32::from(tile.first_col > 0);
+        params.row.depth = self.depth as u32;
+        params.work.stride = self.stride() as u32 / 4;
+        let binds = ProductBinds {
+            z2,
+            work: self.tile.bind(),
+            sums: self.to_hidden.part(from, words),
+            ..ProductBinds::default()
+        };
+        self.multiply(steps, dtype, (tile.rows, tile.cols), (params, binds))
+    }
+
+    /// The products of a tile of gradients with the other rows, in parts of so many own rows as a dispatch takes.
+    fn multiply(
+        &self,
+        steps: &mut Dispatches<'a, 'c>,
+        dtype: DType,
+        (rows, others): (usize, usize),
+        (mut params, binds): (LinearParams, ProductBinds<'a>),
+    ) -> Result<(), Error> {
+        params.row.stage = DEPTH;
+        let depth = u64::from(params.row.depth);
         let piece = |first: usize, count: usize| {
-            let mut params = LinearParams {
-                chunks: LinearChunks {
-                    count: self.chunks as u32,
-                    rows: each as u32,
-                    stride: (tile.rows as u64 * self.depth) as u32,
-                    at: (first as u64 * self.depth) as u32,
-                },
-                own: LinearSide {
-                    rows: count as u32,
-                    ..LinearSide::default()
-                },
-                other,
-                row: LinearRow {
-                    depth: self.depth as u32,
-                    stage: DEPTH,
-                    ..LinearRow::default()
-                },
-                work: LinearWork {
-                    stride: self.stride() as u32 / 4,
-                    row: first as u32,
-                    ..LinearWork::default()
-                },
-                ..LinearParams::default()
-            };
-            params.grid.add = u32::from(tile.first_col > 0);
-            let binds = ProductBinds {
-                z2,
-                work: self.tile.bind(),
-                sums: self.to_hidden.part(from, words),
-                ..ProductBinds::default()
-            };
+            let mut params = params;
+            params.chunks.at = (first as u64 * depth) as u32;
+            params.own.rows = count as u32;
+            params.work.row = first as u32;
             (params, binds)
         };
-        let size = (tile.rows, tile.cols, 4 * self.depth);
-        let blocks = (self.depth, self.chunks);
+        let blocks = (depth, u64::from(params.chunks.count));
+        let size = (rows, others, 4 * depth);
         self.push(steps, (dtype, "spread"), size, blocks, piece)
     }
 
@@ -771,42 +776,25 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
             sums: self.turned.bind(),
         };
         steps.push(module, "turn", groups, |grid| turning.on(grid), binds)?;
-        let piece = |first: usize, count: usize| {
-            let mut params = LinearParams {
-                chunks: LinearChunks {
-                    count: 1,
-                    rows: tile.rows.next_multiple_of(4) as u32,
-                    stride: 0,
-                    at: (first as u64 * self.label_depth) as u32,
-                },
-                own: LinearSide {
-                    rows: count as u32,
-                    ..LinearSide::default()
-                },
-                other,
-                row: LinearRow {
-                    depth: self.label_depth as u32,
-                    stage: DEPTH,
-                    ..LinearRow::default()
-                },
-                work: LinearWork {
-                    stride: height as u32,
-                    row: first as u32,
-                    ..LinearWork::default()
-                },
-                ..LinearParams::default()
-            };
-            params.grid.add = u32::from(tile.first_row > 0);
-            let binds = ProductBinds {
-                z2,
-                work: self.turned.bind(),
-                sums: self.to_labels.bind(),
-                ..ProductBinds::default()
-            };
-            (params, binds)
+        let mut params = LinearParams {
+            chunks: LinearChunks {
+                count: 1,
+                rows: tile.rows.next_multiple_of(4) as u32,
+                ..LinearChunks::default()
+            },
+            other,
+            ..LinearParams::default()
         };
-        let size = (tile.cols, tile.rows, 4 * self.label_depth);
-        self.push(steps, (dtype, "spread"), size, (self.label_depth, 1), piece)
+        params.grid.add = u32::from(tile.first_row > 0);
+        params.row.depth = self.label_depth as u32;
+        params.work.stride = height as u32;
+        let binds = ProductBinds {
+            z2,
+            work: self.turned.bind(),
+            sums: self.to_labels.bind(),
+            ..ProductBinds::default()
+        };
+        self.multiply(steps, dtype, (tile.cols, tile.rows), (params, binds))
     }
 
     /// Brings sums to a gradient: rows of it, `params` with the places of the sums.
