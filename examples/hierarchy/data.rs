@@ -1,9 +1,13 @@
 //! Glosses of WordNet with a class at each of three levels, as bags of words.
 
-use crate::words::{Bags, is_test};
+// Named here and not by the example: wgloss-burn's example has this file too.
+#[path = "../glosses/words.rs"]
+mod words;
+
 use std::error::Error;
 use std::path::Path;
 use wgloss::Levels;
+use words::{Bags, is_test};
 
 /// Samples: which words each has, and its class at each level.
 #[derive(Default)]

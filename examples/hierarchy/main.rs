@@ -19,8 +19,6 @@
 mod data;
 #[path = "../glosses/model.rs"]
 mod model;
-#[path = "../glosses/words.rs"]
-mod words;
 
 use data::{Glosses, Set};
 use indicatif::{ProgressBar, ProgressStyle};
