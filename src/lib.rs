@@ -35,7 +35,8 @@
 //! ZLPR is exact: it is the first author's own text and code. HCAL is exact against the authors' published code. Of
 //! Similarity-Dissimilarity the two factors are established; where they stand in the loss could not be confirmed from the
 //! paper, so all placements are offered. [`losses::zlpr`] and [`losses::bce`] have the edge rules
-//! and the cost; [`RowInputs`] and [`RowOutputs`] have shapes and types, masks, weights and the upstream gradient.
+//! and the cost; [`RowInputs`] and [`RowOutputs`] have shapes and types, masks, weights and the upstream gradient. Labels may lie
+//! on several devices: [`Mergeable`], [`losses::shards`].
 //!
 //! # Examples
 //!
@@ -229,11 +230,12 @@ pub use losses::mcm::Mcm;
 pub use losses::metrics::{MetricValues, Metrics};
 pub use losses::per_label::{Asl, Dice, Focal, Hill, Splc};
 pub use losses::reduction::Reduction;
+pub use losses::shards::Accumulator;
 pub use losses::softmax_ce::SoftmaxCe;
 pub use losses::takes::{Takes, TargetKind, ThetaShape};
 pub use losses::wdl::Wdl;
 pub use losses::zlpr::Zlpr;
-pub use rowwise::{AnyLoss, CATALOG, Entry, Rowwise};
+pub use rowwise::{AnyLoss, CATALOG, Entry, Mergeable, Rowwise};
 pub use wgpu;
 
 /// How WGSL is composed: for the tests, for `dump_shaders`, for [`Context::warm_up`]. No promise of stability.

@@ -1,17 +1,23 @@
 //! What all row losses have in common, and any of them, for code that chooses one at run time.
 
 use crate::device::context::Context;
+use crate::device::inspect::{Inspection, Shape};
 use crate::device::prepared::{self, Prepared};
+use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::kernels::linear;
 use crate::kernels::linear::call::{LinearInputs, LinearOutputs};
-use crate::kernels::rows::call::{RowInputs, RowOutputs};
+use crate::kernels::linear::plan::Shards;
+use crate::kernels::rows::call::{RowInputs, RowOutputs, check_with};
 use crate::kernels::rows::loss::Row;
+use crate::kernels::rows::shards;
+use crate::kernels::rows::table::by_label;
 use crate::losses::bce::Bce;
 use crate::losses::bp_mll::BpMll;
 use crate::losses::linear::Linear;
 use crate::losses::per_label::{Asl, Dice, Focal, Hill, Splc};
 use crate::losses::reduction::Reduction;
+use crate::losses::shards::Accumulator;
 use crate::losses::softmax_ce::SoftmaxCe;
 use crate::losses::takes::{Takes, TargetKind};
 use crate::losses::wdl::Wdl;
@@ -106,10 +112,10 @@ macro_rules! any_loss {
         }
 
         impl AnyLoss {
-            /// The loss as the kernels see it, where it is one of the rows and of labels.
-            fn of_labels(&self) -> Option<Row> {
+            /// The loss as the kernels see it, where it is one of the rows alone.
+            fn of_rows(&self) -> Option<Row> {
                 match self {
-                    $(AnyLoss::$loss(loss) => loss.of_labels(),)*
+                    $(AnyLoss::$loss(loss) => loss.of_rows(),)*
                 }
             }
 
@@ -236,6 +242,120 @@ pub const CATALOG: &[Entry] = &[
     entry("wdl", "Weighted difference", || Wdl::default().into()),
 ];
 
+/// Losses of rows whose labels may lie on several devices, a shard of them on each:
+/// [`losses::shards`](crate::losses::shards) says how. WDL and the halves over classes are refused.
+pub trait Mergeable: Copy + Into<AnyLoss> {
+    /// How its accumulators lie: what has to agree between the shards.
+    ///
+    /// # Errors
+    /// Settings; a loss whose rows do not merge from parts.
+    fn accumulator(self) -> Result<Accumulator, Error> {
+        merged_row(self).map(|(_, row)| shards::layout(&row))
+    }
+
+    /// The first half: of the labels of this shard, whose logits, targets, masks and weights `inputs` has, an accumulator for
+    /// each row: `accumulators`, f32 `[B, words]`, of which some words are whole numbers, to be moved as bytes.
+    ///
+    /// # Errors
+    /// As `prepare`, and a loss whose rows do not merge from parts.
+    fn prepare_partial(
+        self,
+        cx: &Context,
+        inputs: &RowInputs<'_>,
+        accumulators: Tensor<'_>,
+    ) -> Result<Prepared, Error> {
+        let (loss, row) = merged_row(self)?;
+        let mut all = Inspection::default();
+        let shape = Shape::Matrix(inputs.logits.rows(), shards::layout(&row).words);
+        all.writes("accumulators", accumulators, &[DType::F32], shape)?;
+        let outputs = RowOutputs::default();
+        let given = check_with(
+            all,
+            &loss.takes(),
+            loss.reduction(),
+            row.live,
+            inputs,
+            &outputs,
+        )?;
+        let (row, inputs) = by_label(row, inputs);
+        let draft = shards::partial(cx.target(), &row, &inputs, &given, accumulators)?;
+        prepared::build(cx, draft)
+    }
+
+    /// The second half: from the accumulators of all shards, f32 `[R, B * words]`, one shard's behind the other's as an
+    /// all-gather leaves them, the loss and the gradients of this shard's labels. Every shard has the same loss, and the same
+    /// gradient to thresholds of rows or of the batch.
+    ///
+    /// # Errors
+    /// As `prepare`, and a loss whose rows do not merge from parts.
+    fn prepare_merged(
+        self,
+        cx: &Context,
+        inputs: &RowInputs<'_>,
+        accumulators: Tensor<'_>,
+        outputs: &RowOutputs<'_>,
+    ) -> Result<Prepared, Error> {
+        let (loss, row) = merged_row(self)?;
+        let all = met(&row, inputs.logits.rows(), accumulators)?;
+        let given = check_with(
+            all,
+            &loss.takes(),
+            loss.reduction(),
+            row.live,
+            inputs,
+            outputs,
+        )?;
+        let (row, inputs) = by_label(row, inputs);
+        let target = cx.target();
+        let draft = shards::merged(target, &row, &inputs, outputs, &given, accumulators)?;
+        prepared::build(cx, draft)
+    }
+
+    /// Makes one accumulator a row, `folded`, f32 `[B, words]`, of those of some shards: for groups of devices that send on only
+    /// one.
+    ///
+    /// # Errors
+    /// Shapes, element types, buffers, a loss whose rows do not merge from parts.
+    fn prepare_folded(
+        self,
+        cx: &Context,
+        accumulators: Tensor<'_>,
+        folded: Tensor<'_>,
+    ) -> Result<Prepared, Error> {
+        let (_, row) = merged_row(self)?;
+        let words = shards::layout(&row).words;
+        let mut all = met(&row, folded.rows(), accumulators)?;
+        let shape = Shape::Matrix(folded.rows(), words);
+        all.writes("folded", folded, &[DType::F32], shape)?;
+        let bytes = all.finish()?;
+        let draft = shards::folded(cx.target(), &row, accumulators, folded)?;
+        prepared::build(cx, draft.moving(bytes))
+    }
+}
+
+impl<L: Copy + Into<AnyLoss>> Mergeable for L {}
+
+/// The loss, and as the kernels see it, where rows merge from parts.
+fn merged_row(loss: impl Into<AnyLoss>) -> Result<(AnyLoss, Row), Error> {
+    let loss = loss.into();
+    loss.check()?;
+    let row = loss.of_rows().ok_or_else(Accumulator::refused)?;
+    Ok((loss, row))
+}
+
+/// The accumulators of some shards, checked.
+fn met<'a>(row: &Row, rows: usize, accumulators: Tensor<'a>) -> Result<Inspection<'a>, Error> {
+    let words = shards::layout(row).words;
+    let count = accumulators.rows();
+    if count == 0 || u32::try_from(count).is_err() {
+        return Err(Error::shape("accumulators", "a row for each shard", count));
+    }
+    let mut all = Inspection::default();
+    let shape = Shape::Matrix(count, rows.saturating_mul(words));
+    all.reads("accumulators", accumulators, &[DType::F32], shape)?;
+    Ok(all)
+}
+
 impl<L: Copy + Into<AnyLoss>> Linear<L> {
     /// Checks the settings alone.
     ///
@@ -249,7 +369,9 @@ impl<L: Copy + Into<AnyLoss>> Linear<L> {
         let loss: AnyLoss = self.loss.into();
         loss.check()?;
         self.check_layer()?;
-        loss.of_labels().ok_or_else(Linear::<L>::refused)
+        let labels = loss.target_kind() != TargetKind::Logits;
+        let row = loss.of_rows().filter(|_| labels);
+        row.ok_or_else(Linear::<L>::refused)
     }
 
     /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
@@ -263,11 +385,75 @@ impl<L: Copy + Into<AnyLoss>> Linear<L> {
         inputs: &LinearInputs<'_>,
         outputs: &LinearOutputs<'_>,
     ) -> Result<Prepared, Error> {
+        let layer = self.layer();
+        let all = Inspection::default();
+        build_linear(
+            cx,
+            (&layer, &self.row()?),
+            all,
+            inputs,
+            outputs,
+            Shards::Alone,
+        )
+    }
+
+    /// How the accumulators of its loss lie, where labels are on several devices: [`losses::shards`](crate::losses::shards).
+    ///
+    /// # Errors
+    /// Settings.
+    pub fn accumulator(&self) -> Result<Accumulator, Error> {
+        self.row().map(|row| shards::layout(&row))
+    }
+
+    /// The first half of a call whose labels are a shard of all, with their weights, bias, masks and targets: an accumulator for
+    /// each row, as [`Mergeable::prepare_partial`] makes them. Weights stay as they are.
+    ///
+    /// # Errors
+    /// As [`prepare`](Linear::prepare).
+    pub fn prepare_partial(
+        &self,
+        cx: &Context,
+        inputs: &LinearInputs<'_>,
+        accumulators: Tensor<'_>,
+    ) -> Result<Prepared, Error> {
         let row = self.row()?;
-        let (live, bytes) = linear::call::check(&self.layer(), &row, inputs, outputs)?;
-        let target = cx.target();
-        let draft = linear::plan::plan(target, &row, &self.layer(), inputs, outputs, &live)?;
-        prepared::build(cx, draft.moving(bytes))
+        if inputs.targets.is_none() {
+            let reason = "needed to compute the loss or its gradient";
+            return Err(Error::refused("targets", reason));
+        }
+        let mut all = Inspection::default();
+        let shape = Shape::Matrix(inputs.hidden.rows(), shards::layout(&row).words);
+        all.writes("accumulators", accumulators, &[DType::F32], shape)?;
+        let layer = Linear {
+            update: None,
+            ..self.layer()
+        };
+        // What belongs to the update is for the second half.
+        let inputs = LinearInputs {
+            state: None,
+            ..*inputs
+        };
+        let (outputs, to) = (LinearOutputs::default(), Shards::Leave(accumulators));
+        build_linear(cx, (&layer, &row), all, &inputs, &outputs, to)
+    }
+
+    /// The second half, from the accumulators of all shards as [`Mergeable::prepare_merged`] takes them: the loss, and of this
+    /// shard's labels the gradients and the step of their weights. The gradient to the hidden states is what this shard's labels
+    /// have in it, and to be added up over the shards; labels that are chosen are this shard's, by their numbers in it.
+    ///
+    /// # Errors
+    /// As [`prepare`](Linear::prepare).
+    pub fn prepare_merged(
+        &self,
+        cx: &Context,
+        inputs: &LinearInputs<'_>,
+        accumulators: Tensor<'_>,
+        outputs: &LinearOutputs<'_>,
+    ) -> Result<Prepared, Error> {
+        let (layer, row) = (self.layer(), self.row()?);
+        let all = met(&row, inputs.hidden.rows(), accumulators)?;
+        let from = Shards::Meet(accumulators);
+        build_linear(cx, (&layer, &row), all, inputs, outputs, from)
     }
 
     /// The same on the CPU, all logits stored.
@@ -282,4 +468,19 @@ impl<L: Copy + Into<AnyLoss>> Linear<L> {
         let loss: AnyLoss = self.loss.into();
         reference::linear(&self.layer(), inputs, |logits| loss.reference(logits))
     }
+}
+
+/// A call of a last layer, beside tensors that have been checked.
+fn build_linear<'a>(
+    cx: &Context,
+    (layer, row): (&Linear<()>, &Row),
+    all: Inspection<'a>,
+    inputs: &LinearInputs<'a>,
+    outputs: &LinearOutputs<'a>,
+    shards: Shards<'a>,
+) -> Result<Prepared, Error> {
+    let (live, bytes) = linear::call::check(all, layer, row, inputs, outputs)?;
+    let target = cx.target();
+    let draft = linear::plan::plan(target, row, layer, inputs, outputs, &live, shards)?;
+    prepared::build(cx, draft.moving(bytes))
 }

@@ -4,7 +4,7 @@
 // Grid: one workgroup a word of the sets; one workgroup an anchor; both folded.
 // Mirrors: src/kernels/contrastive/params.rs.
 // provides: the entry points, sets (binding 3), sets2 (binding 4), small (binding 5), itself_index (binding 7)
-// expects:  params, WG
+// expects:  params, WG, FROM_INDEX
 
 @group(0) @binding(3) var<storage, read_write> sets: array<u32>;
 @group(0) @binding(4) var<storage, read_write> sets2: array<u32>;
@@ -54,7 +54,12 @@ fn leave_out(
     if (row >= params.grid.groups) {
         return;
     }
-    let key = itself_index[params.roles.itself_at + params.own.first + row] - params.other.first;
+    let number = params.roles.itself_at + params.own.first + row;
+    var itself = number;
+    if (params.roles.itself == FROM_INDEX) {
+        itself = itself_index[number];
+    }
+    let key = itself - params.other.first;
     let inside = key < params.other.rows;
     for (var w = lane; w < params.row.words; w += WG) {
         let place = 4u * (params.own.sets + (params.row.words + 2u + w) * params.own.stride) + row;

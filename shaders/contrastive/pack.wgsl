@@ -5,7 +5,7 @@
 // provides: pack_row, labels (binding 2), indices (binding 3), z (binding 4), sets (binding 5),
 //           small (binding 6), itself_index (binding 7)
 // expects:  params, NORM_FLOOR (the least norm that a row is divided by), SUMMED (what one sum takes in), FORM_BITS,
-//           FORM_BYTES, FORM_INTEGERS, FORM_LISTS, SAME_NUMBER, FROM_INDEX, source_bits, finite, team_sum, set_place
+//           FORM_BYTES, FORM_INTEGERS, FORM_LISTS, SAME_NUMBER, FROM_INDEX, FROM_OFFSET, source_bits, finite, team_sum, set_place
 
 @group(0) @binding(2) var<storage, read_write> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> indices: array<u32>;
@@ -120,6 +120,8 @@ fn pack_row(row: u32, writes: bool, lane: u32, lanes: u32) {
             itself = number;
         } else if (params.roles.itself == FROM_INDEX) {
             itself = itself_index[params.roles.itself_at + number];
+        } else if (params.roles.itself == FROM_OFFSET) {
+            itself = params.roles.itself_at + number;
         }
         sets[set_place(row, params.row.words)] = all;
         sets[set_place(row, params.row.words + 1u)] = itself;

@@ -57,8 +57,8 @@ struct PairRow {
 
 // What makes a pair.
 struct PairRoles {
-    itself: u32,            // which key an anchor is: SAME_NUMBER, FROM_INDEX or NO_KEY
-    itself_at: u32,         // where its number is in `itself_index`
+    itself: u32,            // which key an anchor is: SAME_NUMBER, FROM_INDEX, FROM_OFFSET or NO_KEY
+    itself_at: u32,         // where its number is in `itself_index`; keys before the first anchor's
     both: u32,              // 1: the other row is an anchor too
     mirror: u32,            // what becomes of a tile turned: NOT_TURNED, TURNED_APART or TURNED_IN_PLACE
 }

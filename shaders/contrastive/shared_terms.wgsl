@@ -1,7 +1,7 @@
 // The terms of MulSupCon of eight own rows with four others: the sum of w_l / |P_l(i)| over the labels l that both have.
 // Where the own rows are the keys of the others too, this is the same both ways.
 // provides: small (binding 1), Shared, with_word, row_none, row_word, with_row, shared_low, shared_high
-// expects:  params, SAME_NUMBER, FROM_INDEX, Eight, own_set, Four, turned, weight_of_label
+// expects:  params, SAME_NUMBER, NO_KEY, Eight, own_set, Four, turned, weight_of_label
 
 @group(0) @binding(1) var<storage, read_write> small: array<u32>;
 
@@ -37,7 +37,7 @@ fn with_word(before: Shared, w: u32, own: Eight, other: vec4<u32>, row4: u32) ->
     var itself = Eight();
     if (params.roles.itself == SAME_NUMBER) {
         itself = own;
-    } else if (params.roles.itself == FROM_INDEX) {
+    } else if (params.roles.itself != NO_KEY) {
         let place = params.row.words + 2u + w;
         itself = Eight(own_set(place, row4), own_set(place, row4 + 1u));
     }
@@ -62,7 +62,7 @@ fn row_word(before: vec4<f32>, w: u32, own: u32, other: vec4<u32>, row: u32) -> 
     var itself = 0u;
     if (params.roles.itself == SAME_NUMBER) {
         itself = own;
-    } else if (params.roles.itself == FROM_INDEX) {
+    } else if (params.roles.itself != NO_KEY) {
         itself = own_set(params.row.words + 2u + w, row / 4u)[row & 3u];
     }
     return before + terms(w, own, itself, other);

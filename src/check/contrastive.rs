@@ -410,6 +410,7 @@ fn inputs(t: &Tensors, labels: usize) -> Result<ContrastiveInputs<'_>, Error> {
             None => None,
         },
         self_index: t.find("self_index"),
+        self_offset: None,
         row_mask: t.find("row_mask"),
         key_mask: t.find("key_mask"),
         positives: t.find("positives"),

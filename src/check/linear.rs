@@ -199,6 +199,12 @@ fn chosen(cols: usize) -> usize {
 
 /// Prepares the layer on the tensors that there are, by their names.
 fn prepare(config: &Linear<AnyLoss>, cx: &Context, t: &Tensors) -> Result<Prepared, Error> {
+    let (inputs, outputs) = call(t)?;
+    config.prepare(cx, &inputs, &outputs)
+}
+
+/// The tensors of a call.
+pub(super) fn call(t: &Tensors) -> Result<(LinearInputs<'_>, LinearOutputs<'_>), Error> {
     let inputs = LinearInputs {
         bias: t.find("bias"),
         class_mask: t.find("class_mask"),
@@ -217,7 +223,7 @@ fn prepare(config: &Linear<AnyLoss>, cx: &Context, t: &Tensors) -> Result<Prepar
         top_labels: t.find("top_labels"),
         top_scores: t.find("top_scores"),
     };
-    config.prepare(cx, &inputs, &outputs)
+    Ok((inputs, outputs))
 }
 
 impl LinearCase {

@@ -25,6 +25,7 @@ mod qualify;
 mod random;
 mod rng;
 mod rows;
+mod shards;
 mod tensors;
 
 pub use askew::{Edit, run_askew};
@@ -50,6 +51,7 @@ pub use qualify::{Batch, Qualification, Tally};
 pub use random::{ALIKE, random_case};
 pub use rng::Rng;
 pub use rows::{Extras, Mode, RowCase, RowWorkload, WdlCase, row_cases};
+pub use shards::{Meeting, ShardedLinear, ShardedRows, sharded_linear, sharded_rows};
 pub use tensors::Tensors;
 
 use crate::device::caps::{Half, Reduce, Variant};

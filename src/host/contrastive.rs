@@ -364,6 +364,7 @@ impl<'a> Embeddings<'a> {
             self_index: self
                 .self_index
                 .map(|_| Tensor::vector(&index, DType::U32, n)),
+            self_offset: None,
             row_mask: self
                 .row_mask
                 .map(|mask| Tensor::vector(&row_mask, DType::U8, mask.len())),

@@ -352,6 +352,13 @@ pub enum ContrastiveReduction {
     None,
 }
 
+impl ContrastiveReduction {
+    /// Whether the sum is divided by a number.
+    pub(crate) fn is_mean(self) -> bool {
+        !matches!(self, ContrastiveReduction::Sum | ContrastiveReduction::None)
+    }
+}
+
 /// A supervised contrastive loss with its settings. The [module](self) has the formulas.
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq)]

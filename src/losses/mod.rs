@@ -14,6 +14,7 @@ pub mod mcm;
 pub mod metrics;
 pub mod per_label;
 pub(crate) mod reduction;
+pub mod shards;
 pub mod softmax_ce;
 pub(crate) mod takes;
 pub mod wdl;

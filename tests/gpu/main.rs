@@ -19,6 +19,7 @@ mod metrics;
 mod per_label;
 mod regimes;
 mod settings;
+mod shards;
 mod soak;
 mod table;
 mod verify;
@@ -106,6 +107,7 @@ fn main() {
         hcal::TESTS,
         hostile::TESTS,
         linear::TESTS,
+        shards::TESTS,
         verify::TESTS,
         soak::TESTS,
     ]

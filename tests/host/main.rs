@@ -21,6 +21,7 @@ mod record;
 mod refusals;
 mod scopes;
 mod settings;
+mod shards;
 mod sizes;
 #[cfg(feature = "serde")]
 mod text;

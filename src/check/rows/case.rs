@@ -213,6 +213,17 @@ pub(super) fn prepare(
     cx: &Context,
     t: &Tensors,
 ) -> Result<Prepared, Error> {
+    let (inputs, outputs) = call(threshold, order, mode, t)?;
+    loss.prepare(cx, &inputs, &outputs)
+}
+
+/// The tensors of a call.
+pub(crate) fn call(
+    threshold: Option<Threshold<()>>,
+    order: Option<Order<(), ()>>,
+    mode: Mode,
+    t: &Tensors,
+) -> Result<(RowInputs<'_>, RowOutputs<'_>), Error> {
     let inputs = RowInputs {
         logits: t.get("logits")?,
         targets: t.labels(TargetNames::TARGETS)?,
@@ -253,7 +264,7 @@ pub(super) fn prepare(
         grad_theta: t.gradient("grad_theta"),
         grad_theta0: t.gradient("grad_theta0"),
     };
-    loss.prepare(cx, &inputs, &outputs)
+    Ok((inputs, outputs))
 }
 
 impl fmt::Display for RowCase {

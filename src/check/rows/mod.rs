@@ -1,6 +1,6 @@
 //! The losses of rows: their cases, the table of them, and how they are measured.
 
-mod case;
+pub(super) mod case;
 mod table;
 mod workload;
 

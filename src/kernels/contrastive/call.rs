@@ -38,6 +38,8 @@ pub struct ContrastiveInputs<'a> {
     /// [`Weighting::Paired`](crate::losses::contrastive::Weighting::Paired): its positive). `u32::MAX` (-1 as i32), and
     /// whatever is no key: none.
     pub self_index: Option<Tensor<'a>>,
+    /// In place of `self_index`, where anchor `i` is key `self_offset + i`: anchors of one device among the keys of all.
+    pub self_offset: Option<u32>,
     /// u8 `[N]`, 0 where a sample is left out: whatever it holds, it is no anchor, and where the anchors are the keys, no
     /// key either.
     pub row_mask: Option<Tensor<'a>>,
@@ -56,7 +58,8 @@ pub struct ContrastiveInputs<'a> {
     pub grad_loss: Option<Tensor<'a>>,
     /// Settings that lie on the device: `temperature`, which is learnt with
     /// [`grad_temperature`](ContrastiveOutputs::grad_temperature), the `bias` of the sigmoid, learnt with
-    /// [`grad_bias`](ContrastiveOutputs::grad_bias), and Jaccard's `threshold`.
+    /// [`grad_bias`](ContrastiveOutputs::grad_bias), and Jaccard's `threshold`. With a mean, `count`, at least 1: what the mean is
+    /// over, where anchors lie on several devices: how many anchors, active ones, or labels there are on all of them.
     pub settings: &'a [Setting<'a>],
 }
 
@@ -69,6 +72,7 @@ impl<'a> ContrastiveInputs<'a> {
             labels,
             keys: None,
             self_index: None,
+            self_offset: None,
             row_mask: None,
             key_mask: None,
             positives: None,
@@ -103,6 +107,10 @@ impl<'a> ContrastiveInputs<'a> {
             )?;
         }
         inspect_index(self.self_index, self.keys.is_some(), rows, tensors)?;
+        if self.self_offset.is_some() && (self.keys.is_none() || self.self_index.is_some()) {
+            let reason = "needs keys, and stands in place of self_index";
+            return Err(Error::refused("self_offset", reason));
+        }
         tensors.reads("row_mask", self.row_mask, flags, Shape::Vector(rows))?;
         if let Some(mask) = self.key_mask {
             let Some(keys) = &self.keys else {

@@ -6,8 +6,8 @@ use crate::device::plan::{Bind, Dispatches, Region, Scratch, Target, parts_per_d
 use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, ErrorKind};
 use crate::kernels::contrastive::params::{
-    FORM_BITS, FORM_BYTES, FORM_INTEGERS, FORM_LISTS, FROM_INDEX, NO_KEY, PairGrid, PairParams,
-    PairRoles, PairSide, PairSource, PairWork, SAME_NUMBER,
+    FORM_BITS, FORM_BYTES, FORM_INTEGERS, FORM_LISTS, FROM_INDEX, FROM_OFFSET, NO_KEY, PairGrid,
+    PairParams, PairRoles, PairSide, PairSource, PairWork, SAME_NUMBER,
 };
 use crate::kernels::contrastive::table::{HalveBinds, LEAVE, LeaveBinds, PackBinds, Tiling};
 use crate::kernels::products::{DEPTH, TEAM_ROWS};
@@ -379,6 +379,7 @@ impl<'a> Sides<'a> {
     pub(super) fn identify(
         &mut self,
         self_index: Option<Tensor<'a>>,
+        self_offset: Option<u32>,
         target: Target<'_>,
     ) -> Result<(), Error> {
         self.roles.itself = match &self.own_keys {
@@ -389,6 +390,9 @@ impl<'a> Sides<'a> {
             self.index = bind;
             self.roles.itself = FROM_INDEX;
             self.roles.itself_at = at;
+        } else if let Some(offset) = self_offset {
+            self.roles.itself = FROM_OFFSET;
+            self.roles.itself_at = offset;
         }
         Ok(())
     }

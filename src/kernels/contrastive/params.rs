@@ -29,6 +29,8 @@ constants! {
         SAME_NUMBER = 1,
         /// The one that `itself_index` says.
         FROM_INDEX = 2,
+        /// The one of its own number and `itself_at`.
+        FROM_OFFSET = 3,
     }
 }
 
@@ -203,9 +205,9 @@ uniform! {
 uniform! {
     /// What makes a pair.
     pub(super) struct PairRoles {
-        /// Which key an anchor is: `SAME_NUMBER`, `FROM_INDEX` or `NO_KEY`.
+        /// Which key an anchor is: `SAME_NUMBER`, `FROM_INDEX`, `FROM_OFFSET` or `NO_KEY`.
         itself: u32,
-        /// Where its number is in `itself_index`.
+        /// Where its number is in `itself_index`; keys before the first anchor's.
         itself_at: u32,
         /// 1: the other row is an anchor too.
         both: u32,

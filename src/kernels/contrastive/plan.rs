@@ -34,9 +34,9 @@ use crate::error::Error;
 use crate::kernels::contrastive::call::{ContrastiveInputs, ContrastiveOutputs};
 use crate::kernels::contrastive::pack::{Places, Rows, Side, Sides, Window, list_vectors};
 use crate::kernels::contrastive::params::{
-    CODE_COUNTS, CODE_POSITIVES, FROM_INDEX, NOT_TURNED, PairChunks, PairEnds, PairGrid,
-    PairParams, PairRecord, PairRoles, PairRow, PairSettings, PairWork, SUM_FIELDS, SUM_PULL,
-    TURNED_APART, TURNED_IN_PLACE, WANT_ONE, WANT_PER_ANCHOR,
+    CODE_COUNTS, CODE_POSITIVES, FROM_INDEX, FROM_OFFSET, NOT_TURNED, PairChunks, PairEnds,
+    PairGrid, PairParams, PairRecord, PairRoles, PairRow, PairSettings, PairWork, SUM_FIELDS,
+    SUM_PULL, TURNED_APART, TURNED_IN_PLACE, WANT_ONE, WANT_PER_ANCHOR,
 };
 use crate::kernels::contrastive::table::{
     self, COUNTS, CodeBinds, CountBinds, EndBinds, EndForm, LISTS, ListBinds, NOTES, PairBinds,
@@ -49,8 +49,8 @@ use crate::losses::contrastive::{
 };
 use std::mem::offset_of;
 
-/// Settings that can come from buffers: of all, of Jaccard, of the sigmoid.
-static LIVE: [Live; 3] = [
+/// Settings that can come from buffers: of all, of Jaccard, of the sigmoid, of means.
+static LIVE: [Live; 4] = [
     Live {
         name: "temperature",
         fields: &[Field::of::<PairParams>(
@@ -72,7 +72,16 @@ static LIVE: [Live; 3] = [
             Becomes::ITSELF,
         )],
     },
+    Live {
+        name: COUNT,
+        fields: &[Field::of::<PairParams>(
+            offset_of!(PairParams, settings.scale),
+            Becomes::OverCount { times: 1.0 },
+        )],
+    },
 ];
+/// What a mean is over.
+const COUNT: &str = "count";
 
 impl Contrastive {
     /// Checks the call and makes what it needs: pipelines, bind groups, parameters, scratch.
@@ -90,18 +99,19 @@ impl Contrastive {
         let per_anchor = self.reduction == ContrastiveReduction::None;
         let mut tensors = Inspection::default();
         inputs.inspect(per_anchor, &mut tensors)?;
-        self.check_pairs(inputs.self_index.is_some())?;
+        self.check_pairs(inputs.self_index.is_some() || inputs.self_offset.is_some())?;
         self.check_label_weight(inputs.label_weight.is_some())?;
         self.check_given(inputs.positives.is_some(), inputs.pair_mask.is_some())?;
         outputs.inspect(per_anchor, inputs, &mut tensors)?;
         if outputs.grad_bias.is_some() && !self.has_bias() {
             return Err(Error::refused("grad_bias", "needs the denominator sigmoid"));
         }
-        let possible = match (self.weighting, self.has_bias()) {
+        let mut possible = match (self.weighting, self.has_bias()) {
             (Weighting::Jaccard { .. }, _) => vec![LIVE[0], LIVE[1]],
             (_, true) => vec![LIVE[0], LIVE[2]],
             (_, false) => vec![LIVE[0]],
         };
+        possible.extend(self.reduction.is_mean().then_some(LIVE[3]));
         let live = live::inspect(&mut tensors, inputs.settings, &possible)?;
         let bytes = tensors.finish()?;
         let draft = plan(cx.target(), self, inputs, outputs, &live)?;
@@ -123,7 +133,8 @@ fn plan<'a>(
     outputs: &ContrastiveOutputs<'a>,
     settings: &Given<'a>,
 ) -> Result<Draft<'a>, Error> {
-    let mut call = Call::new(target, config, inputs, outputs)?;
+    let counted = settings.iter().any(|(live, _)| live.name == COUNT);
+    let mut call = Call::new(target, config, inputs, outputs, counted)?;
     call.steps.push_settings(settings)?;
     call.sides
         .pack(&mut call.steps, call.small.bind(), call.base)?;
@@ -297,12 +308,13 @@ struct Call<'a, 'c> {
 }
 
 impl<'a, 'c> Call<'a, 'c> {
-    /// Lays out the scratch, and binds what is shared.
+    /// Lays out the scratch, and binds what is shared. `counted`: what a mean is over comes from a buffer.
     fn new(
         target: Target<'c>,
         config: &Contrastive,
         inputs: &ContrastiveInputs<'a>,
         outputs: &ContrastiveOutputs<'a>,
+        counted: bool,
     ) -> Result<Self, Error> {
         let words = inputs.classes.div_ceil(32) as u64;
         to_u32(words * 32, "labels")?;
@@ -380,7 +392,7 @@ impl<'a, 'c> Call<'a, 'c> {
             sides.side_mut(gradient.to_keys).sum(chunks, &mut scratch)?;
         }
 
-        sides.identify(inputs.self_index, target)?;
+        sides.identify(inputs.self_index, inputs.self_offset, target)?;
         let mean_kept =
             config.reduction == ContrastiveReduction::MeanAll && inputs.row_mask.is_some();
         let base = PairParams {
@@ -396,7 +408,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 ..sides.roles
             },
             record,
-            settings: settings(config, n, mean_kept),
+            settings: settings(config, n, mean_kept, counted),
             team: TEAM_ROWS as u32,
             factors,
             bias: config.bias,
@@ -528,7 +540,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 self.push(module, "count_labels", some.rows as u64, params, binds)?;
             }
         }
-        if self.base.roles.itself != FROM_INDEX {
+        if ![FROM_INDEX, FROM_OFFSET].contains(&self.base.roles.itself) {
             return Ok(());
         }
         for own in &own_windows {
@@ -1123,7 +1135,7 @@ fn sides<'a>(
         embeddings: Some(inputs.embeddings),
         classes: inputs.classes,
         sets: inputs.labels,
-        leaves_out: by_label && inputs.self_index.is_some(),
+        leaves_out: by_label && (inputs.self_index.is_some() || inputs.self_offset.is_some()),
         mask: inputs.row_mask,
     };
     let keys = inputs.keys.map(|keys| Rows {
@@ -1139,7 +1151,7 @@ fn sides<'a>(
 }
 
 /// The settings as the kernels have them.
-fn settings(config: &Contrastive, anchors: usize, mean_kept: bool) -> PairSettings {
+fn settings(config: &Contrastive, anchors: usize, mean_kept: bool, counted: bool) -> PairSettings {
     let divisor = match (config.denominator, config.weighting.rule()) {
         (Denominator::Sigmoid, _) => Divisor::One,
         (_, (_, divisor)) => divisor,
@@ -1149,8 +1161,10 @@ fn settings(config: &Contrastive, anchors: usize, mean_kept: bool) -> PairSettin
         threshold: config.weighting.least(),
         inv_temperature: 1.0 / config.temperature,
         normalize: u32::from(config.normalize),
-        mean_active: u32::from(mean_kept || config.reduction == ContrastiveReduction::MeanActive),
-        mean_labels: u32::from(config.reduction == ContrastiveReduction::MeanLabels),
+        mean_active: u32::from(
+            !counted && (mean_kept || config.reduction == ContrastiveReduction::MeanActive),
+        ),
+        mean_labels: u32::from(!counted && config.reduction == ContrastiveReduction::MeanLabels),
         scale: match config.reduction {
             ContrastiveReduction::MeanAll => 1.0 / anchors.max(1) as f32,
             _ => 1.0,

@@ -71,7 +71,7 @@ fn plan<'a>(
     let mut places = Places::default();
     sides.place(&mut places)?;
     let small = scratch.take(places.words)?;
-    sides.identify(inputs.self_index, target)?;
+    sides.identify(inputs.self_index, None, target)?;
     let base = PairParams {
         row: PairRow {
             words: words as u32,

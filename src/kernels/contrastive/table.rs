@@ -222,7 +222,7 @@ pub(super) static COUNTS: Program = Program {
     name: "contrastive_counts",
     pieces: &[PARAMS, Piece::File(wgsl!("contrastive/counts.wgsl"))],
     entries: &["count_labels", "leave_out"],
-    constants: &[],
+    constants: &[ITSELF],
     bindings: CountBinds::NAMES,
     mirrors: &[MIRRORS],
 };

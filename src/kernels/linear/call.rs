@@ -82,8 +82,10 @@ fn types(of: Tensor<'_>) -> Vec<DType> {
     all
 }
 
-/// Checks the tensors of a call. Gives the settings that are among them, and the bytes of all tensors.
+/// Checks the tensors of a call beside some that have been checked. Gives the settings that are among them, and the bytes of all
+/// tensors.
 pub(crate) fn check<'a>(
+    mut all: Inspection<'a>,
     layer: &Linear<()>,
     row: &Row,
     inputs: &LinearInputs<'a>,
@@ -97,7 +99,6 @@ pub(crate) fn check<'a>(
     let each = row.reduction == Reduction::None;
     let (by_label, by_row) = (Shape::Vector(labels), Shape::Vector(rows));
     let reals = &[DType::F32];
-    let mut all = Inspection::default();
     let (of_hidden, of_weights) = (Shape::Matrix(rows, dims), Shape::Matrix(labels, dims));
     all.reads("hidden", inputs.hidden, FLOATS, of_hidden)?;
     all.reads("weights", inputs.weights, FLOATS, of_weights)?;

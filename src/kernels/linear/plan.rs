@@ -28,13 +28,14 @@ use crate::kernels::linear::table::{
 use crate::kernels::products::{self, DEPTH, Sharing, TEAM_ROWS, rows_per_dispatch};
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
 use crate::kernels::rows::count;
+use crate::kernels::rows::driver::Among;
 use crate::kernels::rows::loss::Row;
 use crate::kernels::rows::plan::record;
+use crate::kernels::rows::shards::parts;
 use crate::kernels::rows::tiles::{Grid, Tile, Tiles};
 use crate::kernels::work::push_portions;
 use crate::losses::labels::Targets;
 use crate::losses::linear::{Linear, Update};
-use crate::losses::reduction::Reduction;
 use std::ops::Range;
 
 /// Samples of a window, where a batch has more: a strip of weights is read once for each window.
@@ -50,6 +51,7 @@ pub(crate) fn plan<'a>(
     inputs: &LinearInputs<'a>,
     outputs: &LinearOutputs<'a>,
     given: &Given<'a>,
+    shards: Shards<'a>,
 ) -> Result<Draft<'a>, Error> {
     let mut scratch = Scratch::default();
     let mut steps = Dispatches::new(target);
@@ -57,18 +59,28 @@ pub(crate) fn plan<'a>(
     let layer = Layer::new(target, settings, inputs, outputs, &mut scratch)?;
     layer.pack_hidden(&mut steps)?;
     let grid = layer.grid;
-    match (
-        layer.learns(),
-        grid.windows().count(),
-        grid.strips().count(),
-    ) {
-        (false, ..) => layer.predicted(&mut steps)?,
-        (true, 0 | 1, 0 | 1) => layer.whole(&mut steps, &mut scratch, row)?,
-        (true, ..) => layer.tiled(&mut steps, &mut scratch, row)?,
+    let one = grid.windows().count() <= 1 && grid.strips().count() <= 1;
+    let (steps_of, scratch_of) = (&mut steps, &mut scratch);
+    match shards {
+        Shards::Leave(to) => layer.partial(steps_of, scratch_of, row, to)?,
+        _ if !layer.learns() => layer.predicted(steps_of)?,
+        Shards::Alone if one => layer.whole(steps_of, scratch_of, row)?,
+        _ => layer.tiled(steps_of, scratch_of, row, shards)?,
     }
     layer.store_hidden(&mut steps)?;
     layer.store_top(&mut steps)?;
     Ok(steps.draft(&scratch, grid.windows().count().max(1)))
+}
+
+/// Whether labels are on other devices too.
+#[derive(Clone, Copy)]
+pub(crate) enum Shards<'a> {
+    /// They are all here.
+    Alone,
+    /// Accumulators of these go here.
+    Leave(Tensor<'a>),
+    /// Those of all shards are here.
+    Meet(Tensor<'a>),
 }
 
 /// Rows as products read them.
@@ -333,7 +345,7 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
             ..RowOutputs::default()
         };
         count::before(steps, scratch, row, &inputs)?;
-        record(steps, scratch, row, &inputs, &outputs)?;
+        record(steps, scratch, row, &inputs, &outputs, Among::Here)?;
         self.spread(steps, tile)?;
         self.store_labels(steps, strip)
     }
@@ -344,27 +356,41 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         steps: &mut Dispatches<'a, 'c>,
         scratch: &mut Scratch,
         row: &Row,
+        shards: Shards<'a>,
     ) -> Result<(), Error> {
         let grid = self.grid;
-        let all = self.row_inputs(Grid::tile((0, grid.rows), (0, grid.cols)));
-        let counts = count::of(row, &all);
-        if let Some(counts) = counts {
-            let counts = Row::new(counts, (), &[], Reduction::Sum);
-            let tiles = Tiles::new(self.target, &counts, grid, (false, false), scratch)?;
+        let (among, counts) = match shards {
+            Shards::Meet(accumulators) => {
+                let ((_, held), of_count) = parts(row, accumulators);
+                let counts = of_count.map(|(count, held)| (count, Among::Meets(held)));
+                (Among::Meets(held), counts)
+            }
+            Shards::Alone | Shards::Leave(_) => {
+                let all = self.row_inputs(Grid::tile((0, grid.rows), (0, grid.cols)));
+                (
+                    Among::Here,
+                    count::row_of(row, &all).map(|count| (count, Among::Here)),
+                )
+            }
+        };
+        let counted = counts.is_some();
+        if let Some((count, among)) = counts {
+            let known = (false, false);
+            let tiles = Tiles::new(self.target, &count, grid, known, among, scratch)?;
             self.statistics(steps, scratch, &tiles, true)?;
             let total = scratch.take(1)?;
             tiles.finish(steps, (total.bind(), 0));
             count::scale(steps, Some(total));
         }
         let masked = self.inputs.class_mask.is_some();
-        let known = (counts.is_some(), masked);
-        let tiles = Tiles::new(self.target, row, grid, known, scratch)?;
-        // Labels are chosen in the first round.
+        let known = (counted, masked);
+        let tiles = Tiles::new(self.target, row, grid, known, among, scratch)?;
+        // Labels are chosen in the first round that makes logits.
         if !tiles.once {
-            self.statistics(steps, scratch, &tiles, counts.is_none())?;
+            self.statistics(steps, scratch, &tiles, !counted)?;
         }
-        let first = tiles.once && counts.is_none();
-        if tiles.once || self.backward() {
+        let first = tiles.met() || tiles.once && !counted;
+        if tiles.once || self.backward() || tiles.met() && self.outputs.top_labels.is_some() {
             for strip in grid.strips() {
                 self.pack_weights(steps, strip)?;
                 for window in grid.windows() {
@@ -374,12 +400,12 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
                     if first {
                         self.top(steps, tile)?;
                     }
-                    match tiles.once {
-                        true => {
-                            let inputs = (&inputs, self.backward());
-                            tiles.both(steps, scratch, tile, inputs)?;
+                    match (tiles.once, self.backward()) {
+                        (true, backward) => {
+                            tiles.both(steps, scratch, tile, (&inputs, backward))?;
                         }
-                        false => tiles.gradient(steps, scratch, tile, &inputs)?,
+                        (false, true) => tiles.gradient(steps, scratch, tile, &inputs)?,
+                        (false, false) => {}
                     }
                     self.spread(steps, tile)?;
                 }
@@ -392,16 +418,43 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         Ok(())
     }
 
+    /// Leaves accumulators of the rows.
+    fn partial(
+        &self,
+        steps: &mut Dispatches<'a, 'c>,
+        scratch: &mut Scratch,
+        row: &Row,
+        accumulators: Tensor<'a>,
+    ) -> Result<(), Error> {
+        let (of_loss, of_count) = parts(row, accumulators);
+        for (row, held) in std::iter::once(of_loss).chain(of_count) {
+            let (known, among) = ((false, false), Among::Leaves(held));
+            let tiles = Tiles::new(self.target, &row, self.grid, known, among, scratch)?;
+            self.statistics(steps, scratch, &tiles, false)?;
+        }
+        Ok(())
+    }
+
     /// Adds what the rows come to, window by window.
     fn statistics(
         &self,
         steps: &mut Dispatches<'a, 'c>,
         scratch: &mut Scratch,
-        tiles: &Tiles,
+        tiles: &Tiles<'a>,
         chooses: bool,
     ) -> Result<(), Error> {
         for window in self.grid.windows() {
-            for strip in self.grid.strips() {
+            let mut strips: Vec<(usize, usize)> = self.grid.strips().collect();
+            if strips.is_empty() || tiles.met() {
+                strips.truncate(1);
+                let tile = Grid::tile(window, strips.pop().unwrap_or_default());
+                let inputs = self.row_inputs(tile);
+                match tiles.met() {
+                    true => tiles.meet(steps, scratch, tile, &inputs)?,
+                    false => tiles.statistics(steps, scratch, tile, &inputs)?,
+                }
+            }
+            for strip in strips {
                 let tile = Grid::tile(window, strip);
                 self.pack_weights(steps, strip)?;
                 self.logits(steps, tile)?;
@@ -924,7 +977,7 @@ mod tests {
             variant,
         };
         let settings = Linear::new(()).with_update(Update::sgd(0.1), 0);
-        let row = Zlpr::hard().of_labels().ok_or_else(Linear::<()>::refused)?;
+        let row = Zlpr::hard().of_rows().ok_or_else(Linear::<()>::refused)?;
         let draft = plan(
             target,
             &row,
@@ -932,6 +985,7 @@ mod tests {
             &inputs,
             &outputs,
             &Given::default(),
+            Shards::Alone,
         )?;
         let hidden = 4 * (rows * dims) as u64;
         let tile = settings.tile_bytes;

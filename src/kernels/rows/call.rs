@@ -104,6 +104,19 @@ pub(crate) fn check<'a>(
     inputs: &RowInputs<'a>,
     outputs: &RowOutputs<'a>,
 ) -> Result<Given<'a>, Error> {
+    let all = Inspection::default();
+    check_with(all, takes, reduction, live, inputs, outputs)
+}
+
+/// The same beside tensors that have been checked.
+pub(crate) fn check_with<'a>(
+    mut all: Inspection<'a>,
+    takes: &Takes,
+    reduction: Reduction,
+    live: &[Live],
+    inputs: &RowInputs<'a>,
+    outputs: &RowOutputs<'a>,
+) -> Result<Given<'a>, Error> {
     takes.targets.check_form(&inputs.targets)?;
     takes.check(Gives {
         threshold: inputs.threshold.is_some(),
@@ -114,7 +127,6 @@ pub(crate) fn check<'a>(
         pos_weight: inputs.pos_weight.is_some(),
         alpha: inputs.alpha.is_some(),
     })?;
-    let mut all = Inspection::default();
     check_inputs(&mut all, takes, inputs)?;
     let each = reduction == Reduction::None;
     let rows = takes.losses(inputs.logits.rows(), inputs.logits.cols());

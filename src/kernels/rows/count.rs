@@ -6,6 +6,7 @@ use crate::device::module::{File, wgsl};
 use crate::device::plan::{Dispatches, Region, Scratch};
 use crate::error::Error;
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
+use crate::kernels::rows::driver::Among;
 use crate::kernels::rows::loss::{Accumulator, Row, RowLoss, Stage, accumulator};
 use crate::kernels::rows::params::{FinishJob, JOBS, RowParams};
 use crate::kernels::rows::plan::record;
@@ -60,18 +61,63 @@ pub(crate) fn push<'a>(
     row: &Row,
     inputs: &RowInputs<'a>,
 ) -> Result<Option<Region>, Error> {
-    let Some(loss) = of(row, inputs) else {
-        return Ok(None);
-    };
-    let row = Row::new(loss, (), &[], Reduction::Sum);
-    let inputs = RowInputs {
+    let count = row_of(row, inputs);
+    let record = |count| record_of(steps, scratch, &count, inputs, Among::Here);
+    count.map(record).transpose()
+}
+
+fn record_of<'a>(
+    steps: &mut Dispatches<'a, '_>,
+    scratch: &mut Scratch,
+    row: &Row,
+    inputs: &RowInputs<'a>,
+    among: Among<'_, 'a>,
+) -> Result<Region, Error> {
+    let (inputs, outputs) = (inputs_of(inputs), RowOutputs::default());
+    let counted = record(steps, scratch, row, &inputs, &outputs, among)?;
+    Ok(counted.total)
+}
+
+/// What a call has to count beforehand, as a loss.
+pub(crate) fn row_of(row: &Row, inputs: &RowInputs<'_>) -> Option<Row> {
+    of(row, inputs).map(counting_row)
+}
+
+fn counting_row(loss: &'static RowLoss) -> Row {
+    Row::new(loss, (), &[], Reduction::Sum)
+}
+
+/// What of a call's inputs is needed to count.
+pub(crate) fn inputs_of<'a>(inputs: &RowInputs<'a>) -> RowInputs<'a> {
+    RowInputs {
         weight: None,
         threshold: None,
         grad_loss: None,
         ..*inputs
+    }
+}
+
+/// What counts in a batch whose labels lie on several devices: no one's shape says it.
+pub(crate) fn among_shards(row: &Row) -> Option<Row> {
+    let loss = match row.reduction {
+        Reduction::MeanElements => &ELEMENTS,
+        Reduction::MeanActive => &ACTIVE,
+        _ => return None,
     };
-    let counted = record(steps, scratch, &row, &inputs, &RowOutputs::default())?;
-    Ok(Some(counted.total))
+    Some(counting_row(loss))
+}
+
+/// Counts over the shards, of which accumulators have been left: what comes after has the scale of it.
+pub(crate) fn met<'a>(
+    steps: &mut Dispatches<'a, '_>,
+    scratch: &mut Scratch,
+    row: &Row,
+    inputs: &RowInputs<'a>,
+    among: Among<'_, 'a>,
+) -> Result<(), Error> {
+    let total = record_of(steps, scratch, row, inputs, among)?;
+    scale(steps, Some(total));
+    Ok(())
 }
 
 /// Both: what comes after has the scale of what counts.

@@ -17,6 +17,7 @@ use crate::device::plan::{
 use crate::device::tensor::{DType, Tensor};
 use crate::error::{Error, ErrorKind};
 use crate::kernels::gradient::{Gradient, tensor};
+use crate::kernels::rows::accumulators::{Held, most_rows};
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
 use crate::kernels::rows::loss::{Row, RowLoss, Stage};
 use crate::kernels::rows::params::{
@@ -24,7 +25,7 @@ use crate::kernels::rows::params::{
     RowViews, RowWindow,
 };
 use crate::kernels::rows::phase::{Phases, reaches_vectors};
-use crate::kernels::rows::shape::{COLUMN_ROWS_PER_LANE, LONG, Merge, Shape};
+use crate::kernels::rows::shape::{COLUMN_ROWS_PER_LANE, LONG, Merge, Shape, most_chunks};
 use crate::kernels::rows::sides::{MAX_COPY_GROUPS, SIDE_FORMS, SideForm, Sides};
 use crate::kernels::rows::weights::{
     Copies, MASK_ANY, MASK_NONE, MASK_WORDS, WEIGHT, WEIGHT_ANY, WEIGHT_COPIED, is_copied,
@@ -125,7 +126,7 @@ pub(crate) static COMBINE: Program = Program {
         Piece::File(wgsl!("shared/combine.wgsl")),
         Piece::File(wgsl!("shared/combine_tree.wgsl")),
     ],
-    entries: &["combine"],
+    entries: &["combine", "merge"],
     constants: &[],
     bindings: &[(6, "scratch")],
     mirrors: &[ROW_MIRRORS],
@@ -607,7 +608,6 @@ impl Sweep {
         bindings: RowBindings<'a>,
     ) -> Result<(), Error> {
         let shape = self.shape;
-        let want_grad = params.places.want_grad != 0;
         if shape.chunks > 1 {
             self.partial(steps, params, bindings)?;
             self.combine(steps, params, shape.chunks, bindings)?;
@@ -618,19 +618,41 @@ impl Sweep {
             }
             self.rows(steps, params, bindings)?;
         }
+        self.rest(steps, params, bindings)
+    }
+
+    /// Adds what is left to do with rows whose coefficients are known.
+    fn rest<'a>(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        params: RowParams,
+        bindings: RowBindings<'a>,
+    ) -> Result<(), Error> {
         if self.columns {
             let way = Way {
-                merge: shape.merge,
+                merge: self.shape.merge,
                 whole: &TWICE,
             };
             let kind = (self.variant.reduce, self.variant.workgroup);
             let module = module(self.loss, self.columns_io, way, kind);
             column_sums(steps, module, self.laid(params), bindings)?;
         }
-        if self.gradient_last && want_grad {
+        if self.gradient_last && params.places.want_grad != 0 {
             self.gradient(steps, params, bindings)?;
         }
         Ok(())
+    }
+
+    /// Adds the dispatches for rows of which so many accumulators are in the places of chunks.
+    fn met<'a>(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        params: RowParams,
+        accumulators: u32,
+        bindings: RowBindings<'a>,
+    ) -> Result<(), Error> {
+        self.combine(steps, params, accumulators, bindings)?;
+        self.rest(steps, params, bindings)
     }
 
     /// What of the parameters follows from the shape.
@@ -683,20 +705,20 @@ impl Sweep {
         chunks: u32,
         bindings: RowBindings<'a>,
     ) -> Result<(), Error> {
-        let workgroup = self.variant.workgroup;
-        let mut params = self.laid(params);
-        let width = chunks.next_power_of_two().min(workgroup);
-        params.grid.chunks = chunks;
-        params.grid.width = width;
-        params.grid.shift = width.ilog2();
-        let module = combine(self.loss, self.io.sides, workgroup);
-        let groups = u64::from(params.window.rows).div_ceil(u64::from(workgroup / width));
-        let reached = RowBindings {
-            sides: bindings.sides,
-            scratch: bindings.scratch,
-            ..RowBindings::default()
-        };
-        steps.push(module, "combine", groups, |grid| params.on(grid), reached)
+        let of = (self.loss, self.io.sides, "combine");
+        push_chunks(steps, of, params, chunks, bindings)
+    }
+
+    /// Adds the dispatch that makes of those of so many chunks a row one accumulator.
+    pub(crate) fn merge<'a>(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        params: RowParams,
+        chunks: u32,
+        bindings: RowBindings<'a>,
+    ) -> Result<(), Error> {
+        let of = (self.loss, self.io.sides, "merge");
+        push_chunks(steps, of, params, chunks, bindings)
     }
 
     /// Adds the dispatch for loss and gradient of whole rows.
@@ -723,6 +745,29 @@ impl Sweep {
     ) -> Result<(), Error> {
         self.push(steps, (&TWICE, "gradient"), params, bindings)
     }
+}
+
+/// Adds a dispatch between the chunks of rows, of which each has so many.
+pub(crate) fn push_chunks<'a>(
+    steps: &mut Dispatches<'a, '_>,
+    (loss, sides, entry): (&'static RowLoss, SideForm, &'static str),
+    mut params: RowParams,
+    chunks: u32,
+    bindings: RowBindings<'a>,
+) -> Result<(), Error> {
+    let workgroup = steps.target.variant.workgroup;
+    let width = chunks.next_power_of_two().min(workgroup);
+    params.grid.chunks = chunks;
+    params.grid.width = width;
+    params.grid.shift = width.ilog2();
+    let module = combine(loss, sides, workgroup);
+    let groups = u64::from(params.window.rows).div_ceil(u64::from(workgroup / width));
+    let reached = RowBindings {
+        sides: bindings.sides,
+        scratch: bindings.scratch,
+        ..RowBindings::default()
+    };
+    steps.push(module, entry, groups, |grid| params.on(grid), reached)
 }
 
 /// Rows of one chunk of the sums down the columns.
@@ -768,6 +813,33 @@ pub(crate) struct Driver<'a, 'c> {
     total: Region,
 }
 
+/// Where the labels of rows are.
+#[derive(Clone, Copy)]
+pub(crate) enum Among<'k, 'a> {
+    /// All here.
+    Here,
+    /// Tile by tile.
+    Tiles(&'k Kept),
+    /// On other devices too, for which accumulators are left.
+    Leaves(Held<'a>),
+    /// On other devices too, of which there are accumulators.
+    Meets(Held<'a>),
+}
+
+impl<'a> Among<'_, 'a> {
+    /// Rows of a window at most, where there are shards.
+    pub(crate) fn most_rows(&self, target: Target<'_>, row: &Row, cols: usize) -> Option<usize> {
+        let accumulators = match self {
+            Among::Here | Among::Tiles(_) => return None,
+            Among::Leaves(_) => most_chunks(cols) + 1,
+            Among::Meets(held) => u64::from(held.shards()),
+        };
+        let accumulator = row.loss.accumulator;
+        let words = accumulators * u64::from(accumulator.acc_words);
+        Some(most_rows(target, words))
+    }
+}
+
 /// What is kept of rows whose labels come tile by tile, and what is the same of all tiles.
 pub(crate) struct Kept {
     pub(crate) shape: Shape,
@@ -805,14 +877,14 @@ struct Places {
 const SLICE: usize = 1 << 14;
 
 impl<'a, 'c> Driver<'a, 'c> {
-    /// Chooses modules and shape, and finds room in scratch: of a tile, those that all tiles have.
+    /// Chooses modules and shape, and finds room in scratch: of a tile, what all tiles have.
     pub(crate) fn new(
         target: Target<'c>,
         row: &Row,
         inputs: &RowInputs<'a>,
         outputs: &RowOutputs<'a>,
         windows: &Windows,
-        kept: Option<&Kept>,
+        among: Among<'_, 'a>,
         scratch: &mut Scratch,
     ) -> Result<Self, Error> {
         let logits = inputs.logits;
@@ -866,8 +938,23 @@ impl<'a, 'c> Driver<'a, 'c> {
             variant,
             target.caps.subgroup_size,
         );
-        let shape = kept.map_or(shape, |kept| kept.shape);
-        let split = shape.chunks > 1;
+        let shape = match among {
+            Among::Tiles(kept) => kept.shape,
+            // Rows that lanes keep are whole.
+            Among::Leaves(_) | Among::Meets(_) => Shape {
+                short: false,
+                ..shape
+            },
+            Among::Here => shape,
+        };
+        // Accumulators of a row: its chunks', and what is left of several; or those of all shards.
+        let accumulators = match among {
+            Among::Leaves(_) if shape.chunks > 1 => shape.chunks + 1,
+            Among::Leaves(_) => 1,
+            Among::Meets(held) => held.shards(),
+            Among::Here | Among::Tiles(_) => shape.chunks,
+        };
+        let split = shape.chunks > 1 || matches!(among, Among::Leaves(_) | Among::Meets(_));
 
         let reduced = row.reduction != Reduction::None;
         let want_grad = outputs.grad_logits.is_some();
@@ -880,11 +967,12 @@ impl<'a, 'c> Driver<'a, 'c> {
         // A last stage has scratch where the losses of the rows would be bound.
         let plain = !reduced && !split && !coefs && !want_threshold && row.loss.stage.is_none();
         let direct = outputs.loss.filter(|_| plain);
-        let counts = row.loss.stage == Some(Stage::Count);
+        let leaves = matches!(among, Among::Leaves(_));
+        let counts = row.loss.stage == Some(Stage::Count) && !leaves;
         let through = counts || outputs.loss.is_some() && direct.is_none();
         // The first window has the most rows, and the others add to its parts.
         let parts = (windows.first() as u32).div_ceil(column_rows(variant.workgroup));
-        let chunk_words = shape.chunk_words(row.loss.accumulator.acc_words, windows.first());
+        let acc_words = u64::from(accumulators * row.loss.accumulator.acc_words);
         let coef_words = u64::from(row.loss.accumulator.coef_words);
         // What is summed at the end: losses, and gradients to one threshold.
         let per_row = matches!(inputs.threshold, Some(Threshold::Row(_)));
@@ -896,16 +984,16 @@ impl<'a, 'c> Driver<'a, 'c> {
         };
         let first = windows.first() as u64;
         let mut fold = |summed: bool| scratch.take_if(summed && folds, windows.slices() as u64);
-        let places = match kept {
-            Some(kept) => kept.places(),
-            None => {
+        let places = match among {
+            Among::Tiles(kept) => kept.places(),
+            _ => {
                 let folds = [fold(sums[0])?, fold(sums[1])?];
                 Places {
                     loss: scratch.take_if(through, many(sums[0]))?,
                     threshold: scratch.take_if(want_threshold && !per_label, many(sums[1]))?,
                     coef: scratch.take_if(coefs, first * coef_words)?,
                     column: scratch.take_if(columns, u64::from(parts) * cols as u64)?,
-                    chunk: scratch.take_if(split, chunk_words)?,
+                    chunk: scratch.take_if(split, first * acc_words)?,
                     folds,
                 }
             }
@@ -944,6 +1032,42 @@ impl<'a, 'c> Driver<'a, 'c> {
             copies: Copies::of(inputs),
             total: Region::ABSENT,
         })
+    }
+
+    /// Adds the dispatches of a window.
+    pub(crate) fn record(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        among: Among<'_, 'a>,
+        (params, bindings): (RowParams, RowBindings<'a>),
+        scratch: Bind<'a>,
+    ) -> Result<(), Error> {
+        let sweep = &self.sweep;
+        let window = (params.window.first_row, params.window.rows);
+        let place = params.places.chunk_at;
+        match among {
+            Among::Here | Among::Tiles(_) => sweep.record(steps, params, bindings)?,
+            Among::Leaves(held) => {
+                sweep.partial(steps, params, bindings)?;
+                let chunks = sweep.shape.chunks;
+                let words = sweep.loss.accumulator.acc_words;
+                let mut left = place;
+                if chunks > 1 {
+                    left += window.1 * chunks * words;
+                    let mut params = params;
+                    params.places.coef_at = left;
+                    sweep.merge(steps, params, chunks, bindings)?;
+                }
+                held.leave(steps, words, window, (scratch, left))?;
+            }
+            Among::Meets(held) => {
+                let words = sweep.loss.accumulator.acc_words;
+                held.bring(steps, words, window, (scratch, place))?;
+                sweep.met(steps, params, held.shards(), bindings)?;
+            }
+        }
+        self.after(steps, &params, scratch);
+        Ok(())
     }
 
     /// The same of labels from one on, where those before are other tiles'.
@@ -1155,12 +1279,7 @@ impl<'a, 'c> Driver<'a, 'c> {
     }
 
     /// Adds what follows a window's own dispatches: sums of its slices.
-    pub(crate) fn after(
-        &self,
-        steps: &mut Dispatches<'a, '_>,
-        params: &RowParams,
-        scratch: Bind<'a>,
-    ) {
+    fn after(&self, steps: &mut Dispatches<'a, '_>, params: &RowParams, scratch: Bind<'a>) {
         let RowWindow {
             rows, first_row, ..
         } = params.window;

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::kernels::gradient::Gradient;
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
 use crate::kernels::rows::count;
+use crate::kernels::rows::driver::Among;
 use crate::kernels::rows::loss::{Row, RowLoss};
 use crate::kernels::rows::plan::record;
 use crate::kernels::sparse::Bits;
@@ -254,7 +255,15 @@ pub(crate) fn plan<'a>(
         false => None,
     };
     count::scale(&mut steps, classes);
-    let mut bytes = record(&mut steps, &mut scratch, row, &of_classes, &to_classes)?.bytes;
+    let mut bytes = record(
+        &mut steps,
+        &mut scratch,
+        row,
+        &of_classes,
+        &to_classes,
+        Among::Here,
+    )?
+    .bytes;
     let mut windows = 1;
     if both || outputs.grad_logits.is_some() {
         let row = Row {
@@ -267,7 +276,14 @@ pub(crate) fn plan<'a>(
             ..*outputs
         };
         count::scale(&mut steps, samples);
-        let recorded = record(&mut steps, &mut scratch, &row, inputs, &outputs)?;
+        let recorded = record(
+            &mut steps,
+            &mut scratch,
+            &row,
+            inputs,
+            &outputs,
+            Among::Here,
+        )?;
         (bytes, windows) = (bytes + recorded.bytes, recorded.windows);
     }
     if let Some(loss) = outputs.loss.filter(|_| both) {

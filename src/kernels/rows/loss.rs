@@ -48,6 +48,8 @@ pub(crate) struct Accumulator {
     /// f32 words of an accumulator and of a row's coefficients.
     pub(crate) acc_words: u32,
     pub(crate) coef_words: u32,
+    /// Changes when the words of an accumulator come to mean something else: devices may exchange them.
+    pub(crate) version: u32,
     /// Whether it brings its own way for a lane to gather them.
     pub(crate) tally: bool,
     /// Whether gradients need nothing of a row, so that one sweep makes loss and gradient.
@@ -79,6 +81,7 @@ macro_rules! accumulator {
             },
             acc_words: $acc,
             coef_words: $coef,
+            version: 1,
             tally: false,
             once: false,
         }

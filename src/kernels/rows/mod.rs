@@ -1,5 +1,6 @@
 //! The losses of rows of logits, which share the driver `shaders/shared/rows.wgsl`.
 
+pub(crate) mod accumulators;
 pub(crate) mod call;
 pub(crate) mod count;
 pub(crate) mod driver;
@@ -10,6 +11,7 @@ pub(crate) mod permutation;
 pub(crate) mod phase;
 pub(crate) mod plan;
 pub(crate) mod shape;
+pub(crate) mod shards;
 pub(crate) mod sides;
 pub(crate) mod table;
 pub(crate) mod tiles;

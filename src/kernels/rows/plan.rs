@@ -5,9 +5,10 @@ use crate::device::plan::{Dispatches, Draft, Region, Scratch, Target};
 use crate::error::Error;
 use crate::kernels::gradient::Adds;
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
-use crate::kernels::rows::driver::{Driver, Windows};
+use crate::kernels::rows::driver::{Among, Driver, Windows};
 use crate::kernels::rows::loss::Row;
 use crate::kernels::rows::sides::Sides;
+use crate::losses::reduction::Reduction;
 
 /// What was recorded.
 pub(crate) struct Recorded {
@@ -25,6 +26,7 @@ pub(crate) fn plan<'a>(
     inputs: &RowInputs<'a>,
     outputs: &RowOutputs<'a>,
     settings: &Given<'a>,
+    among: Among<'_, 'a>,
     before: impl FnOnce(&mut Dispatches<'a, '_>, &mut Scratch) -> Result<(), Error>,
 ) -> Result<Draft<'a>, Error> {
     let mut scratch = Scratch::default();
@@ -37,7 +39,7 @@ pub(crate) fn plan<'a>(
         grad_threshold: adds.place(&mut scratch, "grad_threshold", to_threshold)?,
         ..*outputs
     };
-    let recorded = record(&mut steps, &mut scratch, row, inputs, outputs)?;
+    let recorded = record(&mut steps, &mut scratch, row, inputs, outputs, among)?;
     adds.push(&mut steps)?;
     Ok(steps
         .draft(&scratch, recorded.windows)
@@ -51,12 +53,23 @@ pub(crate) fn record<'a>(
     row: &Row,
     inputs: &RowInputs<'a>,
     outputs: &RowOutputs<'a>,
+    among: Among<'_, 'a>,
 ) -> Result<Recorded, Error> {
     // What is in scratch so far is no place of this loss's.
     scratch.set_apart()?;
     let target = steps.target;
-    let windows = Windows::of(target, row, inputs, outputs, usize::MAX, &[])?;
-    let mut driver = Driver::new(target, row, inputs, outputs, &windows, None, scratch)?;
+    let windows = match among.most_rows(target, row, inputs.logits.cols()) {
+        None => Windows::of(target, row, inputs, outputs, usize::MAX, &[])?,
+        // Rows that have no labels here are met all the same.
+        Some(most) => {
+            let each = Row {
+                reduction: Reduction::None,
+                ..*row
+            };
+            Windows::of(target, &each, inputs, outputs, most, &[])?
+        }
+    };
+    let mut driver = Driver::new(target, row, inputs, outputs, &windows, among, scratch)?;
     let own = scratch.bind();
     let sides = Sides::bind(target, inputs, driver.phases(), scratch)?;
     driver.take_copies(scratch, windows.first())?;
@@ -69,10 +82,11 @@ pub(crate) fn record<'a>(
             sides.gather(steps);
         }
         driver.before(steps, &params)?;
-        driver.sweep.record(steps, params, bindings)?;
-        driver.after(steps, &params, own);
+        driver.record(steps, among, (params, bindings), own)?;
     }
-    driver.finish(steps, own)?;
+    if !matches!(among, Among::Leaves(_)) {
+        driver.finish(steps, own)?;
+    }
     Ok(Recorded {
         windows: windows.count(),
         bytes: driver.bytes(1),

@@ -52,6 +52,12 @@ const GPU: Regime = Regime {
 
 /// No shorter row is cut.
 pub(crate) const LONG: usize = GPU.long;
+
+/// Chunks of rows of so many labels, where there are many rows.
+pub(crate) fn most_chunks(cols: usize) -> u64 {
+    cols.div_ceil(GPU.most).max(1) as u64
+}
+
 /// Vectors that one accumulator adds up before it is merged with the others.
 const BLOCK: u32 = 256;
 /// Lanes of a short row, at least, and labels that each keeps.

@@ -5,9 +5,10 @@ use crate::device::live::{Becomes, Live};
 use crate::device::module::{Module, uniform, wgsl};
 use crate::device::prepared::{self, Prepared};
 use crate::error::Error;
+use crate::kernels::rows::accumulators::carry;
 use crate::kernels::rows::call::{RowInputs, RowOutputs, check};
 use crate::kernels::rows::count;
-use crate::kernels::rows::driver::{self, FINISH};
+use crate::kernels::rows::driver::{self, Among, FINISH};
 use crate::kernels::rows::halves;
 use crate::kernels::rows::loss::{
     Accumulator, Quick, Row, RowLoss, Stage, accumulator, live, quick,
@@ -517,9 +518,15 @@ impl Zlpr {
         let live = check(&self.takes(), self.reduction, row.live, inputs, outputs)?;
         let target = cx.target();
         let draft = match self.half() {
-            Half::Sample => plan(target, &row, inputs, outputs, &live, |steps, scratch| {
-                count::before(steps, scratch, &row, inputs)
-            })?,
+            Half::Sample => plan(
+                target,
+                &row,
+                inputs,
+                outputs,
+                &live,
+                Among::Here,
+                |steps, scratch| count::before(steps, scratch, &row, inputs),
+            )?,
             half => halves::plan(target, (&row, half), &ZLPR_CLASSES, inputs, outputs, &live)?,
         };
         prepared::build(cx, draft)
@@ -527,10 +534,9 @@ impl Zlpr {
 }
 
 impl Zlpr {
-    /// The loss as the kernels see it, where it is one of the rows and of labels.
-    pub(crate) fn of_labels(&self) -> Option<Row> {
-        let labels = self.takes().targets != TargetKind::Logits;
-        (labels && self.half() == Half::Sample).then(|| self.row())
+    /// The loss as the kernels see it, where it is one of the rows alone.
+    pub(crate) fn of_rows(&self) -> Option<Row> {
+        (self.half() == Half::Sample).then(|| self.row())
     }
 }
 
@@ -554,14 +560,14 @@ macro_rules! prepare {
                 let live = check(&self.takes(), self.reduction, row.live, inputs, outputs)?;
                 prepared::build(
                     cx,
-                    plan(cx.target(), &row, &by_label, outputs, &live, |steps, scratch| {
+                    plan(cx.target(), &row, &by_label, outputs, &live, Among::Here, |steps, scratch| {
                         count::before(steps, scratch, &row, &by_label)
                     })?,
                 )
             }
 
             /// The loss as the kernels see it.
-            pub(crate) fn of_labels(&self) -> Option<Row> {
+            pub(crate) fn of_rows(&self) -> Option<Row> {
                 Some(self.row())
             }
         }
@@ -571,7 +577,7 @@ macro_rules! prepare {
 prepare!(Bce Focal Asl Hill Splc Dice SoftmaxCe BpMll);
 
 /// A setting that a tensor gives for each label goes the way of a threshold per label, which no such loss has.
-fn by_label<'a>(row: Row, inputs: &RowInputs<'a>) -> (Row, RowInputs<'a>) {
+pub(crate) fn by_label<'a>(row: Row, inputs: &RowInputs<'a>) -> (Row, RowInputs<'a>) {
     let Some(values) = inputs.pos_weight.or(inputs.alpha) else {
         return (row, *inputs);
     };
@@ -590,6 +596,7 @@ fn by_label<'a>(row: Row, inputs: &RowInputs<'a>) -> (Row, RowInputs<'a>) {
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
     let programs = [&FINISH, &GATHER, &WEIGH, &PERMUTATION];
     let mut all: Vec<Module> = programs.map(|program| program.module(workgroup)).into();
+    all.push(carry(workgroup));
     for loss in LOSSES {
         let thorough = THOROUGH.iter().any(|one| std::ptr::eq(*one, *loss));
         all.extend(driver::modules(loss, thorough, workgroup));

@@ -9,7 +9,7 @@ use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::kernels::gradient::{self, Gradient};
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
-use crate::kernels::rows::driver::{Driver, Kept, RowBindings, Sweep, Windows, push_losses};
+use crate::kernels::rows::driver::{Among, Driver, Kept, RowBindings, Sweep, Windows, push_losses};
 use crate::kernels::rows::loss::Row;
 use crate::kernels::rows::params::RowParams;
 use crate::kernels::rows::shape::Shape;
@@ -52,6 +52,11 @@ impl Grid {
         Grid::spans(self.cols, self.tile_cols)
     }
 
+    /// How many strips statistics come from: of no labels, one that has none.
+    fn strips_met(&self) -> u32 {
+        self.strips().count().max(1) as u32
+    }
+
     /// The tile of a window and a strip.
     pub(crate) fn tile(
         (first_row, rows): (usize, usize),
@@ -67,12 +72,14 @@ impl Grid {
 }
 
 /// The loss, and what it keeps between tiles.
-pub(crate) struct Tiles {
+pub(crate) struct Tiles<'a> {
     row: Row,
+    /// Whether labels are on other devices too.
+    among: Among<'static, 'a>,
     grid: Grid,
     kept: Kept,
     /// The binding that reaches what is kept.
-    bind: Bind<'static>,
+    bind: Bind<'a>,
     /// Losses of a tile.
     each: Region,
     /// What gradients are multiplied by, and the sum of the rows' losses.
@@ -83,7 +90,7 @@ pub(crate) struct Tiles {
     pub(crate) once: bool,
 }
 
-impl Tiles {
+impl<'a> Tiles<'a> {
     /// `counted`: a number that is counted on the device is the scale. `masked`: how many labels of a row count is not known
     /// beforehand.
     pub(crate) fn new(
@@ -91,10 +98,12 @@ impl Tiles {
         row: &Row,
         grid: Grid,
         (counted, masked): (bool, bool),
+        among: Among<'static, 'a>,
         scratch: &mut Scratch,
     ) -> Result<Self, Error> {
         let accumulator = row.loss.accumulator;
-        let once = accumulator.once && !(row.row_mean && (counted || masked));
+        let here = matches!(among, Among::Here);
+        let once = here && accumulator.once && !(row.row_mean && (counted || masked));
         let (row, share) = match once && row.row_mean {
             true => (
                 Row {
@@ -112,12 +121,17 @@ impl Tiles {
             target.variant,
             target.caps.subgroup_size,
         );
-        let strips = grid.strips().count() as u64;
         scratch.set_apart()?;
         let rows = grid.rows as u64;
         let words = u64::from(accumulator.coef_words);
         let window = grid.tile_rows.min(grid.rows);
-        let chunks = shape.chunk_words(accumulator.acc_words, window) * strips;
+        let accumulators = match among {
+            Among::Meets(held) => held.shards(),
+            // Behind those of the tiles, what is left of them.
+            Among::Leaves(_) => shape.chunks * grid.strips_met() + 1,
+            Among::Here | Among::Tiles(_) => shape.chunks * grid.strips_met(),
+        };
+        let chunks = window as u64 * u64::from(accumulators) * u64::from(accumulator.acc_words);
         let kept = Kept {
             // Rows that lanes keep are whole.
             shape: Shape {
@@ -125,7 +139,7 @@ impl Tiles {
                 ..shape
             },
             loss: scratch.take(rows)?,
-            coef: scratch.take_if(!once, rows * words)?,
+            coef: scratch.take_if(!once && !matches!(among, Among::Leaves(_)), rows * words)?,
             chunk: scratch.take_if(!once, chunks)?,
         };
         let each = scratch.take_if(once, window as u64)?;
@@ -135,6 +149,7 @@ impl Tiles {
         };
         Ok(Tiles {
             row,
+            among,
             grid,
             kept,
             bind: scratch.bind(),
@@ -146,7 +161,7 @@ impl Tiles {
     }
 
     /// Adds what has to be done with a tile, whose logits `inputs` has with all that belongs to them.
-    fn push<'a>(
+    fn push(
         &self,
         steps: &mut Dispatches<'a, '_>,
         scratch: &mut Scratch,
@@ -162,8 +177,8 @@ impl Tiles {
         scratch.lend(|scratch| {
             scratch.set_apart()?;
             let windows = Windows::of(target, &self.row, inputs, outputs, usize::MAX, &[])?;
-            let kept = Some(&self.kept);
-            let driver = Driver::new(target, &self.row, inputs, outputs, &windows, kept, scratch)?;
+            let among = Among::Tiles(&self.kept);
+            let driver = Driver::new(target, &self.row, inputs, outputs, &windows, among, scratch)?;
             let mut driver = driver.starting_at(tile.first_col);
             let sides = Sides::bind(target, inputs, driver.phases(), scratch)?;
             driver.take_copies(scratch, windows.first())?;
@@ -176,10 +191,11 @@ impl Tiles {
                 let chunks = self.kept.shape.chunks;
                 let strip = (tile.first_col / self.grid.tile_cols.max(1)) as u32;
                 params.general.scale = self.scale;
-                params.grid.apart = chunks * self.grid.strips().count() as u32;
+                params.grid.apart = chunks * self.grid.strips_met();
                 params.places.loss_at += tile.first_row as u32;
                 if !self.once {
-                    params.places.coef_at += tile.first_row as u32 * accumulator.coef_words;
+                    let coefs = tile.first_row as u32 * accumulator.coef_words;
+                    params.places.coef_at = params.places.coef_at.saturating_add(coefs);
                     params.places.chunk_at += strip * chunks * accumulator.acc_words;
                 }
                 then(&driver.sweep, steps, params, bindings)?;
@@ -189,7 +205,7 @@ impl Tiles {
     }
 
     /// Adds what a tile has to say of its rows.
-    pub(crate) fn statistics<'a>(
+    pub(crate) fn statistics(
         &self,
         steps: &mut Dispatches<'a, '_>,
         scratch: &mut Scratch,
@@ -204,18 +220,59 @@ impl Tiles {
             (inputs, false),
             |sweep, steps, params, bindings| {
                 sweep.partial(steps, params, bindings)?;
-                if last {
-                    let mut params = params;
-                    params.places.chunk_at = self.kept.chunk.at();
-                    sweep.combine(steps, params, params.grid.apart, bindings)?;
+                if !last {
+                    return Ok(());
                 }
-                Ok(())
+                let mut params = params;
+                params.places.chunk_at = self.kept.chunk.at();
+                let Among::Leaves(held) = self.among else {
+                    return sweep.combine(steps, params, params.grid.apart, bindings);
+                };
+                let window = (tile.first_row as u32, tile.rows as u32);
+                let words = self.row.loss.accumulator.acc_words;
+                let left = params.places.chunk_at + window.1 * params.grid.apart * words;
+                params.places.coef_at = left;
+                sweep.merge(steps, params, params.grid.apart, bindings)?;
+                held.leave(steps, words, window, (self.bind, left))
+            },
+        )
+    }
+
+    /// Whether the statistics of rows come from accumulators.
+    pub(crate) fn met(&self) -> bool {
+        matches!(self.among, Among::Meets(_))
+    }
+
+    /// Adds what rows come to of which there are accumulators of all shards, those of a tile.
+    pub(crate) fn meet(
+        &self,
+        steps: &mut Dispatches<'a, '_>,
+        scratch: &mut Scratch,
+        tile: Tile,
+        inputs: &RowInputs<'a>,
+    ) -> Result<(), Error> {
+        let Among::Meets(held) = self.among else {
+            return Ok(());
+        };
+        self.push(
+            steps,
+            scratch,
+            tile,
+            (inputs, false),
+            |sweep, steps, params, bindings| {
+                let mut params = params;
+                params.places.chunk_at = self.kept.chunk.at();
+                let window = (tile.first_row as u32, tile.rows as u32);
+                let words = self.row.loss.accumulator.acc_words;
+                let place = (self.bind, params.places.chunk_at);
+                held.bring(steps, words, window, place)?;
+                sweep.combine(steps, params, held.shards(), bindings)
             },
         )
     }
 
     /// Adds the gradient of a tile, over its logits.
-    pub(crate) fn gradient<'a>(
+    pub(crate) fn gradient(
         &self,
         steps: &mut Dispatches<'a, '_>,
         scratch: &mut Scratch,
@@ -232,7 +289,7 @@ impl Tiles {
     }
 
     /// Adds losses of a tile, and where it is wanted the gradient over its logits, of a loss that has both in one sweep.
-    pub(crate) fn both<'a>(
+    pub(crate) fn both(
         &self,
         steps: &mut Dispatches<'a, '_>,
         scratch: &mut Scratch,
@@ -267,7 +324,7 @@ impl Tiles {
     }
 
     /// Adds what becomes of the rows' losses: their sum times the scale, or without a reduction themselves.
-    pub(crate) fn finish<'a>(&self, steps: &mut Dispatches<'a, '_>, to: (Bind<'a>, u32)) {
+    pub(crate) fn finish(&self, steps: &mut Dispatches<'a, '_>, to: (Bind<'a>, u32)) {
         let sums = self.row.reduction != Reduction::None;
         let scale = if sums { self.scale } else { self.share };
         let losses = (self.bind, self.kept.loss.at(), self.grid.rows as u32);

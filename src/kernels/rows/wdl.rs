@@ -22,8 +22,8 @@ use crate::error::Error;
 use crate::kernels::gradient::{Adds, tensor};
 use crate::kernels::rows::call::{RowInputs, RowOutputs, check};
 use crate::kernels::rows::driver::{
-    Driver, MASK, MERGE, RowBindings, SIDES, Sweep, Windows, merge_part, modules as row_modules,
-    reach,
+    Among, Driver, MASK, MERGE, RowBindings, SIDES, Sweep, Windows, merge_part,
+    modules as row_modules, reach,
 };
 use crate::kernels::rows::loss::{Accumulator, Row, RowLoss, Stage, accumulator, live};
 use crate::kernels::rows::params::{ROW_MIRRORS, RowParams, Settings};
@@ -358,7 +358,7 @@ const PLANE_WORDS: u64 = 1 << 24;
 
 impl Wdl {
     /// It has stages, and is no loss as the kernels of the others see one.
-    pub(crate) fn of_labels(&self) -> Option<Row> {
+    pub(crate) fn of_rows(&self) -> Option<Row> {
         None
     }
 
@@ -416,7 +416,7 @@ fn plan<'a>(
         &inputs,
         &outputs,
         &windows,
-        None,
+        Among::Here,
         &mut scratch,
     )?;
     let first = driver.stage(&FIRST, windows.first());
@@ -443,8 +443,7 @@ fn plan<'a>(
         driver.before(&mut steps, &params)?;
         stages.distributions(&mut steps, &first, params, bindings, first_scratch)?;
         stages.differences(&mut steps, params, bindings)?;
-        driver.sweep.record(&mut steps, params, bindings)?;
-        driver.after(&mut steps, &params, own);
+        driver.record(&mut steps, Among::Here, (params, bindings), own)?;
     }
     driver.finish(&mut steps, own)?;
     stages.finish(&mut steps, own)?;

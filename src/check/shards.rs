@@ -1,0 +1,330 @@
+//! Cases whose labels lie in shards, as on several devices: the same numbers, and the same truth, as where they lie together.
+
+use crate::check::case::{Case, Depth, Layout, Output};
+use crate::check::linear::{self, LinearCase, LinearMode, linear_cases};
+use crate::check::numbers::{Numbers, SPARSE};
+use crate::check::rng::Rng;
+use crate::check::rows::case::call;
+use crate::check::rows::{RowCase, row_cases};
+use crate::check::tensors::Tensors;
+use crate::device::context::Context;
+use crate::device::prepared::Prepared;
+use crate::device::tensor::{DType, Tensor};
+use crate::error::Error;
+use crate::kernels::gradient::Gradient;
+use crate::kernels::linear::call::{LinearInputs, LinearOutputs};
+use crate::kernels::rows::call::{RowInputs, RowOutputs};
+use crate::losses::labels::{Targets, Threshold};
+use crate::rowwise::Mergeable;
+use std::fmt;
+use std::ops::Range;
+
+/// How accumulators of the shards come together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// In the order of the labels.
+    Straight,
+    /// In the other order.
+    Reversed,
+    /// All but the last in a group, whose accumulators are made one first.
+    Grouped,
+}
+
+/// Shards of labels, and how their accumulators come together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Meeting {
+    order: Order,
+    /// Where shards end; some are empty.
+    ends: Vec<usize>,
+}
+
+impl fmt::Display for Meeting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "shards to {:?} {:?}", self.ends, self.order)
+    }
+}
+
+impl Meeting {
+    /// Of so many labels that may be cut at multiples of `whole`; number `i` of a table.
+    fn new(i: usize, (cols, whole): (usize, usize), seed: u64) -> Meeting {
+        let shards = [2, 5, 1, 3, 9][i % 5];
+        let order = match shards {
+            1 => Order::Straight,
+            _ => [Order::Straight, Order::Reversed, Order::Grouped][i % 3],
+        };
+        let mut rng = Rng(seed);
+        let cut = |_| rng.below(cols + 1) / whole * whole;
+        let mut ends: Vec<usize> = (1..shards).map(cut).collect();
+        ends.push(cols);
+        ends.sort_unstable();
+        Meeting { order, ends }
+    }
+
+    fn shards(&self) -> impl Iterator<Item = Range<usize>> {
+        let firsts = std::iter::once(0).chain(self.ends.iter().copied());
+        firsts.zip(&self.ends).map(|(first, end)| first..*end)
+    }
+
+    /// Both halves of all shards, with `rows` rows whose accumulators have so many words.
+    fn prepare(
+        &self,
+        cx: &Context,
+        (rows, words): (usize, usize),
+        loss: impl Mergeable,
+        partial: impl Fn(&Range<usize>, Tensor<'_>) -> Result<Prepared, Error>,
+        merged: impl Fn(&Range<usize>, Tensor<'_>) -> Result<Prepared, Error>,
+    ) -> Result<Vec<Prepared>, Error> {
+        let count = self.ends.len();
+        let buffer = |shards: usize| {
+            cx.device().create_buffer(&wgpu::BufferDescriptor {
+                label: Some("accumulators"),
+                size: 4 * (shards * rows * words).max(1) as u64,
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            })
+        };
+        let (each, groups) = (buffer(count), buffer(2));
+        let held = |buffer, shards| Tensor::matrix(buffer, DType::F32, shards, rows * words);
+        let one = |buffer, shard: usize| {
+            let first = (shard * rows * words) as u64;
+            Tensor::matrix(buffer, DType::F32, rows, words).with_offset(first)
+        };
+        let mut calls = Vec::new();
+        for (i, shard) in self.shards().enumerate() {
+            let to = match self.order {
+                Order::Straight => one(&each, i),
+                Order::Reversed => one(&each, count - 1 - i),
+                Order::Grouped if i + 1 == count => one(&groups, 1),
+                Order::Grouped => one(&each, i),
+            };
+            calls.push(partial(&shard, to)?);
+        }
+        let met = match self.order {
+            Order::Straight | Order::Reversed => held(&each, count),
+            Order::Grouped => {
+                let group = held(&each, count - 1);
+                calls.push(loss.prepare_folded(cx, group, one(&groups, 0))?);
+                held(&groups, 2)
+            }
+        };
+        for shard in self.shards() {
+            calls.push(merged(&shard, met)?);
+        }
+        Ok(calls)
+    }
+}
+
+/// A shard's columns.
+fn of_cols<'a>(all: Tensor<'a>, shard: &Range<usize>) -> Tensor<'a> {
+    all.of_cols(shard.start, shard.len())
+}
+
+/// Targets of a shard: of bits, whose words have 32.
+fn targets_of<'a>(all: Targets<Tensor<'a>>, shard: &Range<usize>) -> Targets<Tensor<'a>> {
+    match all {
+        Targets::Dense(t) => Targets::Dense(of_cols(t, shard)),
+        Targets::Bits(t) => Targets::Bits(t.of_cols(shard.start / 32, shard.len().div_ceil(32))),
+        sparse @ Targets::Sparse { .. } => sparse,
+    }
+}
+
+/// The same of a gradient.
+fn gradient_of<'a>(gradient: Option<Gradient<'a>>, shard: &Range<usize>) -> Option<Gradient<'a>> {
+    gradient.map(|gradient| match gradient {
+        Gradient::To(t) => Gradient::To(of_cols(t, shard)),
+        Gradient::AddTo(t) => Gradient::AddTo(of_cols(t, shard)),
+        Gradient::InPlace => Gradient::InPlace,
+    })
+}
+
+/// A case of a loss of rows in shards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShardedRows {
+    /// What is computed.
+    pub case: RowCase,
+    /// Where its labels are.
+    pub meeting: Meeting,
+}
+
+impl fmt::Display for ShardedRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.case, self.meeting)
+    }
+}
+
+fn row_inputs<'a>(all: &RowInputs<'a>, shard: &Range<usize>) -> RowInputs<'a> {
+    let of = |t: Tensor<'a>| of_cols(t, shard);
+    RowInputs {
+        logits: of(all.logits),
+        targets: targets_of(all.targets, shard),
+        class_mask: all.class_mask.map(of),
+        mask: all.mask.map(of),
+        class_weight: all.class_weight.map(of),
+        weight: all.weight.map(of),
+        pos_weight: all.pos_weight.map(of),
+        alpha: all.alpha.map(of),
+        threshold: all.threshold.map(|threshold| match threshold {
+            Threshold::Label(t) => Threshold::Label(of(t)),
+            other => other,
+        }),
+        ..*all
+    }
+}
+
+impl Case for ShardedRows {
+    fn name(&self) -> &'static str {
+        self.case.name
+    }
+
+    fn layout(&self) -> Layout {
+        self.case.layout
+    }
+
+    fn numbers(&self) -> Result<Numbers, Error> {
+        self.case.numbers()
+    }
+
+    fn outputs(&self, numbers: &Numbers) -> Result<Vec<Output>, Error> {
+        self.case.outputs(numbers)
+    }
+
+    fn prepare(
+        &self,
+        cx: &Context,
+        _numbers: &Numbers,
+        tensors: &Tensors,
+    ) -> Result<Vec<Prepared>, Error> {
+        let case = &self.case;
+        let (all, outputs) = call(case.threshold, case.wdl.order, case.mode, tensors)?;
+        let by_label = matches!(all.threshold, Some(Threshold::Label(_)));
+        let size = (case.rows, case.loss.accumulator()?.words);
+        let partial = |shard: &Range<usize>, to: Tensor<'_>| {
+            case.loss.prepare_partial(cx, &row_inputs(&all, shard), to)
+        };
+        let merged = |shard: &Range<usize>, met: Tensor<'_>| {
+            let outputs = RowOutputs {
+                grad_logits: gradient_of(outputs.grad_logits, shard),
+                grad_targets: gradient_of(outputs.grad_targets, shard),
+                grad_threshold: match by_label {
+                    true => gradient_of(outputs.grad_threshold, shard),
+                    false => outputs.grad_threshold,
+                },
+                ..outputs
+            };
+            case.loss
+                .prepare_merged(cx, &row_inputs(&all, shard), met, &outputs)
+        };
+        self.meeting.prepare(cx, size, case.loss, partial, merged)
+    }
+}
+
+/// Of the table of losses of rows, those whose rows merge from parts, in shards; lists of labels are left out, since each shard
+/// would have its own.
+pub fn sharded_rows(depth: Depth) -> Vec<ShardedRows> {
+    let merge = |case: &RowCase| case.loss.accumulator().is_ok() && case.form != SPARSE;
+    let cases = row_cases(depth).into_iter().filter(merge).enumerate();
+    let sharded = |(i, case): (usize, RowCase)| {
+        let whole = if case.form == Targets::Bits(()) {
+            32
+        } else {
+            1
+        };
+        ShardedRows {
+            case,
+            meeting: Meeting::new(i, (case.cols, whole), case.seed),
+        }
+    };
+    cases.map(sharded).collect()
+}
+
+/// A case of a fused last layer in shards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShardedLinear {
+    /// What is computed.
+    pub case: LinearCase,
+    /// Where its labels are.
+    pub meeting: Meeting,
+}
+
+impl fmt::Display for ShardedLinear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.case, self.meeting)
+    }
+}
+
+fn linear_inputs<'a>(all: &LinearInputs<'a>, shard: &Range<usize>) -> LinearInputs<'a> {
+    let of = |t: Tensor<'a>| of_cols(t, shard);
+    LinearInputs {
+        weights: all.weights.of_rows(shard.start, shard.len()),
+        bias: all.bias.map(of),
+        targets: all.targets.map(|targets| targets_of(targets, shard)),
+        class_mask: all.class_mask.map(of),
+        class_weight: all.class_weight.map(of),
+        state: all.state.map(of),
+        ..*all
+    }
+}
+
+impl Case for ShardedLinear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn layout(&self) -> Layout {
+        self.case.layout
+    }
+
+    fn numbers(&self) -> Result<Numbers, Error> {
+        self.case.numbers()
+    }
+
+    fn outputs(&self, numbers: &Numbers) -> Result<Vec<Output>, Error> {
+        self.case.outputs(numbers)
+    }
+
+    fn prepare(
+        &self,
+        cx: &Context,
+        _numbers: &Numbers,
+        tensors: &Tensors,
+    ) -> Result<Vec<Prepared>, Error> {
+        let layer = &self.case.config;
+        let (all, outputs) = linear::call(tensors)?;
+        let size = (self.case.rows, layer.accumulator()?.words);
+        let partial = |shard: &Range<usize>, to: Tensor<'_>| {
+            layer.prepare_partial(cx, &linear_inputs(&all, shard), to)
+        };
+        // What a shard's labels have in the gradient to hidden states is added to what those before have.
+        let merged = |shard: &Range<usize>, met: Tensor<'_>| {
+            let outputs = LinearOutputs {
+                grad_hidden: outputs.grad_hidden.map(|grad| match (grad, shard.start) {
+                    (Gradient::To(t), 1..) => Gradient::AddTo(t),
+                    (grad, _) => grad,
+                }),
+                grad_weights: outputs.grad_weights.map(|grad| match grad {
+                    Gradient::To(t) => Gradient::To(t.of_rows(shard.start, shard.len())),
+                    other => other,
+                }),
+                grad_bias: gradient_of(outputs.grad_bias, shard),
+                ..outputs
+            };
+            layer.prepare_merged(cx, &linear_inputs(&all, shard), met, &outputs)
+        };
+        self.meeting.prepare(cx, size, layer.loss, partial, merged)
+    }
+}
+
+/// Of the table of last layers those with labels as bits, in shards: what is added up over shards is not rounded in between, and
+/// labels are not chosen.
+pub fn sharded_linear(depth: Depth) -> Vec<ShardedLinear> {
+    let taken = |case: &LinearCase| {
+        let left_out = [LinearMode::Same, LinearMode::Top, LinearMode::TopAlone];
+        case.form == Targets::Bits(()) && !left_out.contains(&case.mode)
+    };
+    let cases = linear_cases(depth).into_iter().filter(taken).enumerate();
+    let sharded = |(i, case): (usize, LinearCase)| ShardedLinear {
+        case,
+        meeting: Meeting::new(i, (case.cols, 32), case.seed),
+    };
+    cases.map(sharded).collect()
+}

@@ -1,0 +1,328 @@
+//! Labels in shards, each with its two halves of a call, as on several devices.
+
+use crate::Test;
+use crate::table::run;
+use libtest_mimic::Failed;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use wgloss::check::{self, Depth, Rng, ShardedRows};
+use wgloss::host::Gpu;
+use wgloss::{
+    AnyLoss, Bce, Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, DType,
+    Gradient, Keys, Linear, LinearInputs, LinearOutputs, Prepared, Reduction, Setting, Targets,
+    Tensor, Update, Zlpr, reference, wgpu,
+};
+
+pub const TESTS: &[Test] = &[
+    ("shards/every_loss", every_loss),
+    ("shards/last_layers", last_layers),
+    ("shards/lists_of_each_shard", lists),
+    ("shards/anchors_of_each_device", anchors),
+];
+
+/// Every loss whose rows merge from parts, in shards that end anywhere, some of them empty, with accumulators in either order
+/// and in groups.
+fn every_loss(gpu: &Gpu) -> Result<(), Failed> {
+    let mut by_loss: BTreeMap<&str, Vec<ShardedRows>> = BTreeMap::new();
+    for case in check::sharded_rows(Depth::Every) {
+        by_loss.entry(case.case.name).or_default().push(case);
+    }
+    let each = by_loss.into_values().enumerate();
+    let some = |(i, cases): (usize, Vec<ShardedRows>)| cases.into_iter().skip(i % 3).step_by(3);
+    let cases: Vec<ShardedRows> = each.flat_map(some).collect();
+    run(gpu, &cases)
+}
+
+/// The same of last layers, with tiles within the shards.
+fn last_layers(gpu: &Gpu) -> Result<(), Failed> {
+    run(gpu, &check::sharded_linear(Depth::Full))
+}
+
+/// A last layer on three devices.
+struct Layer {
+    hidden: Vec<f32>,
+    weights: Vec<f32>,
+    /// Row by row.
+    positive: Vec<bool>,
+}
+
+const ROWS: usize = 70;
+const COLS: usize = 333;
+const DIMS: usize = 12;
+/// Labels of each device: the second has none.
+const SHARDS: [Range<usize>; 3] = [0..100, 100..100, 100..COLS];
+
+/// Three shards with lists of labels and weights of their own, one of them without a label, as devices have them: a step of the
+/// weights, and means over what counts; twice, for the same bits.
+fn lists(gpu: &Gpu) -> Result<(), Failed> {
+    let mut rng = Rng(15);
+    let mut normal = |count: usize, size: f64| -> Vec<f32> {
+        (0..count).map(|_| (size * rng.normal()) as f32).collect()
+    };
+    let (hidden, weights) = (normal(ROWS * DIMS, 1.0), normal(COLS * DIMS, 0.5));
+    let all = Layer {
+        hidden,
+        weights,
+        positive: (0..ROWS * COLS).map(|_| rng.chance(0.02)).collect(),
+    };
+    let losses = [
+        AnyLoss::from(Zlpr::lsep()).with_reduction(Reduction::MeanActive),
+        AnyLoss::from(Bce::default()).with_reduction(Reduction::MeanElements),
+    ];
+    for loss in losses {
+        let layer = Linear::new(loss).with_update(Update::sgd(0.5), 0);
+        let layer = layer.with_tile_bytes(0);
+        let real = |values: &[f32]| -> Vec<f64> { values.iter().map(|v| f64::from(*v)).collect() };
+        let targets = all.positive.iter().map(|p| f64::from(u8::from(*p)));
+        let truth = layer.reference(&reference::LinearInputs {
+            rows: ROWS,
+            cols: COLS,
+            dims: DIMS,
+            hidden: &real(&all.hidden),
+            weights: &real(&all.weights),
+            targets: &targets.collect::<Vec<f64>>(),
+            bias: None,
+            class_mask: None,
+            sample_weight: None,
+            class_weight: None,
+            state: None,
+            grad_loss: None,
+        })?;
+        let found = all.in_shards(gpu, &layer)?;
+        assert!(
+            found == all.in_shards(gpu, &layer)?,
+            "the same call has other bits"
+        );
+        let (losses, rest) = found.split_at(SHARDS.len());
+        let (to_hidden, after) = rest.split_at(ROWS * DIMS);
+        let near = |name: &str, found: &[u32], expected: &[f64]| {
+            assert_eq!(found.len(), expected.len(), "{name}");
+            for (bits, expected) in found.iter().zip(expected) {
+                let found = f64::from(f32::from_bits(*bits));
+                let off = (found - expected).abs();
+                assert!(off <= 1e-6, "{name}: {found} where {expected} is expected");
+            }
+        };
+        near("loss", losses, &[truth.loss[0]; 3]);
+        near("grad_hidden", to_hidden, &truth.grad_hidden);
+        near("weights", after, &truth.weights);
+    }
+    Ok(())
+}
+
+impl Layer {
+    /// The losses that the shards find, the sum of their gradients to hidden states, and all weights after a step; as bits.
+    fn in_shards(&self, gpu: &Gpu, layer: &Linear<AnyLoss>) -> Result<Vec<u32>, Failed> {
+        let cx = gpu.context();
+        let words = layer.accumulator()?.words;
+        let upload = |bytes: &[u8]| gpu.upload(bytes);
+        let hidden = upload(bytemuck::cast_slice(&self.hidden))?;
+        let to_hidden = upload(bytemuck::cast_slice(&vec![f32::NAN; ROWS * DIMS]))?;
+        let all = gpu.zeros(4 * (SHARDS.len() * ROWS * words) as u64)?;
+        let met = Tensor::matrix(&all, DType::F32, SHARDS.len(), ROWS * words);
+        // Of each shard its weights, its lists, the loss that it finds.
+        let mut memory: Vec<(usize, [wgpu::Buffer; 4])> = Vec::new();
+        for shard in &SHARDS {
+            let (mut offsets, mut indices) = (vec![0_u32], Vec::new());
+            for row in self.positive.chunks(COLS) {
+                let own = row[shard.clone()].iter().enumerate().filter(|(_, p)| **p);
+                indices.extend(own.map(|(label, _)| label as u32));
+                offsets.push(indices.len() as u32);
+            }
+            let count = indices.len();
+            // No buffer is empty.
+            indices.push(0);
+            let weights = &self.weights[shard.start * DIMS..shard.end * DIMS];
+            let weights = [weights, &[0.0]].concat();
+            let buffers = [
+                upload(bytemuck::cast_slice(&weights))?,
+                upload(bytemuck::cast_slice(&offsets))?,
+                upload(bytemuck::cast_slice(&indices))?,
+                gpu.zeros(4)?,
+            ];
+            memory.push((count, buffers));
+        }
+        let inputs: Vec<LinearInputs<'_>> = memory
+            .iter()
+            .zip(&SHARDS)
+            .map(
+                |((count, [weights, offsets, indices, _]), shard)| LinearInputs {
+                    targets: Some(Targets::Sparse {
+                        offsets: Tensor::vector(offsets, DType::U32, ROWS + 1),
+                        indices: Tensor::vector(indices, DType::U32, *count),
+                    }),
+                    ..LinearInputs::new(
+                        Tensor::matrix(&hidden, DType::F32, ROWS, DIMS),
+                        Tensor::matrix(weights, DType::F32, shard.len(), DIMS),
+                    )
+                },
+            )
+            .collect();
+        let mut calls: Vec<Prepared> = Vec::new();
+        for (i, inputs) in inputs.iter().enumerate() {
+            let own = Tensor::matrix(&all, DType::F32, ROWS, words);
+            let own = own.with_offset((i * ROWS * words) as u64);
+            calls.push(layer.prepare_partial(cx, inputs, own)?);
+        }
+        for (i, (inputs, (_, [.., loss]))) in inputs.iter().zip(&memory).enumerate() {
+            let to = Tensor::matrix(&to_hidden, DType::F32, ROWS, DIMS);
+            let outputs = LinearOutputs {
+                loss: Some(Tensor::vector(loss, DType::F32, 1)),
+                grad_hidden: Some(if i == 0 {
+                    Gradient::To(to)
+                } else {
+                    Gradient::AddTo(to)
+                }),
+                ..LinearOutputs::default()
+            };
+            calls.push(layer.prepare_merged(cx, inputs, met, &outputs)?);
+        }
+        gpu.run(&calls.iter().collect::<Vec<&Prepared>>())?;
+        let mut found = Vec::new();
+        let mut get = |buffer: &wgpu::Buffer, count: usize| -> Result<(), Failed> {
+            let bytes = gpu.download(buffer, 4 * count as u64)?;
+            found.extend(bytemuck::pod_collect_to_vec::<u8, u32>(&bytes));
+            Ok(())
+        };
+        for (_, [.., loss]) in &memory {
+            get(loss, 1)?;
+        }
+        get(&to_hidden, ROWS * DIMS)?;
+        for ((_, [weights, ..]), shard) in memory.iter().zip(&SHARDS) {
+            get(weights, shard.len() * DIMS)?;
+        }
+        Ok(found)
+    }
+}
+
+const SAMPLES: usize = 61;
+const CLASSES: usize = 40;
+
+/// A batch of samples.
+struct Batch {
+    embeddings: wgpu::Buffer,
+    sets: wgpu::Buffer,
+}
+
+impl Batch {
+    fn embeddings(&self, samples: &Range<usize>) -> Tensor<'_> {
+        Tensor::matrix(&self.embeddings, DType::F32, samples.len(), DIMS)
+            .with_offset((samples.start * DIMS) as u64)
+    }
+
+    fn labels(&self, samples: &Range<usize>) -> Targets<Tensor<'_>> {
+        let words = CLASSES.div_ceil(32);
+        let sets = Tensor::matrix(&self.sets, DType::U32, samples.len(), words);
+        Targets::Bits(sets.with_offset((samples.start * words) as u64))
+    }
+}
+
+/// Anchors on three devices, one of which has none, among the keys of all: by `self_offset`, with the count of all devices, and
+/// the gradients to keys added up, what one device has of the whole batch.
+fn anchors(gpu: &Gpu) -> Result<(), Failed> {
+    let mut rng = Rng(16);
+    let values: Vec<f32> = (0..SAMPLES * DIMS).map(|_| rng.normal() as f32).collect();
+    let mut set = |label: usize| u32::from(label < CLASSES && rng.chance(0.05));
+    let words = SAMPLES * CLASSES.div_ceil(32);
+    let sets: Vec<u32> = (0..words)
+        .map(|word| (0..32).fold(0, |all, bit| all | set(word % 2 * 32 + bit) << bit))
+        .collect();
+    let batch = Batch {
+        embeddings: gpu.upload(bytemuck::cast_slice(&values))?,
+        sets: gpu.upload(bytemuck::cast_slice(&sets))?,
+    };
+    let devices = [0..20, 20..20, 20..SAMPLES];
+    for loss in [
+        Contrastive::sim_dis(),
+        Contrastive::mul_sup_con(),
+        Contrastive::jaccard(),
+    ] {
+        let mean = loss.with_reduction(ContrastiveReduction::MeanActive);
+        let sum = loss.with_reduction(ContrastiveReduction::Sum);
+        let one = [0..SAMPLES];
+        let (whole_sum, _) = on_devices(gpu, &sum, &batch, &one, None)?;
+        let (whole, expected) = on_devices(gpu, &mean, &batch, &one, None)?;
+        let count = (whole_sum / whole).round();
+        assert!(
+            count > 30.0 && count < SAMPLES as f64,
+            "{count} anchors are active"
+        );
+        let (parts, found) = on_devices(gpu, &mean, &batch, &devices, Some(count as f32))?;
+        assert!(
+            (parts - whole).abs() < 2e-6 * whole,
+            "{parts} of all is {whole}"
+        );
+        for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            let off = (found - expected).abs();
+            assert!(
+                off < 2e-6,
+                "gradient {i}: {found} where {expected} is expected"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The sum of the losses of devices that have some anchors each, and the gradient to all samples.
+fn on_devices(
+    gpu: &Gpu,
+    loss: &Contrastive,
+    batch: &Batch,
+    devices: &[Range<usize>],
+    count: Option<f32>,
+) -> Result<(f64, Vec<f64>), Failed> {
+    let all = 0..SAMPLES;
+    let losses = gpu.zeros(4 * devices.len() as u64)?;
+    let gradients = gpu.upload(bytemuck::cast_slice(&[0.0_f32; SAMPLES * DIMS]))?;
+    let count = count
+        .map(|count| gpu.upload(bytemuck::bytes_of(&count)))
+        .transpose()?;
+    let settings: Vec<Setting<'_>> = count
+        .iter()
+        .map(|count| Setting {
+            name: "count",
+            value: Tensor::vector(count, DType::F32, 1),
+        })
+        .collect();
+    let gradient = |samples: &Range<usize>| {
+        let to = Tensor::matrix(&gradients, DType::F32, samples.len(), DIMS);
+        Some(Gradient::AddTo(
+            to.with_offset((samples.start * DIMS) as u64),
+        ))
+    };
+    for (i, own) in devices.iter().enumerate() {
+        let mut inputs = ContrastiveInputs::new(batch.embeddings(own), CLASSES, batch.labels(own));
+        inputs.settings = &settings;
+        let loss_of = Tensor::vector(&losses, DType::F32, 1).with_offset(i as u64);
+        let mut outputs = ContrastiveOutputs {
+            loss: Some(loss_of),
+            grad_embeddings: gradient(own),
+            ..ContrastiveOutputs::default()
+        };
+        if devices.len() > 1 {
+            inputs.keys = Some(Keys {
+                embeddings: batch.embeddings(&all),
+                labels: batch.labels(&all),
+            });
+            inputs.self_offset = Some(own.start as u32);
+            // Two gradients of a call go to memory of their own: those to keys in a call more.
+            outputs.loss = None;
+            outputs.grad_embeddings = None;
+            outputs.grad_keys = gradient(&all);
+            gpu.run(&[&loss.prepare(gpu.context(), &inputs, &outputs)?])?;
+            outputs = ContrastiveOutputs {
+                loss: Some(loss_of),
+                grad_embeddings: gradient(own),
+                ..ContrastiveOutputs::default()
+            };
+        }
+        gpu.run(&[&loss.prepare(gpu.context(), &inputs, &outputs)?])?;
+    }
+    let get = |buffer: &wgpu::Buffer, count: usize| -> Result<Vec<f64>, Failed> {
+        let bytes = gpu.download(buffer, 4 * count as u64)?;
+        let values = bytemuck::pod_collect_to_vec::<u8, f32>(&bytes);
+        Ok(values.into_iter().map(f64::from).collect())
+    };
+    let losses = get(&losses, devices.len())?;
+    Ok((losses.iter().sum(), get(&gradients, SAMPLES * DIMS)?))
+}
