@@ -239,9 +239,10 @@ fn anchors(gpu: &Gpu) -> Result<(), Failed> {
     ] {
         let mean = loss.with_reduction(ContrastiveReduction::MeanActive);
         let sum = loss.with_reduction(ContrastiveReduction::Sum);
-        let one = [0..SAMPLES];
-        let (whole_sum, _) = on_devices(gpu, &sum, &batch, &one, None)?;
-        let (whole, expected) = on_devices(gpu, &mean, &batch, &one, None)?;
+        let whole_batch = 0..SAMPLES;
+        let one = std::slice::from_ref(&whole_batch);
+        let (whole_sum, _) = on_devices(gpu, &sum, &batch, one, None)?;
+        let (whole, expected) = on_devices(gpu, &mean, &batch, one, None)?;
         let count = (whole_sum / whole).round();
         assert!(
             count > 30.0 && count < SAMPLES as f64,
