@@ -668,6 +668,11 @@ impl Case for ContrastiveCase {
             // The labels may be few.
             _ => 1.0,
         };
+        // Each pair judged by itself has a slope of up to 1; those of an anchor's other denominators come to so much together.
+        let each = match self.loss.denominator {
+            Denominator::Sigmoid => each * self.keys().unwrap_or(rows) as f64,
+            _ => each,
+        };
         let slope = steep * each * most(&mut n.get("grad_loss").iter().map(|grad| grad.abs()));
         let pull = |name: &str| match self.loss.normalize {
             true => {

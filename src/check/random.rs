@@ -10,6 +10,7 @@ use crate::check::metrics::MetricsCase;
 use crate::check::numbers::{Numbers, SPARSE, TargetForm};
 use crate::check::rng::Rng;
 use crate::check::rows::{Extras, Mode, RowCase, WdlCase};
+use crate::check::shards::{ShardedLinear, ShardedRows};
 use crate::check::tensors::Tensors;
 use crate::device::context::Context;
 use crate::device::prepared::Prepared;
@@ -42,13 +43,15 @@ pub const ALIKE: u64 = 32;
 pub fn random_case(seed: u64) -> Box<dyn Case> {
     let (mut kind, mut own) = (Rng(!(seed / ALIKE)), Rng(seed));
     let adds = kind.chance(0.3);
-    match kind.below(18) {
+    match kind.below(20) {
         0..=9 => drawn(seed, adds, row(&mut kind, &mut own)),
         10..=12 => drawn(seed, adds, contrastive(&mut kind, &mut own)),
         13 => drawn(seed, adds, mcm(&mut kind, &mut own)),
         14 if kind.chance(0.3) => drawn(seed, adds, balance(&mut kind, &mut own)),
         14 => drawn(seed, adds, hcal(&mut kind, &mut own)),
         15 | 16 => drawn(seed, adds, linear(&mut kind, &mut own)),
+        17 => in_shards(seed, adds, row(&mut kind, &mut own), ShardedRows::of),
+        18 => in_shards(seed, adds, linear(&mut kind, &mut own), ShardedLinear::of),
         _ => drawn(seed, adds, metrics(&mut kind, &mut own)),
     }
 }
@@ -117,6 +120,23 @@ impl Case for Drawn {
 
     fn judge(&self, numbers: &Numbers, found: &Numbers) -> Result<(), String> {
         self.case.judge(numbers, found)
+    }
+}
+
+/// A case in shards, where it can be.
+fn in_shards<C, S>(
+    seed: u64,
+    adds: bool,
+    case: C,
+    of: impl FnOnce(usize, C) -> Option<S>,
+) -> Box<dyn Case>
+where
+    C: Case + Copy + fmt::Debug + 'static,
+    S: Case + fmt::Debug + 'static,
+{
+    match of(seed as usize, case) {
+        Some(sharded) => drawn(seed, adds, sharded),
+        None => drawn(seed, adds, case),
     }
 }
 

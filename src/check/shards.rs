@@ -72,7 +72,7 @@ impl Meeting {
         (rows, words): (usize, usize),
         loss: impl Mergeable,
         partial: impl Fn(&Range<usize>, Tensor<'_>) -> Result<Prepared, Error>,
-        merged: impl Fn(&Range<usize>, Tensor<'_>) -> Result<Prepared, Error>,
+        merged: impl Fn(usize, &Range<usize>, Tensor<'_>) -> Result<Prepared, Error>,
     ) -> Result<Vec<Prepared>, Error> {
         let count = self.ends.len();
         let buffer = |shards: usize| {
@@ -107,8 +107,8 @@ impl Meeting {
                 held(&groups, 2)
             }
         };
-        for shard in self.shards() {
-            calls.push(merged(&shard, met)?);
+        for (i, shard) in self.shards().enumerate() {
+            calls.push(merged(i, &shard, met)?);
         }
         Ok(calls)
     }
@@ -201,13 +201,14 @@ impl Case for ShardedRows {
         let partial = |shard: &Range<usize>, to: Tensor<'_>| {
             case.loss.prepare_partial(cx, &row_inputs(&all, shard), to)
         };
-        let merged = |shard: &Range<usize>, met: Tensor<'_>| {
+        let merged = |i: usize, shard: &Range<usize>, met: Tensor<'_>| {
             let outputs = RowOutputs {
                 grad_logits: gradient_of(outputs.grad_logits, shard),
                 grad_targets: gradient_of(outputs.grad_targets, shard),
                 grad_threshold: match by_label {
                     true => gradient_of(outputs.grad_threshold, shard),
-                    false => outputs.grad_threshold,
+                    // The same of all shards, and added once.
+                    false => outputs.grad_threshold.filter(|_| i == 0),
                 },
                 ..outputs
             };
@@ -218,23 +219,28 @@ impl Case for ShardedRows {
     }
 }
 
-/// Of the table of losses of rows, those whose rows merge from parts, in shards; lists of labels are left out, since each shard
-/// would have its own.
-pub fn sharded_rows(depth: Depth) -> Vec<ShardedRows> {
-    let merge = |case: &RowCase| case.loss.accumulator().is_ok() && case.form != SPARSE;
-    let cases = row_cases(depth).into_iter().filter(merge).enumerate();
-    let sharded = |(i, case): (usize, RowCase)| {
+impl ShardedRows {
+    /// The case in shards, where its rows merge from parts; lists of labels are left out, since each shard would have its own.
+    pub(super) fn of(i: usize, case: RowCase) -> Option<ShardedRows> {
+        let taken = case.loss.accumulator().is_ok() && case.form != SPARSE;
         let whole = if case.form == Targets::Bits(()) {
             32
         } else {
             1
         };
-        ShardedRows {
+        taken.then(|| ShardedRows {
             case,
             meeting: Meeting::new(i, (case.cols, whole), case.seed),
-        }
-    };
-    cases.map(sharded).collect()
+        })
+    }
+}
+
+/// The table of losses of rows in shards.
+pub fn sharded_rows(depth: Depth) -> Vec<ShardedRows> {
+    let cases = row_cases(depth).into_iter().enumerate();
+    cases
+        .filter_map(|(i, case)| ShardedRows::of(i, case))
+        .collect()
 }
 
 /// A case of a fused last layer in shards.
@@ -295,9 +301,9 @@ impl Case for ShardedLinear {
             layer.prepare_partial(cx, &linear_inputs(&all, shard), to)
         };
         // What a shard's labels have in the gradient to hidden states is added to what those before have.
-        let merged = |shard: &Range<usize>, met: Tensor<'_>| {
+        let merged = |i: usize, shard: &Range<usize>, met: Tensor<'_>| {
             let outputs = LinearOutputs {
-                grad_hidden: outputs.grad_hidden.map(|grad| match (grad, shard.start) {
+                grad_hidden: outputs.grad_hidden.map(|grad| match (grad, i) {
                     (Gradient::To(t), 1..) => Gradient::AddTo(t),
                     (grad, _) => grad,
                 }),
@@ -314,17 +320,22 @@ impl Case for ShardedLinear {
     }
 }
 
-/// Of the table of last layers those with labels as bits, in shards: what is added up over shards is not rounded in between, and
-/// labels are not chosen.
-pub fn sharded_linear(depth: Depth) -> Vec<ShardedLinear> {
-    let taken = |case: &LinearCase| {
+impl ShardedLinear {
+    /// The case in shards, where labels are bits and none are chosen; what is added up over shards is not rounded in between.
+    pub(super) fn of(i: usize, case: LinearCase) -> Option<ShardedLinear> {
         let left_out = [LinearMode::Same, LinearMode::Top, LinearMode::TopAlone];
-        case.form == Targets::Bits(()) && !left_out.contains(&case.mode)
-    };
-    let cases = linear_cases(depth).into_iter().filter(taken).enumerate();
-    let sharded = |(i, case): (usize, LinearCase)| ShardedLinear {
-        case,
-        meeting: Meeting::new(i, (case.cols, 32), case.seed),
-    };
-    cases.map(sharded).collect()
+        let taken = case.form == Targets::Bits(()) && !left_out.contains(&case.mode);
+        taken.then(|| ShardedLinear {
+            case,
+            meeting: Meeting::new(i, (case.cols, 32), case.seed),
+        })
+    }
+}
+
+/// The table of last layers in shards.
+pub fn sharded_linear(depth: Depth) -> Vec<ShardedLinear> {
+    let cases = linear_cases(depth).into_iter().enumerate();
+    cases
+        .filter_map(|(i, case)| ShardedLinear::of(i, case))
+        .collect()
 }

@@ -104,11 +104,11 @@ pub struct Linear<L> {
 }
 
 impl<L> Linear<L> {
-    /// With tiles of 32 MiB, and weights that stay as they are.
+    /// With tiles of 64 MiB, and weights that stay as they are.
     pub fn new(loss: L) -> Linear<L> {
         Linear {
             loss,
-            tile_bytes: 32 << 20,
+            tile_bytes: 64 << 20,
             update: None,
             seed: 0,
         }
