@@ -1,9 +1,10 @@
 //! Products of matrices, tile by tile: how the kernels of `shaders/shared/product_shared.wgsl` and `product_near.wgsl` share
 //! them among lanes. Families bring the rows, the tile and where sums go.
 
-use crate::device::caps::{Reduce, Variant, block_lanes};
+use crate::device::caps::{Reduce, Teams, Variant, block_lanes};
 use crate::device::module::{Constant, File, NO_PART, Part, Piece, constants, wgsl};
 use crate::device::plan::{Target, parts_per_dispatch};
+use crate::device::tensor::DType;
 
 constants! {
     /// Steps of the inner dimension of a product.
@@ -39,6 +40,60 @@ pub(crate) const PRODUCTS: Piece = Piece::Lanes {
 pub(crate) const FOUR: Piece = Piece::File(wgsl!("shared/four.wgsl"));
 /// Where `spread` puts its sums.
 pub(crate) const SUMS: File = wgsl!("shared/product_sums.wgsl");
+
+/// The same products by cooperative matrices: of rows in f16, which families bring with a factor each,
+pub(crate) const COOPERATIVE: Piece = Piece::File(wgsl!("shared/product_cooperative.wgsl"));
+/// of slopes that have been made ready for that,
+pub(crate) const SCALE: Piece = Piece::File(wgsl!("shared/scale.wgsl"));
+/// by the largest of each row.
+pub(crate) const LARGEST: Piece = Piece::File(wgsl!("shared/largest.wgsl"));
+
+/// Matrices of either side, and how subgroups share those of a workgroup, which has nothing to do with their lanes.
+static MATRICES: [Part; 2] = [
+    Part {
+        constants: &of_teams(Teams::new(8, 8)),
+        cooperative: true,
+        ..Part::new("8x8", &[wgsl!("shared/matrices_8.wgsl")])
+    },
+    Part {
+        constants: &of_teams(Teams::new(16, 32)),
+        cooperative: true,
+        ..Part::new("16x16", &[wgsl!("shared/matrices_16.wgsl")])
+    },
+];
+
+/// Matrices that one sum takes in before it is put away. Each adds the products of a whole matrix at once.
+const MULTIPLIED_AT_ONCE: u32 = 128;
+
+const fn of_teams(teams: Teams) -> [(&'static str, Constant); 5] {
+    [
+        ("SIDE", Constant::Is(teams.side)),
+        ("ROW_TEAMS", Constant::Is(teams.rows)),
+        ("COL_TEAMS", Constant::Is(teams.cols)),
+        ("DEPTH_STAGED", Constant::Is(teams.depth)),
+        ("MULTIPLIED", Constant::Is(MULTIPLIED_AT_ONCE * teams.side)),
+    ]
+}
+
+/// How products of rows of these types are computed by cooperative matrices: where the variant has them, and all are of 16
+/// bits. f32 would lose digits.
+pub(crate) fn teams(target: Target<'_>, dtypes: impl IntoIterator<Item = DType>) -> Option<Teams> {
+    let mut dtypes = dtypes.into_iter();
+    let halves = dtypes.all(|dtype| matches!(dtype, DType::F16 | DType::Bf16));
+    (target.variant.cooperative && halves).then(|| target.caps.teams())
+}
+
+/// The matrices that subgroups multiply.
+pub(crate) fn matrices(teams: Teams) -> &'static Part {
+    &MATRICES[usize::from(teams.side == 16)]
+}
+
+/// Own rows, and other rows or components, of a workgroup's block of cooperative matrices: of products, or of slopes, which
+/// take two rows each.
+pub(crate) fn matrix_block(teams: Teams, of_slopes: bool) -> (usize, u64) {
+    let (rows, cols) = teams.block();
+    ((rows >> u32::from(of_slopes)) as usize, u64::from(cols))
+}
 
 /// Own rows that lanes load at a time, in subgroups of at least as many.
 static HELD: [Part; 2] = [
@@ -134,6 +189,22 @@ impl Sharing {
         let upto = sizes.take_while(|size| *size < 2 * workgroup);
         upto.map(groups).max().unwrap_or(0)
     }
+}
+
+/// Workgroups of blocks of own rows and of fours of other rows or components, and how many blocks of rows there are.
+pub(crate) fn blocks(
+    lanes: Sharing,
+    matrices: Option<Teams>,
+    (rows, fours): (usize, u64),
+    of_slopes: bool,
+) -> (u64, u32) {
+    let Some(teams) = matrices else {
+        return lanes.blocks(rows, fours, 2);
+    };
+    let (block_rows, block_cols) = matrix_block(teams, of_slopes);
+    let row_blocks = rows.div_ceil(block_rows);
+    let col_blocks = fours.div_ceil(block_cols / 4);
+    (row_blocks as u64 * col_blocks, row_blocks as u32)
 }
 
 /// Most own rows whose products with `others`, of so much work each, one dispatch may have.

@@ -12,12 +12,12 @@ const F16_FILES: [&str; 9] = [
     "contrastive/halve.wgsl",
     "contrastive/halves_one.wgsl",
     "contrastive/halves_two.wgsl",
-    "contrastive/matrices_16.wgsl",
-    "contrastive/matrices_8.wgsl",
-    "contrastive/product_cooperative.wgsl",
     "shared/grad_f16_any.wgsl",
     "shared/in_place_f16_any.wgsl",
     "shared/logits_f16_any.wgsl",
+    "shared/matrices_16.wgsl",
+    "shared/matrices_8.wgsl",
+    "shared/product_cooperative.wgsl",
 ];
 
 /// Every file that a module has, with its text.

@@ -20,7 +20,7 @@
 //! a faster one for some device replaces them alone. By cooperative matrices they multiply f16: `halve` makes those of the
 //! rows, with a factor each; `scale` makes the slopes of a tile ready to be split in two.
 
-use crate::device::caps::{Teams, block_lanes};
+use crate::device::caps::block_lanes;
 use crate::device::context::Context;
 use crate::device::inspect::Inspection;
 use crate::device::live::{self, Becomes, Field, Given, Live};
@@ -623,15 +623,10 @@ impl<'a, 'c> Call<'a, 'c> {
         self.lists.part(words(window.first), words(window.rows))
     }
 
-    /// Workgroups of a product and its blocks of own rows. A slope takes two rows of cooperative matrices.
+    /// Workgroups of a product and its blocks of own rows.
     fn product_blocks(&self, rows: usize, fours: u64, of_slopes: bool) -> (u64, u32) {
-        let Some(teams) = self.tiling.matrices else {
-            return self.tiling.lanes.blocks(rows, fours, 2);
-        };
-        let (block_rows, block_cols) = matrix_block(teams, of_slopes);
-        let row_blocks = rows.div_ceil(block_rows);
-        let col_blocks = fours.div_ceil(block_cols / 4);
-        (row_blocks as u64 * col_blocks, row_blocks as u32)
+        let Tiling { lanes, matrices } = self.tiling;
+        products::blocks(lanes, matrices, (rows, fours), of_slopes)
     }
 
     /// Own rows of a part in pieces whose work one dispatch may have.
@@ -1087,13 +1082,6 @@ fn wanted<'a>(outputs: &ContrastiveOutputs<'a>) -> Vec<Gradient<'a>> {
     embeddings.into_iter().chain(keys).collect()
 }
 
-/// Own rows, and other rows or components, of a workgroup's block of cooperative matrices: of products, or of slopes, which
-/// take two rows each.
-fn matrix_block(teams: Teams, of_slopes: bool) -> (usize, u64) {
-    let (rows, cols) = teams.block();
-    ((rows >> u32::from(of_slopes)) as usize, u64::from(cols))
-}
-
 /// In how many chunks the gradient to a side's rows is summed: few workgroups share what there is of a single tile.
 fn chunks(
     sides: &Sides<'_>,
@@ -1109,7 +1097,7 @@ fn chunks(
         return 1;
     }
     let (block_rows, block_dims) = match tiling.matrices {
-        Some(teams) => matrix_block(teams, true),
+        Some(teams) => products::matrix_block(teams, true),
         None => {
             let (row_lanes, col_lanes) = block_lanes(tiling.lanes.workgroup);
             (TEAM_ROWS * row_lanes as usize, 8 * u64::from(col_lanes))

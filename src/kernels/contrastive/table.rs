@@ -313,8 +313,9 @@ static COOPERATIVE: Program = Program {
         TILE,
         Piece::Part(0),
         Piece::Part(1),
+        FACTORS,
         Piece::File(products::SUMS),
-        Piece::File(wgsl!("contrastive/product_cooperative.wgsl")),
+        products::COOPERATIVE,
     ],
     entries: &["products", "spread"],
     constants: &[MIRRORED],
@@ -338,7 +339,7 @@ static HALVE: Program = Program {
     pieces: &[
         PARAMS,
         Piece::File(wgsl!("shared/math.wgsl")),
-        LARGEST,
+        products::LARGEST,
         Piece::Part(1),
         Piece::Part(0),
     ],
@@ -359,11 +360,7 @@ bindings! {
 /// Slopes as cooperative matrices take them.
 static SCALE: Program = Program {
     name: "contrastive_scale",
-    pieces: &[
-        PARAMS,
-        LARGEST,
-        Piece::File(wgsl!("contrastive/scale.wgsl")),
-    ],
+    pieces: &[PARAMS, FACTORS, products::LARGEST, products::SCALE],
     entries: &["scale"],
     constants: &[],
     bindings: ScaleBinds::NAMES,
@@ -375,7 +372,7 @@ static HALVED: Part = Part {
     ..Part::new("", &[wgsl!("contrastive/halve.wgsl")])
 };
 
-const LARGEST: Piece = Piece::File(wgsl!("contrastive/largest.wgsl"));
+const FACTORS: Piece = Piece::File(wgsl!("contrastive/factors.wgsl"));
 
 bindings! {
     /// Label sets of both sides, a tile of pairs, what is known of the anchors.
@@ -507,33 +504,6 @@ static HALVES: [Part; 2] = [
         ..Part::new("two", &[wgsl!("contrastive/halves_two.wgsl")])
     },
 ];
-
-/// Matrices of either side, and how subgroups share those of a workgroup, which has nothing to do with their lanes.
-static MATRICES: [Part; 2] = [
-    Part {
-        constants: &of_teams(Teams::new(8, 8)),
-        cooperative: true,
-        ..Part::new("8x8", &[wgsl!("contrastive/matrices_8.wgsl")])
-    },
-    Part {
-        constants: &of_teams(Teams::new(16, 32)),
-        cooperative: true,
-        ..Part::new("16x16", &[wgsl!("contrastive/matrices_16.wgsl")])
-    },
-];
-
-/// Matrices that one sum takes in before it is put away. Each adds the products of a whole matrix at once.
-const MULTIPLIED_AT_ONCE: u32 = 128;
-
-const fn of_teams(teams: Teams) -> [(&'static str, Constant); 5] {
-    [
-        ("SIDE", Constant::Is(teams.side)),
-        ("ROW_TEAMS", Constant::Is(teams.rows)),
-        ("COL_TEAMS", Constant::Is(teams.cols)),
-        ("DEPTH_STAGED", Constant::Is(teams.depth)),
-        ("MULTIPLIED", Constant::Is(MULTIPLIED_AT_ONCE * teams.side)),
-    ]
-}
 
 /// Label sets of both sides in one binding, and in two.
 static SETS: [Part; 2] = [
@@ -862,17 +832,14 @@ impl Tiling {
         }
     }
 
-    /// The same with cooperative matrices, where the variant has them and all embeddings are of 16 bits: f32 would lose
-    /// digits.
+    /// The same with cooperative matrices, where embeddings of these types have them.
     pub(super) fn multiplying(
         self,
         target: Target<'_>,
-        mut dtypes: impl Iterator<Item = DType>,
+        dtypes: impl IntoIterator<Item = DType>,
     ) -> Self {
-        let halves = dtypes.all(|dtype| matches!(dtype, DType::F16 | DType::Bf16));
-        let wanted = target.variant.cooperative && halves;
         Tiling {
-            matrices: wanted.then(|| target.caps.teams()),
+            matrices: products::teams(target, dtypes),
             ..self
         }
     }
@@ -930,7 +897,7 @@ impl Tiling {
         if let Some(teams) = self.matrices {
             let mut parts = [&NO_PART; PARTS];
             parts[0] = &HALVES[usize::from(two)];
-            parts[1] = &MATRICES[usize::from(teams.side == 16)];
+            parts[1] = products::matrices(teams);
             return COOPERATIVE.with(parts, Reduce::Tree, teams.workgroup());
         }
         let mut parts = [&NO_PART; PARTS];

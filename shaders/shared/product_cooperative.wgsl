@@ -8,11 +8,10 @@
 // and both are added up in the same place, so it has half as many own rows.
 // Grid: blocks of own rows x blocks of other rows; blocks of own rows x chunks of other rows x blocks of components;
 // own rows first, folded.
-// Mirrors: src/kernels/contrastive/params.rs.
-// provides: the entry points, small (binding 5)
+// provides: the entry points
 // expects:  params, WG, SIDE, ROW_TEAMS, COL_TEAMS, DEPTH_STAGED (a multiple of SIDE), MULTIPLIED (what one sum takes in
-//           before it is put away), MatrixA, MatrixB, MatrixC, own_half, other_half, Four, turned, work, skipped,
-//           keep_four, put (a device with subgroups of WG / (ROW_TEAMS * COL_TEAMS) lanes)
+//           before it is put away), MatrixA, MatrixB, MatrixC, own_half, other_half, own_factors, other_factors, own_powers,
+//           Four, turned, work, skipped, keep_four, put (a device with subgroups of WG / (ROW_TEAMS * COL_TEAMS) lanes)
 
 // Rows and columns of a workgroup's block, in vectors of four steps.
 const ROWS = 4u * SIDE * ROW_TEAMS;
@@ -37,25 +36,12 @@ var<workgroup> wg_cols: array<vec4<f16>, COLS * PITCH>;
 // A matrix of each subgroup, row by row.
 var<workgroup> wg_results: array<vec4<f32>, ROW_TEAMS * COL_TEAMS * RESULT>;
 
-@group(0) @binding(5) var<storage, read_write> small: array<u32>;
-
 // Four vectors that a lane stages next.
 struct Next {
     a: vec4<f16>,
     b: vec4<f16>,
     c: vec4<f16>,
     d: vec4<f16>,
-}
-
-// The factors of four rows of a side, by the place of the first row's in `small`. Beyond the last they are the last's.
-fn factors_of(at: u32, row: u32, rows: u32) -> vec4<f32> {
-    let held = min(vec4<u32>(row) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(rows - 1u));
-    return vec4<f32>(
-        bitcast<f32>(small[at + held.x]),
-        bitcast<f32>(small[at + held.y]),
-        bitcast<f32>(small[at + held.z]),
-        bitcast<f32>(small[at + held.w]),
-    );
 }
 
 // The q-th four of the matrices that the subgroups have put into workgroup memory: four rows of four columns.
@@ -82,7 +68,7 @@ fn result_col4(q: u32, matrix: u32) -> u32 {
 }
 
 // What is staged as the q-th vector of own and of other rows. Neighbours load what lies side by side. Rows beyond the last
-// repeat it; what comes of them is not used. Steps behind an embedding are zeros.
+// repeat it; what comes of them is not used. Steps behind a row are zeros.
 fn own_next(q: u32, first: u32, at: u32) -> vec4<f16> {
     let i = at + q % STEPS4;
     let vector = own_half(min(first + q / STEPS4, params.own.rows - 1u), min(i, params.row.depth - 1u));
@@ -131,10 +117,8 @@ fn keep_matrix(lane: u32, first4: u32, begin4: u32, row: u32, col: u32, add: boo
     for (var q = lane; q < ROW_TEAMS * COL_TEAMS * RESULT / 4u; q += WG) {
         let row4 = first4 + result_row4(q, 4u, row);
         let col4 = begin4 + result_col4(q, col);
-        let own_at = params.own.norms + params.factors + params.own.first;
-        let other_at = params.other.norms + params.factors + params.other.first;
-        let own = factors_of(own_at, 4u * row4, params.own.rows);
-        let other = factors_of(other_at, 4u * col4, params.other.rows);
+        let own = own_factors(4u * row4);
+        let other = other_factors(4u * col4);
         let four = result_four(q);
         let scaled = Four(
             four.a * (own.x * other),
@@ -342,13 +326,12 @@ fn put_matrix(lane: u32, chunk: u32, first4: u32, begin4: u32, row: u32, col: u3
     for (var q = lane; q < ROW_TEAMS * COL_TEAMS * RESULT / 4u; q += WG) {
         let row4 = first4 + result_row4(q, 2u, row);
         let dim4 = begin4 + result_col4(q, col);
-        let scales_at = params.own.norms + 2u * params.factors + params.own.first;
-        let scales = factors_of(scales_at, 4u * row4, params.own.rows);
+        let powers = own_powers(4u * row4);
         let four = result_four(q);
-        put(chunk, 4u * row4, dim4, four.a * scales.x, add);
-        put(chunk, 4u * row4 + 1u, dim4, four.b * scales.y, add);
-        put(chunk, 4u * row4 + 2u, dim4, four.c * scales.z, add);
-        put(chunk, 4u * row4 + 3u, dim4, four.d * scales.w, add);
+        put(chunk, 4u * row4, dim4, four.a * powers.x, add);
+        put(chunk, 4u * row4 + 1u, dim4, four.b * powers.y, add);
+        put(chunk, 4u * row4 + 2u, dim4, four.c * powers.z, add);
+        put(chunk, 4u * row4 + 3u, dim4, four.d * powers.w, add);
     }
     // It has been read before the next is put there.
     workgroupBarrier();

@@ -3,23 +3,14 @@
 // are multiplied to is put away.
 //
 // Grid: one workgroup an own row, folded.
-// Mirrors: src/kernels/contrastive/params.rs.
-// provides: the entry points, small (binding 5), work (binding 6)
-// expects:  params, WG, largest_of
+// provides: the entry points, work (binding 6)
+// expects:  params, WG, largest_of, other_factors, keep_power
 
-@group(0) @binding(5) var<storage, read_write> small: array<u32>;
 @group(0) @binding(6) var<storage, read_write> work: array<vec4<f32>>;
 
-// The factor of an other row; beyond the last that of the last, for slopes that are 0.
-fn factor(row: u32) -> f32 {
-    let held = min(row, params.other.rows - 1u);
-    return bitcast<f32>(small[params.other.norms + params.factors + params.other.first + held]);
-}
-
-// Four slopes of an own row, times their factors.
+// Four slopes of an own row, times their factors; beyond the last slopes are 0.
 fn factored(begin: u32, col4: u32) -> vec4<f32> {
-    let col = 4u * col4;
-    return work[begin + col4] * vec4<f32>(factor(col), factor(col + 1u), factor(col + 2u), factor(col + 3u));
+    return work[begin + col4] * other_factors(4u * col4);
 }
 
 @compute @workgroup_size(WG)
@@ -46,6 +37,6 @@ fn scale(
         work[begin + i] = factored(begin, i) * raised;
     }
     if (lane == 0u) {
-        small[params.own.norms + 2u * params.factors + params.own.first + row] = (254u - power) << 23u;
+        keep_power(row, (254u - power) << 23u);
     }
 }
