@@ -12,7 +12,6 @@ struct PackParams {
     groups_x: u32,
     cols: u32,
     depth: u32,
-    ones: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: PackParams;
@@ -21,7 +20,7 @@ struct PackParams {
 
 fn component(row: u32, i: u32) -> f32 {
     if (i >= params.cols) {
-        return select(0.0, 1.0, i == params.ones);
+        return 0.0;
     }
     let at = params.source.offset + row * params.source.stride + i;
     return bitcast<f32>(real_bits(params.source.kind, source[real_place(params.source.kind, at)], at));

@@ -21,7 +21,7 @@ struct LinearSide {
     rows: u32,
     z: u32,
     stride: u32,
-    _pad: u32,
+    small: u32,
 }
 
 struct LinearRow {

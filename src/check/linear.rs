@@ -125,68 +125,132 @@ fn losses() -> Vec<(&'static str, AnyLoss)> {
     all
 }
 
+const REDUCTIONS: [Reduction; 6] = [
+    Reduction::Mean,
+    Reduction::None,
+    Reduction::Sum,
+    Reduction::MeanOver(7.5),
+    Reduction::MeanElements,
+    Reduction::MeanActive,
+];
+
+const MODES: [LinearMode; 9] = [
+    LinearMode::All,
+    LinearMode::Same,
+    LinearMode::Loss,
+    LinearMode::Hidden,
+    LinearMode::Weights,
+    LinearMode::Sgd,
+    LinearMode::Top,
+    LinearMode::Adagrad,
+    LinearMode::TopAlone,
+];
+
+/// The case whose turn it is, of a loss, element types, and samples, labels, components.
+fn case(
+    turn: usize,
+    (name, loss): (&'static str, AnyLoss),
+    dtypes: (DType, DType),
+    (rows, cols, dims): (usize, usize, usize),
+) -> LinearCase {
+    // Not every loss has every reduction.
+    let reduced = loss.with_reduction(REDUCTIONS[turn % 6]);
+    let loss = match reduced.check() {
+        Ok(()) => reduced,
+        Err(_) => loss.with_reduction(REDUCTIONS[turn % 4]),
+    };
+    let mode = MODES[turn % MODES.len()];
+    let layer = Linear::new(loss).with_tile_bytes(TILES[(turn + turn / 3) % 3]);
+    let seed = 9000 + turn as u64;
+    LinearCase {
+        name,
+        config: match mode {
+            LinearMode::Sgd => layer.with_update(Update::sgd(0.5), seed),
+            LinearMode::Adagrad => layer.with_update(Update::adagrad(0.3), seed),
+            _ => layer,
+        },
+        dtypes,
+        form: [SPARSE, Targets::Bits(())][(turn / 2) % 2],
+        bias: !turn.is_multiple_of(3),
+        sides: turn % 4 == 1,
+        mode,
+        layout: [Layout::Apart, Layout::Together][(turn / 3) % 2],
+        rows,
+        cols,
+        dims,
+        seed,
+    }
+}
+
 /// The cases.
 pub fn linear_cases(depth: Depth) -> Vec<LinearCase> {
     let types = [DType::F32, DType::F16, DType::Bf16];
-    let reductions = [
-        Reduction::Mean,
-        Reduction::None,
-        Reduction::Sum,
-        Reduction::MeanOver(7.5),
-        Reduction::MeanElements,
-        Reduction::MeanActive,
-    ];
-    let modes = [
-        LinearMode::All,
-        LinearMode::Same,
-        LinearMode::Loss,
-        LinearMode::Hidden,
-        LinearMode::Weights,
-        LinearMode::Sgd,
-        LinearMode::Top,
-        LinearMode::Adagrad,
-        LinearMode::TopAlone,
-    ];
     let repeats = match depth {
         Depth::Sample => 1,
         Depth::Every => 5,
         Depth::Full => 36,
     };
     let mut cases = Vec::new();
-    let mut turn = 0;
-    for (name, loss) in losses() {
+    for loss in losses() {
         for _ in 0..repeats {
-            let reduction = reductions[turn % 6];
-            // Not every loss has every reduction.
-            let reduced = loss.with_reduction(reduction);
-            let loss = match reduced.check() {
-                Ok(()) => reduced,
-                Err(_) => loss.with_reduction(reductions[turn % 4]),
+            let turn = cases.len();
+            let of_weights = match MODES[turn % MODES.len()] {
+                LinearMode::Sgd | LinearMode::Adagrad => DType::F32,
+                _ => types[(turn / 2) % 3],
             };
-            let (rows, cols, dims) = SHAPES[(turn * 3) % SHAPES.len()];
-            let mode = modes[turn % modes.len()];
-            let layer = Linear::new(loss).with_tile_bytes(TILES[(turn + turn / 3) % 3]);
-            let seed = 9000 + turn as u64;
-            let (config, of_weights) = match mode {
-                LinearMode::Sgd => (layer.with_update(Update::sgd(0.5), seed), DType::F32),
-                LinearMode::Adagrad => (layer.with_update(Update::adagrad(0.3), seed), DType::F32),
-                _ => (layer, types[(turn / 2) % 3]),
-            };
+            let shape = SHAPES[(turn * 3) % SHAPES.len()];
+            cases.push(case(turn, loss, (types[turn % 3], of_weights), shape));
+        }
+    }
+    cases
+}
+
+/// Samples, labels, components: below, at and beyond the matrices, the blocks and what is staged of either side.
+const COOPERATIVE_SHAPES: &[(usize, usize, usize)] = &[
+    (65, 130, 20),
+    (7, 5, 3),
+    (131, 70, 64),
+    (1, 1, 1),
+    (90, 260, 136),
+    (129, 33, 257),
+    (64, 64, 16),
+    (300, 40, 72),
+];
+
+/// The cases in a variant with cooperative matrices: few losses, which have nothing to do with them, and 16 bits.
+pub fn cooperative_linear_cases(depth: Depth) -> Vec<LinearCase> {
+    let types = [
+        (DType::F16, DType::F16),
+        (DType::Bf16, DType::Bf16),
+        (DType::F16, DType::Bf16),
+        (DType::Bf16, DType::F16),
+    ];
+    let mut losses = losses();
+    losses.retain(|(name, _)| ["bce", "softmax-ce", "zlpr"].contains(name));
+    let count = match depth {
+        Depth::Sample => COOPERATIVE_SHAPES.len(),
+        // Half of all shapes with all modes.
+        Depth::Every => MODES.len() * COOPERATIVE_SHAPES.len() / 2,
+        Depth::Full => MODES.len() * COOPERATIVE_SHAPES.len(),
+    };
+    let of = |turn: usize, shape| {
+        let loss = losses[turn / 2 % losses.len()];
+        case(turn, loss, types[(turn + turn / 4) % 4], shape)
+    };
+    let shapes = COOPERATIVE_SHAPES.iter().cycle().enumerate();
+    let mut cases: Vec<LinearCase> = shapes
+        .map(|(turn, shape)| of(turn, *shape))
+        .take(count)
+        .collect();
+    if depth != Depth::Sample {
+        // More of the inner dimension than one sum takes in: of products, of slopes. Several windows.
+        let many = [(20, 70, 2100), (40, 4300, 12), (1100, 70, 8)];
+        for (i, shape) in many.into_iter().enumerate() {
+            let plain = of(9 * i, shape);
             cases.push(LinearCase {
-                name,
-                config,
-                dtypes: (types[turn % 3], of_weights),
-                form: [SPARSE, Targets::Bits(())][(turn / 2) % 2],
-                bias: turn % 3 != 0,
-                sides: turn % 4 == 1,
-                mode,
-                layout: [Layout::Apart, Layout::Together][(turn / 3) % 2],
-                rows,
-                cols,
-                dims,
-                seed,
+                bias: true,
+                ..plain
             });
-            turn += 1;
         }
     }
     cases
@@ -349,8 +413,10 @@ impl Case for LinearCase {
         }
         if steps {
             let (t, f) = (truth.weights, naive.weights);
-            let weights = Output::near("weights", DType::F32, (cols, dims), t, f);
-            outputs.push(weights.over(Some("weights")));
+            let weights = Output::near("weights", self.dtypes.1, (cols, dims), t, f);
+            // Those of 16 bits are rounded by chance, which has a test of its own.
+            let kept = vec![self.dtypes.1 == DType::F32; cols * dims];
+            outputs.push(weights.over(Some("weights")).keeping(kept));
         }
         if mode == LinearMode::Adagrad {
             let (t, f) = (truth.state, naive.state);

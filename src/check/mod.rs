@@ -38,7 +38,7 @@ pub use contrastive::{
 };
 pub use golden::{GoldenCase, golden_cases};
 pub use hcal::{HcalCase, HcalMode, HcalWorkload, hcal_cases};
-pub use linear::{LinearCase, LinearMode, LinearWorkload, linear_cases};
+pub use linear::{LinearCase, LinearMode, LinearWorkload, cooperative_linear_cases, linear_cases};
 pub use mcm::{Graph, McmCase, McmMode, McmSides, McmWorkload, mcm_cases};
 #[cfg(not(target_arch = "wasm32"))]
 pub use measure::{Clock, Timer};
@@ -70,7 +70,9 @@ pub fn cases(depth: Depth, variant: Variant, default: Variant) -> Vec<Box<dyn Ca
 /// variants than the default have them once for each size of workgroup. With cooperative matrices, what uses them.
 pub fn other_cases(depth: Depth, variant: Variant, default: Variant) -> Vec<Box<dyn Case>> {
     if variant.cooperative {
-        return boxed(cooperative_cases(depth));
+        let mut all = boxed(cooperative_cases(depth));
+        all.extend(boxed(cooperative_linear_cases(depth)));
+        return all;
     }
     let plain = variant.reduce == Reduce::Tree && variant.half == Half::Packed;
     if variant != default && !(plain && variant.workgroup != default.workgroup) {

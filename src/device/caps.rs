@@ -38,7 +38,8 @@ pub struct Variant {
     pub workgroup: u32,
     /// How f16 is stored.
     pub half: Half,
-    /// Whether contrastive losses multiply matrices of 16-bit embeddings by cooperative matrices; needs
+    /// Whether contrastive losses multiply matrices of 16-bit embeddings by cooperative matrices, and last layers those of
+    /// 16-bit hidden states and weights; needs
     /// [`Context::with_cooperative_matrices`](crate::Context::with_cooperative_matrices). Everything else is as without.
     pub cooperative: bool,
 }

@@ -136,9 +136,10 @@ impl Context {
         }
     }
 
-    /// The same device with contrastive losses that multiply matrices of f16 and bf16 embeddings by cooperative matrices
-    /// (tensor cores), in the same variant otherwise. Results keep to the same tolerance; f32 embeddings and all other losses
-    /// are computed as without. Pipelines compiled before are not taken along.
+    /// The same device with contrastive losses of f16 and bf16 embeddings, and last layers whose hidden states and weights
+    /// both are of these types, that multiply matrices by cooperative matrices (tensor cores), in the same variant otherwise.
+    /// Results keep to the same tolerance; what is f32, and all other losses, are computed as without. Pipelines compiled
+    /// before are not taken along.
     ///
     /// Of `offered`, which is [`wgpu::Adapter::cooperative_matrix_properties`] of the device's adapter, 16x16x16 or 8x8x8 of
     /// f16 into f32 is taken, in this order. The device must have been made with the features

@@ -179,7 +179,7 @@ fn many_labels(gpu: &Gpu) -> Result<(), Failed> {
     Ok(())
 }
 
-fn case(name: &'static str, config: Linear<wgloss::AnyLoss>) -> LinearCase {
+pub fn case(name: &'static str, config: Linear<wgloss::AnyLoss>) -> LinearCase {
     LinearCase {
         name,
         config,
@@ -321,29 +321,52 @@ fn added(gpu: &Gpu) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Weights of 16 bits after steps too small for half of their last digit: each is one of the two neighbours of what it should
-/// be, the mean over many weights is right, and the numbers are those of the reference.
+/// A number as f16 or bf16.
+fn stored(dtype: DType, value: f32) -> u16 {
+    match dtype {
+        DType::F16 => f16::from_f32(value).to_bits(),
+        _ => bf16::from_f32(value).to_bits(),
+    }
+}
+
+fn value(dtype: DType, bits: u16) -> f64 {
+    match dtype {
+        DType::F16 => f16::from_bits(bits).to_f64(),
+        _ => bf16::from_bits(bits).to_f64(),
+    }
+}
+
 fn chance(gpu: &Gpu) -> Result<(), Failed> {
+    rounded_by_chance(gpu, |_| DType::F32)
+}
+
+/// Weights of 16 bits after steps too small for half of their last digit: each is one of the two neighbours of what it should
+/// be, the mean over many weights is right, and the numbers are those of the reference. Hidden states have a type that follows
+/// from the weights'.
+pub fn rounded_by_chance(gpu: &Gpu, of_hidden: fn(DType) -> DType) -> Result<(), Failed> {
     const LABELS: usize = 67;
     const DIMS: usize = 33;
     let mut rng = Rng(5);
-    let hidden = normal(&mut rng, DIMS, 1.0);
-    let hidden_buffer = put(gpu, &hidden)?;
     let bits = words(gpu, &[0; 3])?;
     for dtype in [DType::F16, DType::Bf16] {
+        let of_hidden = of_hidden(dtype);
+        let held = |h: &f32| match of_hidden {
+            DType::F32 => *h,
+            _ => value(of_hidden, stored(of_hidden, *h)) as f32,
+        };
+        let hidden: Vec<f32> = normal(&mut rng, DIMS, 1.0).iter().map(held).collect();
+        let mut image: Vec<u16> = match of_hidden {
+            DType::F32 => bytemuck::pod_collect_to_vec(&hidden),
+            _ => hidden.iter().map(|h| stored(of_hidden, *h)).collect(),
+        };
+        image.resize(image.len().next_multiple_of(2), 0);
+        let hidden_buffer = gpu.upload(bytemuck::cast_slice(&image))?;
         // Some are below the least normal f16.
         let plain: Vec<f32> = (0..LABELS * DIMS)
             .map(|i| (rng.normal() * [0.5, 1e-5][i % 2]) as f32)
             .collect();
-        let stored = |value: f32| match dtype {
-            DType::F16 => f16::from_f32(value).to_bits(),
-            _ => bf16::from_f32(value).to_bits(),
-        };
-        let value = |bits: u16| match dtype {
-            DType::F16 => f16::from_bits(bits).to_f64(),
-            _ => bf16::from_bits(bits).to_f64(),
-        };
-        let before: Vec<u16> = plain.iter().map(|w| stored(*w)).collect();
+        let value = |bits| value(dtype, bits);
+        let before: Vec<u16> = plain.iter().map(|w| stored(dtype, *w)).collect();
         // Rows that begin in the middle of words, and a guard at either end.
         let mut image = vec![0x1234_u16];
         image.extend(&before);
@@ -354,7 +377,7 @@ fn chance(gpu: &Gpu) -> Result<(), Failed> {
             let inputs = LinearInputs {
                 targets: Some(Targets::Bits(Tensor::matrix(&bits, DType::U32, 1, 3))),
                 ..LinearInputs::new(
-                    Tensor::matrix(&hidden_buffer, DType::F32, 1, DIMS),
+                    Tensor::matrix(&hidden_buffer, of_hidden, 1, DIMS),
                     Tensor::matrix(&weights, dtype, LABELS, DIMS).with_offset(1),
                 )
             };

@@ -8,10 +8,11 @@ use wgloss::shader::Module;
 /// Files that are modules of their own, outside the composition.
 pub const STANDALONE: [&str; 2] = ["measure/copy.wgsl", "measure/multiply_add.wgsl"];
 /// The only files that may name the type f16, and the functions through which they do.
-const F16_FILES: [&str; 9] = [
+const F16_FILES: [&str; 10] = [
     "contrastive/halve.wgsl",
     "contrastive/halves_one.wgsl",
     "contrastive/halves_two.wgsl",
+    "linear/halves.wgsl",
     "shared/grad_f16_any.wgsl",
     "shared/in_place_f16_any.wgsl",
     "shared/logits_f16_any.wgsl",

@@ -27,8 +27,8 @@ pub struct EngineArgs {
     /// Kernel variant, such as tree-64-packed; asks for a GPU
     #[arg(long, value_name = "TEXT")]
     variant: Option<Variant>,
-    /// Multiply matrices of f16 and bf16 embeddings by cooperative matrices, as --variant X-cooperative does: an
-    /// experimental feature of wgpu, which may have bugs; asks for a GPU
+    /// Multiply matrices of f16 and bf16 (embeddings; hidden states and weights) by cooperative matrices, as --variant
+    /// X-cooperative does: an experimental feature of wgpu, which may have bugs; asks for a GPU
     #[arg(long)]
     cooperative: bool,
 }

@@ -6,24 +6,29 @@
 //! for its gradient has two rounds: samples in windows, strip by strip of labels, leave the few numbers that a row comes to;
 //! then, strip by strip, logits are made again, window by window. A loss that needs nothing of the row has one.
 //!
-//! `pack` brings rows that no product can read as they are (odd sizes and places, hidden states that want a component that is
-//! 1, of which the gradient to the bias comes) into f32, weights strip by strip. `products` makes logits, `turn` a tile of
-//! gradients with a row for each label, `spread` what a tile adds to gradients, which stay in f32 in scratch until `store`
-//! brings them to the caller's tensors: those of hidden states at the end, those of a strip's labels behind the strip, where
-//! `update` may take them for a step of the weights instead. `top` keeps the labels of the greatest logits, tile by tile.
+//! `pack` brings rows that no product can read as they are (odd sizes and places, hidden states of 16 bits) into f32, weights
+//! strip by strip. `products` makes logits, `turn` a tile of gradients with a row for each label, whose `sums` are the
+//! gradient to the bias, `spread` what a tile adds to the others, which stay in f32 in scratch until `store` brings them to
+//! the caller's tensors: those of hidden states at the end, those of a strip's labels behind the strip, where `update` may
+//! take them for a step of the weights instead. `top` keeps the labels of the greatest logits, tile by tile.
+//!
+//! By cooperative matrices `products` and `spread` multiply f16: `factor` finds once, for each row, the power of two without
+//! which that is its f16, made where the row is read; `scale` makes the gradients of a tile ready to be split in two.
 
+use crate::device::caps::Teams;
 use crate::device::live::Given;
 use crate::device::plan::{
-    ABSENT, Bind, Dispatches, Draft, Grid as Groups, Region, Scratch, Target,
+    ABSENT, Bind, Dispatches, Draft, Grid as Groups, REGION_WORDS, Region, Scratch, Target,
 };
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
 use crate::kernels::gradient::{Gradient, stored};
 use crate::kernels::linear::call::{LinearInputs, LinearOutputs};
 use crate::kernels::linear::table::{
-    LinearChunks, LinearParams, LinearRow, LinearSide, LinearWork, PackBinds, PackParams,
-    ProductBinds, StoreBinds, StoreParams, TopBinds, TopParams, TurnBinds, UpdateBinds,
-    UpdateParams, pack, products_of, store, top, turn, update as update_of,
+    FactorBinds, FactorParams, LinearChunks, LinearParams, LinearRow, LinearSide, LinearWork,
+    PackBinds, PackParams, ProductBinds, ScaleBinds, StoreBinds, StoreParams, TopBinds, TopParams,
+    TurnBinds, UpdateBinds, UpdateParams, factor, pack, products_of, scale, store, top, turn,
+    update as update_of,
 };
 use crate::kernels::products::{self, DEPTH, Sharing, TEAM_ROWS, rows_per_dispatch};
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
@@ -33,6 +38,7 @@ use crate::kernels::rows::loss::Row;
 use crate::kernels::rows::plan::record;
 use crate::kernels::rows::shards::parts;
 use crate::kernels::rows::tiles::{Grid, Tile, Tiles};
+use crate::kernels::sums;
 use crate::kernels::work::push_portions;
 use crate::losses::labels::Targets;
 use crate::losses::linear::{Linear, Update};
@@ -57,6 +63,7 @@ pub(crate) fn plan<'a>(
     let mut steps = Dispatches::new(target);
     steps.push_settings(given)?;
     let layer = Layer::new(target, settings, inputs, outputs, &mut scratch)?;
+    layer.find_factors(&mut steps)?;
     layer.pack_hidden(&mut steps)?;
     let grid = layer.grid;
     let one = grid.windows().count() <= 1 && grid.strips().count() <= 1;
@@ -83,18 +90,26 @@ pub(crate) enum Shards<'a> {
     Meet(Tensor<'a>),
 }
 
-/// Rows as products read them.
-enum Factor<'a> {
+/// Hidden states, or weights.
+struct Rows<'a> {
+    name: &'static str,
     /// Where the caller has them.
-    There(Tensor<'a>),
-    /// Packed, of so many vectors each.
-    Packed { region: Region, depth: u64 },
+    given: Tensor<'a>,
+    /// Where they are packed, if products cannot read them there.
+    packed: Option<Region>,
+    /// Their factors, where they are multiplied by cooperative matrices.
+    factors: Region,
 }
 
-/// What a product is told of rows: their binding, type, and place.
-type Bound<'a> = (Bind<'a>, DType, LinearSide);
+/// What a product is told of rows: their binding, type, and place, and the binding of their factors.
+struct Bound<'a> {
+    z: Bind<'a>,
+    dtype: DType,
+    side: LinearSide,
+    small: Bind<'a>,
+}
 
-impl<'a> Factor<'a> {
+impl<'a> Rows<'a> {
     /// Whether products can read a tensor as it is.
     fn fits(tensor: &Tensor<'_>) -> bool {
         let whole = |elements: u64| elements.is_multiple_of(4);
@@ -103,27 +118,52 @@ impl<'a> Factor<'a> {
             && (tensor.rows() <= 1 || whole(tensor.row_stride() as u64))
     }
 
+    /// Vectors of a row as products read it.
+    fn depth(&self) -> u64 {
+        (self.given.cols() as u64).next_multiple_of(u64::from(DEPTH)) / 4
+    }
+
     /// Rows `first` to `first + rows`. Packed ones lie from the first of `packed` on.
     fn bind(&self, target: Target<'_>, (first, rows): (usize, usize), packed: usize) -> Bound<'a> {
+        let (small, small_at) = self.factors(first, rows);
         let side = |z: u64, stride: u64| LinearSide {
             rows: rows as u32,
             z: z as u32,
             stride: stride as u32,
-            pad: 0,
+            small: small_at,
         };
-        match self {
-            Factor::There(tensor) => {
-                let (bind, at) = target.bind_rows(tensor, first, rows);
-                let side = side(u64::from(at) / 4, tensor.row_stride() as u64 / 4);
-                (bind, tensor.dtype(), side)
+        match self.packed {
+            None => {
+                let tensor = &self.given;
+                let (z, at) = target.bind_rows(tensor, first, rows);
+                Bound {
+                    z,
+                    dtype: tensor.dtype(),
+                    side: side(u64::from(at) / 4, tensor.row_stride() as u64 / 4),
+                    small,
+                }
             }
-            Factor::Packed { region, depth } => {
-                let row = 4 * depth;
+            Some(region) => {
+                let row = 4 * self.depth();
                 let from = (first - packed) as u64 * row;
-                let bind = region.part(from, rows as u64 * row);
-                (bind, DType::F32, side(0, *depth))
+                Bound {
+                    z: region.part(from, rows as u64 * row),
+                    dtype: DType::F32,
+                    side: side(0, self.depth()),
+                    small,
+                }
             }
         }
+    }
+
+    /// The binding that reaches the factors of some rows, and the first one's place in it.
+    fn factors(&self, first: usize, rows: usize) -> (Bind<'a>, u32) {
+        if self.factors == Region::ABSENT {
+            return (Bind::Nothing, 0);
+        }
+        let at = first as u64 % REGION_WORDS;
+        let bind = self.factors.part(first as u64 - at, at + rows as u64);
+        (bind, at as u32)
     }
 }
 
@@ -135,12 +175,12 @@ struct Layer<'a, 'c, 'i> {
     outputs: &'i LinearOutputs<'a>,
     grid: Grid,
     sharing: Sharing,
-    hidden: Factor<'a>,
-    weights: Factor<'a>,
+    /// How products are computed by cooperative matrices, if they are.
+    matrices: Option<Teams>,
+    hidden: Rows<'a>,
+    weights: Rows<'a>,
     /// Vectors of a hidden state and of a row of weights in products.
     depth: u64,
-    /// The same of the rows that gradients to labels are made in: those of hidden states.
-    label_depth: u64,
     /// The tile, as the caller's logits would be.
     tile: Region,
     /// The tile of gradients turned.
@@ -148,15 +188,25 @@ struct Layer<'a, 'c, 'i> {
     /// Sums for the gradient to hidden states: in each window, chunk by chunk.
     to_hidden: Region,
     chunks: u64,
-    /// The same to a strip's labels.
-    to_labels: Region,
+    /// The same to a strip's weights,
+    to_weights: Region,
+    /// and to its bias: window by window, and on the way there.
+    to_bias: Region,
+    between: Option<sums::Between>,
+    /// What undoes the powers of two of a tile's gradients, by its samples or by its labels.
+    powers: Region,
     /// The labels that are chosen for each sample, and where they stand.
     best: Region,
 }
 
-/// Whether there is a gradient to what belongs to labels.
+/// Whether there is a gradient to weights.
+fn by_weights(settings: &Linear<()>, outputs: &LinearOutputs<'_>) -> bool {
+    settings.update.is_some() || outputs.grad_weights.is_some()
+}
+
+/// Whether there is one to anything that belongs to labels.
 fn by_label(settings: &Linear<()>, outputs: &LinearOutputs<'_>) -> bool {
-    settings.update.is_some() || outputs.grad_weights.is_some() || outputs.grad_bias.is_some()
+    by_weights(settings, outputs) || outputs.grad_bias.is_some()
 }
 
 /// What follows from the room that there is.
@@ -188,9 +238,11 @@ fn grid(
         false => tile_rows,
     };
     let high = rows.min(tile_rows).next_multiple_of(TEAM_ROWS) as u64;
+    // The gradient to the bias is summed window by window.
+    let windows = rows.div_ceil(tile_rows) as u64;
     let tile_cols = fitting(words, high)
         .min(fitting(words, widest))
-        .min(fitting(room, widest))
+        .min(fitting(room, widest.max(windows)))
         .min(target.rows_per_binding("weights", &inputs.weights)?);
     let tile_cols = (tile_cols / STRIP * STRIP).max(STRIP);
     Ok(Grid {
@@ -211,37 +263,42 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         scratch: &mut Scratch,
     ) -> Result<Self, Error> {
         let dims = inputs.hidden.cols() as u64;
-        let ones = u64::from(outputs.grad_bias.is_some());
-        let vectors = |dims: u64| dims.next_multiple_of(u64::from(DEPTH)) / 4;
-        let (depth, label_depth) = (vectors(dims), vectors(dims + ones));
-        let grid = grid(target, settings.tile_bytes, inputs, 4 * label_depth)?;
+        let depth = dims.next_multiple_of(u64::from(DEPTH)) / 4;
+        let grid = grid(target, settings.tile_bytes, inputs, 4 * depth)?;
         let (rows, cols) = (grid.rows as u64, grid.cols as u64);
         let high = grid.rows.min(grid.tile_rows);
         let wide = grid.cols.min(grid.tile_cols);
         let up = |count: usize| count.next_multiple_of(TEAM_ROWS) as u64;
 
-        let f32_there = inputs.hidden.dtype() == DType::F32 && Factor::fits(&inputs.hidden);
-        let hidden = match f32_there && ones == 0 {
-            true => Factor::There(inputs.hidden),
-            false => Factor::Packed {
-                region: scratch.take(rows * 4 * label_depth)?,
-                depth: label_depth,
-            },
+        let matrices = products::teams(target, [inputs.hidden.dtype(), inputs.weights.dtype()]);
+        let mut packed = |there: bool, rows: u64| {
+            let region = (!there).then(|| scratch.take(rows * 4 * depth));
+            region.transpose()
         };
-        let weights = match Factor::fits(&inputs.weights) {
-            true => Factor::There(inputs.weights),
-            false => Factor::Packed {
-                region: scratch.take(wide as u64 * 4 * depth)?,
-                depth,
-            },
+        let f32_there = inputs.hidden.dtype() == DType::F32 && Rows::fits(&inputs.hidden);
+        let packed_hidden = packed(f32_there, rows)?;
+        let packed_weights = packed(Rows::fits(&inputs.weights), wide as u64)?;
+        let mut small = |count: u64| scratch.take_if(matrices.is_some(), count);
+        let hidden = Rows {
+            name: "hidden",
+            given: inputs.hidden,
+            packed: packed_hidden,
+            factors: small(rows)?,
         };
+        let weights = Rows {
+            name: "weights",
+            given: inputs.weights,
+            packed: packed_weights,
+            factors: small(cols)?,
+        };
+        let powers = small(up(high.max(wide)))?;
         let tile = scratch.take(up(high) * up(wide))?;
         let by_label = by_label(settings, outputs);
         let turned = scratch.take_if(by_label, up(high) * up(wide))?;
         let sharing = Sharing::of(target).pairing(high, wide);
         let chunks = match outputs.grad_hidden {
-            Some(_) if sharing.near.is_none() && cols > 0 => {
-                let (blocks, _) = sharing.blocks(high, depth, 2);
+            Some(_) if cols > 0 && (sharing.near.is_none() || matrices.is_some()) => {
+                let (blocks, _) = products::blocks(sharing, matrices, (high, depth), true);
                 let room = target.caps.max_binding.min(u64::from(u32::MAX));
                 products::chunks(
                     wide as u64,
@@ -253,7 +310,11 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         };
         let wanted = outputs.grad_hidden.is_some();
         let to_hidden = scratch.take_if(wanted, rows * chunks * 4 * depth)?;
-        let to_labels = scratch.take_if(by_label, wide as u64 * 4 * label_depth)?;
+        let to_weights = scratch.take_if(by_weights(settings, outputs), wide as u64 * 4 * depth)?;
+        let windows = grid.windows().count() as u64;
+        let biased = outputs.grad_bias.is_some();
+        let to_bias = scratch.take_if(biased, windows * wide as u64)?;
+        let between = biased.then(|| sums::Between::take(scratch, wide as u64, up(high)));
         let chosen = outputs.top_labels.map_or(0, |t| t.cols() as u64);
         let best = scratch.take_if(chosen > 0, 2 * rows * chosen)?;
         Ok(Layer {
@@ -263,15 +324,18 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
             outputs,
             grid,
             sharing,
+            matrices,
             hidden,
             weights,
             depth,
-            label_depth,
             tile,
             turned,
             to_hidden,
             chunks,
-            to_labels,
+            to_weights,
+            to_bias,
+            between: between.transpose()?,
+            powers,
             best,
         })
     }
@@ -286,12 +350,14 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         self.outputs.loss.is_some() || self.backward()
     }
 
+    /// Labels of a tile, at most.
+    fn wide(&self) -> usize {
+        self.grid.cols.min(self.grid.tile_cols)
+    }
+
     /// Labels of a row of the tile, with those that only fill it.
     fn stride(&self) -> usize {
-        self.grid
-            .cols
-            .min(self.grid.tile_cols)
-            .next_multiple_of(TEAM_ROWS)
+        self.wide().next_multiple_of(TEAM_ROWS)
     }
 
     /// What the loss reads of a tile, in the place of all logits.
@@ -582,7 +648,7 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
             rows: rows as u32,
             cols: weights.cols() as u32,
             groups_x: groups.groups_x,
-            row_stride: 4 * self.label_depth as u32,
+            row_stride: 4 * self.depth as u32,
             first: first as u32,
             rate,
             epsilon,
@@ -596,21 +662,47 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
             target.variant.workgroup,
         );
         let binds = UpdateBinds {
-            sums: self.to_labels.bind(),
+            sums: self.to_weights.bind(),
             state,
             weights: bind,
         };
         steps.push(module, "update", rows as u64, on, binds)
     }
 
+    /// Finds the factors of all rows, where cooperative matrices multiply them.
+    fn find_factors(&self, steps: &mut Dispatches<'a, 'c>) -> Result<(), Error> {
+        if self.matrices.is_none() {
+            return Ok(());
+        }
+        let target = self.target;
+        let module = factor(target.variant.workgroup);
+        for side in [&self.hidden, &self.weights] {
+            let tensor = side.given;
+            let most = target.rows_per_binding(side.name, &tensor)?;
+            for first in (0..tensor.rows()).step_by(most) {
+                let rows = most.min(tensor.rows() - first);
+                let (source, view) = target.view_rows(tensor, first, rows);
+                let (factors, at) = side.factors(first, rows);
+                let params = |portion: Range<u64>, groups: Groups| FactorParams {
+                    source: view,
+                    begin: portion.start as u32,
+                    end: portion.end as u32,
+                    groups_x: groups.groups_x,
+                    cols: tensor.cols() as u32,
+                    at,
+                };
+                let binds = FactorBinds { source, factors };
+                let work = (rows as u64, tensor.cols() as u64);
+                push_portions(steps, (module, "factor"), work, 1, params, binds)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Packs the hidden states, where they have to be.
     fn pack_hidden(&self, steps: &mut Dispatches<'a, 'c>) -> Result<(), Error> {
-        let ones = match self.outputs.grad_bias {
-            Some(_) => self.inputs.hidden.cols() as u32,
-            None => ABSENT,
-        };
         for window in self.grid.windows() {
-            self.pack(steps, &self.hidden, self.inputs.hidden, window, 0, ones)?;
+            self.pack(steps, &self.hidden, window, 0)?;
         }
         Ok(())
     }
@@ -621,45 +713,34 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         steps: &mut Dispatches<'a, 'c>,
         strip: (usize, usize),
     ) -> Result<(), Error> {
-        self.pack(
-            steps,
-            &self.weights,
-            self.inputs.weights,
-            strip,
-            strip.0,
-            ABSENT,
-        )
+        self.pack(steps, &self.weights, strip, strip.0)
     }
 
     fn pack(
         &self,
         steps: &mut Dispatches<'a, 'c>,
-        factor: &Factor<'a>,
-        tensor: Tensor<'a>,
+        side: &Rows<'a>,
         (first, rows): (usize, usize),
         packed: usize,
-        ones: u32,
     ) -> Result<(), Error> {
-        let Factor::Packed { depth, .. } = factor else {
+        if side.packed.is_none() {
             return Ok(());
-        };
-        let (into, _, _) = factor.bind(self.target, (first, rows), packed);
-        let (source, view) = self.target.view_rows(tensor, first, rows);
+        }
+        let (source, view) = self.target.view_rows(side.given, first, rows);
         let params = |portion: Range<u64>, groups: Groups| PackParams {
             source: view,
             begin: portion.start as u32,
             end: portion.end as u32,
             groups_x: groups.groups_x,
-            cols: tensor.cols() as u32,
-            depth: *depth as u32,
-            ones,
+            cols: side.given.cols() as u32,
+            depth: self.depth as u32,
         };
         let binds = PackBinds {
             source,
-            packed: into,
+            packed: side.bind(self.target, (first, rows), packed).z,
         };
         let module = pack(self.target.variant.workgroup);
-        let work = (rows as u64 * depth, 4);
+        let work = (rows as u64 * self.depth, 4);
         let lanes = u64::from(module.workgroup);
         push_portions(steps, (module, "pack"), work, lanes, params, binds)
     }
@@ -674,20 +755,29 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         (fours, chunks): (u64, u64),
         piece: impl Fn(usize, usize) -> (LinearParams, ProductBinds<'a>),
     ) -> Result<(), Error> {
-        let module = products_of(self.sharing, dtype, self.inputs.bias.is_some());
+        let biased = self.inputs.bias.is_some();
+        let module = products_of(self.sharing, self.matrices, dtype, biased);
+        let of_slopes = entry == "spread";
         let most = rows_per_dispatch(others, work);
         for first in (0..rows).step_by(most) {
             let count = most.min(rows - first);
             let (mut params, binds) = piece(first, count);
-            let (groups, row_blocks) = self.sharing.blocks(count, fours, 2);
+            if of_slopes && self.matrices.is_some() {
+                let scaled = ScaleBinds {
+                    small: binds.small,
+                    small2: binds.small2,
+                    work: binds.work,
+                };
+                let module = scale(self.target.variant.workgroup);
+                let on = |grid| params.on(grid);
+                steps.push(module, "scale", count as u64, on, scaled)?;
+            }
+            let size = (count, fours);
+            let (groups, row_blocks) =
+                products::blocks(self.sharing, self.matrices, size, of_slopes);
             params.grid.row_blocks = row_blocks;
-            steps.push(
-                module,
-                entry,
-                groups * chunks,
-                |grid| params.on(grid),
-                binds,
-            )?;
+            let on = |grid| params.on(grid);
+            steps.push(module, entry, groups * chunks, on, binds)?;
         }
         Ok(())
     }
@@ -698,7 +788,7 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
             return Ok(());
         }
         let (target, strip) = (self.target, (tile.first_col, tile.cols));
-        let (z2, dtype, other) = self.weights.bind(target, strip, tile.first_col);
+        let other = self.weights.bind(target, strip, tile.first_col);
         let (bias, bias_at) = match self.inputs.bias {
             Some(bias) => {
                 let bias = bias.of_cols(tile.first_col, tile.cols);
@@ -707,10 +797,10 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
             None => (Bind::Nothing, 0),
         };
         let piece = |first: usize, count: usize| {
-            let (z, _, own) = self.hidden.bind(target, (tile.first_row + first, count), 0);
+            let own = self.hidden.bind(target, (tile.first_row + first, count), 0);
             let params = LinearParams {
-                own,
-                other,
+                own: own.side,
+                other: other.side,
                 row: LinearRow {
                     depth: self.depth as u32,
                     stage: DEPTH,
@@ -725,9 +815,11 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
                 ..LinearParams::default()
             };
             let binds = ProductBinds {
-                z,
-                z2,
+                z: own.z,
+                z2: other.z,
                 bias,
+                small: own.small,
+                small2: other.small,
                 work: self.tile.bind(),
                 ..ProductBinds::default()
             };
@@ -735,7 +827,7 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         };
         let size = (tile.rows, tile.cols, 4 * self.depth);
         let fours = (tile.cols as u64).div_ceil(4);
-        self.push(steps, (dtype, "products"), size, (fours, 1), piece)
+        self.push(steps, (other.dtype, "products"), size, (fours, 1), piece)
     }
 
     /// Adds what a tile of gradients adds to those to its samples and to its labels.
@@ -743,11 +835,12 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         if tile.rows == 0 || tile.cols == 0 {
             return Ok(());
         }
-        if self.outputs.grad_hidden.is_some() {
-            self.spread_hidden(steps, tile)?;
-        }
+        // The tile is turned before `scale` changes it.
         if by_label(&self.settings, self.outputs) {
             self.spread_labels(steps, tile)?;
+        }
+        if self.outputs.grad_hidden.is_some() {
+            self.spread_hidden(steps, tile)?;
         }
         Ok(())
     }
@@ -760,7 +853,7 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
 
     fn spread_hidden(&self, steps: &mut Dispatches<'a, 'c>, tile: Tile) -> Result<(), Error> {
         let strip = (tile.first_col, tile.cols);
-        let (z2, dtype, other) = self.weights.bind(self.target, strip, tile.first_col);
+        let other = self.weights.bind(self.target, strip, tile.first_col);
         let (from, words) = self.hidden_sums(tile.first_row, tile.rows);
         let each = (tile.cols as u64).div_ceil(self.chunks).next_multiple_of(4);
         let mut params = LinearParams {
@@ -770,19 +863,19 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
                 stride: (tile.rows as u64 * self.depth) as u32,
                 at: 0,
             },
-            other,
+            other: other.side,
             ..LinearParams::default()
         };
         params.grid.add = u32::from(tile.first_col > 0);
-        params.row.depth = self.depth as u32;
         params.work.stride = self.stride() as u32 / 4;
         let binds = ProductBinds {
-            z2,
+            z2: other.z,
+            small2: other.small,
             work: self.tile.bind(),
             sums: self.to_hidden.part(from, words),
             ..ProductBinds::default()
         };
-        self.multiply(steps, dtype, (tile.rows, tile.cols), (params, binds))
+        self.multiply(steps, other.dtype, (tile.rows, tile.cols), (params, binds))
     }
 
     /// The products of a tile of gradients with the other rows, in parts of so many own rows as a dispatch takes.
@@ -791,28 +884,32 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         steps: &mut Dispatches<'a, 'c>,
         dtype: DType,
         (rows, others): (usize, usize),
-        (mut params, binds): (LinearParams, ProductBinds<'a>),
+        (mut params, mut binds): (LinearParams, ProductBinds<'a>),
     ) -> Result<(), Error> {
+        params.row.depth = self.depth as u32;
         params.row.stage = DEPTH;
-        let depth = u64::from(params.row.depth);
+        if self.matrices.is_some() {
+            binds.small = self.powers.bind();
+        }
         let piece = |first: usize, count: usize| {
             let mut params = params;
-            params.chunks.at = (first as u64 * depth) as u32;
+            params.chunks.at = (first as u64 * self.depth) as u32;
             params.own.rows = count as u32;
+            params.own.small = first as u32;
             params.work.row = first as u32;
             (params, binds)
         };
-        let blocks = (depth, u64::from(params.chunks.count));
-        let size = (rows, others, 4 * depth);
+        let blocks = (self.depth, u64::from(params.chunks.count));
+        let size = (rows, others, 4 * self.depth);
         self.push(steps, (dtype, "spread"), size, blocks, piece)
     }
 
     fn spread_labels(&self, steps: &mut Dispatches<'a, 'c>, tile: Tile) -> Result<(), Error> {
         let window = (tile.first_row, tile.rows);
-        let (z2, dtype, other) = self.hidden.bind(self.target, window, 0);
+        let other = self.hidden.bind(self.target, window, 0);
         let height = tile.rows.next_multiple_of(TEAM_ROWS) as u64 / 4;
         let mut turning = LinearParams {
-            own: other,
+            own: other.side,
             other: LinearSide {
                 rows: tile.cols as u32,
                 ..LinearSide::default()
@@ -829,25 +926,48 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
             sums: self.turned.bind(),
         };
         steps.push(module, "turn", groups, |grid| turning.on(grid), binds)?;
+        self.sum_bias(steps, tile)?;
+        if !by_weights(&self.settings, self.outputs) {
+            return Ok(());
+        }
         let mut params = LinearParams {
             chunks: LinearChunks {
                 count: 1,
                 rows: tile.rows.next_multiple_of(4) as u32,
                 ..LinearChunks::default()
             },
-            other,
+            other: other.side,
             ..LinearParams::default()
         };
         params.grid.add = u32::from(tile.first_row > 0);
-        params.row.depth = self.label_depth as u32;
         params.work.stride = height as u32;
         let binds = ProductBinds {
-            z2,
+            z2: other.z,
+            small2: other.small,
             work: self.turned.bind(),
-            sums: self.to_labels.bind(),
+            sums: self.to_weights.bind(),
             ..ProductBinds::default()
         };
-        self.multiply(steps, dtype, (tile.cols, tile.rows), (params, binds))
+        self.multiply(steps, other.dtype, (tile.cols, tile.rows), (params, binds))
+    }
+
+    /// Sums up the turned tile for the gradient to the bias, where that is wanted.
+    fn sum_bias(&self, steps: &mut Dispatches<'a, 'c>, tile: Tile) -> Result<(), Error> {
+        let Some(between) = &self.between else {
+            return Ok(());
+        };
+        let turned = sums::Rows {
+            addends: self.turned,
+            rows: tile.cols as u64,
+            len: tile.rows.next_multiple_of(TEAM_ROWS) as u64,
+        };
+        let window = tile.first_row / self.grid.tile_rows;
+        let to = sums::To {
+            results: self.to_bias.bind(),
+            at: (window * self.wide()) as u32,
+            scale: 1.0,
+        };
+        sums::push(steps, turned, between, to)
     }
 
     /// Brings sums to a gradient: rows of it, `params` with the places of the sums.
@@ -917,15 +1037,14 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
         steps: &mut Dispatches<'a, 'c>,
         strip: (usize, usize),
     ) -> Result<(), Error> {
-        let sums = self.to_labels.bind();
-        let row = 4 * self.label_depth as u32;
-        let params = StoreParams {
-            row_stride: row,
-            col_stride: 1,
-            chunks: u32::from(self.grid.rows > 0),
-            ..StoreParams::default()
-        };
         if let Some(gradient) = self.outputs.grad_weights {
+            let params = StoreParams {
+                row_stride: 4 * self.depth as u32,
+                col_stride: 1,
+                chunks: u32::from(self.grid.rows > 0),
+                ..StoreParams::default()
+            };
+            let sums = self.to_weights.bind();
             self.store(steps, ("grad_weights", gradient), strip, sums, params)?;
         }
         if let Some(gradient) = self.outputs.grad_bias {
@@ -936,11 +1055,12 @@ impl<'a, 'c, 'i> Layer<'a, 'c, 'i> {
                 Gradient::InPlace => gradient,
             };
             let params = StoreParams {
-                at: self.inputs.hidden.cols() as u32,
-                row_stride: 0,
-                col_stride: row,
-                ..params
+                col_stride: 1,
+                chunks: self.grid.windows().count() as u32,
+                chunk_stride: self.wide() as u32,
+                ..StoreParams::default()
             };
+            let sums = self.to_bias.bind();
             self.store(steps, ("grad_bias", gradient), (0, 1), sums, params)?;
         }
         self.update(steps, strip)
@@ -953,32 +1073,62 @@ mod tests {
     use crate::device::caps::{Caps, Variant};
     use crate::losses::zlpr::Zlpr;
 
-    /// What a call at the size of AmazonTitles-3M has beside inputs and outputs: with logits of 5.8 GB, weights of 8.6.
+    /// What a call at the size of AmazonTitles-3M has beside inputs and outputs: with logits of 5.8 GB, weights of 8.6, or in 16
+    /// bits of 4.3.
     #[test]
     fn memory_is_that_of_hidden_states_and_tiles() -> Result<(), Error> {
-        let (rows, cols, dims) = (512, 2_812_281, 768);
+        for (dtype, variant) in [
+            (DType::F32, "tree-256-packed"),
+            (DType::Bf16, "subgroup-256-native-cooperative"),
+        ] {
+            let draft = of_many_labels(dtype, variant.parse()?)?;
+            let hidden = 4 * (ROWS * DIMS) as u64;
+            let tile = Linear::new(()).tile_bytes;
+            let cooperative = dtype == DType::Bf16;
+            // The gradient to hidden states may be summed in a few parts. Cooperative matrices want a factor of each row.
+            let factors = u64::from(cooperative) * 4 * (ROWS + COLS) as u64;
+            let scratch = draft.scratch_bytes;
+            assert!(scratch < 3 * tile + 8 * hidden + factors, "{scratch} bytes");
+            let mut used = false;
+            for dispatch in &draft.dispatches {
+                used |= dispatch.step.kernel.to_string().contains("cooperative");
+                assert!(dispatch.step.groups.iter().all(|g| *g <= 65_535));
+            }
+            assert_eq!(used, cooperative, "{dtype}");
+        }
+        Ok(())
+    }
+
+    const ROWS: usize = 512;
+    const COLS: usize = 2_812_281;
+    const DIMS: usize = 768;
+
+    fn of_many_labels(dtype: DType, variant: Variant) -> Result<Draft<'static>, Error> {
         let of = |dtype, rows, cols| Tensor::scratch(0, dtype, rows, cols);
         let inputs = LinearInputs {
             targets: Some(Targets::Sparse {
-                offsets: of(DType::U32, 1, rows + 1),
-                indices: of(DType::U32, 1, 5 * rows),
+                offsets: of(DType::U32, 1, ROWS + 1),
+                indices: of(DType::U32, 1, 5 * ROWS),
             }),
-            ..LinearInputs::new(of(DType::F32, rows, dims), of(DType::F32, cols, dims))
+            ..LinearInputs::new(of(dtype, ROWS, DIMS), of(dtype, COLS, DIMS))
         };
         let outputs = LinearOutputs {
             loss: Some(of(DType::F32, 1, 1)),
-            grad_hidden: Some(Gradient::To(of(DType::F32, rows, dims))),
+            grad_hidden: Some(Gradient::To(of(DType::F32, ROWS, DIMS))),
             ..LinearOutputs::default()
         };
-        let caps = Caps::webgpu();
-        let variant: Variant = "tree-256-packed".parse()?;
+        let caps = Caps {
+            cooperative: 16,
+            subgroup_size: 32,
+            ..Caps::webgpu()
+        };
         let target = Target {
             caps: &caps,
             variant,
         };
         let settings = Linear::new(()).with_update(Update::sgd(0.1), 0);
         let row = Zlpr::hard().of_rows().ok_or_else(Linear::<()>::refused)?;
-        let draft = plan(
+        plan(
             target,
             &row,
             &settings,
@@ -986,18 +1136,6 @@ mod tests {
             &outputs,
             &Given::default(),
             Shards::Alone,
-        )?;
-        let hidden = 4 * (rows * dims) as u64;
-        let tile = settings.tile_bytes;
-        let scratch = draft.scratch_bytes;
-        // The gradient to hidden states may be summed in a few parts.
-        assert!(scratch < 3 * tile + 8 * hidden, "{scratch} bytes");
-        assert!(
-            draft
-                .dispatches
-                .iter()
-                .all(|d| d.step.groups.iter().all(|g| *g <= 65_535))
-        );
-        Ok(())
+        )
     }
 }

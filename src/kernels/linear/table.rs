@@ -1,6 +1,6 @@
 //! The programs of products of hidden states and weights, and their parameters.
 
-use crate::device::caps::Reduce;
+use crate::device::caps::{Reduce, Teams};
 use crate::device::module::{
     Constant, Mirror, Module, NO_PART, PARTS, Part, Piece, Program, uniform, wgsl,
 };
@@ -49,7 +49,8 @@ uniform! {
         z: u32,
         /// and from one to the next.
         stride: u32,
-        pad: u32,
+        /// The first one's number in its binding of those.
+        small: u32,
     }
 }
 
@@ -111,27 +112,34 @@ const MIRRORS: &[Mirror] = &[
 ];
 
 bindings! {
-    /// Rows of both sides, what is added to logits, a tile, sums.
+    /// Rows of both sides, what is added to logits, numbers of the rows (for cooperative matrices), a tile, sums.
     pub(super) struct ProductBinds {
         1: z,
         2: z2,
         3: bias,
+        4: small,
+        5: small2,
         6: work,
         7: sums,
     }
 }
+
+const PARAMS: Piece = Piece::File(wgsl!("linear/params.wgsl"));
+const OWN: Piece = Piece::File(wgsl!("linear/own.wgsl"));
+const TILE: Piece = Piece::File(wgsl!("linear/tile.wgsl"));
+const FACTORS: Piece = Piece::File(wgsl!("linear/factors.wgsl"));
 
 /// The tile of logits, and the products of a tile of gradients with rows; its parts are how the other rows are stored, whether
 /// something is added to logits, and what products have for subgroups.
 static PRODUCTS: Program = Program {
     name: "linear_products",
     pieces: &[
-        Piece::File(wgsl!("linear/params.wgsl")),
+        PARAMS,
         FOUR,
-        Piece::File(wgsl!("linear/own.wgsl")),
+        OWN,
         Piece::Part(0),
         Piece::Part(1),
-        Piece::File(wgsl!("linear/tile.wgsl")),
+        TILE,
         Piece::File(products::SUMS),
         products::PRODUCTS,
         Piece::Part(2),
@@ -140,6 +148,103 @@ static PRODUCTS: Program = Program {
     constants: &[BLOCKS, STEPS, SUMMED_AT_ONCE],
     bindings: &[(1, "z"), (2, "z2"), (6, "work"), (7, "sums")],
     mirrors: &[MIRRORS],
+};
+
+/// The same by cooperative matrices; its parts are how the other rows are stored, whether something is added to logits, what
+/// makes f16 of the rows, and the matrices.
+static COOPERATIVE: Program = Program {
+    name: "linear_cooperative",
+    pieces: &[
+        PARAMS,
+        FOUR,
+        OWN,
+        Piece::Part(0),
+        Piece::Part(1),
+        TILE,
+        FACTORS,
+        Piece::Part(2),
+        Piece::Part(3),
+        Piece::File(products::SUMS),
+        products::COOPERATIVE,
+    ],
+    entries: &["products", "spread"],
+    constants: &[],
+    bindings: &[
+        (1, "z"),
+        (2, "z2"),
+        (4, "small"),
+        (5, "small2"),
+        (6, "work"),
+        (7, "sums"),
+    ],
+    mirrors: &[MIRRORS],
+};
+
+static HALVES: Part = Part {
+    f16: true,
+    ..Part::new("", &[wgsl!("linear/halves.wgsl")])
+};
+
+bindings! {
+    /// Powers of own rows, factors of other rows, a tile of gradients.
+    pub(super) struct ScaleBinds {
+        4: small,
+        5: small2,
+        6: work,
+    }
+}
+
+/// Gradients as cooperative matrices take them.
+static SCALE: Program = Program {
+    name: "linear_scale",
+    pieces: &[PARAMS, FACTORS, products::LARGEST, products::SCALE],
+    entries: &["scale"],
+    constants: &[],
+    bindings: ScaleBinds::NAMES,
+    mirrors: &[MIRRORS],
+};
+
+uniform! {
+    /// Parameters of the kernel that finds factors.
+    pub(super) struct FactorParams {
+        /// The rows as they are given.
+        source: View,
+        /// The first row of this dispatch.
+        begin: u32,
+        /// Where they end.
+        end: u32,
+        /// Workgroups in x.
+        groups_x: u32,
+        /// Components of a row.
+        cols: u32,
+        /// The first row's place in `factors`.
+        at: u32,
+    }
+}
+
+bindings! {
+    /// Rows as they are given, and a number for each.
+    pub(super) struct FactorBinds {
+        1: source,
+        7: factors,
+    }
+}
+
+/// What cooperative matrices multiply rows without.
+static FACTOR: Program = Program {
+    name: "linear_factor",
+    pieces: &[
+        Piece::File(wgsl!("shared/math.wgsl")),
+        Piece::File(wgsl!("shared/reals.wgsl")),
+        Piece::File(wgsl!("shared/view.wgsl")),
+        Piece::File(wgsl!("shared/group_index.wgsl")),
+        products::LARGEST,
+        Piece::File(wgsl!("linear/factor.wgsl")),
+    ],
+    entries: &["factor"],
+    constants: &[REAL_KINDS],
+    bindings: FactorBinds::NAMES,
+    mirrors: &[&[View::MIRROR, FactorParams::MIRROR]],
 };
 
 /// The other rows, in f32, f16 and bf16.
@@ -177,11 +282,7 @@ bindings! {
 /// The tile turned.
 static TURN: Program = Program {
     name: "linear_turn",
-    pieces: &[
-        Piece::File(wgsl!("linear/params.wgsl")),
-        FOUR,
-        Piece::File(wgsl!("linear/turn.wgsl")),
-    ],
+    pieces: &[PARAMS, FOUR, Piece::File(wgsl!("linear/turn.wgsl"))],
     entries: &["turn"],
     constants: &[],
     bindings: TurnBinds::NAMES,
@@ -203,8 +304,6 @@ uniform! {
         cols: u32,
         /// Vectors of a packed row.
         depth: u32,
-        /// The component behind them that is 1, `ABSENT` where none is.
-        ones: u32,
     }
 }
 
@@ -435,15 +534,35 @@ pub(super) fn top(workgroup: u32) -> Module {
     TOP.module(workgroup)
 }
 
-/// Products with rows of a type, perhaps with a bias.
-pub(super) fn products_of(sharing: Sharing, dtype: DType, bias: bool) -> Module {
+/// Products with rows of a type, perhaps with a bias, by cooperative matrices where there are some.
+pub(super) fn products_of(
+    sharing: Sharing,
+    matrices: Option<Teams>,
+    dtype: DType,
+    bias: bool,
+) -> Module {
     let mut rows = OTHER.iter();
     let other = rows.find(|(of, _)| *of == dtype).unwrap_or(&OTHER[0]);
     let mut parts = [&NO_PART; PARTS];
     parts[0] = &other.1;
     parts[1] = &BIAS[usize::from(bias)];
+    if let Some(teams) = matrices {
+        parts[2] = &HALVES;
+        parts[3] = products::matrices(teams);
+        return COOPERATIVE.with(parts, Reduce::Tree, teams.workgroup());
+    }
     parts[2] = sharing.held();
     PRODUCTS.with(parts, sharing.reduce(), sharing.workgroup)
+}
+
+/// Gradients as cooperative matrices take them.
+pub(super) fn scale(workgroup: u32) -> Module {
+    SCALE.module(workgroup)
+}
+
+/// What cooperative matrices multiply rows without.
+pub(super) fn factor(workgroup: u32) -> Module {
+    FACTOR.module(workgroup)
 }
 
 /// The tile turned.
@@ -465,7 +584,9 @@ pub(super) fn store(dtype: DType, adds: bool, workgroup: u32) -> Module {
 
 /// Every module of the family.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
-    let mut all = vec![turn(workgroup), pack(workgroup), top(workgroup)];
+    let mut all = [turn, pack, top, scale, factor]
+        .map(|module| module(workgroup))
+        .to_vec();
     for dtype in [DType::F32, DType::F16] {
         all.extend([false, true].map(|adds| store(dtype, adds, workgroup)));
         all.extend([false, true].map(|state| update(dtype, state, workgroup)));
@@ -482,7 +603,18 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
             near: *near,
         };
         for (dtype, _) in &OTHER {
-            all.extend([false, true].map(|bias| products_of(sharing, *dtype, bias)));
+            all.extend([false, true].map(|bias| products_of(sharing, None, *dtype, bias)));
+        }
+    }
+    // As lanes of subgroups are on the devices that are known to offer them.
+    for teams in [Teams::new(8, 8), Teams::new(16, 32)] {
+        let sharing = Sharing {
+            workgroup,
+            near: None,
+        };
+        for (dtype, _) in &OTHER {
+            let of = |bias| products_of(sharing, Some(teams), *dtype, bias);
+            all.extend([false, true].map(of));
         }
     }
     all
