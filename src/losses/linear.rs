@@ -23,7 +23,8 @@
 //! multiple of 16 components, unless they lie there so (`4 B D`); the gradient to them in f32, perhaps in a few parts
 //! (`4 B D`); the tile and, for gradients to weights or bias, the tile turned (up to `T` each, no less than 32 labels); a strip
 //! of gradients to weights in f32, and of weights that have to be packed (up to `T` each); some 30 bytes a sample and strip of
-//! labels; with cooperative matrices 4 bytes a sample and a label. [`Plan::scratch_bytes`](crate::Plan) has the sum.
+//! labels, and for a gradient to the bias 64 bytes a label of a strip and 4 more for each 1,024 samples; with cooperative
+//! matrices 4 bytes a sample and a label. [`Plan::scratch_bytes`](crate::Plan) has the sum.
 //!
 //! [`Context::with_cooperative_matrices`](crate::Context::with_cooperative_matrices) has hidden states and weights that both are
 //! of f16 or bf16 multiplied by cooperative matrices: a sweep over each to find factors, a dispatch more for each tile and
@@ -32,9 +33,9 @@
 //! **Numbers.** Products are in f32 whatever the storage, and no sum takes in more than some hundred products (of cooperative
 //! matrices, 128 of these) before it is added to others. Cooperative matrices multiply f16 exactly, and of bf16 all but what is
 //! below the 2^40th part of a row's largest component; products of two rows whose largest components multiply to less than
-//! 2^-96 may be 0 there, and to more than 2^157 infinite or NaN. Of hidden states and weights that are not finite the logits are what the device's arithmetic makes of
-//! them; where logits come in several tiles, a NaN logit makes a row's gradient NaN in its tile alone if the loss is a sum over
-//! labels.
+//! 2^-96 may be 0 there, and to more than 2^157 infinite or NaN. Of hidden states and weights that are not finite the logits
+//! are what the device's arithmetic makes of them; where logits come in several tiles, a NaN logit makes a row's gradient NaN
+//! in its tile alone if the loss is a sum over labels.
 //!
 //! The idea of a loss fused with the layer before it: Wijmans et al., "Cut Your Losses in Large-Vocabulary Language
 //! Models", arXiv 2411.09009, for cross-entropy; for BCE over millions of labels Jain et al., "Renee: End-to-End Training of Extreme Classification Models", MLSys 2023.
