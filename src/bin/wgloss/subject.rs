@@ -5,6 +5,7 @@ use crate::options::{
     Settings, value_name,
 };
 use clap::{ArgMatches, Args, Command, ValueEnum};
+use std::ffi::OsString;
 use std::str::FromStr;
 use wgloss::check::{
     self, ContrastiveWorkload, HcalWorkload, LinearWorkload, McmWorkload, MetricsWorkload, Mode,
@@ -12,7 +13,7 @@ use wgloss::check::{
 };
 use wgloss::losses::contrastive::Weighting;
 use wgloss::{
-    ContrastiveReduction, DType, Error, Metrics, Rowwise, TargetKind, Targets, Threshold,
+    ContrastiveReduction, DType, Entry, Error, Metrics, Rowwise, TargetKind, Targets, Threshold,
 };
 
 const ROW_DATA: &str = "\
@@ -223,6 +224,8 @@ pub struct Subject {
     pub cols: usize,
     /// Of a contrastive loss; of a last layer its components.
     pub labels: Option<usize>,
+    /// Components of a hidden state.
+    pub dims: Option<usize>,
     pub dtype: Dtype,
     /// The form of the targets.
     pub targets: String,
@@ -251,11 +254,17 @@ impl Subject {
         }
     }
 
-    /// The same that is named on a command line: `zlpr --shape 64x14 --targets bits`.
-    pub fn named(command: &Command, line: &str) -> Result<Self, Error> {
+    /// The same that is named on a command line: `zlpr --shape 64x14 --targets bits`. `command` is the command with the options of
+    /// the loss of a last layer.
+    pub fn named(
+        command: impl Fn(Option<&'static Entry>) -> Command,
+        line: &str,
+    ) -> Result<Self, Error> {
         let words = std::iter::once("bench").chain(line.split_whitespace());
+        let words: Vec<OsString> = words.map(OsString::from).collect();
         let wrong = |error: clap::Error| Error::refused(line, error.kind());
-        let matches = command.clone().try_get_matches_from(words).map_err(wrong)?;
+        let command = command(options::layer(&words));
+        let matches = command.try_get_matches_from(words).map_err(wrong)?;
         let (loss, matches) = options::chosen(&matches)?;
         Subject::chosen(loss, options::read(matches)?, matches)
     }
@@ -263,7 +272,8 @@ impl Subject {
     /// What tells it from others with the same settings.
     pub fn name(&self) -> String {
         let (rows, cols) = (self.rows, self.cols);
-        let labels = self.labels.map_or(String::new(), |n| format!("x{n}"));
+        let labels = self.labels.or(self.dims);
+        let labels = labels.map_or(String::new(), |n| format!("x{n}"));
         let dtype = value_name(self.dtype);
         let (targets, outputs) = (&self.targets, &self.outputs);
         format!("{rows}x{cols}{labels} {dtype} {targets} {outputs}")
@@ -284,6 +294,7 @@ impl Subject {
             rows,
             cols,
             labels: None,
+            dims: None,
             dtype: size.dtype,
             targets: value_name(TargetForm::U8),
             outputs: value_name(own.outputs),
@@ -308,6 +319,7 @@ impl Subject {
             rows,
             cols,
             labels: None,
+            dims: None,
             dtype: size.dtype,
             targets: value_name(own.targets),
             outputs: "words".into(),
@@ -335,6 +347,7 @@ impl Subject {
             rows,
             cols,
             labels: None,
+            dims: None,
             dtype: size.dtype,
             targets: "classes".into(),
             outputs: value_name(own.outputs),
@@ -358,7 +371,8 @@ impl Subject {
             loss: settings.name(),
             rows,
             cols,
-            labels: Some(own.dim),
+            labels: None,
+            dims: Some(own.dim),
             dtype: size.dtype,
             targets: value_name(TargetForm::Sparse),
             outputs: value_name(own.outputs),
@@ -404,6 +418,7 @@ impl Subject {
             rows,
             cols,
             labels: Some(labels),
+            dims: None,
             dtype: size.dtype,
             targets: value_name(TargetForm::Bits),
             outputs: value_name(own.outputs),
@@ -448,6 +463,7 @@ impl Subject {
             rows,
             cols,
             labels: None,
+            dims: None,
             dtype: size.dtype,
             targets: targets.map_or("other".into(), value_name),
             outputs: value_name(outputs),

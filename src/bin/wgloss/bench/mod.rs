@@ -202,8 +202,9 @@ fn one(matches: &ArgMatches) -> Result<ExitCode, Error> {
 
 /// Measures all losses.
 fn all(args: &SuiteArgs) -> Result<ExitCode, Error> {
-    let command = command(Command::new("bench"), None);
+    let command = |layer| command(Command::new("bench"), layer);
     if !args.suite {
+        let command = command(None);
         let names = command.get_subcommands().map(Command::get_name);
         let losses: Vec<String> = names.map(String::from).collect();
         let reason = format!("wgloss bench needs one, or --suite: {}", choice(&losses));
@@ -217,7 +218,7 @@ fn all(args: &SuiteArgs) -> Result<ExitCode, Error> {
         csv: args.csv.as_deref(),
     };
     let engine = args.engine.open()?;
-    match suite::run(&command, &engine, &options)? {
+    match suite::run(command, &engine, &options)? {
         true => Ok(ExitCode::SUCCESS),
         false => Ok(ExitCode::FAILURE),
     }

@@ -53,6 +53,7 @@ pub fn fields(subject: &Subject, measured: &Measured, machine: &Machine) -> Vec<
         ("rows", json!(subject.rows)),
         ("cols", json!(subject.cols)),
         ("labels", json!(subject.labels)),
+        ("dims", json!(subject.dims)),
         ("dtype", json!(value_name(subject.dtype))),
         ("targets", json!(subject.targets)),
         ("outputs", json!(subject.outputs)),
@@ -176,11 +177,12 @@ fn rounded(value: f64) -> f64 {
 pub fn table(subject: &Subject, measured: &Measured, machine: &Machine) -> String {
     let Subject { rows, cols, .. } = *subject;
     let labels = subject.labels.map(|n| format!(", {n} labels"));
+    let dims = subject.dims.map(|n| format!(", {n} components"));
     let mut lines = vec![format!(
         "{} {rows}x{cols} {}{}, targets {}, outputs {}, reduction {}",
         subject.loss,
         value_name(subject.dtype),
-        labels.unwrap_or_default(),
+        labels.or(dims).unwrap_or_default(),
         subject.targets,
         subject.outputs,
         subject.reduction

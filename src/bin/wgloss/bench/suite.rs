@@ -10,7 +10,7 @@ use clap::Command;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use wgloss::host::{Engine, Gpu};
-use wgloss::{CATALOG, Error, ErrorKind, Rowwise as _, TargetKind, wgpu};
+use wgloss::{CATALOG, Entry, Error, ErrorKind, Rowwise as _, TargetKind, wgpu};
 
 /// Most elements on a CPU adapter, unless the user says otherwise.
 const MOST_ON_CPU: u64 = 1 << 23;
@@ -38,6 +38,9 @@ const EMBEDDINGS: [(&str, &str); 5] = [
     ("8192x768", "8921"),
     ("65536x768", "1000"),
 ];
+
+/// Last layers of extreme classification, with the logits above.
+const LAYERS: [&str; 2] = [ROWS[6], ROWS[7]];
 
 /// How a suite is run.
 pub struct Options<'a> {
@@ -74,6 +77,13 @@ fn cases() -> Vec<Case> {
     }
     add("mcm", &["64x499", "64x4130", "4x82192"], "");
     add("hcal", &["128x216", "256x10000"], "");
+    for loss in ["bce", "zlpr"] {
+        add(&format!("linear --loss {loss}"), &["128x50000"], "--dim 64");
+        let of = |dtype: &str| format!("--dim 768 --dtype {dtype}");
+        for dtype in ["f32", "bf16"] {
+            add(&format!("linear --loss {loss}"), &LAYERS, &of(dtype));
+        }
+    }
     for (dtype, targets) in [("bf16", "u8"), ("f16", "u8"), ("f16", "bits")] {
         let rest = format!("--dtype {dtype} --targets {targets} --outputs both-same");
         add("zlpr", &ROWS, &rest);
@@ -111,14 +121,18 @@ fn cases() -> Vec<Case> {
 }
 
 /// Runs the suite. False where a case failed for another reason than its size.
-pub fn run(command: &Command, engine: &Engine, options: &Options<'_>) -> Result<bool, Error> {
+pub fn run(
+    command: impl Fn(Option<&'static Entry>) -> Command,
+    engine: &Engine,
+    options: &Options<'_>,
+) -> Result<bool, Error> {
     let Some(gpu) = engine.gpu() else {
         let reason = "it measures kernels, and there is no adapter for them";
         return Err(Error::because(ErrorKind::Unsupported, "--suite", reason));
     };
     let mut subjects = Vec::new();
     for Case { loss, rest } in cases() {
-        let subject = Subject::named(command, &format!("{loss} {rest}"))?;
+        let subject = Subject::named(&command, &format!("{loss} {rest}"))?;
         let name = format!("{loss} {}", subject.name());
         if name.contains(options.only) {
             subjects.push((name, subject));
