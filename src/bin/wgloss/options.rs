@@ -342,7 +342,7 @@ struct LayerOptions {
     /// The loss of the logits, whose options may follow
     #[arg(long, value_name = "NAME", value_parser = layer_names())]
     loss: String,
-    /// Most bytes of a tile of logits [default: 64 MiB]
+    /// Most bytes of a tile of logits [default: 128 MiB]
     #[arg(long, value_name = "N")]
     tile_bytes: Option<u64>,
     /// The weights after a step, instead of their gradient
