@@ -1,0 +1,244 @@
+//! Contrastive losses over ranks.
+
+use crate::schemes::{Failure, compare, numbers, part};
+use wgloss::host::{Embeddings, Engine, Gpu, KeyEmbeddings, Values, Wanted};
+use wgloss::{Contrastive, ContrastiveReduction, DType, Denominator, Targets};
+use wgloss_mpi::{Batch, OwnKeys, ShardedContrastive, Transport, World};
+
+type Case = fn(&World, &Gpu) -> Result<Vec<f32>, Failure>;
+
+/// Each with some of the settings.
+pub const CASES: &[(&str, Case)] = &[
+    ("gather", |world, gpu| {
+        batch(world, gpu, Contrastive::sim_dis(), Transport::AllGather)
+    }),
+    ("ring", |world, gpu| {
+        let loss = Contrastive {
+            reduction: ContrastiveReduction::MeanLabels,
+            ..Contrastive::mul_sup_con()
+        };
+        batch(world, gpu, loss, Transport::Ring)
+    }),
+    ("pairs", pairs),
+    ("queue", queue),
+];
+
+const N: usize = 37;
+const D: usize = 24;
+const CLASSES: usize = 40;
+const WORDS: usize = CLASSES.div_ceil(32);
+
+/// About one label in eight.
+fn labels(seed: u64) -> Vec<u32> {
+    let mut words = vec![0; N * WORDS];
+    for (i, x) in numbers(seed, N * CLASSES).iter().enumerate() {
+        let (row, label) = (i / CLASSES, i % CLASSES);
+        // The last sample has none.
+        if *x > 0.75 && row + 1 < N {
+            words[row * WORDS + label / 32] |= 1 << (label % 32);
+        }
+    }
+    words
+}
+
+fn floats(gpu: &Gpu, buffer: &wgloss::wgpu::Buffer, len: usize) -> Result<Vec<f32>, Failure> {
+    let bytes = gpu.download(buffer, 4 * len as u64)?;
+    let words = bytes.chunks_exact(4);
+    Ok(words
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect())
+}
+
+fn bytes<T: Copy>(values: &[T], of: impl Fn(T) -> [u8; 4]) -> Vec<u8> {
+    values.iter().flat_map(|value| of(*value)).collect()
+}
+
+fn whole<'a>(embeddings: &'a [f32], labels: &'a [u32]) -> Embeddings<'a> {
+    Embeddings {
+        rows: N,
+        dims: D,
+        classes: CLASSES,
+        embeddings: Values::F32(embeddings),
+        labels: Targets::Bits(labels),
+        keys: None,
+        self_index: None,
+        row_mask: None,
+        key_mask: None,
+        positives: None,
+        pair_mask: None,
+        label_weight: None,
+        grad_loss: None,
+    }
+}
+
+/// The anchors are the keys: two steps, the second with other embeddings in the same buffers.
+fn batch(
+    world: &World,
+    gpu: &Gpu,
+    loss: Contrastive,
+    transport: Transport,
+) -> Result<Vec<f32>, Failure> {
+    let mine = part(world, N);
+    let sets = labels(7);
+    let here = bytes(
+        &sets[mine.start * WORDS..mine.end * WORDS],
+        u32::to_le_bytes,
+    );
+    let (x, grad) = (
+        gpu.zeros(4 * (mine.len() * D) as u64)?,
+        gpu.zeros(4 * (mine.len() * D) as u64)?,
+    );
+    let label_buffer = gpu.upload(&here)?;
+    let part = Batch {
+        rows: mine.len(),
+        dims: D,
+        classes: CLASSES,
+        dtype: DType::F32,
+        embeddings: &x,
+        labels: &label_buffer,
+        grad_embeddings: &grad,
+        keys: None,
+    };
+    let mut sharded = ShardedContrastive::prepare(world, gpu, loss, transport, &part)?;
+    let mut losses = Vec::new();
+    for step in 0..2 {
+        let all = numbers(step, N * D);
+        let own = &all[mine.start * D..mine.end * D];
+        gpu.queue()
+            .write_buffer(&x, 0, &bytes(own, f32::to_le_bytes));
+        let totals = sharded.step()?;
+        let truth =
+            Engine::reference().contrastive(&loss, &whole(&all, &sets), Wanted::Gradients)?;
+        compare("loss", &[totals.loss], &truth.loss)?;
+        compare(
+            "temperature",
+            &[totals.grad_temperature],
+            &truth.grad_temperature,
+        )?;
+        let found = floats(gpu, &grad, mine.len() * D)?;
+        compare(
+            "embeddings",
+            &found,
+            &truth.grad_embeddings[mine.start * D..mine.end * D],
+        )?;
+        losses.push(totals.loss);
+    }
+    Ok(losses)
+}
+
+/// Keys of another encoder, `SigLIP`'s loss.
+fn pairs(world: &World, gpu: &Gpu) -> Result<Vec<f32>, Failure> {
+    let loss = Contrastive {
+        denominator: Denominator::Sigmoid,
+        bias: -2.0,
+        reduction: ContrastiveReduction::MeanAll,
+        ..Contrastive::info_nce()
+    };
+    let mine = part(world, N);
+    let (all, others, sets) = (numbers(1, N * D), numbers(2, N * D), labels(3));
+    let own = |values: &[f32]| bytes(&values[mine.start * D..mine.end * D], f32::to_le_bytes);
+    let (x, y) = (gpu.upload(&own(&all))?, gpu.upload(&own(&others))?);
+    let size = 4 * (mine.len() * D) as u64;
+    let (to_x, to_y) = (gpu.zeros(size)?, gpu.zeros(size)?);
+    let here = bytes(
+        &sets[mine.start * WORDS..mine.end * WORDS],
+        u32::to_le_bytes,
+    );
+    let label_buffer = gpu.upload(&here)?;
+    let part = Batch {
+        rows: mine.len(),
+        dims: D,
+        classes: CLASSES,
+        dtype: DType::F32,
+        embeddings: &x,
+        labels: &label_buffer,
+        grad_embeddings: &to_x,
+        keys: Some(OwnKeys {
+            embeddings: &y,
+            grad: Some(&to_y),
+        }),
+    };
+    let mut sharded = ShardedContrastive::prepare(world, gpu, loss, Transport::Ring, &part)?;
+    let totals = sharded.step()?;
+    let index: Vec<i32> = (0..N as i32).collect();
+    let truth = Embeddings {
+        keys: Some(KeyEmbeddings {
+            rows: N,
+            embeddings: Values::F32(&others),
+            labels: Targets::Bits(&sets),
+        }),
+        self_index: Some(&index),
+        ..whole(&all, &sets)
+    };
+    let truth = Engine::reference().contrastive(&loss, &truth, Wanted::Gradients)?;
+    compare("loss", &[totals.loss], &truth.loss)?;
+    compare("bias", &[totals.grad_bias], &truth.grad_bias)?;
+    for (name, grad, truth) in [
+        ("embeddings", &to_x, &truth.grad_embeddings),
+        ("keys", &to_y, &truth.grad_keys),
+    ] {
+        let found = floats(gpu, grad, mine.len() * D)?;
+        compare(name, &found, &truth[mine.start * D..mine.end * D])?;
+    }
+    Ok(vec![totals.loss])
+}
+
+/// With the keys of earlier steps, of which the queue holds one batch and a half.
+fn queue(world: &World, gpu: &Gpu) -> Result<Vec<f32>, Failure> {
+    const MOST: usize = N + N / 2;
+    let loss = Contrastive::sup_con_any();
+    let mine = part(world, N);
+    let size = 4 * (mine.len() * D) as u64;
+    let (x, grad) = (gpu.zeros(size)?, gpu.zeros(size)?);
+    let label_buffer = gpu.zeros(4 * (mine.len() * WORDS) as u64)?;
+    let part = Batch {
+        rows: mine.len(),
+        dims: D,
+        classes: CLASSES,
+        dtype: DType::F32,
+        embeddings: &x,
+        labels: &label_buffer,
+        grad_embeddings: &grad,
+        keys: None,
+    };
+    let sharded = ShardedContrastive::prepare(world, gpu, loss, Transport::AllGather, &part)?;
+    let mut sharded = sharded.with_queue(MOST)?;
+    // What the queue holds, the newest last.
+    let (mut old, mut old_sets): (Vec<f32>, Vec<u32>) = (Vec::new(), Vec::new());
+    let mut losses = Vec::new();
+    for step in 0..4 {
+        let (all, sets) = (numbers(10 + step, N * D), labels(20 + step));
+        let own = &all[mine.start * D..mine.end * D];
+        gpu.queue()
+            .write_buffer(&x, 0, &bytes(own, f32::to_le_bytes));
+        let own = &sets[mine.start * WORDS..mine.end * WORDS];
+        gpu.queue()
+            .write_buffer(&label_buffer, 0, &bytes(own, u32::to_le_bytes));
+        let totals = sharded.step()?;
+        let keys = [all.as_slice(), &old].concat();
+        let key_sets = [sets.as_slice(), &old_sets].concat();
+        let index: Vec<i32> = (0..N as i32).collect();
+        let truth = Embeddings {
+            keys: Some(KeyEmbeddings {
+                rows: keys.len() / D,
+                embeddings: Values::F32(&keys),
+                labels: Targets::Bits(&key_sets),
+            }),
+            self_index: Some(&index),
+            ..whole(&all, &sets)
+        };
+        let truth = Engine::reference().contrastive(&loss, &truth, Wanted::Gradients)?;
+        compare("loss", &[totals.loss], &truth.loss)?;
+        let both = truth.grad_embeddings.iter().zip(&truth.grad_keys);
+        let both: Vec<f32> = both.map(|(a, b)| a + b).collect();
+        let found = floats(gpu, &grad, mine.len() * D)?;
+        compare("embeddings", &found, &both[mine.start * D..mine.end * D])?;
+        losses.push(totals.loss);
+        old.extend(&all);
+        old_sets.extend(&sets);
+        let gone = (old.len() / D).saturating_sub(MOST);
+        old.drain(..gone * D);
+        old_sets.drain(..gone * WORDS);
+    }
+    Ok(losses)
+}
