@@ -11,11 +11,14 @@
 //! none, and seven have more than 10,000: PSP@k weighs a right label by how rare it is. `most frequent` predicts the same
 //! labels for all.
 
+#[path = "../glosses/ancestors.rs"]
+mod ancestors;
 #[path = "../glosses/model.rs"]
 mod model;
 #[path = "../glosses/words.rs"]
 mod words;
 
+use ancestors::{Glosses, lists, read};
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Rng, Weights, encode, learn};
 use std::error::Error;
@@ -24,7 +27,6 @@ use std::time::Instant;
 use wgloss::host::{Engine, LinearRows, Values, Wanted};
 use wgloss::reference::{ChosenInputs, ChosenValues, chosen_metrics, propensities};
 use wgloss::{AnyLoss, Bce, Linear, Targets, Update, Zlpr};
-use words::{Bags, is_test};
 
 const SEED: u64 = 1;
 const EPOCHS: usize = 4;
@@ -33,18 +35,6 @@ const DIM: usize = 64;
 const RATE: f32 = 0.05;
 /// Labels that are predicted.
 const TOP: usize = 5;
-
-/// Glosses and what they are kinds of.
-struct Glosses {
-    bags: Bags,
-    /// Of each gloss its labels, in rising order.
-    labels: Vec<Vec<u32>>,
-    /// Numbers of those to train and to test with.
-    train: Vec<usize>,
-    test: Vec<usize>,
-    /// How many training glosses each label has.
-    counts: Vec<u32>,
-}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -120,7 +110,7 @@ fn trained(
         for order in rng.shuffled(glosses.train.len()).chunks(BATCH) {
             let samples: Vec<usize> = order.iter().map(|i| glosses.train[*i]).collect();
             let hidden = encode(&table, DIM, &glosses.bags.of, &samples);
-            let (offsets, indices) = lists(glosses, &samples);
+            let (offsets, indices) = lists(glosses, &samples, 0..cols as u32);
             let rows = LinearRows {
                 bias: Some(&bias.values),
                 state: Some(&state),
@@ -166,10 +156,11 @@ fn trained(
 
 /// How good labels are that were chosen for the test glosses.
 fn scores(glosses: &Glosses, chosen: &[u32]) -> Result<ChosenValues, wgloss::Error> {
-    let (offsets, indices) = lists(glosses, &glosses.test);
+    let cols = glosses.counts.len();
+    let (offsets, indices) = lists(glosses, &glosses.test, 0..cols as u32);
     chosen_metrics(&ChosenInputs {
         rows: glosses.test.len(),
-        cols: glosses.counts.len(),
+        cols,
         count: TOP,
         chosen,
         offsets: &offsets,
@@ -181,87 +172,4 @@ fn scores(glosses: &Glosses, chosen: &[u32]) -> Result<ChosenValues, wgloss::Err
             1.5,
         )),
     })
-}
-
-/// The labels of some glosses, as the losses take them.
-fn lists(glosses: &Glosses, samples: &[usize]) -> (Vec<u32>, Vec<u32>) {
-    let (mut offsets, mut indices) = (vec![0], Vec::new());
-    for sample in samples {
-        indices.extend(&glosses.labels[*sample]);
-        offsets.push(indices.len() as u32);
-    }
-    (offsets, indices)
-}
-
-/// Reads `ancestors.tsv`; examples/data/README.md says what stands in it.
-fn read(path: &Path) -> Result<Glosses, Box<dyn Error>> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let (mut parents, mut texts) = (Vec::new(), Vec::new());
-    for line in text.lines() {
-        let (direct, gloss) = line
-            .split_once('\t')
-            .ok_or_else(|| format!("no tab: {line:?}"))?;
-        let direct = direct.split(',').filter(|number| !number.is_empty());
-        parents.push(direct.map(str::parse).collect::<Result<Vec<usize>, _>>()?);
-        texts.push(gloss);
-    }
-    let ancestors: Vec<Vec<usize>> = (0..parents.len())
-        .map(|start| above(&parents, start))
-        .collect::<Result<_, _>>()?;
-    // What is an ancestor of anything is a label.
-    let mut number = vec![None; parents.len()];
-    let mut some = vec![false; parents.len()];
-    ancestors.iter().flatten().for_each(|at| some[*at] = true);
-    let labels = (0..parents.len()).filter(|at| some[*at]);
-    let mut counts = Vec::new();
-    for at in labels {
-        number[at] = Some(counts.len() as u32);
-        counts.push(0);
-    }
-    let (train, test) = (0..parents.len()).partition(|i| !is_test(*i));
-    let mut glosses = Glosses {
-        bags: Bags::new(&texts),
-        labels: Vec::new(),
-        train,
-        test,
-        counts,
-    };
-    for (i, found) in ancestors.iter().enumerate() {
-        let mut labels: Vec<u32> = found.iter().filter_map(|at| number[*at]).collect();
-        labels.sort_unstable();
-        if !is_test(i) {
-            labels
-                .iter()
-                .for_each(|label| glosses.counts[*label as usize] += 1);
-        }
-        glosses.labels.push(labels);
-    }
-    Ok(glosses)
-}
-
-/// All that can be reached upwards, each once.
-fn above(parents: &[Vec<usize>], start: usize) -> Result<Vec<usize>, String> {
-    let (mut found, mut open) = (Vec::new(), parents[start].clone());
-    while let Some(at) = open.pop() {
-        if !found.contains(&at) {
-            open.extend(parents.get(at).ok_or_else(|| format!("no line {at}"))?);
-            found.push(at);
-        }
-    }
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::above;
-
-    #[test]
-    fn an_ancestor_by_two_ways_is_found_once() {
-        let parents = [vec![], vec![0], vec![0], vec![1, 2]];
-        let mut found = above(&parents, 3).unwrap();
-        found.sort_unstable();
-        assert_eq!(found, [0, 1, 2]);
-        assert!(above(&[vec![7]], 0).is_err());
-    }
 }

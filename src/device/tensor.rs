@@ -235,8 +235,8 @@ impl<'a> Tensor<'a> {
         ))
     }
 
-    /// Some of its rows.
-    pub(crate) fn of_rows(self, first: usize, rows: usize) -> Self {
+    /// Some of its rows, of which it has at least as many.
+    pub fn of_rows(self, first: usize, rows: usize) -> Self {
         Tensor {
             offset: self.offset + first as u64 * self.row_stride as u64,
             rows,
@@ -244,8 +244,8 @@ impl<'a> Tensor<'a> {
         }
     }
 
-    /// Some of its columns.
-    pub(crate) fn of_cols(self, first: usize, cols: usize) -> Self {
+    /// Some of its columns, of which it has at least as many.
+    pub fn of_cols(self, first: usize, cols: usize) -> Self {
         Tensor {
             offset: self.offset + first as u64,
             cols,

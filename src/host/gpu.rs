@@ -298,6 +298,7 @@ impl Gpu {
     }
 
     /// Submits an encoder; what comes behind it waits for both.
+    #[cfg(feature = "check")]
     pub(crate) fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<(), Error> {
         self.sound()?;
         self.scoped(|| {
