@@ -3,7 +3,7 @@
 //! Two all-gathers: how long each rank's text is, then the texts, as long as the longest. A rank whose own checks have failed
 //! comes, too, and says so, so that nobody waits for it.
 
-use crate::error::Error;
+use crate::error::{Difference, Error};
 use crate::ffi::Words;
 use crate::world::World;
 
@@ -79,14 +79,14 @@ fn verdict(rank: usize, call: &str, all: &[Said]) -> Result<Vec<Vec<u64>>, Error
         if let Some(first) = ranks.first() {
             let of = |i: usize| value(i).map_or("nothing", |(_, value)| value).to_owned();
             let name = value(*first).or(value(right)).map(|(name, _)| name.clone());
-            return Err(Error::Differs {
+            return Err(Error::Differs(Box::new(Difference {
                 rank,
                 call: call.to_owned(),
                 what: name.unwrap_or_default(),
                 found: of(*first),
                 expected: of(right),
                 ranks,
-            });
+            })));
         }
     }
     Ok(said.into_iter().map(|(_, own)| own.clone()).collect())
@@ -146,13 +146,7 @@ mod tests {
     fn the_rank_that_differs_is_named_also_where_it_is_the_first() {
         let bce = || said("1", "rows", "bce", 3);
         let differs = |all: &[Said]| match verdict(1, "rows", all) {
-            Err(Error::Differs {
-                ranks,
-                what,
-                found,
-                expected,
-                ..
-            }) => (ranks, what, found, expected),
+            Err(Error::Differs(it)) => (it.ranks, it.what, it.found, it.expected),
             other => panic!("{other:?}"),
         };
         let expected = |ranks, what: &str, found: &str, right: &str| {

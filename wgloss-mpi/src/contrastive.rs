@@ -342,8 +342,8 @@ impl<'w> ShardedContrastive<'w> {
             None => &self.anchors,
         };
         let mut encoder = device::encoder(&self.gpu);
-        (self.outgoing).copy(&mut encoder, from, (0, bytes));
-        (self.outgoing).copy(&mut encoder, &self.labels, (bytes, label_bytes));
+        (self.outgoing).copy(&mut encoder, (from, 0), (0, bytes));
+        (self.outgoing).copy(&mut encoder, (&self.labels, 0), (bytes, label_bytes));
         let mut words = device::read(world, &self.gpu, encoder, &[&self.outgoing])?;
         let mine = words.pop().unwrap_or(Words::Owned(Vec::new()));
         let lens: Vec<usize> = (self.rows.iter())
@@ -408,18 +408,15 @@ impl<'w> ShardedContrastive<'w> {
         let sets = |buffer, rows| Targets::Bits(Tensor::matrix(buffer, DType::U32, rows, words));
         // Which key each anchor is, or whose pair it has; none where keys are another view.
         let before: usize = self.rows[..self.world.rank()].iter().sum();
-        let index: Vec<u32> = (before as u32..).take(rows).collect();
-        let index = self.gpu.upload(bytemuck::cast_slice(&index))?;
         let pairs = self.loss.weighting == Weighting::Paired;
-        let index = (pairs || self.own_keys.is_none()).then_some(&index);
-        let self_index = index.map(|index| Tensor::vector(index, DType::U32, rows));
+        let self_offset = (pairs || self.own_keys.is_none()).then_some(before as u32);
         let real = |i: usize, rows, cols| Tensor::matrix(&self.results[i], DType::F32, rows, cols);
         let inputs = ContrastiveInputs {
             keys: Some(Keys {
                 embeddings: Tensor::matrix(&self.keys, dtype, keys, dims),
                 labels: sets(&self.key_labels, keys),
             }),
-            self_index,
+            self_offset,
             ..ContrastiveInputs::new(
                 Tensor::matrix(&self.anchors, dtype, rows, dims),
                 classes,
@@ -442,12 +439,15 @@ impl<'w> ShardedContrastive<'w> {
         let cx = self.gpu.context();
         let mut all = vec![sum.prepare(cx, &inputs, &outputs)?];
         if counts_active(&self.loss) {
+            let index: Vec<u32> = (before as u32..).take(rows).collect();
+            let index = self.gpu.upload(bytemuck::cast_slice(&index))?;
+            let index = self_offset.map(|_| Tensor::vector(&index, DType::U32, rows));
             let inputs = RelationInputs {
                 rows,
                 classes,
                 labels: sets(&self.labels, rows),
                 keys: Some((keys, sets(&self.key_labels, keys))),
-                self_index,
+                self_index: index,
             };
             let outputs = RelationOutputs {
                 relations: Tensor::matrix(&self.results[5], DType::U32, rows, 5),
@@ -479,11 +479,11 @@ impl<'w> ShardedContrastive<'w> {
             (5, 12, relations),
             (1, 12 + relations, floats),
         ] {
-            (self.own).copy(&mut encoder, &self.results[i], (at, bytes));
+            (self.own).copy(&mut encoder, (&self.results[i], 0), (at, bytes));
         }
         if self.keys_learn() {
             let bytes = self.shape.floats(self.total());
-            (self.to_keys).copy(&mut encoder, &self.results[2], (0, bytes));
+            (self.to_keys).copy(&mut encoder, (&self.results[2], 0), (0, bytes));
         }
         let stagings = [&self.own, &self.to_keys];
         let mut words = device::read(self.world, &self.gpu, encoder, &stagings)?;

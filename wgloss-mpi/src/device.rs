@@ -78,17 +78,17 @@ impl Staging {
         })
     }
 
-    /// Records a copy of the first bytes of a buffer to the place `at`.
+    /// Records a copy of some bytes of a buffer, from one place to another here.
     pub(crate) fn copy(
         &self,
         encoder: &mut wgpu::CommandEncoder,
-        from: &wgpu::Buffer,
+        (from, first): (&wgpu::Buffer, u64),
         (at, bytes): (u64, u64),
     ) {
         if let Some(buffer) = &self.buffer
             && bytes > 0
         {
-            encoder.copy_buffer_to_buffer(from, 0, buffer, at, bytes);
+            encoder.copy_buffer_to_buffer(from, first, buffer, at, bytes);
         }
     }
 
@@ -149,12 +149,10 @@ pub(crate) fn wait(
         match state {
             Some(Ok(())) => return Ok(()),
             Some(Err(error)) => {
-                return world.here(LossError::new(
-                    ErrorKind::Device,
-                    "staging",
-                    "mapped memory",
-                    error,
-                ));
+                let reason = gpu.finish(encoder(gpu)).err();
+                let unmapped =
+                    || LossError::new(ErrorKind::Device, "staging", "mapped memory", error);
+                return world.here(reason.unwrap_or_else(unmapped));
             }
             None if began.elapsed() > LIMIT => {
                 let reason = format!("no answer within {} s", LIMIT.as_secs());

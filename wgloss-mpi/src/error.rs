@@ -29,35 +29,9 @@ pub enum Error {
         message: String,
     },
     /// Ranks did not come to a collective in time, or the job was ended while they were waited for.
-    Missing {
-        /// This rank.
-        rank: usize,
-        /// The collective.
-        collective: String,
-        /// Those of which nothing was heard.
-        silent: Vec<usize>,
-        /// Those that wait at another collective, and at which.
-        astray: Vec<(usize, String)>,
-        /// How long this rank had waited.
-        waited: Duration,
-        /// Whether the launcher has ended the job meanwhile, as it does when a rank dies.
-        ended: bool,
-    },
+    Missing(Box<Absence>),
     /// Ranks were called with things that have to be the same and are not.
-    Differs {
-        /// This rank.
-        rank: usize,
-        /// The call.
-        call: String,
-        /// The ranks that differ from most others.
-        ranks: Vec<usize>,
-        /// In what.
-        what: String,
-        /// What the first of these has.
-        found: String,
-        /// What most others have.
-        expected: String,
-    },
+    Differs(Box<Difference>),
     /// The MPI library has reported an error.
     Mpi {
         /// This rank.
@@ -69,6 +43,42 @@ pub enum Error {
     },
 }
 
+/// Ranks that did not come to a collective.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Absence {
+    /// The rank that waited.
+    pub rank: usize,
+    /// The collective.
+    pub collective: String,
+    /// Those of which nothing was heard.
+    pub silent: Vec<usize>,
+    /// Those that wait at another collective, and at which.
+    pub astray: Vec<(usize, String)>,
+    /// How long the rank had waited.
+    pub waited: Duration,
+    /// Whether the launcher has ended the job meanwhile, as it does when a rank dies.
+    pub ended: bool,
+}
+
+/// What ranks have that most others do not.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Difference {
+    /// The rank that has found it.
+    pub rank: usize,
+    /// The call.
+    pub call: String,
+    /// The ranks that differ.
+    pub ranks: Vec<usize>,
+    /// In what.
+    pub what: String,
+    /// What the first of these has.
+    pub found: String,
+    /// What most others have.
+    pub expected: String,
+}
+
 /// `rank 2`, `ranks 1, 2 and 5`.
 fn list(ranks: &[usize]) -> String {
     match ranks {
@@ -78,6 +88,49 @@ fn list(ranks: &[usize]) -> String {
             let most: Vec<String> = most.iter().map(usize::to_string).collect();
             format!("ranks {} and {last}", most.join(", "))
         }
+    }
+}
+
+impl fmt::Display for Absence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut who = Vec::new();
+        if !self.silent.is_empty() {
+            who.push(format!("{} did not come", list(&self.silent)));
+        }
+        for (other, place) in &self.astray {
+            who.push(format!("rank {other} waits at {place}"));
+        }
+        if who.is_empty() {
+            who.push("all ranks wait, and nothing arrives".into());
+        }
+        let (who, waited) = (who.join(", "), self.waited.as_secs_f64());
+        write!(f, "rank {}: at {}: {who}; ", self.rank, self.collective)?;
+        match self.ended {
+            true => write!(
+                f,
+                "the launcher ended the job after {waited:.1} s of waiting"
+            ),
+            false => write!(f, "nothing for {waited:.1} s"),
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Difference {
+            rank,
+            call,
+            ranks,
+            what,
+            found,
+            expected,
+        } = self;
+        let verb = if ranks.len() == 1 { "has" } else { "have" };
+        let who = list(ranks);
+        write!(
+            f,
+            "rank {rank}: before the first collective of {call}: {who} {verb} {what} {found}, others {expected}"
+        )
     }
 }
 
@@ -95,47 +148,8 @@ impl fmt::Display for Error {
                 f,
                 "rank {rank}: at {collective}, rank {other} said that it goes no further: {message}"
             ),
-            Error::Missing {
-                rank,
-                collective,
-                silent,
-                astray,
-                waited,
-                ended,
-            } => {
-                write!(f, "rank {rank}: ")?;
-                match silent.as_slice() {
-                    [] => write!(f, "no rank is silent")?,
-                    ranks => write!(f, "{} did not come", list(ranks))?,
-                }
-                write!(f, " to {collective}")?;
-                for (other, place) in astray {
-                    write!(f, ", rank {other} waits at {place}")?;
-                }
-                match ended {
-                    true => write!(
-                        f,
-                        "; the launcher ended the job after {:.1} s of waiting",
-                        waited.as_secs_f64()
-                    ),
-                    false => write!(f, " within {:.1} s", waited.as_secs_f64()),
-                }
-            }
-            Error::Differs {
-                rank,
-                call,
-                ranks,
-                what,
-                found,
-                expected,
-            } => {
-                let verb = if ranks.len() == 1 { "has" } else { "have" };
-                write!(
-                    f,
-                    "rank {rank}: before the first collective of {call}: {} {verb} {what} {found}, others {expected}",
-                    list(ranks)
-                )
-            }
+            Error::Missing(absence) => absence.fmt(f),
+            Error::Differs(difference) => difference.fmt(f),
             Error::Mpi {
                 rank,
                 collective,
@@ -160,7 +174,7 @@ mod tests {
 
     #[test]
     fn sentences_name_ranks_and_collective() {
-        let missing = Error::Missing {
+        let missing = Absence {
             rank: 0,
             collective: "all-gather of accumulators".into(),
             silent: vec![2, 3],
@@ -170,9 +184,9 @@ mod tests {
         };
         assert_eq!(
             missing.to_string(),
-            "rank 0: ranks 2 and 3 did not come to all-gather of accumulators, rank 1 waits at the end within 60.0 s"
+            "rank 0: at all-gather of accumulators: ranks 2 and 3 did not come, rank 1 waits at the end; nothing for 60.0 s"
         );
-        let differs = Error::Differs {
+        let differs = Difference {
             rank: 1,
             call: "rows".into(),
             ranks: vec![2],

@@ -1,7 +1,4 @@
-//! The losses of [`wgloss`] over the processes of an MPI job, one process a GPU.
-//!
-//! [`World`] is the job: collectives that end in a set time, and errors that name the rank and the collective.
-//! [`ShardedContrastive`] has the batch over the ranks.
+#![doc = include_str!("../README.md")]
 
 #[forbid(unsafe_code)]
 mod agree;
@@ -11,11 +8,19 @@ mod contrastive;
 mod device;
 #[forbid(unsafe_code)]
 mod error;
+#[forbid(unsafe_code)]
+mod exchange;
 mod ffi;
+#[forbid(unsafe_code)]
+mod linear;
+#[forbid(unsafe_code)]
+mod rows;
 #[forbid(unsafe_code)]
 mod world;
 
 pub use contrastive::{Batch, OwnKeys, ShardedContrastive, Totals, Transport};
-pub use error::Error;
+pub use error::{Absence, Difference, Error};
+pub use linear::ShardedLinear;
+pub use rows::ShardedRows;
 pub use wgloss;
 pub use world::{Traffic, World};

@@ -1,10 +1,11 @@
 //! The ranks of a job, and collectives that end.
 
-use crate::error::Error;
+use crate::error::{Absence, Error};
 use crate::ffi::{self, Job, NOTE, Over, Pending, Words};
 use signal_hook::consts::SIGTERM;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,8 +16,14 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(2);
 /// The same once the launcher ends the job: it kills a second later.
 const LAST_GRACE: Duration = Duration::from_millis(300);
+/// How long a rank of which another thread has panicked has to come to a collective and say so.
+const PANIC_GRACE: Duration = Duration::from_secs(1);
+/// How long a rank that ends the job waits for all others to have heard of it.
+const LEAVE: Duration = Duration::from_secs(1);
 /// What a rank ends the job with that gives up.
 const GIVEN_UP: i32 = 70;
+/// What a rank ends the job with that panicked.
+const PANICKED: i32 = 101;
 /// Variables by which launchers say how many processes they have begun: `OpenMPI`'s, `MPICH`'s, Slurm's.
 const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
 /// Tag of messages that are none of the collectives of the library.
@@ -32,6 +39,8 @@ enum Note {
     Wait = 2,
     /// I go no further.
     Stop = 3,
+    /// I have heard of one that goes no further.
+    Gone = 4,
 }
 
 /// What this rank has sent, in the collectives of one name.
@@ -59,7 +68,11 @@ pub struct World {
     timeout: Duration,
     /// Set once the launcher has asked the process to end.
     ended: Arc<AtomicBool>,
+    /// Set once another thread has panicked.
+    panicked: Arc<AtomicBool>,
     fault: RefCell<Option<Error>>,
+    /// The others that go no further.
+    gone: RefCell<BTreeSet<usize>>,
     /// How many collectives have begun, and which one is waited for.
     place: RefCell<(u64, String)>,
     begun: Cell<u64>,
@@ -73,15 +86,18 @@ pub struct World {
 }
 
 /// A collective under way.
-pub struct Gathering<'w> {
+pub(crate) struct Gathering<'w> {
     world: &'w World,
     what: String,
     number: u64,
     pending: Vec<Pending>,
 }
 
+/// A block of a ring, and the rank that it is of.
+pub(crate) type Block = (usize, Arc<Vec<u32>>);
+
 /// Blocks that go round from rank to rank, one at a time.
-pub struct Ring<'w> {
+pub(crate) struct Ring<'w> {
     world: &'w World,
     what: String,
     number: u64,
@@ -129,7 +145,9 @@ impl World {
             local,
             timeout: TIMEOUT,
             ended,
+            panicked: Arc::default(),
             fault: RefCell::new(None),
+            gone: RefCell::default(),
             place: RefCell::default(),
             begun: Cell::new(0),
             outbox: RefCell::default(),
@@ -179,18 +197,42 @@ impl World {
         self.traffic.borrow().clone()
     }
 
-    /// From now on a panic, in whichever thread, ends the job after its message. Without, one of the thread that owns the
-    /// world does as it unwinds.
+    /// From now on a panic in another thread than this one ends the job, too, after its message: at the next collective, or
+    /// after a second. A panic of this one does in any case, as it unwinds.
     pub fn abort_on_panic(&self) {
         let before = std::panic::take_hook();
+        let (owner, panicked) = (std::thread::current().id(), Arc::clone(&self.panicked));
         std::panic::set_hook(Box::new(move |info| {
             before(info);
-            ffi::abort(101);
+            if std::thread::current().id() != owner || cfg!(panic = "abort") {
+                // The owner tells the others, where it is at a collective or comes to one.
+                panicked.store(true, Ordering::Relaxed);
+                std::thread::sleep(PANIC_GRACE);
+                ffi::abort(PANICKED);
+            }
         }));
     }
 
-    /// Ends the job at once, all ranks of it, with this status.
+    /// Tells the others, and ends the job, all ranks of it, with this status.
     pub fn abort(&self, code: i32) -> ! {
+        self.tell(
+            Note::Stop,
+            0,
+            &format!("it ends the job with status {code}"),
+        );
+        self.leave(code)
+    }
+
+    /// Ends the job once the others have heard of it.
+    fn leave(&self, code: i32) -> ! {
+        let began = Instant::now();
+        while began.elapsed() < LEAVE && self.gone.borrow().len() + 1 < self.size {
+            // That they go, too, is all that counts now.
+            let _ = self.listen(false);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // And their own words are on their way.
+        std::thread::sleep(Duration::from_millis(50));
         ffi::abort(code)
     }
 
@@ -218,7 +260,9 @@ impl World {
         let mut fault = self.fault.borrow_mut();
         if fault.is_none() {
             // What another has said all have heard.
-            if !matches!(error, Error::Elsewhere { .. }) {
+            if matches!(error, Error::Elsewhere { .. }) {
+                self.tell(Note::Gone, 0, "");
+            } else {
                 let said = error.to_string();
                 let own = format!("rank {}: ", self.rank);
                 self.tell(Note::Stop, 0, said.strip_prefix(&own).unwrap_or(&said));
@@ -279,6 +323,9 @@ impl World {
             let bytes: &[u8] = bytemuck::cast_slice(&words[5..]);
             let text = String::from_utf8_lossy(&bytes[..(words[4] as usize).min(bytes.len())]);
             let (here, what) = self.place.borrow().clone();
+            if words[0] == Note::Stop as u32 || words[0] == Note::Gone as u32 {
+                self.gone.borrow_mut().insert(other);
+            }
             if words[0] == Note::Ask as u32 && waiting {
                 self.tell_one(other, Note::Wait, here, &what);
             } else if words[0] == Note::Wait as u32 {
@@ -321,14 +368,14 @@ impl World {
         // Several collectives may be under way: one that waits for an earlier one has begun this one, or will.
         let elsewhere = answers.into_iter().filter(|(_, at)| at.1 != collective);
         let astray = elsewhere.map(|(other, (_, place))| (other, place));
-        self.fail(Error::Missing {
+        self.fail(Error::Missing(Box::new(Absence {
             rank: self.rank,
             astray: astray.collect(),
             collective,
             silent,
             waited,
             ended,
-        })
+        })))
     }
 
     /// Waits until `ready` says so, for a collective.
@@ -362,6 +409,11 @@ impl World {
             if listened.elapsed() > Duration::from_millis(1) {
                 self.listen(true)?;
                 listened = Instant::now();
+            }
+            if self.panicked.load(Ordering::Relaxed) {
+                let reason = "a thread of it panicked";
+                let kind = wgloss::ErrorKind::Device;
+                return self.here(wgloss::Error::because(kind, what, reason));
             }
             let ended = self.ended.load(Ordering::Relaxed);
             if ended || waited > self.timeout {
@@ -586,7 +638,7 @@ impl Ring<'_> {
     }
 
     /// The next block and whose it is, which is on its way to the next rank then; none after the last.
-    pub(crate) fn next(&mut self) -> Result<Option<(usize, Arc<Vec<u32>>)>, Error> {
+    pub(crate) fn next(&mut self) -> Result<Option<Block>, Error> {
         let (world, place) = (self.world, (self.number, self.what.clone()));
         let place = (place.0, place.1.as_str());
         let Some(mut receive) = self.receive.take() else {
@@ -610,24 +662,20 @@ impl Ring<'_> {
 
 impl Drop for World {
     fn drop(&mut self) {
+        let mut code = GIVEN_UP;
         if std::thread::panicking() {
             self.tell(Note::Stop, 0, "it panicked");
+            code = PANICKED;
         } else {
             let end = self.sound().and_then(|()| self.finish());
             // Nobody is left to say it: the process ends here.
             match end {
                 Ok(()) => return,
-                Err(error) => eprintln!("{error}"),
+                // In one piece, since all ranks' words come together.
+                Err(error) => drop(std::io::stderr().write_all(format!("{error}\n").as_bytes())),
             }
         }
-        // Whoever waits hears why, before the job ends.
-        let began = Instant::now();
-        while began.elapsed() < LAST_GRACE {
-            (self.outbox.borrow_mut()).retain_mut(|sent| !sent.test().unwrap_or(false));
-            while self.job.heard().is_some() {}
-            std::thread::sleep(Duration::from_millis(1));
-        }
         self.job.sound = false;
-        ffi::abort(GIVEN_UP);
+        self.leave(code);
     }
 }

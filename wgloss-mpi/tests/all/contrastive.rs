@@ -1,6 +1,6 @@
 //! Contrastive losses over ranks.
 
-use crate::schemes::{Failure, compare, numbers, part};
+use crate::schemes::{Failure, bytes, compare, floats, numbers, part};
 use wgloss::host::{Embeddings, Engine, Gpu, KeyEmbeddings, Values, Wanted};
 use wgloss::{Contrastive, ContrastiveReduction, DType, Denominator, Targets};
 use wgloss_mpi::{Batch, OwnKeys, ShardedContrastive, Transport, World};
@@ -39,18 +39,6 @@ fn labels(seed: u64) -> Vec<u32> {
         }
     }
     words
-}
-
-fn floats(gpu: &Gpu, buffer: &wgloss::wgpu::Buffer, len: usize) -> Result<Vec<f32>, Failure> {
-    let bytes = gpu.download(buffer, 4 * len as u64)?;
-    let words = bytes.chunks_exact(4);
-    Ok(words
-        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-        .collect())
-}
-
-fn bytes<T: Copy>(values: &[T], of: impl Fn(T) -> [u8; 4]) -> Vec<u8> {
-    values.iter().flat_map(|value| of(*value)).collect()
 }
 
 fn whole<'a>(embeddings: &'a [f32], labels: &'a [u32]) -> Embeddings<'a> {

@@ -1,9 +1,11 @@
 //! Ranks that fail, and what the others say.
 
-use crate::job;
+use crate::job::{self, CASE};
 use libtest_mimic::{Failed, Trial};
+use std::process::Command;
 use std::time::Duration;
-use wgloss_mpi::{Error, World};
+use wgloss::{AnyLoss, Bce, DType, Focal, RowInputs, RowOutputs, Targets, Tensor};
+use wgloss_mpi::{Error, ShardedRows, World};
 
 const RANKS: usize = 4;
 /// The rank that fails, and at which of the sums.
@@ -26,6 +28,30 @@ const WAYS: [(&str, bool); 8] = [
     ("sleeps", false),
 ];
 
+/// Where the others are when they hear of it.
+const PLACES: [&str; 3] = [
+    "the opening of devices",
+    "ShardedRows",
+    "the all-gather of rows' accumulators",
+];
+
+/// In what a rank differs, and what the others say of it.
+const DIFFERENCES: [(&str, &str); 7] = [
+    ("loss", "rank 2 has accumulator bce, others focal"),
+    ("setting", "rank 2 has loss {\"Focal\":{\"gamma\":3.0"),
+    ("rows", "rank 2 has rows 5, others 4"),
+    ("windows", "rank 2 has windows 3, others 2"),
+    ("version", "rank 2 has crate version 0.0.9, others "),
+    (
+        "tensor",
+        "rank 2 said that it goes no further: targets: expected [4, 3]",
+    ),
+    (
+        "device",
+        "rank 2 said that it goes no further: device: lost or faulted",
+    ),
+];
+
 pub fn trials() -> Vec<Trial> {
     let mut trials = vec![
         Trial::test("faults::nobody", || well("nobody", RANKS)),
@@ -35,7 +61,64 @@ pub fn trials() -> Vec<Trial> {
         let name = format!("faults::{}", way.replace('-', "_"));
         trials.push(Trial::test(name, move || others_say(way, at_once)));
     }
+    for (what, sentence) in DIFFERENCES {
+        let name = format!("faults::another_{what}");
+        trials.push(Trial::test(name, move || others_name(what, sentence)));
+    }
+    trials.push(Trial::test("faults::another_launcher", launcher));
     trials
+}
+
+/// All ranks are told what is different, by name, before anything is sent that would not fit.
+fn others_name(what: &str, sentence: &str) -> Result<(), Failed> {
+    // Devices are opened and kernels compiled first.
+    let ended = job::run(&format!("fault-another-{what}"), RANKS, 8 * LIMIT)?;
+    let told = |rank: usize| {
+        let begins = format!("rank {rank}: ");
+        let mut lines = ended.output.lines();
+        lines.any(|line| {
+            line.starts_with(&begins)
+                && line.contains(sentence)
+                && PLACES.iter().any(|place| line.contains(place))
+        })
+    };
+    let silent: Vec<usize> = (0..RANKS)
+        .filter(|rank| *rank != BAD && !told(*rank))
+        .collect();
+    if !silent.is_empty() || ended.success {
+        return Err(format!("silent: {silent:?}\n{}", ended.output).into());
+    }
+    println!(
+        "{what}: {:.1} s\n{}",
+        ended.took.as_secs_f64(),
+        ended.output
+    );
+    Ok(())
+}
+
+/// A launcher that the library knows nothing of begins several jobs of one rank.
+fn launcher() -> Result<(), Failed> {
+    let exe = std::env::current_exe()?;
+    // As the other library's launcher has it.
+    let size = if mpich() {
+        "OMPI_COMM_WORLD_SIZE"
+    } else {
+        "PMI_SIZE"
+    };
+    let output = Command::new(exe)
+        .env(CASE, "fault-nobody")
+        .env(size, "4")
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() || !said.contains("the launcher is that of another library") {
+        return Err(said.into_owned().into());
+    }
+    Ok(())
+}
+
+/// Whether jobs are begun by MPICH's launcher.
+fn mpich() -> bool {
+    std::env::var("WGLOSS_MPIRUN").is_ok_and(|launcher| launcher.contains("mpich"))
 }
 
 fn well(case: &str, ranks: usize) -> Result<(), Failed> {
@@ -60,6 +143,8 @@ fn others_say(way: &str, at_once: bool) -> Result<(), Failed> {
     let silent: Vec<usize> = (0..RANKS)
         .filter(|rank| *rank != BAD && !told(*rank))
         .collect();
+    // MPICH's launcher, told to let the others live, tells them nothing.
+    let at_once = at_once && !mpich();
     if !silent.is_empty() || ended.success || (at_once && ended.took > TIMEOUT) {
         let reason = format!(
             "silent: {silent:?}, success: {}, took {:?}\n{}",
@@ -73,6 +158,9 @@ fn others_say(way: &str, at_once: bool) -> Result<(), Failed> {
 
 /// What one rank does.
 pub fn rank(case: &str) -> Result<(), Error> {
+    if let Some(what) = case.strip_prefix("another-") {
+        return another(what);
+    }
     let world = World::open()?.with_timeout(TIMEOUT);
     world.abort_on_panic();
     for step in 0..10 {
@@ -101,10 +189,53 @@ fn fail(way: &str, world: &World) {
         "aborts" => world.abort(9),
         "panics" => panic!("as it was told to"),
         "panics-elsewhere" => {
-            let thread = std::thread::spawn(|| panic!("as it was told to"));
-            let _ = thread.join();
+            std::thread::spawn(|| panic!("as it was told to"));
         }
         "sleeps" => std::thread::sleep(Duration::from_secs(1000)),
         _ => {}
     }
+}
+
+/// Sharded rows of which one rank has something else.
+fn another(what: &str) -> Result<(), Error> {
+    let world = World::open()?.with_timeout(TIMEOUT);
+    let is = |name: &str| world.rank() == BAD && what == name;
+    let loss: AnyLoss = match () {
+        () if is("loss") => Bce::default().into(),
+        () if is("setting") => Focal {
+            gamma: 3.0,
+            ..Focal::default()
+        }
+        .into(),
+        () => Focal::default().into(),
+    };
+    let rows = if is("rows") { 5 } else { 4 };
+    let windows = if is("windows") { 3 } else { 2 };
+    let short = if is("tensor") { 1 } else { 0 };
+    let other_device = is("device");
+    let world = match is("version") {
+        true => world.with_version("0.0.9"),
+        false => world,
+    };
+    let gpu = world.gpu()?;
+    let here = |error| Error::Here {
+        rank: world.rank(),
+        error,
+    };
+    let (logits, targets) = (gpu.zeros(80).map_err(here)?, gpu.zeros(80).map_err(here)?);
+    let inputs = RowInputs::new(
+        Tensor::matrix(&logits, DType::F32, rows, 3),
+        Targets::Dense(Tensor::matrix(&targets, DType::U8, rows, 3 - short)),
+    );
+    let loss_buffer = gpu.zeros(4).map_err(here)?;
+    let outputs = RowOutputs {
+        loss: Some(Tensor::vector(&loss_buffer, DType::F32, 1)),
+        ..RowOutputs::default()
+    };
+    let sharded = ShardedRows::prepare(&world, &gpu, loss, (&inputs, &outputs), windows)?;
+    sharded.step()?;
+    if other_device {
+        gpu.context().device().destroy();
+    }
+    sharded.step()
 }

@@ -5,6 +5,7 @@
 mod contrastive;
 mod faults;
 mod job;
+mod rows;
 mod schemes;
 
 use libtest_mimic::{Arguments, Trial};
@@ -27,11 +28,22 @@ fn main() -> ExitCode {
 /// One rank's part in a case.
 fn rank(case: &str) -> ExitCode {
     let failed = match case.split_once("fault-") {
-        // The world has said what was wrong where it went.
-        Some((_, way)) => faults::rank(way).is_err(),
+        // Where there was a world, it has said what was wrong.
+        Some((_, way)) => match faults::rank(way) {
+            Ok(()) => false,
+            Err(error) => {
+                if matches!(error, wgloss_mpi::Error::Launch(_)) {
+                    eprintln!("{error}");
+                }
+                true
+            }
+        },
         None => match schemes::rank(case) {
             Ok(()) => false,
-            Err(schemes::Failure::Job(_)) => true,
+            Err(schemes::Failure::Job(error)) => {
+                eprintln!("{error}");
+                true
+            }
             Err(schemes::Failure::Numbers(text)) => {
                 eprintln!("{text}");
                 true

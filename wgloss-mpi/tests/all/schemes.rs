@@ -1,10 +1,11 @@
 //! Every scheme on several ranks against one: the reference's numbers within a tolerance, and the same loss for any number of
 //! ranks in six digits.
 
-use crate::contrastive;
 use crate::job::{self, Ended};
+use crate::{contrastive, rows};
 use libtest_mimic::{Failed, Trial};
 use std::time::Duration;
+use wgloss::host::Gpu;
 use wgloss_mpi::{Error, World};
 
 /// A job on the software driver compiles its kernels first.
@@ -13,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(240);
 const LOSS: &str = "loss ";
 
 /// One rank's part in a case.
-type Case = fn(&World, &wgloss::host::Gpu) -> Result<Vec<f32>, Failure>;
+type Case = fn(&World, &Gpu) -> Result<Vec<f32>, Failure>;
 
 /// Why a rank's part failed.
 pub enum Failure {
@@ -34,9 +35,12 @@ impl From<wgloss::Error> for Failure {
 }
 
 fn cases() -> Vec<(String, Case)> {
-    let all = contrastive::CASES.iter();
-    all.map(|(name, case)| (format!("contrastive-{name}"), *case as Case))
-        .collect()
+    let contrastive = contrastive::CASES.iter();
+    let contrastive = contrastive.map(|(name, case)| (format!("contrastive-{name}"), *case));
+    let rows = rows::CASES
+        .iter()
+        .map(|(name, case)| ((*name).to_owned(), *case));
+    rows.chain(contrastive).collect()
 }
 
 pub fn trials() -> Vec<Trial> {
@@ -142,4 +146,18 @@ pub fn compare(name: &str, found: &[f32], truth: &[f32]) -> Result<(), Failure> 
         ))),
         None => Ok(()),
     }
+}
+
+/// Numbers of a buffer.
+pub fn floats(gpu: &Gpu, buffer: &wgloss::wgpu::Buffer, len: usize) -> Result<Vec<f32>, Failure> {
+    let bytes = gpu.download(buffer, 4 * len as u64)?;
+    let words = bytes.chunks_exact(4);
+    Ok(words
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect())
+}
+
+/// The bytes of some values.
+pub fn bytes<T: Copy>(values: &[T], of: impl Fn(T) -> [u8; 4]) -> Vec<u8> {
+    values.iter().flat_map(|value| of(*value)).collect()
 }
