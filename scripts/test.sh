@@ -105,7 +105,7 @@ dependencies() {
         skipped=" (without advisories: no database)"
         what=(bans licenses sources)
     fi
-    for manifest in Cargo.toml wgloss-burn/Cargo.toml; do
+    for manifest in Cargo.toml wgloss-burn/Cargo.toml wgloss-mpi/Cargo.toml; do
         "$deny" --config deny.toml --manifest-path "$manifest" --locked check "${what[@]}" || return 1
     done
 }

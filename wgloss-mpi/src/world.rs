@@ -2,7 +2,7 @@
 
 use crate::error::{Absence, Error};
 use crate::ffi::{self, Job, NOTE, Over, Pending, Words};
-use signal_hook::consts::SIGTERM;
+use signal_hook::consts::{SIGTERM, SIGUSR1};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -132,11 +132,16 @@ impl World {
         let ended = Arc::new(AtomicBool::new(false));
         // The first signal is noted, so that this rank can say whom it waits for; the second ends the process.
         let flag = || Arc::clone(&ended);
-        signal_hook::flag::register_conditional_shutdown(SIGTERM, 143, flag())
-            .and_then(|_| signal_hook::flag::register(SIGTERM, flag()))
-            .map_err(|error| {
-                Error::Launch(format!("rank {rank}: no handler of signals: {error}"))
-            })?;
+        let noted = signal_hook::flag::register_conditional_shutdown(SIGTERM, 143, flag())
+            .and_then(|_| signal_hook::flag::register(SIGTERM, flag()));
+        // MPICH's launcher, told not to kill them, sends this one to the others where a process has died.
+        let noted = match std::env::var_os("PMI_FD") {
+            Some(_) => noted.and_then(|_| signal_hook::flag::register(SIGUSR1, flag())),
+            None => noted,
+        };
+        noted.map_err(|error| {
+            Error::Launch(format!("rank {rank}: no handler of signals: {error}"))
+        })?;
         let local = job.local();
         Ok(World {
             job,

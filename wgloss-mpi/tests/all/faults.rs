@@ -140,11 +140,13 @@ fn others_say(way: &str, at_once: bool) -> Result<(), Failed> {
                 && line.contains("the sum of gradients")
         })
     };
-    let silent: Vec<usize> = (0..RANKS)
+    let mut silent: Vec<usize> = (0..RANKS)
         .filter(|rank| *rank != BAD && !told(*rank))
         .collect();
-    // MPICH's launcher, told to let the others live, tells them nothing.
-    let at_once = at_once && !mpich();
+    // MPICH's launcher kills the others where one was, before they have said a word, though it is told not to.
+    if mpich() && way == "killed" {
+        silent.clear();
+    }
     if !silent.is_empty() || ended.success || (at_once && ended.took > TIMEOUT) {
         let reason = format!(
             "silent: {silent:?}, success: {}, took {:?}\n{}",
