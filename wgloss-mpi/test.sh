@@ -39,7 +39,8 @@ fi
 stage "mpi: format" cargo fmt --check || true
 stage "mpi: build" cargo test --release --locked --no-run || true
 stage "mpi: tests" "${lean[@]}" cargo test --release --locked --no-fail-fast || true
-stage "mpi: example: shards" "${lean[@]}" bash examples/shards/run.sh 16 || true
+# Its kernels are few, and run long.
+stage "mpi: example: shards" bash examples/shards/run.sh || true
 stage "mpi: lint" cargo clippy --release --locked --all-targets -- -D warnings || true
 stage "mpi: documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --lib || true
 stage "mpi: simulation" python3 ../tools/scale.py --check || true

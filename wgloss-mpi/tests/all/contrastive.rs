@@ -10,14 +10,22 @@ type Case = fn(&World, &Gpu) -> Result<Vec<f32>, Failure>;
 /// Each with some of the settings.
 pub const CASES: &[(&str, Case)] = &[
     ("gather", |world, gpu| {
-        batch(world, gpu, Contrastive::sim_dis(), Transport::AllGather)
+        let loss = Contrastive::sim_dis();
+        batch(world, gpu, loss, Transport::AllGather, DType::F32)
+    }),
+    ("bf16", |world, gpu| {
+        let loss = Contrastive {
+            denominator: Denominator::Negatives,
+            ..Contrastive::sup_con_any()
+        };
+        batch(world, gpu, loss, Transport::Ring, DType::Bf16)
     }),
     ("ring", |world, gpu| {
         let loss = Contrastive {
             reduction: ContrastiveReduction::MeanLabels,
             ..Contrastive::mul_sup_con()
         };
-        batch(world, gpu, loss, Transport::Ring)
+        batch(world, gpu, loss, Transport::Ring, DType::F32)
     }),
     ("pairs", pairs),
     ("queue", queue),
@@ -65,6 +73,7 @@ fn batch(
     gpu: &Gpu,
     loss: Contrastive,
     transport: Transport,
+    dtype: DType,
 ) -> Result<Vec<f32>, Failure> {
     let mine = part(world, N);
     let sets = labels(7);
@@ -73,7 +82,7 @@ fn batch(
         u32::to_le_bytes,
     );
     let (x, grad) = (
-        gpu.zeros(4 * (mine.len() * D) as u64)?,
+        gpu.zeros(dtype.size() * (mine.len() * D) as u64)?,
         gpu.zeros(4 * (mine.len() * D) as u64)?,
     );
     let label_buffer = gpu.upload(&here)?;
@@ -81,7 +90,7 @@ fn batch(
         rows: mine.len(),
         dims: D,
         classes: CLASSES,
-        dtype: DType::F32,
+        dtype,
         embeddings: &x,
         labels: &label_buffer,
         grad_embeddings: &grad,
@@ -90,10 +99,17 @@ fn batch(
     let mut sharded = ShardedContrastive::prepare(world, gpu, loss, transport, &part)?;
     let mut losses = Vec::new();
     for step in 0..2 {
-        let all = numbers(step, N * D);
+        let mut all = numbers(step, N * D);
+        // Numbers that 16 bits have, too.
+        all.iter_mut().for_each(|x| *x = (64.0 * *x).round() / 64.0);
         let own = &all[mine.start * D..mine.end * D];
-        gpu.queue()
-            .write_buffer(&x, 0, &bytes(own, f32::to_le_bytes));
+        let own: Vec<u8> = match dtype {
+            DType::F32 => bytes(own, f32::to_le_bytes),
+            _ => (own.iter())
+                .flat_map(|x| ((x.to_bits() >> 16) as u16).to_le_bytes())
+                .collect(),
+        };
+        gpu.queue().write_buffer(&x, 0, &own);
         let totals = sharded.step()?;
         let truth =
             Engine::reference().contrastive(&loss, &whole(&all, &sets), Wanted::Gradients)?;
