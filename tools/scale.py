@@ -199,7 +199,7 @@ def phases_of(found, scheme, ranks):
 
 def compare(found):
     link, wrong = measured_link(found), 0
-    print(f"link: {link.latency * 1e6:.1f} us a message, {link.rate / 1e9:.2f} GB/s\n")
+    print(f"link: {link.latency * 1e6:.1f} µs a message, {link.rate / 1e9:.2f} GB/s\n")
     print("| scheme | ranks | measured | simulated | difference |\n| --- | --- | --- | --- | --- |")
     for scheme in ("rows", "linear", "contrastive"):
         for ranks in (1, 2, 4):
@@ -269,7 +269,7 @@ def seconds(x):
     for unit, one in (("s", 1.0), ("ms", 1e-3)):
         if x >= one:
             return f"{x / one:,.0f} {unit}" if x >= 100 * one else f"{x / one:.3g} {unit}"
-    return f"{x * 1e6:.3g} us"
+    return f"{x * 1e6:.3g} µs"
 
 
 def size(x):
