@@ -235,19 +235,21 @@ impl<'a> Tensor<'a> {
         ))
     }
 
-    /// Some of its rows, of which it has at least as many.
+    /// Some of its rows. Of more than it has, calls say so where they reach beyond the buffer.
     pub fn of_rows(self, first: usize, rows: usize) -> Self {
         Tensor {
-            offset: self.offset + first as u64 * self.row_stride as u64,
+            offset: (first as u64)
+                .saturating_mul(self.row_stride as u64)
+                .saturating_add(self.offset),
             rows,
             ..self
         }
     }
 
-    /// Some of its columns, of which it has at least as many.
+    /// Some of its columns, of more than it has as [`of_rows`](Tensor::of_rows).
     pub fn of_cols(self, first: usize, cols: usize) -> Self {
         Tensor {
-            offset: self.offset + first as u64,
+            offset: self.offset.saturating_add(first as u64),
             cols,
             ..self
         }
