@@ -12,9 +12,9 @@ const RANKS: usize = 4;
 const BAD: usize = 2;
 const AT: usize = 3;
 /// How long ranks wait for one another here.
-const TIMEOUT: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(6);
 /// Within what a job must have ended: it begins, waits, asks, and is cleared away.
-const LIMIT: Duration = Duration::from_secs(15);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// How a rank fails, and whether it can be known of before the time is up.
 const WAYS: [(&str, bool); 8] = [
