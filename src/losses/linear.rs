@@ -102,7 +102,8 @@ pub(crate) const MOST_CHOSEN: usize = 128;
 pub struct Linear<L> {
     /// The loss of the logits, with its settings and its reduction.
     pub loss: L,
-    /// Most bytes of a tile of logits; a tile has at least 32 labels of up to 1,024 samples.
+    /// Most bytes of a tile of logits, and no more than a fifth of the device's largest buffer; a tile has at least 32 labels of up
+    /// to 1,024 samples.
     pub tile_bytes: u64,
     /// What becomes of the weights.
     pub update: Option<Update>,

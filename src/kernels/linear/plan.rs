@@ -219,6 +219,8 @@ fn grid(
     let (rows, cols) = (inputs.hidden.rows(), inputs.weights.rows());
     let room = target.caps.max_binding.min(u64::from(u32::MAX));
     let room = room.saturating_sub(target.caps.storage_align + 16) / 4;
+    // The scratch, of up to four such pieces, is one buffer.
+    let tile_bytes = tile_bytes.min(target.caps.max_buffer / 5);
     let words = (tile_bytes / 4).min(room);
     let fitting =
         |words: u64, each: u64| usize::try_from(words / each.max(1)).unwrap_or(usize::MAX);
