@@ -179,3 +179,25 @@ fn any_number_of_rows_and_shards() -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// Accumulators of no rows take no memory, whatever number of shards they say they are of.
+#[test]
+fn no_number_of_shards_makes_a_call_panic() -> Result<(), Error> {
+    let small = Small::new()?;
+    let cx = small.gpu.context();
+    let empty = Tensor::matrix(&small.buffer, DType::U32, 0, 2);
+    let inputs = RowInputs::new(small.at(0, 0, COLS), Targets::Bits(empty));
+    let outputs = RowOutputs {
+        loss: Some(small.at(2000, 1, 1)),
+        ..RowOutputs::default()
+    };
+    let loss = Zlpr::hard();
+    for shards in [1 << 31, u32::MAX as usize] {
+        let met = small.at(4096, shards, 0);
+        loss.prepare_merged(cx, &inputs, met, &outputs)?;
+        let told = refused(loss.prepare_folded(cx, met, small.at(8192, 0, 4)));
+        assert!(told.contains("folded"), "{told}");
+        loss.prepare_folded(cx, met, small.at(8192, 0, 5))?;
+    }
+    Ok(())
+}

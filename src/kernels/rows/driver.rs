@@ -972,7 +972,7 @@ impl<'a, 'c> Driver<'a, 'c> {
         let through = counts || outputs.loss.is_some() && direct.is_none();
         // The first window has the most rows, and the others add to its parts.
         let parts = (windows.first() as u32).div_ceil(column_rows(variant.workgroup));
-        let acc_words = u64::from(accumulators * row.loss.accumulator.acc_words);
+        let acc_words = u64::from(accumulators) * u64::from(row.loss.accumulator.acc_words);
         let coef_words = u64::from(row.loss.accumulator.coef_words);
         // What is summed at the end: losses, and gradients to one threshold.
         let per_row = matches!(inputs.threshold, Some(Threshold::Row(_)));

@@ -104,12 +104,12 @@ pub(crate) fn folded<'a>(
     let counts = from.1.zip(to.1);
     for ((part, from), (_, to)) in std::iter::once((from.0, to.0)).chain(counts) {
         let words = part.loss.accumulator.acc_words;
-        let each = u64::from(words) * u64::from(shards + 1);
+        let each = u64::from(words) * (u64::from(shards) + 1);
         let most = most_rows(target, each).min(rows.max(1));
         windows = rows.div_ceil(most).max(windows);
         all.lend(|scratch| {
             scratch.set_apart()?;
-            let met = scratch.take(most as u64 * each)?;
+            let met = scratch.take(most.min(rows) as u64 * each)?;
             let own = scratch.bind();
             for first in (0..rows).step_by(most) {
                 let window = (first as u32, most.min(rows - first) as u32);
