@@ -208,7 +208,8 @@ pub use device::verify::Verification;
 pub use error::{Error, ErrorKind};
 pub use kernels::balance::{BalanceInputs, BalanceOutputs};
 pub use kernels::contrastive::call::{
-    ContrastiveInputs, ContrastiveOutputs, Keys, RelationInputs, RelationOutputs, Relations,
+    ContrastiveInputs, ContrastiveOutputs, Keys, LabelCountInputs, LabelCountOutputs, LabelCounts,
+    RelationInputs, RelationOutputs, Relations,
 };
 pub use kernels::gradient::Gradient;
 pub use kernels::hcal::call::{HcalInputs, HcalOutputs};

@@ -141,6 +141,9 @@ fn total(
     if (lane == 0u) {
         let unsound = kinds.y > 0.0;
         small[params.record.unsound] = select(0u, 1u, unsound);
+        // What means are over.
+        small[params.record.unsound + 1u] = bitcast<u32>(kinds.x);
+        small[params.record.unsound + 2u] = bitcast<u32>(sums.y);
         if (params.ends.want_loss == WANT_ONE) {
             loss[params.ends.loss_at] = select(bitcast<u32>(scale * sums.x), params.settings.nan, unsound);
         }

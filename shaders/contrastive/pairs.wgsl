@@ -1,24 +1,10 @@
 // The sums over the keys of a tile, of each of eight anchors that lanes share. Those of several tiles are put together
 // in `records`, tile after tile. A part says what is summed.
 // Mirrors: src/kernels/contrastive/params.rs, which says what the sums are.
-// provides: Acc, Sums, Candidate, candidate, records (binding 5), sweep, field
-// expects:  params, the numbers of sums, KEEPS_ITSELF (1: the key that is the anchor counts), Four, tile_four, Rows,
-//           Others, rows_at, others_at, kept_four, Shared, shared_labels, shared_low, shared_high, coded, met, met_counts,
-//           Weights, weights, in_denominator, begun, absorb_four
-
-// Over some keys of four anchors: the greatest logit s + bias in the denominator, and relative to it the sum of
-// exponentials; the weights; with `base` for what distances are from, the weighted sums of base - s - shift and of
-// base - s, and the sum of exponentials times base - s; the number of positives; keys that are not sound.
-struct Acc {
-    largest: vec4<f32>,
-    sum: vec4<f32>,
-    weight: vec4<f32>,
-    loss: vec4<f32>,
-    lead: vec4<f32>,
-    tilt: vec4<f32>,
-    count: vec4<f32>,
-    unsound: vec4<f32>,
-}
+// provides: Sums, Candidate, candidate, sweep
+// expects:  params, Acc, KEEPS_ITSELF (1: the key that is the anchor counts), Four, tile_four, Rows, Others, rows_at,
+//           others_at, kept_four, Shared, shared_labels, shared_low, shared_high, coded, met, met_counts, Weights, weights,
+//           in_denominator, begun, absorb_four
 
 // Of eight anchors.
 struct Sums {
@@ -35,8 +21,6 @@ struct Candidate {
     unsound: vec4<f32>,
     counts: vec4<bool>,
 }
-
-@group(0) @binding(5) var<storage, read_write> records: array<vec4<f32>>;
 
 fn candidate(
     product: vec4<f32>,
@@ -82,12 +66,4 @@ fn sweep(row4: u32, lane: u32, lanes: u32) -> Sums {
         all.high = absorb_four(all.high, tile_four(row4 + 1u, col4), high, rows.high, others);
     }
     return all;
-}
-
-// One of the sums, by its number.
-fn field(acc: Acc, i: u32) -> vec4<f32> {
-    let first = select(select(acc.lead, acc.loss, i == SUM_LOSS), acc.weight, i == SUM_WEIGHTS);
-    let second = select(select(acc.unsound, acc.count, i == SUM_COUNT), acc.tilt, i == SUM_TILT);
-    let sums = select(select(second, first, i < SUM_TILT), acc.sum, i == SUM_EXPONENTIALS);
-    return select(sums, acc.largest, i == SUM_LARGEST);
 }

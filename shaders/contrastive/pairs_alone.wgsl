@@ -1,7 +1,7 @@
 // Sums over the keys of anchors whose pairs are judged by themselves: of losses, of slopes, of slopes times similarities. The
 // same struct has them, as `loss`, `sum` and `lead`, and as `count` the number of keys that count.
-// provides: in_denominator, begun, lifted, absorb_four, fold
-// expects:  params, the numbers of sums, records, Acc, Candidate, candidate, Four, Rows, Others, softplus4, sigmoid4
+// provides: in_denominator, begun, absorb_four
+// expects:  params, Acc, Candidate, candidate, Four, Rows, Others, softplus4, sigmoid4
 
 fn in_denominator(weight: vec4<f32>) -> vec4<bool> {
     return vec4<bool>(true);
@@ -9,11 +9,6 @@ fn in_denominator(weight: vec4<f32>) -> vec4<bool> {
 
 fn begun(row4: u32) -> Acc {
     return Acc();
-}
-
-// Nothing is relative to anything.
-fn lifted(acc: Acc, largest: vec4<f32>) -> Acc {
-    return acc;
 }
 
 fn absorb(acc: Acc, one: Candidate) -> Acc {
@@ -46,24 +41,4 @@ fn absorb_four(acc: Acc, product: Four, meet: Four, rows: Rows, others: Others) 
     next.count += four.count;
     next.unsound += four.unsound;
     return next;
-}
-
-// Puts the sums over a tile's keys to those over the tiles before.
-fn fold(row4: u32, acc: Acc) {
-    let at = params.own.first / 4u + row4;
-    let stride = params.record.stride;
-    var all = acc;
-    if (params.grid.add != 0u) {
-        all.loss += records[at + SUM_LOSS * stride];
-        all.sum += records[at + SUM_EXPONENTIALS * stride];
-        all.lead += records[at + SUM_LEAD * stride];
-        all.count += records[at + SUM_COUNT * stride];
-        all.unsound += records[at + SUM_UNSOUND * stride];
-    }
-    records[at + SUM_EXPONENTIALS * stride] = all.sum;
-    records[at + SUM_WEIGHTS * stride] = vec4<f32>(0.0);
-    records[at + SUM_LOSS * stride] = all.loss;
-    records[at + SUM_LEAD * stride] = all.lead;
-    records[at + SUM_COUNT * stride] = all.count;
-    records[at + SUM_UNSOUND * stride] = all.unsound;
 }

@@ -66,7 +66,7 @@ struct PairRoles {
 // Places in `small`, and what is known of each anchor in `records`.
 struct PairRecord {
     counts: u32,            // in `small`: keys with each label; behind these weights of labels, if any, and of sets
-    unsound: u32,           // in `small`: whether anything is not finite
+    unsound: u32,           // in `small`: whether anything is not finite; behind it the anchors of a mean, and all labels
     stride: u32,            // in `records`, from one field of all anchors to the next
     lists: u32,             // in `lists`, from one list of words to the next
 }

@@ -397,7 +397,7 @@ pub fn cooperative_cases(depth: Depth) -> Vec<ContrastiveCase> {
 }
 
 /// The call's inputs, of the tensors that there are, by their names.
-fn inputs(t: &Tensors, labels: usize) -> Result<ContrastiveInputs<'_>, Error> {
+pub(super) fn inputs(t: &Tensors, labels: usize) -> Result<ContrastiveInputs<'_>, Error> {
     Ok(ContrastiveInputs {
         embeddings: t.get("embeddings")?,
         classes: labels,
@@ -416,29 +416,42 @@ fn inputs(t: &Tensors, labels: usize) -> Result<ContrastiveInputs<'_>, Error> {
         positives: t.find("positives"),
         pair_mask: t.find("pair_mask"),
         label_weight: t.find("label_weight"),
+        label_counts: None,
         grad_loss: t.find("grad_loss"),
         settings: &[],
     })
 }
 
-fn prepare(
-    loss: &Contrastive,
-    inputs: &ContrastiveInputs<'_>,
-    cx: &Context,
-    t: &Tensors,
-) -> Result<Prepared, Error> {
-    let outputs = ContrastiveOutputs {
+/// The same of its outputs.
+pub(super) fn outputs(t: &Tensors) -> ContrastiveOutputs<'_> {
+    ContrastiveOutputs {
         loss: t.find("loss"),
         loss_rows: t.find("loss_rows"),
         grad_embeddings: t.gradient("grad_embeddings"),
         grad_keys: t.gradient("grad_keys"),
         grad_temperature: t.gradient("grad_temperature"),
         grad_bias: t.gradient("grad_bias"),
-    };
-    loss.prepare(cx, inputs, &outputs)
+        count: t.find("count"),
+    }
 }
 
 impl ContrastiveCase {
+    /// The relations of its label sets.
+    pub(super) fn relations(&self, cx: &Context, tensors: &Tensors) -> Result<Prepared, Error> {
+        let inputs = inputs(tensors, self.labels)?;
+        let sets = RelationInputs {
+            rows: self.rows,
+            classes: self.labels,
+            labels: inputs.labels,
+            keys: (inputs.keys).map(|keys| (keys.embeddings.rows(), keys.labels)),
+            self_index: inputs.self_index,
+        };
+        let outputs = RelationOutputs {
+            relations: tensors.get("relations")?,
+        };
+        Relations.prepare(cx, &sets, &outputs)
+    }
+
     /// The form of the keys' sets: one of their own where that of the anchors' is bytes.
     fn key_form(&self) -> TargetForm {
         match self.form {
@@ -725,21 +738,8 @@ impl Case for ContrastiveCase {
         tensors: &Tensors,
     ) -> Result<Vec<Prepared>, Error> {
         let inputs = inputs(tensors, self.labels)?;
-        let call = prepare(&self.loss, &inputs, cx, tensors)?;
-        let sets = RelationInputs {
-            rows: self.rows,
-            classes: self.labels,
-            labels: inputs.labels,
-            keys: inputs
-                .keys
-                .map(|keys| (keys.embeddings.rows(), keys.labels)),
-            self_index: inputs.self_index,
-        };
-        let outputs = RelationOutputs {
-            relations: tensors.get("relations")?,
-        };
-        let counts = Relations.prepare(cx, &sets, &outputs)?;
-        Ok(vec![call, counts])
+        let call = self.loss.prepare(cx, &inputs, &outputs(tensors))?;
+        Ok(vec![call, self.relations(cx, tensors)?])
     }
 }
 
@@ -812,15 +812,15 @@ impl Workload for ContrastiveWorkload {
         n.put("embeddings", self.dtype, shape, values);
         let (names, form) = (TargetNames::LABELS, Targets::Bits(()));
         n.put_labels(names, form, (self.rows, self.labels), from_flags(&sets));
-        let outputs = [("loss", (1, 1)), ("grad_embeddings", shape)];
-        let outputs = if self.gradient {
-            &outputs[..]
+        let wanted = [("loss", (1, 1)), ("grad_embeddings", shape)];
+        let wanted = if self.gradient {
+            &wanted[..]
         } else {
-            &outputs[..1]
+            &wanted[..1]
         };
         let (loss, labels) = (self.loss, self.labels);
-        Work::new(gpu, &n, outputs, move |cx, tensors| {
-            prepare(&loss, &inputs(tensors, labels)?, cx, tensors)
+        Work::new(gpu, &n, wanted, move |cx, tensors| {
+            loss.prepare(cx, &inputs(tensors, labels)?, &outputs(tensors))
         })
     }
 

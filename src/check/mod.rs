@@ -51,7 +51,10 @@ pub use qualify::{Batch, Qualification, Tally};
 pub use random::{ALIKE, random_case};
 pub use rng::Rng;
 pub use rows::{Extras, Mode, RowCase, RowWorkload, WdlCase, row_cases};
-pub use shards::{Meeting, ShardedLinear, ShardedRows, sharded_linear, sharded_rows};
+pub use shards::{
+    Meeting, ShardedContrastive, ShardedLinear, ShardedRows, sharded_contrastive, sharded_linear,
+    sharded_rows,
+};
 pub use tensors::Tensors;
 
 use crate::device::caps::{Half, Reduce, Variant};

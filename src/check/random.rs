@@ -10,7 +10,7 @@ use crate::check::metrics::MetricsCase;
 use crate::check::numbers::{Numbers, SPARSE, TargetForm};
 use crate::check::rng::Rng;
 use crate::check::rows::{Extras, Mode, RowCase, WdlCase};
-use crate::check::shards::{ShardedLinear, ShardedRows};
+use crate::check::shards::{ShardedContrastive, ShardedLinear, ShardedRows};
 use crate::check::tensors::Tensors;
 use crate::device::context::Context;
 use crate::device::prepared::Prepared;
@@ -45,7 +45,11 @@ pub fn random_case(seed: u64) -> Box<dyn Case> {
     let adds = kind.chance(0.3);
     match kind.below(20) {
         0..=9 => drawn(seed, adds, row(&mut kind, &mut own)),
-        10..=12 => drawn(seed, adds, contrastive(&mut kind, &mut own)),
+        10 | 11 => drawn(seed, adds, contrastive(&mut kind, &mut own)),
+        12 => {
+            let case = contrastive(&mut kind, &mut own);
+            in_shards(seed, adds, case, ShardedContrastive::of)
+        }
         13 => drawn(seed, adds, mcm(&mut kind, &mut own)),
         14 if kind.chance(0.3) => drawn(seed, adds, balance(&mut kind, &mut own)),
         14 => drawn(seed, adds, hcal(&mut kind, &mut own)),

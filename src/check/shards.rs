@@ -1,6 +1,8 @@
-//! Cases whose labels lie in shards, as on several devices: the same numbers, and the same truth, as where they lie together.
+//! Cases whose labels, or keys, lie in shards, as on several devices: the same numbers, and the same truth, as where they lie
+//! together.
 
 use crate::check::case::{Case, Depth, Layout, Output};
+use crate::check::contrastive::{self, ContrastiveCase, Others, contrastive_cases};
 use crate::check::linear::{self, LinearCase, LinearMode, linear_cases};
 use crate::check::numbers::{Numbers, SPARSE};
 use crate::check::rng::Rng;
@@ -11,9 +13,13 @@ use crate::device::context::Context;
 use crate::device::prepared::Prepared;
 use crate::device::tensor::{DType, Tensor};
 use crate::error::Error;
+use crate::kernels::contrastive::call::{
+    ContrastiveInputs, ContrastiveOutputs, Keys, LabelCountInputs, LabelCountOutputs, LabelCounts,
+};
 use crate::kernels::gradient::Gradient;
 use crate::kernels::linear::call::{LinearInputs, LinearOutputs};
 use crate::kernels::rows::call::{RowInputs, RowOutputs};
+use crate::losses::contrastive::Weighting;
 use crate::losses::labels::{Targets, Threshold};
 use crate::rowwise::Mergeable;
 use std::fmt;
@@ -65,14 +71,14 @@ impl Meeting {
         firsts.zip(&self.ends).map(|(first, end)| first..*end)
     }
 
-    /// Both halves of all shards, with `rows` rows whose accumulators have so many words.
+    /// Both halves of all shards, with `rows` rows whose accumulators have so many words. The second half may be several calls.
     fn prepare(
         &self,
         cx: &Context,
         (rows, words): (usize, usize),
-        loss: impl Mergeable,
         partial: impl Fn(&Range<usize>, Tensor<'_>) -> Result<Prepared, Error>,
-        merged: impl Fn(usize, &Range<usize>, Tensor<'_>) -> Result<Prepared, Error>,
+        folded: impl Fn(Tensor<'_>, Tensor<'_>) -> Result<Prepared, Error>,
+        merged: impl Fn(usize, &Range<usize>, Tensor<'_>) -> Result<Vec<Prepared>, Error>,
     ) -> Result<Vec<Prepared>, Error> {
         let count = self.ends.len();
         let buffer = |shards: usize| {
@@ -103,12 +109,12 @@ impl Meeting {
             Order::Straight | Order::Reversed => held(&each, count),
             Order::Grouped => {
                 let group = held(&each, count - 1);
-                calls.push(loss.prepare_folded(cx, group, one(&groups, 0))?);
+                calls.push(folded(group, one(&groups, 0))?);
                 held(&groups, 2)
             }
         };
         for (i, shard) in self.shards().enumerate() {
-            calls.push(merged(i, &shard, met)?);
+            calls.extend(merged(i, &shard, met)?);
         }
         Ok(calls)
     }
@@ -130,11 +136,24 @@ fn targets_of<'a>(all: Targets<Tensor<'a>>, shard: &Range<usize>) -> Targets<Ten
 
 /// The same of a gradient.
 fn gradient_of<'a>(gradient: Option<Gradient<'a>>, shard: &Range<usize>) -> Option<Gradient<'a>> {
-    gradient.map(|gradient| match gradient {
-        Gradient::To(t) => Gradient::To(of_cols(t, shard)),
-        Gradient::AddTo(t) => Gradient::AddTo(of_cols(t, shard)),
+    gradient.map(|gradient| part(gradient, |t| of_cols(t, shard)))
+}
+
+/// A part of a gradient.
+fn part<'a>(gradient: Gradient<'a>, of: impl Fn(Tensor<'a>) -> Tensor<'a>) -> Gradient<'a> {
+    match gradient {
+        Gradient::To(t) => Gradient::To(of(t)),
+        Gradient::AddTo(t) => Gradient::AddTo(of(t)),
         Gradient::InPlace => Gradient::InPlace,
-    })
+    }
+}
+
+/// What is added to what another call has written.
+fn added(gradient: Gradient<'_>) -> Gradient<'_> {
+    match gradient {
+        Gradient::To(t) => Gradient::AddTo(t),
+        other => other,
+    }
 }
 
 /// A case of a loss of rows in shards.
@@ -212,10 +231,11 @@ impl Case for ShardedRows {
                 },
                 ..outputs
             };
-            case.loss
-                .prepare_merged(cx, &row_inputs(&all, shard), met, &outputs)
+            let inputs = row_inputs(&all, shard);
+            Ok(vec![case.loss.prepare_merged(cx, &inputs, met, &outputs)?])
         };
-        self.meeting.prepare(cx, size, case.loss, partial, merged)
+        let folded = |from: Tensor<'_>, to: Tensor<'_>| case.loss.prepare_folded(cx, from, to);
+        self.meeting.prepare(cx, size, partial, folded, merged)
     }
 }
 
@@ -303,20 +323,18 @@ impl Case for ShardedLinear {
         // What a shard's labels have in the gradient to hidden states is added to what those before have.
         let merged = |i: usize, shard: &Range<usize>, met: Tensor<'_>| {
             let outputs = LinearOutputs {
-                grad_hidden: outputs.grad_hidden.map(|grad| match (grad, i) {
-                    (Gradient::To(t), 1..) => Gradient::AddTo(t),
-                    (grad, _) => grad,
-                }),
-                grad_weights: outputs.grad_weights.map(|grad| match grad {
-                    Gradient::To(t) => Gradient::To(t.of_rows(shard.start, shard.len())),
-                    other => other,
-                }),
+                grad_hidden: (outputs.grad_hidden)
+                    .map(|grad| if i == 0 { grad } else { added(grad) }),
+                grad_weights: (outputs.grad_weights)
+                    .map(|grad| part(grad, |t| t.of_rows(shard.start, shard.len()))),
                 grad_bias: gradient_of(outputs.grad_bias, shard),
                 ..outputs
             };
-            layer.prepare_merged(cx, &linear_inputs(&all, shard), met, &outputs)
+            let inputs = linear_inputs(&all, shard);
+            Ok(vec![layer.prepare_merged(cx, &inputs, met, &outputs)?])
         };
-        self.meeting.prepare(cx, size, layer.loss, partial, merged)
+        let folded = |from: Tensor<'_>, to: Tensor<'_>| layer.loss.prepare_folded(cx, from, to);
+        self.meeting.prepare(cx, size, partial, folded, merged)
     }
 }
 
@@ -337,5 +355,176 @@ pub fn sharded_linear(depth: Depth) -> Vec<ShardedLinear> {
     let cases = linear_cases(depth).into_iter().enumerate();
     cases
         .filter_map(|(i, case)| ShardedLinear::of(i, case))
+        .collect()
+}
+
+/// A case of a contrastive loss whose keys are in shards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShardedContrastive {
+    /// What is computed.
+    pub case: ContrastiveCase,
+    /// Where its keys are.
+    pub meeting: Meeting,
+}
+
+impl fmt::Display for ShardedContrastive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.case, self.meeting)
+    }
+}
+
+/// Sets of some rows. Offsets of lists stay as they are: they are into the lists of all.
+fn sets_of<'a>(all: Targets<Tensor<'a>>, rows: &Range<usize>) -> Targets<Tensor<'a>> {
+    match all {
+        Targets::Dense(t) => Targets::Dense(t.of_rows(rows.start, rows.len())),
+        Targets::Bits(t) => Targets::Bits(t.of_rows(rows.start, rows.len())),
+        Targets::Sparse { offsets, indices } => Targets::Sparse {
+            offsets: offsets.of_cols(rows.start, rows.len() + 1),
+            indices,
+        },
+    }
+}
+
+/// All anchors with some of the keys; where there are none of their own, the anchors as keys.
+fn anchor_inputs<'a>(
+    all: &ContrastiveInputs<'a>,
+    shard: &Range<usize>,
+    label_counts: Option<Tensor<'a>>,
+) -> ContrastiveInputs<'a> {
+    let keys = all.keys.unwrap_or(Keys {
+        embeddings: all.embeddings,
+        labels: all.labels,
+    });
+    let mask = match all.keys {
+        Some(_) => all.key_mask,
+        None => all.row_mask,
+    };
+    let words = shard.start / 32..shard.end.div_ceil(32).max(shard.start / 32);
+    let of_pairs = |t: Tensor<'a>| of_cols(t, &words);
+    ContrastiveInputs {
+        keys: Some(Keys {
+            embeddings: keys.embeddings.of_rows(shard.start, shard.len()),
+            labels: sets_of(keys.labels, shard),
+        }),
+        self_offset: all
+            .keys
+            .is_none()
+            .then(|| 0_u32.wrapping_sub(shard.start as u32)),
+        key_mask: mask.map(|t| of_cols(t, shard)),
+        positives: all.positives.map(of_pairs),
+        pair_mask: all.pair_mask.map(of_pairs),
+        label_counts,
+        ..*all
+    }
+}
+
+impl Case for ShardedContrastive {
+    fn name(&self) -> &'static str {
+        "contrastive"
+    }
+
+    fn layout(&self) -> Layout {
+        self.case.layout
+    }
+
+    fn numbers(&self) -> Result<Numbers, Error> {
+        self.case.numbers()
+    }
+
+    fn outputs(&self, numbers: &Numbers) -> Result<Vec<Output>, Error> {
+        self.case.outputs(numbers)
+    }
+
+    fn prepare(
+        &self,
+        cx: &Context,
+        _numbers: &Numbers,
+        tensors: &Tensors,
+    ) -> Result<Vec<Prepared>, Error> {
+        let loss = &self.case.loss;
+        let all = contrastive::inputs(tensors, self.case.labels)?;
+        let outputs = contrastive::outputs(tensors);
+        let counts = cx.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some("label counts"),
+            size: 4 * self.case.labels.max(1) as u64,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        });
+        let counts = Tensor::vector(&counts, DType::U32, self.case.labels);
+        let (keys, labels, mask) = match &all.keys {
+            Some(keys) => (keys.embeddings.rows(), keys.labels, all.key_mask),
+            None => (self.case.rows, all.labels, all.row_mask),
+        };
+        let mut calls = vec![self.case.relations(cx, tensors)?];
+        let by_label = matches!(loss.weighting, Weighting::MulSupCon { .. });
+        if by_label {
+            let inputs = LabelCountInputs {
+                rows: keys,
+                classes: self.case.labels,
+                labels,
+                row_mask: mask,
+            };
+            calls.push(LabelCounts.prepare(cx, &inputs, &LabelCountOutputs { counts })?);
+        }
+        let inputs = |shard: &Range<usize>| anchor_inputs(&all, shard, by_label.then_some(counts));
+        let size = (self.case.rows, loss.accumulator()?.words);
+        let partial = |shard: &Range<usize>, to: Tensor<'_>| {
+            let of_sums = ContrastiveInputs {
+                grad_loss: None,
+                ..inputs(shard)
+            };
+            loss.prepare_partial(cx, &of_sums, to)
+        };
+        let merged = |i: usize, shard: &Range<usize>, met: Tensor<'_>| {
+            let of_keys = |grad| part(grad, |t| t.of_rows(shard.start, shard.len()));
+            let own = ContrastiveOutputs {
+                grad_embeddings: (outputs.grad_embeddings)
+                    .map(|grad| if i == 0 { grad } else { added(grad) }),
+                grad_keys: outputs.grad_keys.map(of_keys),
+                // The same whichever keys there are, and added once.
+                grad_temperature: outputs.grad_temperature.filter(|_| i == 0),
+                grad_bias: outputs.grad_bias.filter(|_| i == 0),
+                ..outputs
+            };
+            let mut calls = vec![loss.prepare_merged(cx, &inputs(shard), met, &own)?];
+            if let Some(grad) = outputs.grad_embeddings.filter(|_| all.keys.is_none()) {
+                // As keys the same rows have a gradient more.
+                let as_keys = ContrastiveOutputs {
+                    grad_keys: Some(of_keys(added(grad))),
+                    ..ContrastiveOutputs::default()
+                };
+                calls.push(loss.prepare_merged(cx, &inputs(shard), met, &as_keys)?);
+            }
+            Ok(calls)
+        };
+        let folded = |from: Tensor<'_>, to: Tensor<'_>| loss.prepare_folded(cx, from, to);
+        calls.extend((self.meeting).prepare(cx, size, partial, folded, merged)?);
+        Ok(calls)
+    }
+}
+
+impl ShardedContrastive {
+    /// The case in shards, where an anchor has one denominator or none, and no tensor names keys by their numbers among all; pairs
+    /// that have bits are cut at whole words.
+    pub(super) fn of(i: usize, case: ContrastiveCase) -> Option<ShardedContrastive> {
+        let keys = match case.others {
+            Others::Same => case.rows,
+            Others::Keys(m) => m,
+            Others::Indexed(_) => return None,
+        };
+        let said = case.pairs_masked || case.loss.weighting == Weighting::Given;
+        let whole = if said { 32 } else { 1 };
+        case.loss.accumulator().is_ok().then(|| ShardedContrastive {
+            case,
+            meeting: Meeting::new(i, (keys, whole), case.seed),
+        })
+    }
+}
+
+/// The table of contrastive losses whose keys are in shards.
+pub fn sharded_contrastive(depth: Depth) -> Vec<ShardedContrastive> {
+    let cases = contrastive_cases(depth).into_iter().enumerate();
+    cases
+        .filter_map(|(i, case)| ShardedContrastive::of(i, case))
         .collect()
 }

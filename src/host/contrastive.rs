@@ -376,6 +376,7 @@ impl<'a> Embeddings<'a> {
             label_weight: self
                 .label_weight
                 .map(|weights| Tensor::vector(&label_weight, DType::F32, weights.len())),
+            label_counts: None,
             grad_loss: self
                 .grad_loss
                 .map(|grad| Tensor::vector(&upstream, DType::F32, grad.len())),
@@ -411,6 +412,7 @@ impl<'a> Embeddings<'a> {
             grad_keys: (gradients && self.keys.is_some()).then(|| matrix(3, m, dims)),
             grad_temperature: gradients.then(|| matrix(4, 1, 1)),
             grad_bias: (gradients && loss.has_bias()).then(|| matrix(5, 1, 1)),
+            count: None,
         };
         let call = loss.prepare(gpu.context(), &inputs, &outputs)?;
         let reads: Vec<_> = buffers.iter().zip(lens).collect();

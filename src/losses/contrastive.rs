@@ -554,6 +554,28 @@ impl Contrastive {
         }
     }
 
+    /// Refuses counts of labels where nothing is divided by them.
+    pub(crate) fn check_label_counts(&self, given: bool) -> Result<(), Error> {
+        match self.weighting {
+            Weighting::MulSupCon { .. } => Ok(()),
+            _ if given => Err(Error::refused("label_counts", "needs MulSupCon")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what cannot be put together from keys of several devices.
+    pub(crate) fn check_parts(&self, label_counts: bool) -> Result<(), Error> {
+        if self.denominator == Denominator::OnePositive {
+            let reason = "one-positive needs all negatives of an anchor before any of its positives: gather all keys";
+            return Err(Error::refused("denominator", reason));
+        }
+        if matches!(self.weighting, Weighting::MulSupCon { .. }) && !label_counts {
+            let reason = "MulSupCon needs to know how many keys of all devices have each label";
+            return Err(Error::refused("label_counts", reason));
+        }
+        Ok(())
+    }
+
     /// Checks the settings alone.
     ///
     /// # Errors

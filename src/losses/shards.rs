@@ -1,4 +1,7 @@
-//! Labels that lie on several devices, a shard of them on each, for more labels than one has room for.
+//! Labels that lie on several devices, a shard of them on each, for more labels than one has room for; and batches that do, where
+//! losses are between their samples.
+//!
+//! # Labels in shards
 //!
 //! Every loss whose rows are merged from parts of them has a first half, which makes an accumulator for each row of a shard's
 //! labels alone ([`Mergeable::prepare_partial`](crate::Mergeable)), and a second ([`Mergeable::prepare_merged`](crate::Mergeable)),
@@ -26,13 +29,38 @@
 //! In another order, or put together in groups first ([`Mergeable::prepare_folded`](crate::Mergeable)), the loss is the same but for
 //! rounding.
 //!
-//! **Contrastive losses** need no halves: a device has its own samples as anchors, and the gathered ones of all as
-//! [`Keys`](crate::Keys), with [`ContrastiveInputs::self_offset`](crate::ContrastiveInputs::self_offset) for the first of its own.
-//! Its gradient to keys is what its anchors have in that, to be added up over the devices (a reduce-scatter), and a mean takes the
-//! setting `count` for what it is over on all of them.
+//! # Contrastive losses
 //!
-//! **Refused**: WDL, which orders all labels of a row among each other; the halves of the two-way loss that are over classes,
-//! whose samples are all in the class's shard.
+//! A device has its own samples as anchors. Where it has room for the gathered ones of all as [`Keys`](crate::Keys), nothing is in
+//! halves: [`ContrastiveInputs::self_offset`](crate::ContrastiveInputs::self_offset) says which of them the first of its own is, and
+//! its gradient to keys is what its anchors have in that, to be added up over the devices (a reduce-scatter).
+//!
+//! Else the keys come device by device, along a ring, say, and the sums over them are in halves:
+//! [`Contrastive::prepare_partial`](crate::Contrastive::prepare_partial) makes an accumulator for each anchor by the keys that are
+//! here, and [`prepare_merged`](crate::Contrastive::prepare_merged) takes those of all. It has the whole loss of these anchors, their
+//! gradient by the keys that are here, to be added up over the calls ([`Gradient::AddTo`](crate::Gradient::AddTo)), and that of these
+//! keys by these anchors, to be added up where the keys belong.
+//!
+//! ```text
+//! once round:   anchors of r, keys of b -> accumulators [N, words], one for each b
+//! once more:    accumulators of all b [R, N * words], anchors of r, keys of b -> loss of r, a part of grad_embeddings of r,
+//!                                                                               a part of grad_keys of b
+//! ```
+//!
+//! An accumulator has eight words: the greatest logit of the denominator, relative to it the sum of exponentials, the sum of
+//! weights, the weighted sums of distances with what stands beside them and without, that of exponentials times distances, how many
+//! positives there are, and how many keys are not finite. [`Denominator::OnePositive`](crate::Denominator::OnePositive) has none: it
+//! needs all negatives before the first positive.
+//!
+//! **Between the calls** go two sums more. What a mean is over on this device is the output
+//! [`count`](crate::ContrastiveOutputs::count); the sum of these is the setting `count`, or scales a sum afterwards. MulSupCon divides
+//! by how many keys have a label: [`LabelCounts`](crate::LabelCounts) counts those of a device, u32 `[L]`, and the sum of these is
+//! [`label_counts`](crate::ContrastiveInputs::label_counts).
+//!
+//! # Refused
+//!
+//! WDL, which orders all labels of a row among each other; the halves of the two-way loss that are over classes, whose samples are
+//! all in the class's shard.
 
 use crate::error::Error;
 

@@ -332,6 +332,7 @@ fn temperatures(gpu: &Gpu) -> Result<(), Failed> {
                 grad_keys: others.then(|| Tensor::matrix(&buffers[3], DType::F32, m, dims).into()),
                 grad_temperature: Some(Tensor::vector(&buffers[4], DType::F32, 1).into()),
                 grad_bias: sigmoid.then(|| Tensor::vector(&buffers[5], DType::F32, 1).into()),
+                count: None,
             };
             gpu.run(&[&config.prepare(gpu.context(), &inputs, &outputs)?])?;
             let mut all = Vec::new();

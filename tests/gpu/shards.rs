@@ -1,4 +1,4 @@
-//! Labels in shards, each with its two halves of a call, as on several devices.
+//! Labels or keys in shards, each with its two halves of a call, as on several devices.
 
 use crate::Test;
 use crate::table::run;
@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use wgloss::check::{self, Depth, Rng, ShardedRows};
 use wgloss::host::Gpu;
+use wgloss::losses::contrastive::Weighting;
 use wgloss::{
     AnyLoss, Bce, Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, DType,
-    Gradient, Keys, Linear, LinearInputs, LinearOutputs, Prepared, Reduction, Setting, Targets,
-    Tensor, Update, Zlpr, reference, wgpu,
+    Denominator, Gradient, Keys, LabelCountInputs, LabelCountOutputs, LabelCounts, Linear,
+    LinearInputs, LinearOutputs, Prepared, Reduction, Setting, Targets, Tensor, Update, Zlpr,
+    reference, wgpu,
 };
 
 pub const TESTS: &[Test] = &[
@@ -18,6 +20,8 @@ pub const TESTS: &[Test] = &[
     ("shards/last_layers", last_layers),
     ("shards/lists_of_each_shard", lists),
     ("shards/anchors_of_each_device", anchors),
+    ("shards/keys", keys),
+    ("shards/keys_device_by_device", blocks),
 ];
 
 /// Every loss whose rows merge from parts, in shards that end anywhere, some of them empty, with accumulators in either order
@@ -326,4 +330,216 @@ fn on_devices(
     };
     let losses = get(&losses, devices.len())?;
     Ok((losses.iter().sum(), get(&gradients, SAMPLES * DIMS)?))
+}
+
+/// Every contrastive loss whose sums over keys come together from parts.
+fn keys(gpu: &Gpu) -> Result<(), Failed> {
+    run(gpu, &check::sharded_contrastive(Depth::Every))
+}
+
+/// Anchors and keys on three devices, one of which has none, where each meets the keys of one device after the other: against one
+/// device with all of them. In between go the numbers of keys with each label, and of active anchors. Twice, for the same bits.
+fn blocks(gpu: &Gpu) -> Result<(), Failed> {
+    let mut rng = Rng(17);
+    let mut values = || -> Vec<f32> { (0..SAMPLES * DIMS).map(|_| rng.normal() as f32).collect() };
+    let (own, others) = (values(), values());
+    let mut set = |label: usize| u32::from(label < CLASSES && rng.chance(0.05));
+    let words = SAMPLES * CLASSES.div_ceil(32);
+    let sets: Vec<u32> = (0..words)
+        .map(|word| (0..32).fold(0, |all, bit| all | set(word % 2 * 32 + bit) << bit))
+        .collect();
+    let batch = |values: &[f32]| -> Result<Batch, Failed> {
+        Ok(Batch {
+            embeddings: gpu.upload(bytemuck::cast_slice(values))?,
+            sets: gpu.upload(bytemuck::cast_slice(&sets))?,
+        })
+    };
+    let (own, others) = (batch(&own)?, batch(&others)?);
+    for (loss, keys) in [
+        (Contrastive::sim_dis(), &own),
+        (Contrastive::mul_sup_con(), &own),
+        (Contrastive::mul_sup_con_sum(), &own),
+        (Contrastive::jaccard(), &own),
+        (
+            Contrastive::sup_con_any().with_denominator(Denominator::Negatives),
+            &own,
+        ),
+        (Contrastive::sup_con_any(), &others),
+        (Contrastive::info_nce(), &others),
+        (Contrastive::sig_lip().with_bias(-1.0), &others),
+    ] {
+        let met = Met {
+            loss,
+            own: &own,
+            keys,
+        };
+        let whole = 0..SAMPLES;
+        let expected = met.on_devices(gpu, std::slice::from_ref(&whole))?;
+        let devices = [0..20, 20..20, 20..SAMPLES];
+        let found = met.on_devices(gpu, &devices)?;
+        if found != met.on_devices(gpu, &devices)? {
+            return Err(format!("{loss:?}: other bits the second time").into());
+        }
+        assert!(expected[0] > 0.0, "{loss:?}: a loss of {}", expected[0]);
+        let size = |values: &[f32]| values.iter().fold(1e-3_f32, |most, v| most.max(v.abs()));
+        for (i, (found, whole)) in found.iter().zip(&expected).enumerate() {
+            let scale = if i < NUMBERS {
+                whole.abs()
+            } else {
+                size(&expected[NUMBERS..])
+            };
+            let off = (found - whole).abs();
+            assert!(
+                off <= 1e-5 * scale,
+                "{loss:?}: number {i} is {found}, of all {whole}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Loss, gradient to the temperature, and what the mean is over.
+const NUMBERS: usize = 3;
+
+/// Anchors and keys that meet.
+struct Met<'a> {
+    loss: Contrastive,
+    own: &'a Batch,
+    keys: &'a Batch,
+}
+
+impl Met<'_> {
+    /// The numbers of all devices together, then the gradients to all anchors and to all keys.
+    fn on_devices(&self, gpu: &Gpu, devices: &[Range<usize>]) -> Result<Vec<f32>, Failed> {
+        let cx = gpu.context();
+        let words = self.loss.accumulator()?.words;
+        let label_counts = self.label_counts(gpu, devices)?;
+        let none = vec![0.0_f32; SAMPLES * DIMS];
+        let to_own = gpu.upload(bytemuck::cast_slice(&none))?;
+        let to_keys = gpu.upload(bytemuck::cast_slice(&none))?;
+        let count = gpu.zeros(4)?;
+        let paired = self.loss.weighting == Weighting::Paired;
+        let by_label = matches!(self.loss.weighting, Weighting::MulSupCon { .. });
+        let inputs = |own: &Range<usize>, keys: &Range<usize>| ContrastiveInputs {
+            keys: Some(Keys {
+                embeddings: self.keys.embeddings(keys),
+                labels: self.keys.labels(keys),
+            }),
+            self_offset: (paired || std::ptr::eq(self.own, self.keys))
+                .then(|| (own.start as u32).wrapping_sub(keys.start as u32)),
+            label_counts: (by_label && devices.len() > 1)
+                .then(|| Tensor::vector(&label_counts, DType::U32, CLASSES)),
+            ..ContrastiveInputs::new(self.own.embeddings(own), CLASSES, self.own.labels(own))
+        };
+        // Sums by the keys of each device, and what the mean of each is over.
+        let mut counted = 0.0;
+        let mut sums = Vec::new();
+        for own in devices {
+            let all = gpu.zeros(4 * (devices.len() * own.len() * words) as u64)?;
+            for (i, keys) in devices.iter().enumerate() {
+                let of_device = Tensor::matrix(&all, DType::F32, own.len(), words)
+                    .with_offset((i * own.len() * words) as u64);
+                if devices.len() > 1 {
+                    let partial = (self.loss).prepare_partial(cx, &inputs(own, keys), of_device)?;
+                    gpu.run(&[&partial])?;
+                }
+            }
+            let outputs = ContrastiveOutputs {
+                count: Some(Tensor::vector(&count, DType::F32, 1)),
+                ..ContrastiveOutputs::default()
+            };
+            let met = Tensor::matrix(&all, DType::F32, devices.len(), own.len() * words);
+            let inputs = inputs(own, &devices[0]);
+            let merged = self.second(gpu, &inputs, met, &outputs)?;
+            gpu.run(&[&merged])?;
+            counted += read(gpu, &count, 1)?[0];
+            sums.push(all);
+        }
+        let count = gpu.upload(bytemuck::bytes_of(&counted))?;
+        let settings = [Setting {
+            name: "count",
+            value: Tensor::vector(&count, DType::F32, 1),
+        }];
+        let mut numbers = [0.0, 0.0, counted];
+        for (own, all) in devices.iter().zip(&sums) {
+            let met = Tensor::matrix(all, DType::F32, devices.len(), own.len() * words);
+            for (i, keys) in devices.iter().enumerate() {
+                let of = |buffer, rows: &Range<usize>| {
+                    let to = Tensor::matrix(buffer, DType::F32, rows.len(), DIMS);
+                    Some(Gradient::AddTo(to.with_offset((rows.start * DIMS) as u64)))
+                };
+                let found = gpu.upload(bytemuck::cast_slice(&[f32::NAN; 2]))?;
+                let one = |i| Tensor::vector(&found, DType::F32, 1).with_offset(i);
+                let outputs = ContrastiveOutputs {
+                    loss: Some(one(0)),
+                    grad_temperature: Some(one(1).into()),
+                    grad_embeddings: of(&to_own, own),
+                    grad_keys: of(&to_keys, keys),
+                    ..ContrastiveOutputs::default()
+                };
+                let inputs = ContrastiveInputs {
+                    settings: &settings,
+                    ..inputs(own, keys)
+                };
+                let merged = self.second(gpu, &inputs, met, &outputs)?;
+                gpu.run(&[&merged])?;
+                // The same whichever keys there are.
+                let found = read(gpu, &found, 2)?;
+                if i == 0 {
+                    numbers[0] += found[0];
+                    numbers[1] += found[1];
+                }
+            }
+        }
+        let gradients = [
+            read(gpu, &to_own, none.len())?,
+            read(gpu, &to_keys, none.len())?,
+        ];
+        Ok([&numbers[..], &gradients[0], &gradients[1]].concat())
+    }
+
+    /// The second half, of which one device is the whole.
+    fn second(
+        &self,
+        gpu: &Gpu,
+        inputs: &ContrastiveInputs<'_>,
+        met: Tensor<'_>,
+        outputs: &ContrastiveOutputs<'_>,
+    ) -> Result<Prepared, Failed> {
+        let cx = gpu.context();
+        Ok(match met.rows() {
+            1 => self.loss.prepare(cx, inputs, outputs)?,
+            _ => self.loss.prepare_merged(cx, inputs, met, outputs)?,
+        })
+    }
+
+    /// How many keys have each label, counted on each device and added up.
+    fn label_counts(&self, gpu: &Gpu, devices: &[Range<usize>]) -> Result<wgpu::Buffer, Failed> {
+        let mut sums = vec![0_u32; CLASSES];
+        for keys in devices {
+            let counts = gpu.upload(bytemuck::cast_slice(&[u32::MAX; CLASSES + 1]))?;
+            let inputs = LabelCountInputs {
+                rows: keys.len(),
+                classes: CLASSES,
+                labels: self.keys.labels(keys),
+                row_mask: None,
+            };
+            let outputs = LabelCountOutputs {
+                counts: Tensor::vector(&counts, DType::U32, CLASSES),
+            };
+            gpu.run(&[&LabelCounts.prepare(gpu.context(), &inputs, &outputs)?])?;
+            let found = gpu.download(&counts, 4 * (CLASSES as u64 + 1))?;
+            let found = bytemuck::pod_collect_to_vec::<u8, u32>(&found);
+            assert_eq!(found[CLASSES], u32::MAX, "a word behind the counts");
+            for (sum, count) in sums.iter_mut().zip(found) {
+                *sum += count;
+            }
+        }
+        Ok(gpu.upload(bytemuck::cast_slice(&sums))?)
+    }
+}
+
+fn read(gpu: &Gpu, buffer: &wgpu::Buffer, count: usize) -> Result<Vec<f32>, Failed> {
+    let bytes = gpu.download(buffer, 4 * count as u64)?;
+    Ok(bytemuck::pod_collect_to_vec::<u8, f32>(&bytes))
 }

@@ -5,8 +5,8 @@ use wgloss::host::{Embeddings, Engine, LabelSets, Values, Wanted};
 use wgloss::losses::contrastive::{Normalizer, Placement, Weighting};
 use wgloss::{
     Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, DType, Denominator,
-    Error, ErrorKind, Keys, Prepared, RelationInputs, RelationOutputs, Relations, Targets, Tensor,
-    wgpu,
+    Error, ErrorKind, Keys, LabelCountInputs, LabelCountOutputs, LabelCounts, Prepared,
+    RelationInputs, RelationOutputs, Relations, Setting, Targets, Tensor, wgpu,
 };
 
 /// One buffer for each tensor of a call.
@@ -98,6 +98,7 @@ impl<'m> Memory<'m> {
             grad_keys: keys.then(|| self.matrix(9, DType::F32, size.m, size.dims).into()),
             grad_temperature: Some(self.vector(10, DType::F32, 1).into()),
             grad_bias: None,
+            count: None,
         }
     }
 
@@ -734,4 +735,145 @@ fn work_is_bounded_and_memory_is_small() {
         labels: 1000,
     });
     assert!(scratch < 512 << 20, "{scratch}");
+}
+
+/// What is said of keys on several devices: accumulators, counts, and which losses have them.
+#[test]
+fn a_bad_part_of_keys_is_named() -> Result<(), Error> {
+    use ErrorKind::{Buffer, DType as Type, Shape, Value};
+    let machine = Machine::plain();
+    let memory = Memory::new(&machine, SMALL);
+    let cx = &machine.cx;
+    let config = Contrastive::sim_dis();
+    let mul = Contrastive::mul_sup_con();
+    let good = ContrastiveInputs {
+        self_index: None,
+        ..memory.inputs(SMALL)
+    };
+    let words = config.accumulator()?.words;
+    // The gradient to keys has room for two devices' accumulators.
+    let part = memory.matrix(9, DType::F32, 2, words);
+    let small = Size {
+        n: 2,
+        m: 2,
+        ..SMALL
+    };
+    let of_two = ContrastiveInputs {
+        self_index: None,
+        ..memory.inputs(small)
+    };
+    config.prepare_partial(cx, &of_two, part)?;
+    let message = "accumulators: expected [5, 8], found [2, 8]";
+    refused(config.prepare_partial(cx, &good, part), Shape, message);
+    let words_of_u32 = memory.matrix(9, DType::U32, 2, words);
+    let message = "accumulators: expected f32, found u32";
+    refused(
+        config.prepare_partial(cx, &of_two, words_of_u32),
+        Type,
+        message,
+    );
+    let over = memory.matrix(0, DType::F32, 1, words);
+    let one = Size {
+        n: 1,
+        m: 1,
+        ..SMALL
+    };
+    let of_one = ContrastiveInputs {
+        self_index: None,
+        ..memory.inputs(one)
+    };
+    let message = "accumulators: expected memory apart from embeddings, found an overlap";
+    refused(config.prepare_partial(cx, &of_one, over), Buffer, message);
+
+    let outputs = ContrastiveOutputs {
+        loss: Some(memory.vector(6, DType::F32, 1)),
+        ..ContrastiveOutputs::default()
+    };
+    let merged = |config: Contrastive, inputs: &ContrastiveInputs<'_>, met: Tensor<'_>| {
+        config.prepare_merged(cx, inputs, met, &outputs)
+    };
+    let met = memory.matrix(8, DType::F32, 1, words);
+    merged(config, &of_one, met)?;
+    let none = memory.matrix(8, DType::F32, 0, words);
+    let message = "accumulators: expected a row for each device, found 0";
+    refused(merged(config, &of_one, none), Shape, message);
+    refused(config.prepare_folded(cx, none, part), Shape, message);
+    let message = "accumulators: expected [1, 16], found [1, 8]";
+    refused(merged(config, &of_two, met), Shape, message);
+    refused(config.prepare_folded(cx, met, part), Shape, message);
+
+    let one_positive = config.with_denominator(Denominator::OnePositive);
+    let message = "denominator: one-positive needs all negatives of an anchor before any of its positives: gather all keys";
+    for call in [
+        one_positive.prepare_partial(cx, &of_two, part),
+        merged(one_positive, &of_one, met),
+        one_positive.prepare_folded(cx, met, part),
+    ] {
+        refused(call, Value, message);
+    }
+    let message =
+        "label_counts: MulSupCon needs to know how many keys of all devices have each label";
+    refused(mul.prepare_partial(cx, &of_two, part), Value, message);
+    refused(merged(mul, &of_one, met), Value, message);
+
+    let label_counts = Some(memory.vector(14, DType::U32, 40));
+    let counted = ContrastiveInputs {
+        label_counts,
+        ..of_one
+    };
+    merged(mul, &counted, met)?;
+    memory.prepare(mul, &counted, &outputs)?;
+    let message = "label_counts: needs MulSupCon";
+    refused(memory.prepare(config, &counted, &outputs), Value, message);
+    let by_index = ContrastiveInputs {
+        label_counts,
+        ..memory.inputs(SMALL)
+    };
+    let message = "self_index: beside label_counts, self_offset says which key an anchor is";
+    refused(memory.prepare(mul, &by_index, &outputs), Value, message);
+    let short = ContrastiveInputs {
+        label_counts: Some(memory.vector(14, DType::U32, 39)),
+        ..of_one
+    };
+    let message = "label_counts: expected [40], found [39]";
+    refused(memory.prepare(mul, &short, &outputs), Shape, message);
+
+    let counts = ContrastiveOutputs {
+        count: Some(memory.vector(10, DType::F32, 1)),
+        ..outputs
+    };
+    memory.prepare(config, &good, &counts)?;
+    let sum = config.with_reduction(ContrastiveReduction::Sum);
+    let message = "count: needs a mean, which says of what";
+    refused(memory.prepare(sum, &good, &counts), Value, message);
+    let settings = [Setting {
+        name: "count",
+        value: memory.vector(10, DType::F32, 1),
+    }];
+    let set = ContrastiveInputs {
+        settings: &settings,
+        ..of_two
+    };
+    let told = config.prepare_partial(cx, &set, part);
+    assert!(told.is_err_and(|told| told.to_string().contains("count")));
+
+    let inputs = LabelCountInputs {
+        rows: SMALL.n,
+        classes: SMALL.labels,
+        labels: good.labels,
+        row_mask: Some(memory.vector(12, DType::U8, 4)),
+    };
+    let to = |len| LabelCountOutputs {
+        counts: memory.vector(14, DType::U32, len),
+    };
+    let message = "row_mask: expected [5], found [4]";
+    refused(LabelCounts.prepare(cx, &inputs, &to(40)), Shape, message);
+    let inputs = LabelCountInputs {
+        row_mask: None,
+        ..inputs
+    };
+    LabelCounts.prepare(cx, &inputs, &to(40))?;
+    let message = "counts: expected [40], found [39]";
+    refused(LabelCounts.prepare(cx, &inputs, &to(39)), Shape, message);
+    Ok(())
 }

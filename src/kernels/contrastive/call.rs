@@ -38,7 +38,9 @@ pub struct ContrastiveInputs<'a> {
     /// [`Weighting::Paired`](crate::losses::contrastive::Weighting::Paired): its positive). `u32::MAX` (-1 as i32), and
     /// whatever is no key: none.
     pub self_index: Option<Tensor<'a>>,
-    /// In place of `self_index`, where anchor `i` is key `self_offset + i`: anchors of one device among the keys of all.
+    /// In place of `self_index`, where anchor `i` is key `self_offset + i`: anchors of one device among the keys of all. The sum
+    /// is taken modulo 2^32, and whatever is no key is none: where the keys are some of all, from number `b` on, and the first
+    /// anchor is key `a` of all, it is `a.wrapping_sub(b)`.
     pub self_offset: Option<u32>,
     /// u8 `[N]`, 0 where a sample is left out: whatever it holds, it is no anchor, and where the anchors are the keys, no
     /// key either.
@@ -54,6 +56,11 @@ pub struct ContrastiveInputs<'a> {
     /// f32 `[L]`, finite and not negative: what each label weighs. Of
     /// [`Weighting::MulSupCon`](crate::losses::contrastive::Weighting::MulSupCon) alone.
     pub label_weight: Option<Tensor<'a>>,
+    /// u32 `[L]`: how many keys have each label, where these are on several devices, or come in several calls: the sum of what
+    /// [`LabelCounts`] counts of each. Of [`Weighting::MulSupCon`](crate::losses::contrastive::Weighting::MulSupCon) alone, which
+    /// else counts the keys of the call. A key that is the anchor itself has its labels and its mask here; which one it is
+    /// `self_offset` says, wherever that key lies.
+    pub label_counts: Option<Tensor<'a>>,
     /// Upstream gradient, f32 `[1]`, or `[N]` without a reduction; absent: ones.
     pub grad_loss: Option<Tensor<'a>>,
     /// Settings that lie on the device: `temperature`, which is learnt with
@@ -78,6 +85,7 @@ impl<'a> ContrastiveInputs<'a> {
             positives: None,
             pair_mask: None,
             label_weight: None,
+            label_counts: None,
             grad_loss: None,
             settings: &[],
         }
@@ -129,6 +137,11 @@ impl<'a> ContrastiveInputs<'a> {
         }
         let shape = Shape::Vector(self.classes);
         tensors.reads("label_weight", self.label_weight, &[DType::F32], shape)?;
+        tensors.reads("label_counts", self.label_counts, &[DType::U32], shape)?;
+        if self.label_counts.is_some() && self.self_index.is_some() {
+            let reason = "beside label_counts, self_offset says which key an anchor is";
+            return Err(Error::refused("self_index", reason));
+        }
         tensors.grad_loss(self.grad_loss, per_anchor.then_some(rows))
     }
 }
@@ -161,6 +174,9 @@ pub struct ContrastiveOutputs<'a> {
     pub grad_temperature: Option<Gradient<'a>>,
     /// f32 `[1]`; needs [`Denominator::Sigmoid`](crate::Denominator::Sigmoid).
     pub grad_bias: Option<Gradient<'a>>,
+    /// f32 `[1]`; needs a mean: how many of these anchors, or of their labels, it is over, whatever the setting `count` says. The
+    /// sum of it over several devices is what the setting takes.
+    pub count: Option<Tensor<'a>>,
 }
 
 impl<'a> ContrastiveOutputs<'a> {
@@ -173,6 +189,7 @@ impl<'a> ContrastiveOutputs<'a> {
         let (rows, dims) = (inputs.embeddings.rows(), inputs.embeddings.cols());
         let loss_len = if per_anchor { rows } else { 1 };
         for (name, tensor, shape) in [
+            ("count", self.count, Shape::Vector(1)),
             ("loss", self.loss, Shape::Vector(loss_len)),
             ("loss_rows", self.loss_rows, Shape::Vector(rows)),
         ] {
@@ -198,6 +215,31 @@ impl<'a> ContrastiveOutputs<'a> {
         }
         Ok(())
     }
+}
+
+/// How many keys have each label: what [`ContrastiveInputs::label_counts`] is the sum of, over all devices. Scratch: the sets as
+/// bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LabelCounts;
+
+/// What [`LabelCounts`] reads: keys' label sets as [`ContrastiveInputs`] has them.
+#[derive(Clone, Copy, Debug)]
+pub struct LabelCountInputs<'a> {
+    /// Keys.
+    pub rows: usize,
+    /// How many labels there are.
+    pub classes: usize,
+    /// Their label sets.
+    pub labels: Targets<Tensor<'a>>,
+    /// u8 `[rows]`, 0 where a key is left out.
+    pub row_mask: Option<Tensor<'a>>,
+}
+
+/// What [`LabelCounts`] writes.
+#[derive(Clone, Copy, Debug)]
+pub struct LabelCountOutputs<'a> {
+    /// u32 `[L]`.
+    pub counts: Tensor<'a>,
 }
 
 /// How often each relation of label sets occurs, for each anchor: a kernel of its own, to look at a batch with.

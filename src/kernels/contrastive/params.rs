@@ -221,7 +221,7 @@ uniform! {
     pub(super) struct PairRecord {
         /// In `small`: keys with each label; where labels have weights, behind these the weights, and those of sets.
         counts: u32,
-        /// In `small`: whether anything is not finite.
+        /// In `small`: whether anything is not finite; behind it the anchors that a mean is over, and the labels of all.
         unsound: u32,
         /// In `records`, vectors from one field of all anchors to the next.
         stride: u32,

@@ -15,6 +15,7 @@
 //! sums at the end; only the `1/|P_l(i)|` of MulSupCon is needed inside (`count_labels`, `leave_out`). `list_words` notes
 //! which words of a set have any labels at all, so that large label spaces cost what sets have in them. What the caller says
 //! of pairs, bits for each anchor and key, `note_rows` and `note_others` bring into codes of a tile just before they are read.
+//! Where the keys are on several devices, a call ends with the sums over its keys, or begins with those over all (`accumulators.rs`).
 //!
 //! `products` and `spread` are the only kernels that are products of matrices, and have all the work at large dimensions:
 //! a faster one for some device replaces them alone. By cooperative matrices they multiply f16: `halve` makes those of the
@@ -31,12 +32,14 @@ use crate::device::plan::{
 use crate::device::prepared::{self, Prepared};
 use crate::device::tensor::Tensor;
 use crate::error::Error;
+use crate::kernels::contrastive::accumulators::{self, Among};
 use crate::kernels::contrastive::call::{ContrastiveInputs, ContrastiveOutputs};
+use crate::kernels::contrastive::counts;
 use crate::kernels::contrastive::pack::{Places, Rows, Side, Sides, Window, list_vectors};
 use crate::kernels::contrastive::params::{
     CODE_COUNTS, CODE_POSITIVES, FROM_INDEX, FROM_OFFSET, NOT_TURNED, PairChunks, PairEnds,
-    PairGrid, PairParams, PairRecord, PairRoles, PairRow, PairSettings, PairWork, SUM_FIELDS,
-    SUM_PULL, TURNED_APART, TURNED_IN_PLACE, WANT_ONE, WANT_PER_ANCHOR,
+    PairGrid, PairParams, PairRecord, PairRoles, PairRow, PairSettings, PairWork, SAME_NUMBER,
+    SUM_FIELDS, SUM_PULL, TURNED_APART, TURNED_IN_PLACE, WANT_ONE, WANT_PER_ANCHOR,
 };
 use crate::kernels::contrastive::table::{
     self, COUNTS, CodeBinds, CountBinds, EndBinds, EndForm, LISTS, ListBinds, NOTES, PairBinds,
@@ -96,27 +99,50 @@ impl Contrastive {
         outputs: &ContrastiveOutputs<'_>,
     ) -> Result<Prepared, Error> {
         self.check()?;
-        let per_anchor = self.reduction == ContrastiveReduction::None;
-        let mut tensors = Inspection::default();
-        inputs.inspect(per_anchor, &mut tensors)?;
-        self.check_pairs(inputs.self_index.is_some() || inputs.self_offset.is_some())?;
-        self.check_label_weight(inputs.label_weight.is_some())?;
-        self.check_given(inputs.positives.is_some(), inputs.pair_mask.is_some())?;
-        outputs.inspect(per_anchor, inputs, &mut tensors)?;
-        if outputs.grad_bias.is_some() && !self.has_bias() {
-            return Err(Error::refused("grad_bias", "needs the denominator sigmoid"));
-        }
-        let mut possible = match (self.weighting, self.has_bias()) {
-            (Weighting::Jaccard { .. }, _) => vec![LIVE[0], LIVE[1]],
-            (_, true) => vec![LIVE[0], LIVE[2]],
-            (_, false) => vec![LIVE[0]],
-        };
-        possible.extend(self.reduction.is_mean().then_some(LIVE[3]));
-        let live = live::inspect(&mut tensors, inputs.settings, &possible)?;
-        let bytes = tensors.finish()?;
-        let draft = plan(cx.target(), self, inputs, outputs, &live)?;
-        prepared::build(cx, draft.moving(bytes))
+        prepare(
+            cx,
+            self,
+            inputs,
+            outputs,
+            (Inspection::default(), Among::Here),
+        )
     }
+}
+
+/// Checks a call, beside tensors that have been checked, and makes what it needs.
+pub(super) fn prepare<'a>(
+    cx: &Context,
+    config: &Contrastive,
+    inputs: &ContrastiveInputs<'a>,
+    outputs: &ContrastiveOutputs<'a>,
+    (mut tensors, among): (Inspection<'a>, Among<'a>),
+) -> Result<Prepared, Error> {
+    let per_anchor = config.reduction == ContrastiveReduction::None;
+    inputs.inspect(per_anchor, &mut tensors)?;
+    config.check_pairs(inputs.self_index.is_some() || inputs.self_offset.is_some())?;
+    config.check_label_weight(inputs.label_weight.is_some())?;
+    config.check_label_counts(inputs.label_counts.is_some())?;
+    config.check_given(inputs.positives.is_some(), inputs.pair_mask.is_some())?;
+    if !matches!(among, Among::Here) {
+        config.check_parts(inputs.label_counts.is_some())?;
+    }
+    outputs.inspect(per_anchor, inputs, &mut tensors)?;
+    if outputs.grad_bias.is_some() && !config.has_bias() {
+        return Err(Error::refused("grad_bias", "needs the denominator sigmoid"));
+    }
+    if outputs.count.is_some() && !config.reduction.is_mean() {
+        return Err(Error::refused("count", "needs a mean, which says of what"));
+    }
+    let mut possible = match (config.weighting, config.has_bias()) {
+        (Weighting::Jaccard { .. }, _) => vec![LIVE[0], LIVE[1]],
+        (_, true) => vec![LIVE[0], LIVE[2]],
+        (_, false) => vec![LIVE[0]],
+    };
+    possible.extend(config.reduction.is_mean().then_some(LIVE[3]));
+    let live = live::inspect(&mut tensors, inputs.settings, &possible)?;
+    let bytes = tensors.finish()?;
+    let draft = plan(cx.target(), config, inputs, outputs, &live, among)?;
+    prepared::build(cx, draft.moving(bytes))
 }
 
 /// Rows and columns that a tile has at least, whatever is asked for.
@@ -132,9 +158,10 @@ fn plan<'a>(
     inputs: &ContrastiveInputs<'a>,
     outputs: &ContrastiveOutputs<'a>,
     settings: &Given<'a>,
+    among: Among<'a>,
 ) -> Result<Draft<'a>, Error> {
     let counted = settings.iter().any(|(live, _)| live.name == COUNT);
-    let mut call = Call::new(target, config, inputs, outputs, counted)?;
+    let mut call = Call::new(target, config, inputs, outputs, (counted, among))?;
     call.steps.push_settings(settings)?;
     call.sides
         .pack(&mut call.steps, call.small.bind(), call.base)?;
@@ -147,8 +174,10 @@ fn plan<'a>(
     call.count_labels()?;
     call.weigh_labels()?;
     call.list_words()?;
-    call.forward()?;
-    call.backward()?;
+    if call.sums()? {
+        call.forward(outputs.count)?;
+        call.backward()?;
+    }
     call.adds.push(&mut call.steps)?;
     let windows = call.sides.window_pairs();
     Ok(call.steps.draft(&call.scratch, windows))
@@ -303,6 +332,11 @@ struct Call<'a, 'c> {
     label_weight: Option<(Bind<'a>, u32)>,
     /// Whether the mean is over the anchors that a mask does not leave out.
     mean_kept: bool,
+    /// How many keys have each label, where the caller knows.
+    label_counts: Option<Tensor<'a>>,
+    /// Whether a mean is over labels.
+    mean_labels: bool,
+    among: Among<'a>,
     /// What is added to the caller's tensors in the end.
     adds: Adds<'a>,
 }
@@ -314,7 +348,7 @@ impl<'a, 'c> Call<'a, 'c> {
         config: &Contrastive,
         inputs: &ContrastiveInputs<'a>,
         outputs: &ContrastiveOutputs<'a>,
-        counted: bool,
+        (counted, among): (bool, Among<'a>),
     ) -> Result<Self, Error> {
         let words = inputs.classes.div_ceil(32) as u64;
         to_u32(words * 32, "labels")?;
@@ -354,7 +388,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 (true, None) => 32 * words,
                 (true, Some(_)) => 64 * words + n as u64,
             })?,
-            unsound: places.take(1)?,
+            unsound: places.take(3)?,
             stride: to_u32(stride, "embeddings")?,
             lists: to_u32(list, "labels")?,
         };
@@ -393,8 +427,10 @@ impl<'a, 'c> Call<'a, 'c> {
         }
 
         sides.identify(inputs.self_index, inputs.self_offset, target)?;
-        let mean_kept =
-            config.reduction == ContrastiveReduction::MeanAll && inputs.row_mask.is_some();
+        let told = inputs.row_mask.is_some() || outputs.count.is_some();
+        let mean_kept = config.reduction == ContrastiveReduction::MeanAll && told;
+        // An anchor has its own labels, wherever the key is that it is.
+        let own = inputs.label_counts.is_some() && sides.roles.itself == FROM_OFFSET;
         let base = PairParams {
             own: sides.anchors.all(),
             row: PairRow {
@@ -405,6 +441,7 @@ impl<'a, 'c> Call<'a, 'c> {
             },
             roles: PairRoles {
                 both: u32::from(sides.are_one()),
+                itself: if own { SAME_NUMBER } else { sides.roles.itself },
                 ..sides.roles
             },
             record,
@@ -437,6 +474,9 @@ impl<'a, 'c> Call<'a, 'c> {
             needs_total: false,
             label_weight,
             mean_kept,
+            label_counts: inputs.label_counts,
+            mean_labels: config.reduction == ContrastiveReduction::MeanLabels,
+            among,
             adds,
         };
         call.bind_ends(config, inputs, outputs)?;
@@ -481,7 +521,8 @@ impl<'a, 'c> Call<'a, 'c> {
         }
         let reduced = ends.want_loss == WANT_ONE;
         let learnt = outputs.grad_temperature.is_some() || outputs.grad_bias.is_some();
-        self.needs_total = reduced || learnt || !self.gradients.is_empty();
+        let counts = outputs.count.is_some();
+        self.needs_total = reduced || learnt || counts || !self.gradients.is_empty();
         self.base.ends = ends;
         self.ends = binds;
         Ok(())
@@ -515,31 +556,15 @@ impl<'a, 'c> Call<'a, 'c> {
         if self.rule != PairRule::MulSupCon || self.sides.anchors.rows.count == 0 {
             return Ok(());
         }
+        if let Some(given) = self.label_counts {
+            let (small, at) = (self.small.bind(), self.base.record.counts);
+            let of = ("label_counts", given);
+            return counts::carry(&mut self.steps, "take", of, (small, at), self.base);
+        }
+        counts::count(&mut self.steps, self.sides.keys(), self.small, self.base)?;
         let module = COUNTS.module(self.workgroup());
         let own_windows = self.sides.anchors.windows.clone();
         let other_windows = self.sides.keys().windows.clone();
-        let words = self.base.row.words as usize;
-        for (i, window) in other_windows.iter().enumerate() {
-            let most = parts_per_dispatch(32 * window.rows as u64);
-            let all = Window {
-                first: 0,
-                rows: words,
-            };
-            for some in all.pieces(most) {
-                let keys = self.sides.keys();
-                let binds = CountBinds {
-                    sets: keys.sets(*window),
-                    small: self.small.bind(),
-                    ..CountBinds::default()
-                };
-                let mut params = self.base;
-                params.own = keys.params(*window, *window);
-                params.own.sets += some.first as u32 * params.own.stride;
-                params.record.counts += 32 * some.first as u32;
-                params.grid.add = u32::from(i > 0);
-                self.push(module, "count_labels", some.rows as u64, params, binds)?;
-            }
-        }
         if ![FROM_INDEX, FROM_OFFSET].contains(&self.base.roles.itself) {
             return Ok(());
         }
@@ -854,12 +879,26 @@ impl<'a, 'c> Call<'a, 'c> {
         self.work.part(if turned { words } else { 0 }, words)
     }
 
-    /// The sums of all anchors, and what comes of them.
-    fn forward(&mut self) -> Result<(), Error> {
+    /// The sums of all anchors. Returns whether they are those over all keys.
+    fn sums(&mut self) -> Result<bool, Error> {
+        let (denominator, base, records) = (self.denominator, self.base, self.records.bind());
+        if let Among::Meets(from) = self.among {
+            accumulators::meet(&mut self.steps, denominator, from, base, records)?;
+            return Ok(true);
+        }
         self.sum(Sums::First)?;
-        if self.denominator == Denominator::OnePositive {
+        if let Among::Leaves(to) = self.among {
+            accumulators::leave(&mut self.steps, denominator, to, base, records)?;
+            return Ok(false);
+        }
+        if denominator == Denominator::OnePositive {
             self.sum(Sums::Second)?;
         }
+        Ok(true)
+    }
+
+    /// What comes of the sums, and how many a mean is over.
+    fn forward(&mut self, count: Option<Tensor<'a>>) -> Result<(), Error> {
         let form = EndForm {
             masked: self.sides.masked(),
             mean_kept: self.mean_kept,
@@ -872,10 +911,13 @@ impl<'a, 'c> Call<'a, 'c> {
         if groups > 0 {
             self.push(module, "merge", groups, self.base, self.ends)?;
         }
-        match self.needs_total {
-            true => self.push(module, "total", 1, self.base, self.ends),
-            false => Ok(()),
+        if self.needs_total {
+            self.push(module, "total", 1, self.base, self.ends)?;
         }
+        let Some(count) = count else { return Ok(()) };
+        let at = self.base.record.unsound + if self.mean_labels { 2 } else { 1 };
+        let small = (self.small.bind(), at);
+        counts::carry(&mut self.steps, "give", ("count", count), small, self.base)
     }
 
     /// The sums of all anchors over all tiles.
@@ -942,8 +984,8 @@ impl<'a, 'c> Call<'a, 'c> {
         let mut begun: Vec<(bool, usize)> = Vec::new();
         let tiles = self.tiles.clone();
         for tile in &tiles {
-            // The products of the one tile that there is are there still.
-            if tiles.len() > 1 {
+            // The products of the one tile that there is are there still, if it has been summed.
+            if tiles.len() > 1 || matches!(self.among, Among::Meets(_)) {
                 self.products(tile, NOT_TURNED)?;
             }
             self.slopes(tile)?;
@@ -1123,7 +1165,9 @@ fn sides<'a>(
         embeddings: Some(inputs.embeddings),
         classes: inputs.classes,
         sets: inputs.labels,
-        leaves_out: by_label && (inputs.self_index.is_some() || inputs.self_offset.is_some()),
+        leaves_out: by_label
+            && inputs.label_counts.is_none()
+            && (inputs.self_index.is_some() || inputs.self_offset.is_some()),
         mask: inputs.row_mask,
     };
     let keys = inputs.keys.map(|keys| Rows {

@@ -111,16 +111,23 @@ static SUMS_OF_ALL: Part = Part::new(
     "",
     &[
         wgsl!("contrastive/denominator_all.wgsl"),
+        TOGETHER,
         wgsl!("contrastive/pairs_sums.wgsl"),
+        FOLD,
     ],
 );
 static SUMS_OF_NEGATIVES: Part = Part::new(
     "negatives",
     &[
         wgsl!("contrastive/denominator_negatives.wgsl"),
+        TOGETHER,
         wgsl!("contrastive/pairs_sums.wgsl"),
+        FOLD,
     ],
 );
+const TOGETHER: File = wgsl!("contrastive/together_sums.wgsl");
+const TOGETHER_ALONE: File = wgsl!("contrastive/together_alone.wgsl");
+const FOLD: File = wgsl!("contrastive/fold.wgsl");
 /// The second sums, where each positive has a denominator of its own.
 static PULLS: Part = Part::new(
     "pull",
@@ -135,9 +142,73 @@ static SUMS_OF_ALONE: Part = Part::new(
     "alone",
     &[
         wgsl!("shared/math.wgsl"),
+        TOGETHER_ALONE,
         wgsl!("contrastive/pairs_alone.wgsl"),
+        FOLD,
     ],
 );
+
+/// How sums come together: relative to the greatest in a denominator, with distances from that or from 0, and as they are.
+static MEETING: [Part; 3] = [
+    Part::new("", &[wgsl!("contrastive/denominator_all.wgsl"), TOGETHER]),
+    Part::new(
+        "negatives",
+        &[wgsl!("contrastive/denominator_negatives.wgsl"), TOGETHER],
+    ),
+    Part::new("alone", &[TOGETHER_ALONE]),
+];
+
+bindings! {
+    /// What is known of the anchors, and accumulators.
+    pub(super) struct AccumulatorBinds {
+        5: records,
+        7: accumulators,
+    }
+}
+
+/// Accumulators of anchors; its part is how sums come together.
+static ACCUMULATORS: Program = Program {
+    name: "contrastive_accumulators",
+    pieces: &[
+        PARAMS,
+        ACC,
+        Piece::Part(0),
+        Piece::File(wgsl!("contrastive/accumulators.wgsl")),
+    ],
+    entries: &["leave", "meet"],
+    constants: &[SUMS],
+    bindings: AccumulatorBinds::NAMES,
+    mirrors: &[MIRRORS],
+};
+
+/// The module that carries accumulators, where there is one denominator an anchor, or none.
+pub(super) fn accumulators(denominator: Denominator, workgroup: u32) -> Module {
+    let mut parts = [&NO_PART; PARTS];
+    parts[0] = match denominator {
+        Denominator::All | Denominator::OnePositive => &MEETING[0],
+        Denominator::Negatives => &MEETING[1],
+        Denominator::Sigmoid => &MEETING[2],
+    };
+    ACCUMULATORS.with(parts, Reduce::Tree, workgroup)
+}
+
+bindings! {
+    /// Numbers of the call's own, and a tensor of the caller's.
+    pub(super) struct NumberBinds {
+        5: small,
+        7: numbers,
+    }
+}
+
+/// Numbers that the caller gives or gets.
+pub(super) static NUMBERS: Program = Program {
+    name: "contrastive_numbers",
+    pieces: &[PARAMS, Piece::File(wgsl!("contrastive/numbers.wgsl"))],
+    entries: &["take", "give"],
+    constants: &[],
+    bindings: NumberBinds::NAMES,
+    mirrors: &[MIRRORS],
+};
 
 const NO_LEAN: File = wgsl!("contrastive/lean_none.wgsl");
 
@@ -404,6 +475,7 @@ static PAIRS: Program = Program {
         PAIR,
         WEIGHTS,
         Piece::Part(2),
+        ACC,
         Piece::File(wgsl!("contrastive/pairs.wgsl")),
         Piece::Part(4),
         Piece::Lanes {
@@ -472,6 +544,7 @@ const fn said(name: &'static str, constants: &'static [(&'static str, Constant)]
 }
 
 const PAIR_NAMES: &[(usize, &str)] = &[(5, "records"), (6, "work")];
+const ACC: Piece = Piece::File(wgsl!("contrastive/acc.wgsl"));
 const PAIR: Piece = Piece::File(wgsl!("contrastive/pair.wgsl"));
 const WEIGHTS: Piece = Piece::File(wgsl!("contrastive/weights.wgsl"));
 const EIGHT: Piece = Piece::Lanes {
@@ -977,7 +1050,8 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
     };
     let mut all = vec![];
     all.extend(
-        [&COUNTS, &WEIGH, &LISTS, &LEAVE, &NOTES, &SCALE].map(|program| program.module(workgroup)),
+        [&COUNTS, &NUMBERS, &WEIGH, &LISTS, &LEAVE, &NOTES, &SCALE]
+            .map(|program| program.module(workgroup)),
     );
     for Placing { of, .. } in &PLACINGS {
         let plain = EndForm {
@@ -1000,6 +1074,9 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
         };
         let forms = [plain, masked, mean_kept, weighted];
         all.extend(forms.map(|form| ends(form, workgroup)));
+        if *of != Denominator::OnePositive {
+            all.push(accumulators(*of, workgroup));
+        }
     }
     all.extend([DType::F16, DType::Bf16].map(|dtype| near(None).halve(dtype)));
     // As lanes of subgroups are on the devices that are known to offer them.

@@ -186,6 +186,7 @@ fn contrastive(
         grad_keys: places.gradient("grad_keys"),
         grad_temperature: places.gradient("grad_temperature"),
         grad_bias: places.gradient("grad_bias"),
+        count: None,
     };
     loss.prepare(cx, &inputs, &outputs)
 }
