@@ -14,39 +14,54 @@ import sys
 # wgloss-mpi/examples/scale: name, ranks, seconds, CPU seconds. llvmpipe (LLVM 15.0.6, 256 bits), Mesa 25.0.7, two cores,
 # OpenMPI 4.1.4 over shared memory, 2026-11-28.
 MEASURED = """
-rows-first 1 0.021362 0.023034
-rows-second 1 0.024132 0.031147
-linear-first 1 0.050479 0.051954
-linear-second 1 0.129823 0.135786
-contrastive-first 1 0.000085 0.000094
-contrastive-second 1 0.294374 0.296613
-contrastive-third 1 0.000101 0.000117
-rows-first 2 0.010845 0.010893
-rows-second 2 0.012005 0.012083
-linear-first 2 0.025527 0.035092
-linear-second 2 0.064439 0.065471
-contrastive-first 2 0.000060 0.000069
-contrastive-second 2 0.145115 0.146384
-contrastive-third 2 0.000064 0.000066
-rows-first 4 0.005629 0.005804
-rows-second 4 0.006467 0.006533
-linear-first 4 0.013224 0.013794
-linear-second 4 0.033154 0.033854
+rows-first 1 0.021370 0.021664
+rows-second 1 0.024193 0.025385
+linear-first 1 0.051735 0.061569
+linear-second 1 0.129205 0.142900
+contrastive-first 1 0.000083 0.000091
+contrastive-second 1 0.238513 0.245144
+contrastive-third 1 0.000092 0.000106
+ring-own-first 1 0.054032 0.055699
+ring-own-second 1 0.148285 0.160314
+ring-block-first 1 0.088231 0.097115
+ring-block-second 1 0.226221 0.248199
+rows-first 2 0.010795 0.010838
+rows-second 2 0.011897 0.011955
+linear-first 2 0.025192 0.025401
+linear-second 2 0.063519 0.064005
+contrastive-first 2 0.000086 0.000095
+contrastive-second 2 0.119352 0.131680
+contrastive-third 2 0.000090 0.000100
+ring-own-first 2 0.014312 0.016483
+ring-own-second 2 0.037414 0.043395
+ring-block-first 2 0.023166 0.025635
+ring-block-second 2 0.058038 0.061170
+rows-first 4 0.005592 0.005657
+rows-second 4 0.006305 0.006494
+linear-first 4 0.013096 0.013238
+linear-second 4 0.032520 0.040332
 contrastive-first 4 0.000060 0.000064
-contrastive-second 4 0.075976 0.082916
-contrastive-third 4 0.000048 0.000051
-50-gathers-4 2 0.000059 0.000068
-5-gathers-4194304 2 0.095049 0.091200
-5-sums-4194304 2 0.030528 0.029798
-rows 1 0.049774 0
-linear 1 0.200453 0
-contrastive 1 0.297018 0
-rows 2 0.025881 0
-linear 2 0.102454 0
-contrastive 2 0.156176 0
-rows 4 0.025610 0
-linear 4 0.092932 0
-contrastive 4 0.158868 0
+contrastive-second 4 0.060947 0.061294
+contrastive-third 4 0.000056 0.000058
+ring-own-first 4 0.003825 0.003942
+ring-own-second 4 0.009637 0.009732
+ring-block-first 4 0.006161 0.006354
+ring-block-second 4 0.014906 0.015253
+50-gathers-4 2 0.000062 0.000068
+5-gathers-4194304 2 0.088870 0.091063
+5-sums-4194304 2 0.024391 0.026826
+rows 1 0.049660 0
+linear 1 0.192822 0
+contrastive 1 0.236820 0
+ring 1 0.208044 0
+rows 2 0.024954 0
+linear 2 0.098620 0
+contrastive 2 0.125982 0
+ring 2 0.135534 0
+rows 4 0.020396 0
+linear 4 0.090350 0
+contrastive 4 0.127654 0
+ring 4 0.176777 0
 """
 
 CORES = 2  # of that machine
@@ -168,9 +183,31 @@ def step_contrastive(phases, ranks, samples, dims, words, link, cores, size=4):
     at = compute([0.0] * ranks, [phases["first"]] * ranks, cores)
     at = gather(at, own * (size * dims + 4 * words), link, cores)
     at = compute(at, [phases["second"]] * ranks, cores)
-    at = gather(at, 24, link, cores)
+    at = gather(at, 16, link, cores)
     at = pairs(at, own * 4 * dims, link, cores)
     return max(compute(at, [phases["third"]] * ranks, cores))
+
+
+def step_ring(phases, ranks, samples, dims, words, link, cores, size=4):
+    """Keys that go round twice, block by block, each on its way on while a rank computes with it; the second time their gradient
+    goes straight to its rank."""
+    own = samples / ranks
+    message = lambda block: link.latency + link.slower(ranks, cores) * block / link.rate
+    there, back = own * (size * dims + 4 * words), own * 4 * dims
+    at, came = compute([0.0] * ranks, [phases["own-first"]] * ranks, cores), [0.0] * ranks
+
+    def meet(work):
+        nonlocal at, came
+        came = [max(came[r], came[r - 1]) + message(there) for r in range(ranks)]
+        at = compute([max(at[r], came[r]) for r in range(ranks)], [phases[work]] * ranks, cores)
+
+    for _ in range(1, ranks):
+        meet("block-first")
+    at = compute(at, [phases["own-second"]] * ranks, cores)
+    for step in range(1, ranks):
+        meet("block-second")
+        at = [max(at[r], at[(r + step) % ranks]) + message(back) for r in range(ranks)]
+    return max(gather(at, 16, link, cores))
 
 
 # --- what was measured
@@ -193,7 +230,7 @@ def measured_link(found):
 
 
 def phases_of(found, scheme, ranks):
-    names = ("first", "second", "third")
+    names = ("first", "second", "third", "own-first", "own-second", "block-first", "block-second")
     return {name: found[f"{scheme}-{name}", ranks] for name in names if (f"{scheme}-{name}", ranks) in found}
 
 
@@ -201,15 +238,17 @@ def compare(found):
     link, wrong = measured_link(found), 0
     print(f"link: {link.latency * 1e6:.1f} µs a message, {link.rate / 1e9:.2f} GB/s\n")
     print("| scheme | ranks | measured | simulated | difference |\n| --- | --- | --- | --- | --- |")
-    for scheme in ("rows", "linear", "contrastive"):
+    for scheme in ("rows", "linear", "contrastive", "ring"):
         for ranks in (1, 2, 4):
             phases = phases_of(found, scheme, ranks)
             if scheme == "rows":
                 took = step_rows(phases, ranks, ROWS[0], link, CORES)
             elif scheme == "linear":
                 took = step_linear(phases, ranks, LINEAR[0], LINEAR[2], link, CORES)
-            else:
+            elif scheme == "contrastive":
                 took = step_contrastive(phases, ranks, *CONTRASTIVE, link, CORES)
+            else:
+                took = step_ring(phases, ranks, *CONTRASTIVE, link, CORES)
             truth = found[scheme, ranks]
             off = took / truth - 1
             wrong += abs(off) > TOLERANCE
@@ -254,15 +293,14 @@ RENEE = [
 ]
 
 
-def step_blocks(ranks, samples, dims, link, size=4):
-    """A ring that computes with each block while the next is on its way, there and, with the gradients to keys, back."""
-    own = samples / ranks
-    product = 2 * own * own * dims / PRODUCTS
-    there, back = own * size * dims, own * (size + 4) * dims
-    total = product + max(3 * product, link.latency + own * 4 * dims / link.rate)  # the last block, and its gradient's way home
-    for bytes_of_block, work in ((there, product), (back, 3 * product)):
-        total += (ranks - 1) * max(work, link.latency + bytes_of_block / link.rate)
-    return total
+def ring_phases(ranks, samples, dims):
+    """The products with a block of keys, then once more, and the gradients to both sides."""
+    product = 2 * (samples / ranks) ** 2 * dims / PRODUCTS
+    return {"own-first": product, "block-first": product, "own-second": 3 * product, "block-second": 3 * product}
+
+
+def bytes_ring(ranks, samples, dims, words, size=4):
+    return 2 * bytes_keys(ranks, samples, dims, words, size) + bytes_gradients(ranks, samples, dims)
 
 
 def seconds(x):
@@ -289,16 +327,20 @@ def crossing(compute_at, step_at):
 
 
 def paper():
-    head = ("contrastive, f32", "ranks", "keys on a rank", "sent", "computed", *LINKS, *(f"blocks, {name}" for name in LINKS))
+    head = ("contrastive, f32", "ranks", "computed", "keys on a rank", "sent", *LINKS)
+    head += ("on a ring: keys and sums", "sent", *LINKS)
     print("| " + " | ".join(head) + " |\n" + "| --- " * len(head) + "|")
     for samples, dims, name in INFCL:
         for ranks in RANKS:
             phases = contrastive_phases(ranks, samples, dims)
-            sent = bytes_contrastive(ranks, samples, dims, 1)
             steps = [step_contrastive(phases, ranks, samples, dims, 1, link, None) for link in LINKS.values()]
-            steps += [step_blocks(ranks, samples, dims, link) for link in LINKS.values()]
-            held = 2 * 4 * samples * dims
-            row = [name, str(ranks), size(held), size(sent), seconds(sum(phases.values())), *map(seconds, steps)]
+            row = [name, str(ranks), seconds(sum(phases.values()))]
+            row += [size(2 * 4 * samples * dims), size(bytes_contrastive(ranks, samples, dims, 1)), *map(seconds, steps)]
+            phases = ring_phases(ranks, samples, dims)
+            steps = [step_ring(phases, ranks, samples, dims, 1, link, None) for link in LINKS.values()]
+            # Its own keys and one block, with a gradient each, and eight words for each sample of the batch.
+            held = 4 * 4 * samples / ranks * dims + 32 * samples
+            row += [size(held), size(bytes_ring(ranks, samples, dims, 1)), *map(seconds, steps)]
             print("| " + " | ".join(row) + " |")
     print("\n| last layer, f32, ZLPR | ranks | sent | with rows over ranks | computed | 25 GB/s | 400 GB/s |\n" + "| --- " * 7 + "|")
     for rows, labels, dims, name in RENEE:

@@ -1,33 +1,33 @@
 //! A contrastive loss whose batch lies over the ranks.
 
+mod gathered;
+mod own;
+mod round;
+
 use crate::agree::Common;
-use crate::device::{self, Staging};
+use crate::device;
 use crate::error::Error;
-use crate::ffi::Words;
 use crate::world::World;
-use std::sync::Arc;
+use gathered::Gathered;
+use own::{NUMBERS, Own, Shape};
+use round::Round;
 use wgloss::host::Gpu;
 use wgloss::losses::contrastive::Weighting;
 use wgloss::wgpu;
-use wgloss::{
-    Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, DType, Denominator,
-    Error as LossError, Gradient, Keys, Prepared, RelationInputs, RelationOutputs, Relations,
-    Targets, Tensor,
-};
+use wgloss::{Contrastive, ContrastiveReduction, DType, Error as LossError};
 
-/// Names of the collectives, in their order.
-const GATHER: &str = "the all-gather of keys";
+/// The name of the collective of both transports.
 const TOTALS: &str = "the all-gather of losses";
-const SCATTER: &str = "the reduce-scatter of gradients to keys";
 
 /// How keys come from rank to rank.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
-    /// By the library's all-gather.
+    /// By the library's all-gather: the keys of all ranks and the gradient to them are on every rank.
     #[default]
     AllGather,
-    /// Along a ring, from each rank to the next: each block goes on to the device while the next is on its way. As many bytes,
-    /// and as much memory.
+    /// Along a ring, from each rank to the next, twice: for the sums of the denominators, and for the gradients. A rank has its own
+    /// keys, those of one other with their gradient, and 32 bytes for each sample of the batch. The next keys are on their way while
+    /// a rank computes with those that it has. Not with [`Denominator::OnePositive`](wgloss::Denominator::OnePositive).
     Ring,
 }
 
@@ -79,99 +79,48 @@ pub struct Totals {
 
 /// A contrastive loss whose batch lies over the ranks: each rank has some of the anchors, and meets the keys of all.
 ///
-/// Loss and gradients are those of one rank with the whole batch. A step calls three collectives, in this order: the all-gather
-/// of keys with their labels (or the ring), the all-gather of losses (six numbers), and the reduce-scatter of the gradients to
-/// keys, whose parts every rank adds up in the order of the ranks. With keys that need no gradient the last one is left out.
+/// Loss and gradients are those of one rank with the whole batch. The collectives of a step, in this order: with
+/// [`Transport::AllGather`] the all-gather of keys with their labels, and the reduce-scatter of the gradients to keys, whose parts
+/// every rank adds up in the order of the ranks; with [`Transport::Ring`] the ring of keys, the second ring of keys, and on that, key
+/// block by key block, the return of the gradient to the keys' rank, which adds the parts up in the order in which its keys go round
+/// (before the rings with MulSupCon the all-gather of how many keys have each label). Then with both the all-gather of losses (four
+/// numbers). With keys that need no gradient none is sent.
 ///
-/// The reductions are those of [`ContrastiveReduction`] but `None`. The mean over active anchors needs their number, which is
-/// counted from the label sets: of Jaccard's weighting, where it depends on the threshold, it is refused. What the
-/// caller says of pairs ([`Weighting::Given`]) is refused, too.
+/// The reductions are those of [`ContrastiveReduction`] but `None`. What the caller says of pairs ([`Weighting::Given`]) is refused.
 ///
 /// **A queue.** With [`ShardedContrastive::with_queue`] the keys of the last steps are keys, too, without a gradient. Each rank
 /// has the same queue, of the keys that it was sent in any case, and nothing more is sent.
 pub struct ShardedContrastive<'w> {
     world: &'w World,
-    gpu: Gpu,
-    loss: Contrastive,
+    own: Own,
     transport: Transport,
-    shape: Shape,
-    rows: Vec<usize>,
-    anchors: wgpu::Buffer,
-    labels: wgpu::Buffer,
+    keys: AllKeys,
+    /// Where gradients go.
     to_anchors: wgpu::Buffer,
-    own_keys: Option<(wgpu::Buffer, Option<wgpu::Buffer>)>,
-    /// The keys of all ranks, then the queue, and their labels.
-    keys: wgpu::Buffer,
-    key_labels: wgpu::Buffer,
-    queue: Queue,
-    call: Option<Calls>,
-    /// What is sent, and what the calls give.
-    outgoing: Staging,
-    own: Staging,
-    to_keys: Staging,
-    results: [wgpu::Buffer; 6],
+    to_own_keys: Option<wgpu::Buffer>,
 }
 
-#[derive(Clone, Copy)]
-struct Shape {
-    rows: usize,
-    dims: usize,
-    classes: usize,
-    dtype: DType,
+/// The keys of all ranks, as this rank meets them.
+enum AllKeys {
+    Gathered(Gathered),
+    Round(Round),
 }
 
-#[derive(Clone, Copy, Default)]
-struct Queue {
-    most: usize,
-    filled: usize,
-    next: usize,
-}
-
-/// What was prepared, for as many keys.
-struct Calls {
-    keys: usize,
-    all: Vec<Prepared>,
-}
-
-impl Shape {
-    fn words(&self) -> usize {
-        self.classes.div_ceil(32)
-    }
-
-    /// Bytes of so many rows of embeddings, and of their labels.
-    fn bytes(&self, rows: usize) -> (u64, u64) {
-        let embeddings = (rows * self.dims) as u64 * self.dtype.size();
-        (embeddings, 4 * (rows * self.words()) as u64)
-    }
-
-    fn floats(&self, rows: usize) -> u64 {
-        4 * (rows * self.dims) as u64
+impl AllKeys {
+    fn new(transport: Transport, own: &Own, queue: usize) -> Result<AllKeys, LossError> {
+        Ok(match transport {
+            Transport::AllGather => AllKeys::Gathered(Gathered::new(own, queue)?),
+            Transport::Ring => AllKeys::Round(Round::new(own, queue)?),
+        })
     }
 }
 
-/// What becomes of the sums of all anchors.
-fn factor(reduction: ContrastiveReduction, anchors: u64, active: u64, labels: u64) -> f64 {
-    let share = |of: u64| if of == 0 { 0.0 } else { 1.0 / of as f64 };
+/// What becomes of the sums of all anchors: `count` is what a mean is over.
+fn factor(reduction: ContrastiveReduction, count: f64) -> f64 {
     match reduction {
-        ContrastiveReduction::MeanActive => share(active),
-        ContrastiveReduction::MeanAll => share(anchors),
-        ContrastiveReduction::MeanLabels => share(labels),
         ContrastiveReduction::Sum | ContrastiveReduction::None => 1.0,
-    }
-}
-
-/// Whether an anchor is active whose keys have these relations to it: of R1 to R5, those that are positives, and, where they
-/// are asked for, those that are not.
-fn is_active(loss: &Contrastive, relations: &[u32]) -> bool {
-    let all: u64 = relations.iter().map(|n| u64::from(*n)).sum();
-    let positives: u64 = match loss.weighting {
-        Weighting::All => u64::from(relations[1]),
-        _ => all - u64::from(relations[0]),
-    };
-    match loss.denominator {
-        Denominator::All | Denominator::OnePositive => positives > 0,
-        Denominator::Negatives => positives > 0 && all > positives,
-        Denominator::Sigmoid => all > 0,
+        _ if count > 0.0 => 1.0 / count,
+        _ => 0.0,
     }
 }
 
@@ -188,42 +137,25 @@ impl<'w> ShardedContrastive<'w> {
         transport: Transport,
         batch: &Batch<'_>,
     ) -> Result<ShardedContrastive<'w>, Error> {
-        let said = check(&loss, batch).map(|()| {
+        let said = check(&loss, transport, batch).map(|()| {
             let common = common(&loss, transport, batch);
             (common, vec![batch.rows as u64])
         });
         let rows: Vec<usize> = (world.agree("ShardedContrastive", said)?.iter())
             .map(|own| own[0] as usize)
             .collect();
-        let made = make(gpu, batch, &rows);
-        let said = match &made {
-            Ok(_) => Ok((Vec::new(), Vec::new())),
-            Err(error) => Err(error.clone()),
-        };
-        world.agree("ShardedContrastive's memory", said)?;
-        let (keys, key_labels, [outgoing, own, to_keys], results) =
-            made.or_else(|error| world.here(error))?;
+        let made = Own::new(gpu, loss, batch, (world.rank(), &rows)).and_then(|own| {
+            let keys = AllKeys::new(transport, &own, 0)?;
+            Ok((own, keys))
+        });
+        let (own, keys) = agreed(world, "ShardedContrastive's memory", made, Vec::new())?;
         Ok(ShardedContrastive {
             world,
-            gpu: gpu.clone(),
-            loss,
-            transport,
-            shape: shape(batch),
-            rows,
-            anchors: batch.embeddings.clone(),
-            labels: batch.labels.clone(),
-            to_anchors: batch.grad_embeddings.clone(),
-            own_keys: batch
-                .keys
-                .map(|keys| (keys.embeddings.clone(), keys.grad.cloned())),
-            keys,
-            key_labels,
-            queue: Queue::default(),
-            call: None,
-            outgoing,
             own,
-            to_keys,
-            results,
+            transport,
+            keys,
+            to_anchors: batch.grad_embeddings.clone(),
+            to_own_keys: batch.keys.and_then(|keys| keys.grad.cloned()),
         })
     }
 
@@ -232,27 +164,9 @@ impl<'w> ShardedContrastive<'w> {
     /// # Errors
     /// Ranks that differ, a rank without memory for it.
     pub fn with_queue(mut self, most: usize) -> Result<Self, Error> {
-        let total = self.rows.iter().sum::<usize>() + most;
-        let (bytes, label_bytes) = self.shape.bytes(total);
-        let made = (self.gpu.zeros(bytes)).and_then(|keys| {
-            Ok((
-                keys,
-                self.gpu.zeros(label_bytes)?,
-                grad_keys(&self.gpu, &self.shape, total)?,
-            ))
-        });
-        let said = match &made {
-            Ok(_) => Ok((vec![("queue", most.to_string())], Vec::new())),
-            Err(error) => Err(error.clone()),
-        };
-        self.world.agree("ShardedContrastive's queue", said)?;
-        (self.keys, self.key_labels, self.results[2]) =
-            made.or_else(|error| self.world.here(error))?;
-        self.queue = Queue {
-            most,
-            ..Queue::default()
-        };
-        self.call = None;
+        let made = AllKeys::new(self.transport, &self.own, most);
+        let common = vec![("queue", most.to_string())];
+        self.keys = agreed(self.world, "ShardedContrastive's queue", made, common)?;
         Ok(self)
     }
 
@@ -261,24 +175,14 @@ impl<'w> ShardedContrastive<'w> {
     /// # Errors
     /// Settings that are refused, ranks that differ.
     pub fn with_loss(mut self, loss: Contrastive) -> Result<Self, Error> {
-        let said = check_loss(&loss, self.own_keys.is_some());
+        let said = check_loss(&loss, self.transport, self.own.own_keys.is_some());
         let said = said.map(|()| (vec![("loss", settings(&loss))], Vec::new()));
         self.world.agree("ShardedContrastive's settings", said)?;
-        self.loss = loss;
-        self.call = None;
+        self.own.loss = loss;
+        if let AllKeys::Gathered(keys) = &mut self.keys {
+            keys.renew();
+        }
         Ok(self)
-    }
-
-    /// How many keys the batch of all ranks has.
-    fn total(&self) -> usize {
-        self.rows.iter().sum()
-    }
-
-    /// Whether gradients go to keys.
-    fn keys_learn(&self) -> bool {
-        self.own_keys
-            .as_ref()
-            .is_none_or(|(_, grad)| grad.is_some())
     }
 
     /// Computes the loss of the whole batch and this rank's part of its gradients, of what the buffers hold. Called by all
@@ -287,38 +191,24 @@ impl<'w> ShardedContrastive<'w> {
     /// # Errors
     /// Ranks that do not come, a device that fails.
     pub fn step(&mut self) -> Result<Totals, Error> {
-        self.gather()?;
-        let world = self.world;
-        if let Err(error) = self.prepare_calls() {
-            return world.here(error);
-        }
-        let (own, to_keys) = self.compute()?;
-        let (totals, factor) = self.totals(&own)?;
-        let own_grad = own[3 + 5 * self.shape.rows..].iter();
-        let mut to_anchors: Vec<f32> = own_grad.map(|word| f32::from_bits(*word)).collect();
-        drop(own);
-        self.own.unmap();
-        if self.keys_learn() {
-            let parts: Vec<usize> = self.rows.iter().map(|n| n * self.shape.dims).collect();
-            let sums = world.reduce_scatter(SCATTER, to_keys, &parts)?;
-            match &self.own_keys {
-                None => {
-                    for (to, sum) in to_anchors.iter_mut().zip(sums) {
-                        *to += sum;
-                    }
-                }
-                Some((_, Some(grad))) => self.write(grad, sums, factor),
-                Some((_, None)) => {}
+        let mut sums = match &mut self.keys {
+            AllKeys::Gathered(keys) => keys.sums(self.world, &self.own)?,
+            AllKeys::Round(keys) => keys.sums(self.world, &self.own)?,
+        };
+        let (totals, factor) = self.totals(&sums.numbers)?;
+        if self.own.keys_learn && self.own.own_keys.is_none() {
+            for (to, sum) in sums.to_anchors.iter_mut().zip(&sums.to_keys) {
+                *to += sum;
             }
-        } else {
-            drop(to_keys);
         }
-        self.to_keys.unmap();
-        self.write(&self.to_anchors, to_anchors, factor);
-        self.enqueue();
+        if let Some(grad) = &self.to_own_keys {
+            self.write(grad, sums.to_keys, factor);
+        }
+        self.write(&self.to_anchors, sums.to_anchors, factor);
         // What was written goes with the next submission, and faults of the device show here.
-        if let Err(error) = self.gpu.finish(device::encoder(&self.gpu)) {
-            return world.here(error);
+        let gpu = &self.own.gpu;
+        if let Err(error) = gpu.finish(device::encoder(gpu)) {
+            return self.world.here(error);
         }
         Ok(totals)
     }
@@ -328,288 +218,52 @@ impl<'w> ShardedContrastive<'w> {
             *value = (f64::from(*value) * factor) as f32;
         }
         if !values.is_empty() {
-            let queue = self.gpu.queue();
+            let queue = self.own.gpu.queue();
             queue.write_buffer(to, 0, bytemuck::cast_slice(&values));
         }
     }
 
-    /// Brings the keys of all ranks here.
-    fn gather(&mut self) -> Result<(), Error> {
-        let (world, shape) = (self.world, self.shape);
-        let (bytes, label_bytes) = shape.bytes(shape.rows);
-        let from = match &self.own_keys {
-            Some((keys, _)) => keys,
-            None => &self.anchors,
-        };
-        let mut encoder = device::encoder(&self.gpu);
-        (self.outgoing).copy(&mut encoder, (from, 0), (0, bytes));
-        (self.outgoing).copy(&mut encoder, (&self.labels, 0), (bytes, label_bytes));
-        let mut words = device::read(world, &self.gpu, encoder, &[&self.outgoing])?;
-        let mine = words.pop().unwrap_or(Words::Owned(Vec::new()));
-        let lens: Vec<usize> = (self.rows.iter())
-            .map(|n| {
-                let (bytes, labels) = shape.bytes(*n);
-                ((bytes + labels) / 4) as usize
-            })
-            .collect();
-        match self.transport {
-            Transport::AllGather => {
-                let all = world.begin_all_gather(GATHER, mine, &lens)?.wait()?;
-                let mut at = 0;
-                for (rank, len) in lens.iter().enumerate() {
-                    self.put(rank, &all[at..at + len]);
-                    at += len;
-                }
-            }
-            Transport::Ring => {
-                let words = mine.to_vec();
-                drop(mine);
-                let mine = Arc::new(words);
-                let mut ring = world.ring(GATHER, Arc::clone(&mine), lens)?;
-                self.put(world.rank(), &mine);
-                while let Some((rank, block)) = ring.next()? {
-                    self.put(rank, &block);
-                }
-            }
-        }
-        self.outgoing.unmap();
-        Ok(())
-    }
-
-    /// Writes a rank's keys and labels to their places.
-    fn put(&self, rank: usize, words: &[u32]) {
-        let (at, labels_at) = self.shape.bytes(self.rows[..rank].iter().sum());
-        let (bytes, _) = self.shape.bytes(self.rows[rank]);
-        let (embeddings, labels) = words.split_at((bytes / 4) as usize);
-        for (buffer, at, words) in [
-            (&self.keys, at, embeddings),
-            (&self.key_labels, labels_at, labels),
-        ] {
-            if !words.is_empty() {
-                let queue = self.gpu.queue();
-                queue.write_buffer(buffer, at, bytemuck::cast_slice(words));
-            }
-        }
-    }
-
-    /// Prepares the calls, where there are more keys than the last time.
-    fn prepare_calls(&mut self) -> Result<(), LossError> {
-        let keys = self.total() + self.queue.filled;
-        if self.shape.rows == 0 || self.call.as_ref().is_some_and(|call| call.keys == keys) {
-            return Ok(());
-        }
-        let Shape {
-            rows,
-            dims,
-            classes,
-            dtype,
-        } = self.shape;
-        let words = self.shape.words();
-        let sets = |buffer, rows| Targets::Bits(Tensor::matrix(buffer, DType::U32, rows, words));
-        // Which key each anchor is, or whose pair it has; none where keys are another view.
-        let before: usize = self.rows[..self.world.rank()].iter().sum();
-        let pairs = self.loss.weighting == Weighting::Paired;
-        let self_offset = (pairs || self.own_keys.is_none()).then_some(before as u32);
-        let real = |i: usize, rows, cols| Tensor::matrix(&self.results[i], DType::F32, rows, cols);
-        let inputs = ContrastiveInputs {
-            keys: Some(Keys {
-                embeddings: Tensor::matrix(&self.keys, dtype, keys, dims),
-                labels: sets(&self.key_labels, keys),
-            }),
-            self_offset,
-            ..ContrastiveInputs::new(
-                Tensor::matrix(&self.anchors, dtype, rows, dims),
-                classes,
-                sets(&self.labels, rows),
-            )
-        };
-        let outputs = ContrastiveOutputs {
-            loss: Some(real(0, 1, 1)),
-            grad_embeddings: Some(real(1, rows, dims).into()),
-            grad_keys: (self.keys_learn()).then(|| real(2, keys, dims).into()),
-            grad_temperature: Some(Gradient::To(real(3, 1, 1))),
-            grad_bias: (self.loss.denominator == Denominator::Sigmoid)
-                .then(|| real(4, 1, 1).into()),
-            ..ContrastiveOutputs::default()
-        };
-        let sum = Contrastive {
-            reduction: ContrastiveReduction::Sum,
-            ..self.loss
-        };
-        let cx = self.gpu.context();
-        let mut all = vec![sum.prepare(cx, &inputs, &outputs)?];
-        if counts_active(&self.loss) {
-            let index: Vec<u32> = (before as u32..).take(rows).collect();
-            let index = self.gpu.upload(bytemuck::cast_slice(&index))?;
-            let index = self_offset.map(|_| Tensor::vector(&index, DType::U32, rows));
-            let inputs = RelationInputs {
-                rows,
-                classes,
-                labels: sets(&self.labels, rows),
-                keys: Some((keys, sets(&self.key_labels, keys))),
-                self_index: index,
-            };
-            let outputs = RelationOutputs {
-                relations: Tensor::matrix(&self.results[5], DType::U32, rows, 5),
-            };
-            all.push(Relations.prepare(cx, &inputs, &outputs)?);
-        }
-        self.call = Some(Calls { keys, all });
-        Ok(())
-    }
-
-    /// Runs the calls. Gives this rank's results (loss, gradients to temperature and bias, relations, gradient to the
-    /// anchors), and its part of the gradients to all keys of the batch.
-    fn compute(&self) -> Result<(Words, Words), Error> {
-        let Shape { rows, dims, .. } = self.shape;
-        if rows == 0 {
-            let nothing = vec![0; self.total() * dims];
-            return Ok((Words::Owned(vec![0; 3]), Words::Owned(nothing)));
-        }
-        let mut encoder = device::encoder(&self.gpu);
-        for call in self.call.iter().flat_map(|calls| &calls.all) {
-            call.encode(&mut encoder);
-        }
-        let relations = 4 * 5 * rows as u64;
-        let floats = self.shape.floats(rows);
-        for (i, at, bytes) in [
-            (0, 0, 4),
-            (3, 4, 4),
-            (4, 8, 4),
-            (5, 12, relations),
-            (1, 12 + relations, floats),
-        ] {
-            (self.own).copy(&mut encoder, (&self.results[i], 0), (at, bytes));
-        }
-        if self.keys_learn() {
-            let bytes = self.shape.floats(self.total());
-            (self.to_keys).copy(&mut encoder, (&self.results[2], 0), (0, bytes));
-        }
-        let stagings = [&self.own, &self.to_keys];
-        let mut words = device::read(self.world, &self.gpu, encoder, &stagings)?;
-        let to_keys = words.pop().unwrap_or(Words::Owned(Vec::new()));
-        let own = words.pop().unwrap_or(Words::Owned(Vec::new()));
-        Ok((own, to_keys))
-    }
-
     /// Adds up what all ranks have, in their order. Gives the totals, and the factor of the reduction.
-    fn totals(&self, own: &[u32]) -> Result<(Totals, f64), Error> {
-        let Shape { rows, .. } = self.shape;
-        let relations = &own[3..3 + 5 * rows];
-        let active = match self.loss.weighting {
-            _ if !matches!(self.loss.reduction, ContrastiveReduction::MeanActive) => 0,
-            Weighting::Paired => rows,
-            _ => {
-                let each = relations.chunks_exact(5);
-                each.filter(|counts| is_active(&self.loss, counts)).count()
-            }
-        };
-        let labels = match self.loss.reduction {
-            ContrastiveReduction::MeanLabels => self.labels_here()?,
-            _ => 0,
-        };
-        let mine = [
-            own[0],
-            own[1],
-            own[2],
-            active as u32,
-            labels as u32,
-            (labels >> 32) as u32,
-        ];
-        let all = self.world.gather(TOTALS, &mine)?;
-        let mut sums = [0.0_f64; 3];
-        let (mut active, mut labels) = (0_u64, 0_u64);
-        for rank in all.chunks_exact(mine.len()) {
+    fn totals(&self, mine: &[f32; NUMBERS]) -> Result<(Totals, f64), Error> {
+        let all = self.world.gather(TOTALS, &mine.map(f32::to_bits))?;
+        let mut sums = [0.0_f64; NUMBERS];
+        for rank in all.chunks_exact(NUMBERS) {
             for (sum, word) in sums.iter_mut().zip(rank) {
                 *sum += f64::from(f32::from_bits(*word));
             }
-            active += u64::from(rank[3]);
-            labels += u64::from(rank[4]) | u64::from(rank[5]) << 32;
         }
-        let anchors = self.total() as u64;
-        let factor = factor(self.loss.reduction, anchors, active, labels);
-        let [loss, grad_temperature, grad_bias] = sums.map(|sum| (sum * factor) as f32);
+        let [loss, grad_temperature, grad_bias, count] = sums;
+        let reduction = self.own.loss.reduction;
+        let factor = factor(reduction, count);
+        let [loss, grad_temperature, grad_bias] =
+            [loss, grad_temperature, grad_bias].map(|sum| (sum * factor) as f32);
         let totals = Totals {
             loss,
             grad_temperature,
             grad_bias,
-            anchors,
-            active,
+            anchors: self.own.total() as u64,
+            active: match reduction {
+                ContrastiveReduction::MeanActive => count as u64,
+                _ => 0,
+            },
         };
         Ok((totals, factor))
     }
-
-    /// How many labels this rank's anchors have together.
-    fn labels_here(&self) -> Result<u64, Error> {
-        let (_, bytes) = self.shape.bytes(self.shape.rows);
-        match self.gpu.download(&self.labels, bytes) {
-            Ok(bytes) => Ok(bytes.iter().map(|byte| u64::from(byte.count_ones())).sum()),
-            Err(error) => self.world.here(error),
-        }
-    }
-
-    /// Puts the keys of this step into the queue, in place of the oldest.
-    fn enqueue(&mut self) {
-        let (total, most) = (self.total(), self.queue.most);
-        let count = total.min(most);
-        if count == 0 {
-            return;
-        }
-        let mut encoder = device::encoder(&self.gpu);
-        let mut at = self.queue.next;
-        // At most two pieces: up to the end of the queue, and from its beginning.
-        let mut first = total - count;
-        while first < total {
-            let rows = (total - first).min(most - at);
-            let piece = self.shape.bytes(rows);
-            let from = self.shape.bytes(first);
-            let to = self.shape.bytes(total + at);
-            for (buffer, from, to, bytes) in [
-                (&self.keys, from.0, to.0, piece.0),
-                (&self.key_labels, from.1, to.1, piece.1),
-            ] {
-                if bytes > 0 {
-                    self.copies(&mut encoder, buffer, (from, to, bytes));
-                }
-            }
-            first += rows;
-            at = (at + rows) % most;
-        }
-        self.queue.next = at;
-        self.queue.filled = (self.queue.filled + count).min(most);
-        self.gpu.queue().submit([encoder.finish()]);
-    }
-
-    /// Copies within a buffer, by way of one of its own: wgpu copies from a buffer to another one only.
-    fn copies(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        buffer: &wgpu::Buffer,
-        (from, to, bytes): (u64, u64, u64),
-    ) {
-        let device = self.gpu.context().device();
-        let between = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("wgloss-mpi queue"),
-            size: bytes,
-            usage: wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        encoder.copy_buffer_to_buffer(buffer, from, &between, 0, bytes);
-        encoder.copy_buffer_to_buffer(&between, 0, buffer, to, bytes);
-    }
 }
 
-fn counts_active(loss: &Contrastive) -> bool {
-    loss.reduction == ContrastiveReduction::MeanActive && loss.weighting != Weighting::Paired
-}
-
-fn shape(batch: &Batch<'_>) -> Shape {
-    Shape {
-        rows: batch.rows,
-        dims: batch.dims,
-        classes: batch.classes,
-        dtype: batch.dtype,
-    }
+/// What this rank has made, once all have.
+fn agreed<T>(
+    world: &World,
+    what: &str,
+    made: Result<T, LossError>,
+    common: Common,
+) -> Result<T, Error> {
+    let said = match &made {
+        Ok(_) => Ok((common, Vec::new())),
+        Err(error) => Err(error.clone()),
+    };
+    world.agree(what, said)?;
+    made.or_else(|error| world.here(error))
 }
 
 /// The settings as text.
@@ -629,8 +283,12 @@ fn common(loss: &Contrastive, transport: Transport, batch: &Batch<'_>) -> Common
     ]
 }
 
-fn check_loss(loss: &Contrastive, keys: bool) -> Result<(), LossError> {
+fn check_loss(loss: &Contrastive, transport: Transport, keys: bool) -> Result<(), LossError> {
     loss.check()?;
+    if transport == Transport::Ring {
+        // What has no accumulators says so.
+        loss.accumulator()?;
+    }
     match (loss.weighting, loss.reduction) {
         (Weighting::Given, _) => Err(LossError::refused(
             "weighting",
@@ -640,10 +298,6 @@ fn check_loss(loss: &Contrastive, keys: bool) -> Result<(), LossError> {
             "keys",
             "this loss needs keys of their own, a pair for each anchor",
         )),
-        (Weighting::Jaccard { .. }, ContrastiveReduction::MeanActive) => Err(LossError::refused(
-            "reduction",
-            "a mean over active anchors would need the number of those above Jaccard's threshold on all ranks: take MeanAll or Sum",
-        )),
         (_, ContrastiveReduction::None) => Err(LossError::refused(
             "reduction",
             "a loss over ranks is one number: take a sum or a mean",
@@ -652,8 +306,8 @@ fn check_loss(loss: &Contrastive, keys: bool) -> Result<(), LossError> {
     }
 }
 
-fn check(loss: &Contrastive, batch: &Batch<'_>) -> Result<(), LossError> {
-    check_loss(loss, batch.keys.is_some())?;
+fn check(loss: &Contrastive, transport: Transport, batch: &Batch<'_>) -> Result<(), LossError> {
+    check_loss(loss, transport, batch.keys.is_some())?;
     if !matches!(batch.dtype, DType::F32 | DType::F16 | DType::Bf16) {
         let kind = wgloss::ErrorKind::DType;
         return Err(LossError::new(
@@ -667,7 +321,7 @@ fn check(loss: &Contrastive, batch: &Batch<'_>) -> Result<(), LossError> {
         let expected = "at least one component, of 16 bits an even number";
         return Err(LossError::shape("embeddings", expected, batch.dims));
     }
-    let shape = shape(batch);
+    let shape = Shape::of(batch);
     let ((bytes, label_bytes), floats) = (shape.bytes(batch.rows), shape.floats(batch.rows));
     device::check("embeddings", batch.embeddings, bytes)?;
     device::check("labels", batch.labels, label_bytes)?;
@@ -681,34 +335,6 @@ fn check(loss: &Contrastive, batch: &Batch<'_>) -> Result<(), LossError> {
     Ok(())
 }
 
-type Made = (wgpu::Buffer, wgpu::Buffer, [Staging; 3], [wgpu::Buffer; 6]);
-
-fn grad_keys(gpu: &Gpu, shape: &Shape, keys: usize) -> Result<wgpu::Buffer, LossError> {
-    gpu.zeros(shape.floats(keys))
-}
-
-/// Buffers of a step: keys and their labels, stagings, results.
-fn make(gpu: &Gpu, batch: &Batch<'_>, rows: &[usize]) -> Result<Made, LossError> {
-    let (shape, total) = (shape(batch), rows.iter().sum());
-    let (own, labels) = shape.bytes(batch.rows);
-    let (all, all_labels) = shape.bytes(total);
-    let relations = 4 * 5 * batch.rows as u64;
-    let results = [
-        gpu.zeros(4)?,
-        gpu.zeros(shape.floats(batch.rows))?,
-        grad_keys(gpu, &shape, total)?,
-        gpu.zeros(4)?,
-        gpu.zeros(4)?,
-        gpu.zeros(relations)?,
-    ];
-    let stagings = [
-        Staging::new(gpu, own + labels)?,
-        Staging::new(gpu, 12 + relations + shape.floats(batch.rows))?,
-        Staging::new(gpu, shape.floats(total))?,
-    ];
-    Ok((gpu.zeros(all)?, gpu.zeros(all_labels)?, stagings, results))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -716,41 +342,11 @@ mod tests {
     #[test]
     fn sums_become_means() {
         use ContrastiveReduction::{MeanActive, MeanAll, MeanLabels, Sum};
-        let of = |reduction| factor(reduction, 8, 4, 16);
+        let of = |reduction| factor(reduction, 8.0);
         assert_eq!(
             [MeanActive, MeanAll, MeanLabels, Sum].map(of),
-            [0.25, 0.125, 0.0625, 1.0]
+            [0.125, 0.125, 0.125, 1.0]
         );
-        assert_eq!(factor(MeanActive, 8, 0, 16), 0.0);
-    }
-
-    #[test]
-    fn an_anchor_is_active_where_it_has_positives_and_what_they_are_compared_with() {
-        let with = |weighting, denominator| Contrastive {
-            denominator,
-            ..Contrastive::new(weighting, 0.1)
-        };
-        let active = |weighting, denominator, relations: [u32; 5]| {
-            is_active(&with(weighting, denominator), &relations)
-        };
-        assert!(active(Weighting::Any, Denominator::All, [0, 0, 0, 0, 1]));
-        assert!(!active(Weighting::Any, Denominator::All, [3, 0, 0, 0, 0]));
-        assert!(!active(Weighting::All, Denominator::All, [3, 0, 1, 1, 1]));
-        assert!(active(Weighting::All, Denominator::All, [0, 1, 0, 0, 0]));
-        assert!(!active(
-            Weighting::Any,
-            Denominator::Negatives,
-            [0, 1, 0, 0, 0]
-        ));
-        assert!(active(
-            Weighting::Any,
-            Denominator::Negatives,
-            [1, 1, 0, 0, 0]
-        ));
-        assert!(active(
-            Weighting::Any,
-            Denominator::Sigmoid,
-            [1, 0, 0, 0, 0]
-        ));
+        assert_eq!(factor(MeanActive, 0.0), 0.0);
     }
 }

@@ -101,6 +101,7 @@ pub(crate) struct Ring<'w> {
     world: &'w World,
     what: String,
     number: u64,
+    tag: i32,
     lens: Vec<usize>,
     /// How many blocks of others have come.
     come: usize,
@@ -544,6 +545,33 @@ impl World {
         Ok(all.wait()?.into_iter().map(f32::from_bits).collect())
     }
 
+    /// Sends words to one rank, and gets as many as are said from another. All ranks do, each to another one.
+    pub(crate) fn exchange(
+        &self,
+        what: &str,
+        words: Words,
+        to: usize,
+        (from, len): (usize, usize),
+    ) -> Result<Vec<u32>, Error> {
+        let traffic = Traffic {
+            calls: 1,
+            bytes: 4 * words.len() as u64,
+            messages: 1,
+        };
+        let tag = self.next_tag();
+        let (number, (mut sent, mut come)) = self.begin(what, traffic, || {
+            let sent = self.job.send(Over::Data, words, (to, tag))?;
+            Ok((sent, self.job.receive(Over::Data, len, (from, tag))?))
+        })?;
+        self.until((number, what), || Ok(sent.test()? & come.test()?))?;
+        Ok(come.take())
+    }
+
+    /// The tag of the messages of the next collective: those of two that are under way at a time have other ones.
+    fn next_tag(&self) -> i32 {
+        TAG + 1 + ((self.begun.get() + 1) % 30_000) as i32
+    }
+
     /// Begins to send blocks round, of as many words as `lens` says.
     pub(crate) fn ring(
         &self,
@@ -555,11 +583,13 @@ impl World {
             calls: 1,
             ..Traffic::default()
         };
+        let tag = self.next_tag();
         let (number, ()) = self.begin(what, call, || Ok(()))?;
         let mut ring = Ring {
             world: self,
             what: what.to_owned(),
             number,
+            tag,
             lens,
             come: 0,
             sends: Vec::new(),
@@ -615,8 +645,8 @@ impl Ring<'_> {
         }
         let (next, before) = ((world.rank + 1) % size, (world.rank + size - 1) % size);
         let len = self.lens[self.owner(self.come + 1)];
-        // Blocks of one ring do not pass one another, and those of two rings have other tags.
-        let tag = TAG + 1 + (self.number % 30_000) as i32;
+        // Blocks of one ring do not pass one another.
+        let tag = self.tag;
         let bytes = 4 * block.len() as u64;
         let sent = world
             .job
@@ -659,6 +689,22 @@ impl Ring<'_> {
         };
         world.until(place, || receive.test())?;
         self.come += 1;
+        // Blocks that have been passed on need no memory any more.
+        let mut left = Vec::new();
+        for mut sent in self.sends.drain(..) {
+            match sent.test() {
+                Ok(true) => {}
+                Ok(false) => left.push(sent),
+                Err(message) => {
+                    return world.fail(Error::Mpi {
+                        rank: world.rank,
+                        collective: self.what.clone(),
+                        message,
+                    });
+                }
+            }
+        }
+        self.sends = left;
         let block = Arc::new(receive.take());
         self.pass(Arc::clone(&block))?;
         Ok(Some((self.owner(self.come), block)))

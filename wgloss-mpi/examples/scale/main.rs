@@ -13,9 +13,8 @@ use std::time::Instant;
 use wgloss::host::Gpu;
 use wgloss::wgpu::Buffer;
 use wgloss::{
-    AnyLoss, Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, DType, Keys,
-    Linear, LinearInputs, LinearOutputs, Mergeable, RelationInputs, RelationOutputs, Relations,
-    RowInputs, RowOutputs, Targets, Tensor, Update, Zlpr,
+    AnyLoss, Contrastive, ContrastiveInputs, ContrastiveOutputs, DType, Keys, Linear, LinearInputs,
+    LinearOutputs, Mergeable, RowInputs, RowOutputs, Setting, Targets, Tensor, Update, Zlpr,
 };
 use wgloss_mpi::{Batch, ShardedContrastive, ShardedLinear, ShardedRows, Transport, World};
 
@@ -204,62 +203,66 @@ fn phases(gpu: &Gpu, ranks: usize) -> Outcome<()> {
         Ok(())
     })?;
 
+    contrastive_phases(gpu, ranks)
+}
+
+/// What a rank does with the gathered keys of all, and with blocks of them that come along a ring.
+fn contrastive_phases(gpu: &Gpu, ranks: usize) -> Outcome<()> {
+    let cx = gpu.context();
     let [n, dims, classes] = CONTRASTIVE;
     let (rows, words) = (n / ranks, classes.div_ceil(32));
     let (x, keys) = (random(gpu, rows * dims)?, random(gpu, n * dims)?);
     let (sets, key_sets) = (random(gpu, rows * words)?, random(gpu, n * words)?);
-    let index: Vec<u8> = (0..rows as u32).flat_map(u32::to_le_bytes).collect();
-    let index = gpu.upload(&index)?;
     let (to_x, to_keys) = (
         gpu.zeros(4 * (rows * dims) as u64)?,
         gpu.zeros(4 * (n * dims) as u64)?,
     );
-    let (loss, counts) = (gpu.zeros(4)?, gpu.zeros(20 * rows as u64)?);
+    let (loss, count) = (gpu.zeros(4)?, gpu.zeros(4)?);
+    let one = gpu.upload(bytemuck::bytes_of(&1.0_f32))?;
+    let settings = [Setting {
+        name: "count",
+        value: Tensor::vector(&one, DType::F32, 1),
+    }];
     let bits = |buffer, rows| Targets::Bits(Tensor::matrix(buffer, DType::U32, rows, words));
-    let self_index = Some(Tensor::vector(&index, DType::U32, rows));
-    let sum = Contrastive {
-        reduction: ContrastiveReduction::Sum,
-        ..Contrastive::sim_dis()
-    };
-    let inputs = ContrastiveInputs {
+    let sim_dis = Contrastive::sim_dis();
+    let inputs = |count: usize, first: u32| ContrastiveInputs {
         keys: Some(Keys {
-            embeddings: Tensor::matrix(&keys, DType::F32, n, dims),
-            labels: bits(&key_sets, n),
+            embeddings: Tensor::matrix(&keys, DType::F32, count, dims),
+            labels: bits(&key_sets, count),
         }),
-        self_index,
+        self_offset: Some(0_u32.wrapping_sub(first)),
+        settings: &settings,
         ..ContrastiveInputs::new(
             Tensor::matrix(&x, DType::F32, rows, dims),
             classes,
             bits(&sets, rows),
         )
     };
-    let outputs = ContrastiveOutputs {
+    let own = ContrastiveInputs {
+        keys: None,
+        self_offset: None,
+        ..inputs(0, 0)
+    };
+    let sums = |inputs| ContrastiveInputs {
+        settings: &[],
+        ..inputs
+    };
+    let outputs = |to_keys| ContrastiveOutputs {
         loss: Some(Tensor::vector(&loss, DType::F32, 1)),
+        count: Some(Tensor::vector(&count, DType::F32, 1)),
         grad_embeddings: Some(Tensor::matrix(&to_x, DType::F32, rows, dims).into()),
-        grad_keys: Some(Tensor::matrix(&to_keys, DType::F32, n, dims).into()),
+        grad_keys: to_keys,
         ..ContrastiveOutputs::default()
     };
-    let relations = RelationInputs {
-        rows,
-        classes,
-        labels: bits(&sets, rows),
-        keys: Some((n, bits(&key_sets, n))),
-        self_index,
-    };
-    let relation_outputs = RelationOutputs {
-        relations: Tensor::matrix(&counts, DType::U32, rows, 5),
-    };
-    let calls = [
-        sum.prepare(cx, &inputs, &outputs)?,
-        Relations.prepare(cx, &relations, &relation_outputs)?,
-    ];
+    let to = |count| Some(Tensor::matrix(&to_keys, DType::F32, count, dims).into());
+    let call = sim_dis.prepare(cx, &inputs(n, 0), &outputs(to(n)))?;
     time("contrastive-first", ranks, true, || {
         gpu.download(&x, 4 * (rows * dims) as u64)?;
         Ok(())
     })?;
     time("contrastive-second", ranks, true, || {
         up(gpu, &keys, 4 * n * dims);
-        gpu.run(&[&calls[0], &calls[1]])?;
+        gpu.run(&[&call])?;
         gpu.download(&to_keys, 4 * (n * dims) as u64)?;
         gpu.download(&to_x, 4 * (rows * dims) as u64)?;
         Ok(())
@@ -267,6 +270,35 @@ fn phases(gpu: &Gpu, ranks: usize) -> Outcome<()> {
     time("contrastive-third", ranks, true, || {
         up(gpu, &to_x, 4 * rows * dims);
         Ok(gpu.run(&[])?)
+    })?;
+
+    let width = sim_dis.accumulator()?.words;
+    let all = gpu.zeros(4 * (n * width) as u64)?;
+    let met = Tensor::matrix(&all, DType::F32, ranks, rows * width);
+    let one = Tensor::matrix(&all, DType::F32, rows, width);
+    let block = inputs(rows, rows as u32);
+    let calls = [
+        sim_dis.prepare_partial(cx, &sums(own), one)?,
+        sim_dis.prepare_merged(cx, &own, met, &outputs(None))?,
+        sim_dis.prepare_partial(cx, &sums(block), one)?,
+        sim_dis.prepare_merged(cx, &block, met, &outputs(to(rows)))?,
+    ];
+    time("ring-own-first", ranks, true, || Ok(gpu.run(&[&calls[0]])?))?;
+    time(
+        "ring-own-second",
+        ranks,
+        true,
+        || Ok(gpu.run(&[&calls[1]])?),
+    )?;
+    time("ring-block-first", ranks, true, || {
+        up(gpu, &keys, 4 * rows * dims);
+        Ok(gpu.run(&[&calls[2]])?)
+    })?;
+    time("ring-block-second", ranks, true, || {
+        up(gpu, &keys, 4 * rows * dims);
+        gpu.run(&[&calls[3]])?;
+        gpu.download(&to_keys, 4 * (rows * dims) as u64)?;
+        Ok(())
     })
 }
 
@@ -338,6 +370,12 @@ fn steps(world: &World) -> Outcome<()> {
         keys: None,
     };
     let loss = Contrastive::sim_dis();
-    let mut sharded = ShardedContrastive::prepare(world, &gpu, loss, Transport::AllGather, &batch)?;
-    timed("contrastive", &mut || Ok(sharded.step().map(drop)?))
+    for (name, transport) in [
+        ("contrastive", Transport::AllGather),
+        ("ring", Transport::Ring),
+    ] {
+        let mut sharded = ShardedContrastive::prepare(world, &gpu, loss, transport, &batch)?;
+        timed(name, &mut || Ok(sharded.step().map(drop)?))?;
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Contrastive losses over ranks.
 
-use crate::schemes::{Failure, bytes, compare, floats, numbers, part};
+use crate::schemes::{Failure, bytes, compare, floats, numbers, part, part_of};
 use wgloss::host::{Embeddings, Engine, Gpu, KeyEmbeddings, Values, Wanted};
 use wgloss::{Contrastive, ContrastiveReduction, DType, Denominator, Targets};
 use wgloss_mpi::{Batch, OwnKeys, ShardedContrastive, Transport, World};
@@ -27,8 +27,27 @@ pub const CASES: &[(&str, Case)] = &[
         };
         batch(world, gpu, loss, Transport::Ring, DType::F32)
     }),
-    ("pairs", pairs),
-    ("queue", queue),
+    ("threshold", |world, gpu| {
+        let loss = Contrastive::jaccard();
+        batch(world, gpu, loss, Transport::Ring, DType::F32)
+    }),
+    ("one-positive", |world, gpu| {
+        let loss = Contrastive {
+            denominator: Denominator::OnePositive,
+            ..Contrastive::jaccard()
+        };
+        batch(world, gpu, loss, Transport::AllGather, DType::F32)
+    }),
+    ("pairs", |world, gpu| pairs(world, gpu, Transport::Ring)),
+    ("pairs-gather", |world, gpu| {
+        pairs(world, gpu, Transport::AllGather)
+    }),
+    ("queue", |world, gpu| {
+        queue(world, gpu, Contrastive::sup_con_any(), Transport::AllGather)
+    }),
+    ("queue-ring", |world, gpu| {
+        queue(world, gpu, Contrastive::mul_sup_con(), Transport::Ring)
+    }),
 ];
 
 const N: usize = 37;
@@ -127,11 +146,46 @@ fn batch(
         )?;
         losses.push(totals.loss);
     }
+    sent(world, transport, (dtype, 2))?;
     Ok(losses)
 }
 
+/// That a rank has sent as many bytes in so many steps as the README says.
+fn sent(world: &World, transport: Transport, (dtype, steps): (DType, u64)) -> Result<(), Failure> {
+    let (size, rank) = (world.size(), world.rank());
+    let rows = |rank| part_of(size, rank, N).len() as u64;
+    let each = D as u64 * dtype.size() + 4 * WORDS as u64;
+    let others = size as u64 - 1;
+    let gradients = 4 * D as u64 * (N as u64 - rows(rank));
+    // On a ring the next rank's block does not come to it again.
+    let round = each * (N as u64 - rows((rank + 1) % size));
+    let expected = match transport {
+        Transport::AllGather => vec![
+            ("the all-gather of keys", each * rows(rank) * others),
+            ("the reduce-scatter of gradients to keys", gradients),
+            ("the all-gather of losses", 16 * others),
+        ],
+        Transport::Ring => vec![
+            ("the ring of keys", round),
+            ("the second ring of keys", round),
+            ("the return of gradients to keys", gradients),
+            ("the all-gather of losses", 16 * others),
+        ],
+    };
+    let traffic = world.traffic();
+    for (what, bytes) in expected {
+        let found = traffic.get(what).map_or(0, |traffic| traffic.bytes);
+        if found != steps * bytes {
+            let due = steps * bytes;
+            let told = format!("{what}: {found} bytes in place of {due}");
+            return Err(Failure::Numbers(told));
+        }
+    }
+    Ok(())
+}
+
 /// Keys of another encoder, `SigLIP`'s loss.
-fn pairs(world: &World, gpu: &Gpu) -> Result<Vec<f32>, Failure> {
+fn pairs(world: &World, gpu: &Gpu, transport: Transport) -> Result<Vec<f32>, Failure> {
     let loss = Contrastive {
         denominator: Denominator::Sigmoid,
         bias: -2.0,
@@ -162,7 +216,7 @@ fn pairs(world: &World, gpu: &Gpu) -> Result<Vec<f32>, Failure> {
             grad: Some(&to_y),
         }),
     };
-    let mut sharded = ShardedContrastive::prepare(world, gpu, loss, Transport::Ring, &part)?;
+    let mut sharded = ShardedContrastive::prepare(world, gpu, loss, transport, &part)?;
     let totals = sharded.step()?;
     let index: Vec<i32> = (0..N as i32).collect();
     let truth = Embeddings {
@@ -188,9 +242,13 @@ fn pairs(world: &World, gpu: &Gpu) -> Result<Vec<f32>, Failure> {
 }
 
 /// With the keys of earlier steps, of which the queue holds one batch and a half.
-fn queue(world: &World, gpu: &Gpu) -> Result<Vec<f32>, Failure> {
+fn queue(
+    world: &World,
+    gpu: &Gpu,
+    loss: Contrastive,
+    transport: Transport,
+) -> Result<Vec<f32>, Failure> {
     const MOST: usize = N + N / 2;
-    let loss = Contrastive::sup_con_any();
     let mine = part(world, N);
     let size = 4 * (mine.len() * D) as u64;
     let (x, grad) = (gpu.zeros(size)?, gpu.zeros(size)?);
@@ -205,7 +263,7 @@ fn queue(world: &World, gpu: &Gpu) -> Result<Vec<f32>, Failure> {
         grad_embeddings: &grad,
         keys: None,
     };
-    let sharded = ShardedContrastive::prepare(world, gpu, loss, Transport::AllGather, &part)?;
+    let sharded = ShardedContrastive::prepare(world, gpu, loss, transport, &part)?;
     let mut sharded = sharded.with_queue(MOST)?;
     // What the queue holds, the newest last.
     let (mut old, mut old_sets): (Vec<f32>, Vec<u32>) = (Vec::new(), Vec::new());

@@ -4,8 +4,8 @@ use crate::job::{self, CASE};
 use libtest_mimic::{Failed, Trial};
 use std::process::Command;
 use std::time::Duration;
-use wgloss::{AnyLoss, Bce, DType, Focal, RowInputs, RowOutputs, Targets, Tensor};
-use wgloss_mpi::{Error, ShardedRows, World};
+use wgloss::{AnyLoss, Bce, Contrastive, DType, Focal, RowInputs, RowOutputs, Targets, Tensor};
+use wgloss_mpi::{Batch, Error, ShardedContrastive, ShardedRows, Transport, World};
 
 const RANKS: usize = 4;
 /// The rank that fails, and at which of the sums.
@@ -26,6 +26,13 @@ const WAYS: [(&str, bool); 8] = [
     ("panics-elsewhere", true),
     ("returns", false),
     ("sleeps", false),
+];
+
+/// The same of a rank whose neighbours on a ring wait for what the others have.
+const RING_WAYS: [(&str, bool); 3] = [
+    ("ring-killed", true),
+    ("ring-device", true),
+    ("ring-sleeps", false),
 ];
 
 /// Where the others are when they hear of it.
@@ -59,7 +66,13 @@ pub fn trials() -> Vec<Trial> {
     ];
     for (way, at_once) in WAYS {
         let name = format!("faults::{}", way.replace('-', "_"));
-        trials.push(Trial::test(name, move || others_say(way, at_once)));
+        let place = "the sum of gradients";
+        trials.push(Trial::test(name, move || others_say(way, at_once, place)));
+    }
+    for (way, at_once) in RING_WAYS {
+        let name = format!("faults::{}", way.replace('-', "_"));
+        let place = "the ring of keys";
+        trials.push(Trial::test(name, move || others_say(way, at_once, place)));
     }
     for (what, sentence) in DIFFERENCES {
         let name = format!("faults::another_{what}");
@@ -130,24 +143,27 @@ fn well(case: &str, ranks: usize) -> Result<(), Failed> {
 }
 
 /// Every other rank that had to say something has named the rank and the collective.
-fn others_say(way: &str, at_once: bool) -> Result<(), Failed> {
-    let ended = job::run(&format!("fault-{way}"), RANKS, LIMIT)?;
+fn others_say(way: &str, at_once: bool, place: &str) -> Result<(), Failed> {
+    // Where there are devices, they are opened and kernels compiled first.
+    let ring = way.starts_with("ring-");
+    let limit = if ring { 8 * LIMIT } else { LIMIT };
+    let ended = job::run(&format!("fault-{way}"), RANKS, limit)?;
     let told = |rank: usize| {
         let begins = format!("rank {rank}: ");
         ended.output.lines().any(|line| {
             line.starts_with(&begins)
                 && line.contains(&format!("rank {BAD}"))
-                && line.contains("the sum of gradients")
+                && line.contains(place)
         })
     };
     let mut silent: Vec<usize> = (0..RANKS)
         .filter(|rank| *rank != BAD && !told(*rank))
         .collect();
     // MPICH's launcher kills the others where one was, before they have said a word, though it is told not to.
-    if mpich() && way == "killed" {
+    if mpich() && way.ends_with("killed") {
         silent.clear();
     }
-    if !silent.is_empty() || ended.success || (at_once && ended.took > TIMEOUT) {
+    if !silent.is_empty() || ended.success || (at_once && !ring && ended.took > TIMEOUT) {
         let reason = format!(
             "silent: {silent:?}, success: {}, took {:?}\n{}",
             ended.success, ended.took, ended.output
@@ -162,6 +178,9 @@ fn others_say(way: &str, at_once: bool) -> Result<(), Failed> {
 pub fn rank(case: &str) -> Result<(), Error> {
     if let Some(what) = case.strip_prefix("another-") {
         return another(what);
+    }
+    if let Some(way) = case.strip_prefix("ring-") {
+        return ring(way);
     }
     let world = World::open()?.with_timeout(TIMEOUT);
     world.abort_on_panic();
@@ -240,4 +259,43 @@ fn another(what: &str) -> Result<(), Error> {
         gpu.context().device().destroy();
     }
     sharded.step()
+}
+
+/// Keys on a ring, of which one rank fails before its second step.
+fn ring(way: &str) -> Result<(), Error> {
+    const DIMS: usize = 4;
+    let world = World::open()?.with_timeout(TIMEOUT);
+    let gpu = world.gpu()?;
+    let here = |error| Error::Here {
+        rank: world.rank(),
+        error,
+    };
+    let rows = 3;
+    let bytes = 4 * (rows * DIMS) as u64;
+    let (x, grad) = (
+        gpu.zeros(bytes).map_err(here)?,
+        gpu.zeros(bytes).map_err(here)?,
+    );
+    let labels = gpu.zeros(4 * rows as u64).map_err(here)?;
+    let batch = Batch {
+        rows,
+        dims: DIMS,
+        classes: 5,
+        dtype: DType::F32,
+        embeddings: &x,
+        labels: &labels,
+        grad_embeddings: &grad,
+        keys: None,
+    };
+    let loss = Contrastive::sim_dis();
+    let mut sharded = ShardedContrastive::prepare(&world, &gpu, loss, Transport::Ring, &batch)?;
+    sharded.step()?;
+    if world.rank() == BAD {
+        match way {
+            "device" => gpu.context().device().destroy(),
+            way => fail(way, &world),
+        }
+    }
+    sharded.step()?;
+    world.gather("the end", &[0]).map(drop)
 }

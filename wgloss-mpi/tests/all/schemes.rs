@@ -103,7 +103,12 @@ pub fn rank(case: &str) -> Result<(), Failure> {
 
 /// Which of so many rows or labels a rank has: none where it is the second of four.
 pub fn part(world: &World, all: usize) -> std::ops::Range<usize> {
-    match (world.size(), world.rank()) {
+    part_of(world.size(), world.rank(), all)
+}
+
+/// The same of any rank.
+pub fn part_of(size: usize, rank: usize, all: usize) -> std::ops::Range<usize> {
+    match (size, rank) {
         (1, _) => 0..all,
         (2, 0) => 0..all / 3,
         (2, _) => all / 3..all,
