@@ -137,6 +137,11 @@
 //! that are left out both ways is symmetric. MulSupCon takes none: its `|P_l(i)|` would be a number for each anchor and label.
 //! Nor do the keys that an anchor itself is become positives by `positives`: they are left out before.
 //!
+//! # Batches on several devices
+//!
+//! Anchors of one device with the gathered keys of all, or with those of one device after the other:
+//! [`losses::shards`](crate::losses::shards).
+//!
 //! # Cost
 //!
 //! `N` anchors, `M` keys (`M = N` where they are the same), `D` dimensions: `2 N M D` operations for the loss and as many
