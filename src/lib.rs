@@ -212,7 +212,7 @@ pub use kernels::contrastive::call::{
     RelationInputs, RelationOutputs, Relations,
 };
 pub use kernels::gradient::Gradient;
-pub use kernels::hcal::call::{HcalInputs, HcalOutputs};
+pub use kernels::hcal::call::{HcalInputs, HcalOutputs, HcalSums};
 pub use kernels::linear::call::{LinearInputs, LinearOutputs};
 pub use kernels::mcm::call::{McmInputs, McmOutputs};
 pub use kernels::metrics::{MetricsInputs, MetricsOutputs};

@@ -3,7 +3,10 @@
 //
 // `members`:    a lane for each sample at each level.
 // `children`:   a lane for each sample at each level but the finest, in trees.
-// `assign`:     a lane for each sample, in trees. Grid of these: blocks of lanes `begin` to `end`, folded.
+// `assign`:     a lane for each sample, in trees.
+// `shares`:     in the place of all these a lane for each slot at each level, where the vectors of the levels but the finest
+//               stand at the numbers of their classes, and sums.wgsl has made their records.
+// Grid of these: blocks of lanes `begin` to `end`, folded.
 // `violations`: one link from a level to the next. Grid: 1 workgroup. `advance`: 1 workgroup.
 // Mirrors: `IndexParams` in src/kernels/hcal/params.rs, which says what each field is.
 // provides: the entry points, IndexParams, params (binding 0), labels (binding 3, or predictions), levels (binding 4),
@@ -26,6 +29,7 @@ struct IndexParams {
     first: u32,
     last: u32,
     counters_offset: u32,
+    slots: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: IndexParams;
@@ -36,7 +40,7 @@ struct IndexParams {
 
 // Where the records of a level begin.
 fn records(level: u32) -> u32 {
-    return params.at + level * RECORD_WORDS * params.samples;
+    return params.at + level * RECORD_WORDS * params.slots;
 }
 
 @compute @workgroup_size(WG)
@@ -155,6 +159,42 @@ fn assign(
             state[record(at, RECORD_SHARE, i)] = bitcast<u32>(share);
         }
     }
+}
+
+// The same where a class of a batch over several devices has its vector at its own number: what remains to be said of the
+// finest level, of samples, and of slots beyond the classes.
+@compute @workgroup_size(WG)
+fn shares(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+) {
+    let element = params.begin + group_index(group) * WG + lane;
+    if (element >= params.end) {
+        return;
+    }
+    let level = element / params.slots;
+    let i = element % params.slots;
+    let classes = levels[params.levels_offset + 2u * level];
+    let at = records(level);
+    var own = NONE;
+    if (i < params.samples) {
+        let label = labels[params.labels_offset + level * params.labels_stride + i];
+        own = select(NONE, label, label < classes);
+    }
+    var row = select(NONE, i, own != NONE);
+    var share = 1.0;
+    if (level > 0u) {
+        row = own;
+        if (own != NONE) {
+            share = 1.0 / f32(max(state[record(at, RECORD_COUNT, own)], 1u));
+        }
+    }
+    if (level == 0u || i >= classes) {
+        state[record(at, RECORD_FIRST, i)] = NONE;
+        state[record(at, RECORD_CLASS, i)] = select(NONE, own, level == 0u);
+    }
+    state[record(at, RECORD_ROW, i)] = row;
+    state[record(at, RECORD_SHARE, i)] = bitcast<u32>(share);
 }
 
 var<workgroup> wg_count: array<vec2<u32>, WG>;

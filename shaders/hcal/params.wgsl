@@ -49,6 +49,7 @@ struct HcalParams {
     vector_blocks: u32,
     add_rows: u32,
     samples: u32,
+    slots: u32,
     dim: u32,
     quads: u32,
     levels: u32,

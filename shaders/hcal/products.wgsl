@@ -31,7 +31,7 @@ fn means(
     }
     let row = element / params.quads;
     let q = element % params.quads;
-    let n = params.samples;
+    let n = params.slots;
     let i = row % n;
     let at = params.level.at + row / n * RECORD_WORDS * n;
     var sum = nested_none();
@@ -183,7 +183,7 @@ fn to_vectors(element: u32) {
         fourth += d;
     }
     let left = params.window.row_count - 4u * block;
-    var place = (params.level.number * params.samples + params.window.first_row + 4u * block) * quads + q;
+    var place = (params.level.number * params.slots + params.window.first_row + 4u * block) * quads + q;
     if (params.mode.chunks > 1u) {
         place = (chunk * params.window.row_count + 4u * block) * quads + q;
     }
@@ -222,7 +222,7 @@ fn sum_chunks(
     for (var chunk = 0u; chunk < params.mode.chunks; chunk++) {
         sum = nested_add(sum, vectors[chunk * all + element]);
     }
-    let place = (params.level.number * params.samples + params.window.first_row) * params.quads + element;
+    let place = (params.level.number * params.slots + params.window.first_row) * params.quads + element;
     var value = nested_sums(sum);
     if (params.mode.add != 0u) {
         value += given[place];

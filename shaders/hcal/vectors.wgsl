@@ -297,7 +297,7 @@ fn candidate(bits: u32, class_number: u32) -> Best {
 
 // The number of a level's vector that a sample's feature is a part of, or NONE.
 fn row_of(level: u32, i: u32) -> u32 {
-    return state[record(params.records + level * RECORD_WORDS * params.samples, RECORD_ROW, i)];
+    return state[record(params.records + level * RECORD_WORDS * params.slots, RECORD_ROW, i)];
 }
 
 // What a gradient to a level's vectors, made before the weights were known, is multiplied by.
@@ -314,7 +314,7 @@ fn collect(
 ) {
     let part = part_of(lane, group);
     let i = part.own;
-    let n = params.samples;
+    let n = params.slots;
     let begin = params.result.offset + i * params.result.stride;
     let of_level = RECORD_WORDS * n;
     // What is a part of nothing has no gradient, whatever it holds.
@@ -384,8 +384,8 @@ fn finish(
     let row = part.own;
     let c = params.window.first_class + row;
     let begin = params.result.offset + row * params.result.stride;
-    if (params.samples == 0u) {
-        // Nothing has been written here yet.
+    if (params.window.row_count == 0u) {
+        // The level has no vectors. Nothing has been written here yet.
         for (var q = part.start; q < params.quads; q += part.step) {
             put(begin, q, vec4<f32>(0.0), part.here);
         }

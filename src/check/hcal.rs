@@ -162,15 +162,15 @@ pub fn hcal_cases(depth: Depth) -> Vec<HcalCase> {
 /// times the largest value of a tensor.
 const EXP: f64 = 20.0;
 
-/// Prepares the loss on the tensors that there are, by their names.
-fn prepare(
+/// Has something done with the loss's call on the tensors that there are, by their names.
+fn with_call<R>(
     config: &Hcal,
     levels: &Levels,
     labels: bool,
     noise: Option<Noise<(), Seed<()>>>,
-    cx: &Context,
     t: &Tensors,
-) -> Result<Prepared, Error> {
+    with: impl FnOnce(&HcalInputs<'_>, &HcalOutputs<'_>) -> Result<R, Error>,
+) -> Result<R, Error> {
     let prototypes = t.levels("prototypes");
     let given = t.levels("noise");
     let grad_prototypes = t.gradients("grad_prototypes");
@@ -208,7 +208,7 @@ fn prepare(
         predictions: t.find("predictions"),
         violations: t.find("violations"),
     };
-    config.prepare(cx, &inputs, &outputs)
+    with(&inputs, &outputs)
 }
 
 /// Matrices of a reference, of all levels.
@@ -232,6 +232,22 @@ impl HcalCase {
         }
         let parents: Vec<&[u32]> = parents.iter().map(Vec::as_slice).collect();
         Levels::new(self.classes, &parents)
+    }
+
+    /// Has something done with the case's call.
+    pub(super) fn with_call<R>(
+        &self,
+        tensors: &Tensors,
+        with: impl FnOnce(&HcalInputs<'_>, &HcalOutputs<'_>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let levels = self.levels(&mut Rng(self.seed))?;
+        let noise = match self.noise {
+            None => None,
+            Some(Noise::Given(())) => Some(Noise::Given(())),
+            Some(Noise::Seeded(())) => Some(Noise::Seeded(Seed::advancing(()))),
+        };
+        let labels = self.wants_labels();
+        with_call(&self.config, &levels, labels, noise, tensors, with)
     }
 
     fn wants_labels(&self) -> bool {
@@ -420,15 +436,10 @@ impl Case for HcalCase {
         _numbers: &Numbers,
         tensors: &Tensors,
     ) -> Result<Vec<Prepared>, Error> {
-        let levels = self.levels(&mut Rng(self.seed))?;
-        let noise = match self.noise {
-            None => None,
-            Some(Noise::Given(())) => Some(Noise::Given(())),
-            Some(Noise::Seeded(())) => Some(Noise::Seeded(Seed::advancing(()))),
+        let whole = |inputs: &HcalInputs<'_>, outputs: &HcalOutputs<'_>| {
+            self.config.prepare(cx, inputs, outputs)
         };
-        let labels = self.wants_labels();
-        let call = prepare(&self.config, &levels, labels, noise, cx, tensors)?;
-        Ok(vec![call])
+        Ok(vec![self.with_call(tensors, whole)?])
     }
 
     fn judge(&self, n: &Numbers, found: &Numbers) -> Result<(), String> {
@@ -617,7 +628,10 @@ impl Workload for HcalWorkload {
         let noise = Some(Noise::Seeded(Seed::fixed(())));
         let (config, levels) = (self.config, data.levels);
         Work::new(gpu, &n, &outputs, move |cx, tensors| {
-            prepare(&config, &levels, true, noise, cx, tensors)
+            let whole = |inputs: &HcalInputs<'_>, outputs: &HcalOutputs<'_>| {
+                config.prepare(cx, inputs, outputs)
+            };
+            with_call(&config, &levels, true, noise, tensors, whole)
         })
     }
 

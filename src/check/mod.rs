@@ -14,6 +14,7 @@ mod balance;
 mod case;
 mod compare;
 mod contrastive;
+mod devices;
 mod golden;
 mod hcal;
 mod linear;
@@ -36,6 +37,7 @@ pub use contrastive::{
     Asked, ContrastiveCase, ContrastiveWorkload, Others, Points, contrastive_cases,
     cooperative_cases,
 };
+pub use devices::{ShardedHcal, sharded_hcal};
 pub use golden::{GoldenCase, golden_cases};
 pub use hcal::{HcalCase, HcalMode, HcalWorkload, hcal_cases};
 pub use linear::{LinearCase, LinearMode, LinearWorkload, cooperative_linear_cases, linear_cases};

@@ -3,6 +3,7 @@
 use crate::check::balance::BalanceCase;
 use crate::check::case::{Case, Data, Layout, Output};
 use crate::check::contrastive::{Asked, ContrastiveCase, Others, Points};
+use crate::check::devices::ShardedHcal;
 use crate::check::hcal::{HcalCase, HcalMode};
 use crate::check::linear::{LinearCase, LinearMode};
 use crate::check::mcm::{Graph, McmCase, McmMode, McmSides};
@@ -52,6 +53,7 @@ pub fn random_case(seed: u64) -> Box<dyn Case> {
         }
         13 => drawn(seed, adds, mcm(&mut kind, &mut own)),
         14 if kind.chance(0.3) => drawn(seed, adds, balance(&mut kind, &mut own)),
+        14 if kind.chance(0.3) => in_shards(seed, adds, hcal(&mut kind, &mut own), ShardedHcal::of),
         14 => drawn(seed, adds, hcal(&mut kind, &mut own)),
         15 | 16 => drawn(seed, adds, linear(&mut kind, &mut own)),
         17 => in_shards(seed, adds, row(&mut kind, &mut own), ShardedRows::of),

@@ -107,6 +107,13 @@ impl Hcal {
         }
     }
 
+    /// Words of the sums that a batch over several devices has between the two halves of a call: features of `dim` components.
+    pub fn sums_len(levels: &Levels, dim: usize) -> usize {
+        let classes = levels.classes().iter().skip(1);
+        let rows = classes.fold(0, |all: usize, classes| all.saturating_add(*classes));
+        rows.saturating_mul(dim.saturating_add(1)).saturating_add(1)
+    }
+
     /// Checks the settings alone.
     ///
     /// # Errors

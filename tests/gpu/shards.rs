@@ -5,7 +5,7 @@ use crate::table::run;
 use libtest_mimic::Failed;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use wgloss::check::{self, Depth, Rng, ShardedRows};
+use wgloss::check::{self, Depth, Outcome, Rng, ShardedRows};
 use wgloss::host::Gpu;
 use wgloss::losses::contrastive::Weighting;
 use wgloss::{
@@ -18,6 +18,7 @@ use wgloss::{
 pub const TESTS: &[Test] = &[
     ("shards/every_loss", every_loss),
     ("shards/last_layers", last_layers),
+    ("shards/samples_of_each_device", samples),
     ("shards/lists_of_each_shard", lists),
     ("shards/anchors_of_each_device", anchors),
     ("shards/keys", keys),
@@ -40,6 +41,19 @@ fn every_loss(gpu: &Gpu) -> Result<(), Failed> {
 /// The same of last layers, with tiles within the shards.
 fn last_layers(gpu: &Gpu) -> Result<(), Failed> {
     run(gpu, &check::sharded_linear(Depth::Full))
+}
+
+/// HCAL with samples on several devices, some of which have none; and the same bits at a second run.
+fn samples(gpu: &Gpu) -> Result<(), Failed> {
+    let cases = check::sharded_hcal(Depth::Full);
+    run(gpu, &cases)?;
+    for case in cases.iter().step_by(9) {
+        match check::run_twice(gpu, case)? {
+            Outcome::Passed(_) => {}
+            Outcome::Failed(message) => return Err(format!("{case}: {message}").into()),
+        }
+    }
+    Ok(())
 }
 
 /// A last layer on three devices.

@@ -62,6 +62,15 @@ pub struct HcalOutputs<'a> {
     pub violations: Option<Tensor<'a>>,
 }
 
+/// What the second half of a call takes whose batch lies over several devices.
+#[derive(Clone, Copy, Debug)]
+pub struct HcalSums<'a> {
+    /// f32 `[Hcal::sums_len(levels, D)]`: the sums of all devices, added up.
+    pub sums: Tensor<'a>,
+    /// f32 `[m]`: the losses of all levels, level 1's added up over the devices. The balance takes them in place of its own.
+    pub losses: Option<Tensor<'a>>,
+}
+
 /// What a call computes beyond the state of its inputs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wants {
@@ -128,22 +137,98 @@ pub(super) fn inspect<'a>(
     inputs: &HcalInputs<'a>,
     outputs: &HcalOutputs<'a>,
 ) -> Result<(u64, Given<'a>), Error> {
-    let mut tensors = Tensors {
-        all: Inspection::default(),
-        levels: inputs.levels.host,
-        samples: inputs.features.rows(),
-        dim: inputs.features.cols(),
-    };
-    tensors.inputs(config, inputs, outputs)?;
-    if outputs.grad_log_variances.is_some() && config.balance != Balance::Uncertainty {
-        return Err(Error::refused(
-            "grad_log_variances",
-            "uncertainty weighting alone has one",
-        ));
+    Tensors::of(inputs).call(config, inputs, outputs)
+}
+
+/// The same of a call that takes the sums of all devices.
+pub(super) fn inspect_merged<'a>(
+    config: &Hcal,
+    inputs: &HcalInputs<'a>,
+    sums: &HcalSums<'a>,
+    outputs: &HcalOutputs<'a>,
+) -> Result<(u64, Given<'a>), Error> {
+    let mut tensors = Tensors::of(inputs);
+    let f32s = &[DType::F32];
+    let len = Hcal::sums_len(tensors.levels, tensors.dim);
+    tensors
+        .all
+        .reads("sums", sums.sums, f32s, Shape::Vector(len))?;
+    let m = Shape::Vector(tensors.levels.len());
+    tensors.all.reads("all_losses", sums.losses, f32s, m)?;
+    if sums.losses.is_none() {
+        if outputs.loss.is_some() {
+            return Err(Error::refused(
+                "all_losses",
+                "needed for the loss, which is made of the losses of all devices",
+            ));
+        }
+        let follows = outputs.weights.is_some() || Wants::of(outputs).gradient();
+        if follows && config.balance != Balance::Fixed {
+            return Err(Error::refused(
+                "all_losses",
+                "needed for weights and gradients, which follow from the losses of all devices unless weights are fixed",
+            ));
+        }
     }
-    tensors.outputs(outputs)?;
-    let given = live::inspect(&mut tensors.all, inputs.settings, &possible(config, inputs))?;
-    Ok((tensors.all.finish()?, given))
+    tensors.call(config, inputs, outputs)
+}
+
+/// Checks the tensors of a call that leaves its device's sums, and gives the bytes of those that it moves.
+pub(super) fn inspect_partial<'a>(
+    config: &Hcal,
+    inputs: &HcalInputs<'a>,
+    sums: Gradient<'a>,
+) -> Result<u64, Error> {
+    let mut tensors = Tensors::of(inputs);
+    tensors.inputs(config, inputs, true)?;
+    let f32s = &[DType::F32];
+    let shape = Shape::Vector(Hcal::sums_len(tensors.levels, tensors.dim));
+    gradient::inspect(&mut tensors.all, "sums", Some(sums), f32s, shape)?;
+    live::inspect(&mut tensors.all, inputs.settings, &possible(config, inputs))?;
+    tensors.all.finish()?;
+    let moved = [
+        Some(inputs.features),
+        inputs.labels,
+        Some(inputs.levels.words),
+        sums.tensor(),
+        sums.tensor().filter(|_| sums.adds()),
+    ];
+    let bytes = |t: Tensor<'_>| t.len() as u64 * t.dtype().size();
+    Ok(moved.into_iter().flatten().map(bytes).sum())
+}
+
+impl<'a, 'c> Tensors<'a, 'c> {
+    /// None yet, of a call of these inputs.
+    fn of(inputs: &HcalInputs<'a>) -> Self
+    where
+        'a: 'c,
+    {
+        Tensors {
+            all: Inspection::default(),
+            levels: inputs.levels.host,
+            samples: inputs.features.rows(),
+            dim: inputs.features.cols(),
+        }
+    }
+
+    /// Checks inputs and outputs, and gives the bytes of all, and the settings that are among them.
+    fn call(
+        mut self,
+        config: &Hcal,
+        inputs: &HcalInputs<'a>,
+        outputs: &HcalOutputs<'a>,
+    ) -> Result<(u64, Given<'a>), Error> {
+        self.inputs(config, inputs, Wants::of(outputs).losses)?;
+        if outputs.grad_log_variances.is_some() && config.balance != Balance::Uncertainty {
+            return Err(Error::refused(
+                "grad_log_variances",
+                "uncertainty weighting alone has one",
+            ));
+        }
+        self.outputs(outputs)?;
+        let given = live::inspect(&mut self.all, inputs.settings, &possible(config, inputs))?;
+        Ok((self.all.finish()?, given))
+    }
 }
 
 impl<'a> Tensors<'a, '_> {
@@ -182,9 +267,8 @@ impl<'a> Tensors<'a, '_> {
         &mut self,
         config: &Hcal,
         inputs: &HcalInputs<'a>,
-        outputs: &HcalOutputs<'a>,
+        needs_labels: bool,
     ) -> Result<(), Error> {
-        let wants = Wants::of(outputs);
         let m = self.levels.len();
         let features = Shape::Matrix(self.samples, self.dim);
         self.all
@@ -197,7 +281,7 @@ impl<'a> Tensors<'a, '_> {
             inputs.prototypes,
             |all, name, tensor, shape| all.reads(name, tensor, FLOATS, shape),
         )?;
-        if inputs.labels.is_none() && wants.losses {
+        if inputs.labels.is_none() && needs_labels {
             return Err(Error::refused("labels", "needed to compute losses"));
         }
         let labels = self.of_samples();

@@ -3,5 +3,6 @@
 pub(crate) mod call;
 mod params;
 mod plan;
+mod sums;
 
 pub(crate) use params::modules;

@@ -52,6 +52,26 @@ bindings! {
     }
 }
 
+bindings! {
+    /// What it reaches where a batch lies over several devices.
+    pub(super) struct MergedBindings {
+        1: sums,
+        2: all_losses,
+        6: state,
+        7: result,
+    }
+}
+
+bindings! {
+    /// What the kernels of `hcal_sums` reach.
+    pub(super) struct SumBindings {
+        1: vectors,
+        4: given,
+        6: state,
+        7: sums,
+    }
+}
+
 uniform! {
     /// Parameters of `hcal_index`.
     pub(super) struct IndexParams {
@@ -85,6 +105,8 @@ uniform! {
         last: u32,
         /// Where the counters begin, or the seed.
         counters_offset: u32,
+        /// Records of a level.
+        slots: u32,
     }
 }
 
@@ -181,6 +203,8 @@ uniform! {
         add_rows: u32,
         /// Samples.
         samples: u32,
+        /// Records of a level: as many as samples, or as a level has vectors.
+        slots: u32,
         /// Components of a vector.
         dim: u32,
         /// Quads of a vector.
@@ -247,7 +271,14 @@ pub(super) static HCAL_INDEX: Program = Program {
         Piece::File(wgsl!("hcal/record.wgsl")),
         Piece::File(wgsl!("hcal/index.wgsl")),
     ],
-    entries: &["members", "children", "assign", "violations", "advance"],
+    entries: &[
+        "members",
+        "children",
+        "assign",
+        "shares",
+        "violations",
+        "advance",
+    ],
     constants: &[RECORD],
     bindings: IndexBindings::NAMES,
     mirrors: &[&[IndexParams::MIRROR]],
@@ -325,8 +356,26 @@ pub(super) static HCAL_PRODUCTS: Program = Program {
     mirrors: &[MIRRORS],
 };
 
-/// The losses of the levels.
-pub(super) static HCAL_LOSSES: Program = Program {
+/// Sums over the samples of classes, and their means.
+pub(super) static HCAL_SUMS: Program = Program {
+    name: "hcal_sums",
+    pieces: &[
+        Piece::File(wgsl!("shared/math.wgsl")),
+        Piece::File(wgsl!("shared/nested.wgsl")),
+        Piece::File(wgsl!("shared/view.wgsl")),
+        Piece::File(wgsl!("shared/group_index.wgsl")),
+        Piece::File(wgsl!("hcal/params.wgsl")),
+        Piece::File(wgsl!("hcal/record.wgsl")),
+        Piece::File(wgsl!("hcal/sums.wgsl")),
+    ],
+    entries: &["clear", "add_up", "count", "divide"],
+    constants: &[RECORD],
+    bindings: SumBindings::NAMES,
+    mirrors: &[MIRRORS],
+};
+
+/// The losses of the levels; the part is where the samples are.
+static HCAL_LOSSES: Program = Program {
     name: "hcal_losses",
     pieces: &[
         Piece::File(wgsl!("shared/math.wgsl")),
@@ -336,6 +385,7 @@ pub(super) static HCAL_LOSSES: Program = Program {
         Piece::File(wgsl!("shared/group_index.wgsl")),
         Piece::File(wgsl!("hcal/params.wgsl")),
         Piece::File(wgsl!("hcal/record.wgsl")),
+        Piece::Part(0),
         Piece::File(wgsl!("hcal/losses.wgsl")),
     ],
     entries: &["level_losses"],
@@ -344,6 +394,19 @@ pub(super) static HCAL_LOSSES: Program = Program {
     mirrors: &[MIRRORS],
 };
 
+static HERE: Part = Part::new("", &[wgsl!("hcal/losses_here.wgsl")]);
+static MERGED: Part = Part {
+    bindings: &[(1, "sums"), (2, "all_losses")],
+    ..Part::new("merged", &[wgsl!("hcal/losses_merged.wgsl")])
+};
+
+/// The module of the losses, of a batch that is here or over several devices.
+pub(super) fn losses(merged: bool, workgroup: u32) -> Module {
+    let mut parts = [&NO_PART; PARTS];
+    parts[0] = if merged { &MERGED } else { &HERE };
+    HCAL_LOSSES.with(parts, Reduce::Tree, workgroup)
+}
+
 /// Every module of HCAL.
 pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
     vec![
@@ -351,6 +414,8 @@ pub(crate) fn modules(workgroup: u32) -> Vec<Module> {
         vectors(true, workgroup),
         vectors(false, workgroup),
         HCAL_PRODUCTS.module(workgroup),
-        HCAL_LOSSES.module(workgroup),
+        HCAL_SUMS.module(workgroup),
+        losses(false, workgroup),
+        losses(true, workgroup),
     ]
 }

@@ -8,18 +8,19 @@
 
 use crate::device::context::Context;
 use crate::device::live::Given;
-use crate::device::plan::{Bind, Dispatches, Draft, Grid, Region, Scratch, Target, to_u32};
+use crate::device::module::Module;
+use crate::device::plan::{Bind, Binds, Dispatches, Draft, Grid, Region, Scratch, Target, to_u32};
 use crate::device::prepared::{self, Prepared};
 use crate::device::tensor::Tensor;
 use crate::error::{Error, ErrorKind};
 use crate::kernels::balance;
 use crate::kernels::balance::{Bound, state_tensor};
-use crate::kernels::gradient::{Adds, tensor};
+use crate::kernels::gradient::{Adds, Gradient, tensor};
 use crate::kernels::hcal::call::{HcalInputs, HcalOutputs, Wants, inspect};
 use crate::kernels::hcal::params::{
-    HCAL_INDEX, HCAL_LOSSES, HCAL_PRODUCTS, HcalParams, IndexBindings, IndexParams, LevelParams,
-    LossBindings, Mode, NOISE_GIVEN, NOISE_NONE, NOISE_SEEDED, NONE, Places, ProductBindings,
-    RECORD_WORDS, VectorBindings, WindowParams, vectors,
+    HCAL_INDEX, HCAL_PRODUCTS, HcalParams, IndexBindings, IndexParams, LevelParams, LossBindings,
+    Mode, NOISE_GIVEN, NOISE_NONE, NOISE_SEEDED, NONE, Places, ProductBindings, RECORD_WORDS,
+    VectorBindings, WindowParams, losses, vectors,
 };
 use crate::kernels::view::{View, Viewed};
 use crate::kernels::work::push_portions;
@@ -69,57 +70,81 @@ fn plan<'a>(
     outputs: &HcalOutputs<'a>,
     settings: &Given<'a>,
 ) -> Result<Draft<'a>, Error> {
-    let mut call = Call::new(target, config, inputs, outputs)?;
+    let wants = Wants::of(outputs);
+    let mut call = Call::new(target, config, inputs, outputs, (wants, Stand::Samples))?;
     call.dispatches.push_settings(settings)?;
     call.features()?;
     if call.wants.losses {
         call.all_prototypes(false)?;
         call.index()?;
+        call.means()?;
         call.contrast()?;
+        let module = losses(false, target.variant.workgroup);
+        let absent = View::default();
+        call.level_losses(module, (absent, absent), LossBindings::into)?;
         call.balance()?;
         call.gradients()?;
     }
-    if call.wants.predictions && call.samples > 0 {
-        call.predictions()?;
-        call.violations()?;
+    call.rest()
+}
+
+/// Where the vectors of the levels beyond the finest stand: at the number of the first sample of their class, or where a
+/// batch lies over several devices at that of the class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stand {
+    Samples,
+    Classes,
+}
+
+impl Stand {
+    /// The vectors of level `k`, whether there is one in each place or not.
+    fn vectors(self, classes: &Levels, k: usize, samples: usize) -> usize {
+        match (self, k, classes.classes().get(k)) {
+            (Stand::Classes, 1.., Some(classes)) => *classes,
+            _ => samples,
+        }
     }
-    call.advance()?;
-    call.adds.push(&mut call.dispatches)?;
-    let windows = call.levels.iter().map(|l| call.samples.div_ceil(l.rows));
-    let windows = windows.max().unwrap_or(1).max(1);
-    Ok(call.dispatches.draft(&call.scratch, windows))
+
+    /// The most of a level, at least the samples.
+    fn slots(self, classes: &Levels, samples: usize) -> usize {
+        let all = (0..classes.len()).map(|k| self.vectors(classes, k, samples));
+        all.max().unwrap_or(0).max(samples)
+    }
 }
 
 /// A call while its dispatches are laid out.
-struct Call<'a, 'c> {
-    target: Target<'c>,
+pub(super) struct Call<'a, 'c> {
+    pub(super) target: Target<'c>,
     config: &'c Hcal,
     classes: &'c Levels,
     inputs: &'c HcalInputs<'a>,
     outputs: &'c HcalOutputs<'a>,
-    wants: Wants,
-    samples: usize,
+    pub(super) wants: Wants,
+    stand: Stand,
+    pub(super) samples: usize,
+    /// Records of a level.
+    slots: usize,
     dim: usize,
-    quads: usize,
-    dispatches: Dispatches<'a, 'c>,
+    pub(super) quads: usize,
+    pub(super) dispatches: Dispatches<'a, 'c>,
     scratch: Scratch,
     /// The tensors that gradients are made in, those to the prototypes by level.
     grads: Grads<'a>,
     /// What is added to the caller's tensors in the end.
     adds: Adds<'a>,
     /// From the finest.
-    levels: Vec<Level<'a>>,
+    pub(super) levels: Vec<Level<'a>>,
     features: Bind<'a>,
     /// The seed of the perturbation.
     seed: Viewed<'a>,
     parents: Viewed<'a>,
-    state: State,
+    pub(super) state: State,
     /// Whether the unit prototypes of all levels are kept, each level's in a region of its own.
     kept_at_once: bool,
     /// The unit features.
-    units: Region,
+    pub(super) units: Region,
     /// The means of each level that has some, one level after the other.
-    means: Region,
+    pub(super) means: Region,
     scores: Region,
     /// The gradients to the vectors of each level, one level after the other.
     gradients: Region,
@@ -129,18 +154,20 @@ struct Call<'a, 'c> {
 
 /// A level's tensors and places.
 #[derive(Clone, Copy)]
-struct Level<'a> {
+pub(super) struct Level<'a> {
     prototypes: Tensor<'a>,
     noise: Option<Tensor<'a>>,
     grad: Option<Tensor<'a>>,
-    classes: usize,
+    pub(super) classes: usize,
+    /// Vectors of the level.
+    vectors: usize,
     /// Classes that one binding reaches in each of them.
     window: usize,
     /// Samples whose scores are kept at a time.
     rows: usize,
-    params: HcalParams,
+    pub(super) params: HcalParams,
     /// The row at which its means begin among those of all levels.
-    means: Option<u32>,
+    pub(super) means: Option<u32>,
     /// The unit prototypes, of a window where not all are kept.
     packed: Region,
 }
@@ -184,9 +211,9 @@ impl<'a> Grads<'a> {
 }
 
 /// What all kernels reach: lengths, records, losses.
-struct State {
+pub(super) struct State {
     /// All of it.
-    bind: Bind<'static>,
+    pub(super) bind: Bind<'static>,
     feature_lengths: Region,
     prototype_lengths: Vec<Region>,
     /// Of all levels, one after the other.
@@ -203,7 +230,7 @@ impl State {
     fn take(
         scratch: &mut Scratch,
         classes: &Levels,
-        samples: usize,
+        (samples, slots): (usize, usize),
         outputs: &HcalOutputs<'_>,
     ) -> Result<State, Error> {
         let (samples, m) = (samples as u64, classes.len() as u64);
@@ -212,7 +239,7 @@ impl State {
         let prototype_lengths = lengths
             .map(|count| scratch.take(2 * *count as u64))
             .collect::<Result<_, _>>()?;
-        let record_words = u64::from(RECORD_WORDS) * samples;
+        let record_words = u64::from(RECORD_WORDS) * slots as u64;
         let records = scratch.take(record_words * m)?;
         let losses = scratch.take(2 * m)?;
         let weights = scratch.take(m)?;
@@ -249,18 +276,20 @@ fn chunks(rows: usize, quads: usize, classes: usize) -> u64 {
 
 impl<'a, 'c> Call<'a, 'c> {
     /// Binds what is shared, and lays out the scratch.
-    fn new(
+    pub(super) fn new(
         target: Target<'c>,
         config: &'c Hcal,
         inputs: &'c HcalInputs<'a>,
         outputs: &'c HcalOutputs<'a>,
+        (wants, stand): (Wants, Stand),
     ) -> Result<Self, Error> {
         let classes = inputs.levels.host;
         let (samples, dim) = (inputs.features.rows(), inputs.features.cols());
         let quads = dim.div_ceil(4);
+        let slots = stand.slots(classes, samples);
         let vectors = samples as u64 * quads as u64;
-        to_u32(4 * vectors * classes.len() as u64, "features")?;
-        let wants = Wants::of(outputs);
+        let of_levels = (slots as u64 * quads as u64).saturating_mul(4 * classes.len() as u64);
+        to_u32(of_levels, "features")?;
         let (features, features_view) = target.view_all("features", inputs.features)?;
         let seed = match inputs.noise {
             Some(Noise::Seeded(seed)) => target.view_all("seed", seed.words)?,
@@ -269,10 +298,10 @@ impl<'a, 'c> Call<'a, 'c> {
         let mut scratch = Scratch::default();
         let mut adds = Adds::default();
         let grads = Grads::place(&mut adds, &mut scratch, outputs)?;
-        let state = State::take(&mut scratch, classes, samples, outputs)?;
+        let state = State::take(&mut scratch, classes, (samples, slots), outputs)?;
         let units = scratch.take(4 * vectors)?;
         let gradients = match wants.to_features {
-            true => scratch.take(4 * vectors * classes.len() as u64)?,
+            true => scratch.take(of_levels)?,
             false => Region::ABSENT,
         };
         let mut call = Call {
@@ -282,7 +311,9 @@ impl<'a, 'c> Call<'a, 'c> {
             inputs,
             outputs,
             wants,
+            stand,
             samples,
+            slots,
             dim,
             quads,
             dispatches: Dispatches::new(target),
@@ -305,32 +336,45 @@ impl<'a, 'c> Call<'a, 'c> {
         Ok(call)
     }
 
+    /// Where kernels are to make what goes to a tensor or is added to it, in the end, as [`Adds::place`].
+    pub(super) fn place(
+        &mut self,
+        name: &'static str,
+        to: Gradient<'a>,
+    ) -> Result<Gradient<'a>, Error> {
+        let placed = self.adds.place(&mut self.scratch, name, Some(to))?;
+        Ok(placed.unwrap_or(to))
+    }
+
     /// Lays out the levels, and the scratch that they share.
     fn take_levels(&mut self, features: View) -> Result<(), Error> {
-        let elements = 4 * self.samples as u64 * self.quads as u64;
         let tree = self.config.aggregation == Aggregation::Tree;
         let (mut score_words, mut chunk_words) = (0, 0);
         let mut with_means = 0;
+        let scored = self.wants.losses || self.wants.predictions;
         for (k, &count) in self.classes.classes().iter().enumerate() {
             let mut level = self.level(k, count, features)?;
-            let rows = level.rows;
+            let (rows, vectors) = (level.rows, level.vectors);
             let width = 4 * u64::from(level.params.level.row_quads);
-            score_words = score_words.max(rows.min(self.samples) as u64 * width);
+            score_words = score_words.max(rows.min(vectors.max(self.samples)) as u64 * width);
             // The last window has fewer samples, and perhaps more chunks.
-            for rows in [rows, self.samples % rows] {
+            for rows in [rows, vectors % rows] {
                 let split = chunks(rows, self.quads, level.window);
                 if self.wants.to_features && split > 1 {
                     chunk_words = chunk_words.max(4 * split * rows as u64 * self.quads as u64);
                 }
             }
             let has_means = k > 0 || tree && self.classes.len() > 1;
-            if self.wants.losses && self.samples > 0 && has_means {
-                level.means = Some(with_means * self.samples as u32);
-                with_means += 1;
+            if self.wants.losses && vectors > 0 && has_means {
+                level.means = Some(to_u32(with_means, "features")?);
+                with_means += vectors as u64;
             }
             self.levels.push(level);
         }
-        self.means = self.scratch.take(elements * u64::from(with_means))?;
+        if !scored {
+            return Ok(());
+        }
+        self.means = self.scratch.take(4 * self.quads as u64 * with_means)?;
         self.scores = self.scratch.take(score_words.max(1))?;
         self.chunks = self.scratch.take(chunk_words.max(1))?;
         let words = |count: usize| 4 * count as u64 * self.quads as u64;
@@ -422,6 +466,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 ..Mode::default()
             },
             samples: self.samples as u32,
+            slots: self.slots as u32,
             dim: self.dim as u32,
             quads: self.quads as u32,
             levels: self.classes.len() as u32,
@@ -430,13 +475,16 @@ impl<'a, 'c> Call<'a, 'c> {
             nan: f32::NAN.to_bits(),
             ..HcalParams::default()
         };
+        let vectors = self.stand.vectors(self.classes, k, self.samples);
+        let most = vectors.max(self.samples).max(1) as u64;
         Ok(Level {
             prototypes,
             noise,
             grad,
             classes: count,
+            vectors,
             window,
-            rows: rows.clamp(1, self.samples.max(1) as u64) as usize,
+            rows: rows.clamp(1, most) as usize,
             params,
             means: None,
             packed: Region::ABSENT,
@@ -526,7 +574,7 @@ impl<'a, 'c> Call<'a, 'c> {
         )
     }
 
-    fn lanes(&self) -> u64 {
+    pub(super) fn lanes(&self) -> u64 {
         u64::from(self.target.variant.workgroup)
     }
 
@@ -574,7 +622,7 @@ impl<'a, 'c> Call<'a, 'c> {
     }
 
     /// The unit features.
-    fn features(&mut self) -> Result<(), Error> {
+    pub(super) fn features(&mut self) -> Result<(), Error> {
         let bindings = VectorBindings {
             features_in: self.features,
             vectors: self.units.bind(),
@@ -611,7 +659,7 @@ impl<'a, 'c> Call<'a, 'c> {
     }
 
     /// The unit prototypes of all levels, if they are kept at once.
-    fn all_prototypes(&mut self, plain: bool) -> Result<(), Error> {
+    pub(super) fn all_prototypes(&mut self, plain: bool) -> Result<(), Error> {
         for level in self.levels.clone() {
             for window in self.windows(&level) {
                 if self.kept_at_once {
@@ -622,16 +670,13 @@ impl<'a, 'c> Call<'a, 'c> {
         Ok(())
     }
 
-    /// Which samples share a class.
-    fn index(&mut self) -> Result<(), Error> {
-        let Some(labels) = self.inputs.labels.filter(|_| self.samples > 0) else {
-            return Ok(());
-        };
-        let (labels, view) = self.target.view_all("labels", labels)?;
-        let (samples, m) = (self.samples as u64, self.levels.len() as u64);
+    /// What the kernels of the index that look at labels are told.
+    fn labelled(&self) -> Result<(IndexParams, IndexBindings<'a>), Error> {
+        let (labels, view) = self.target.view_all("labels", self.inputs.labels)?;
         let params = IndexParams {
             samples: self.samples as u32,
-            levels: m as u32,
+            slots: self.slots as u32,
+            levels: self.levels.len() as u32,
             levels_offset: self.parents.1.offset,
             labels_offset: view.offset,
             labels_stride: view.stride,
@@ -644,6 +689,23 @@ impl<'a, 'c> Call<'a, 'c> {
             state: self.state.bind,
             ..IndexBindings::default()
         };
+        Ok((params, bindings))
+    }
+
+    /// Of which vectors samples are parts, where those have records at the numbers of their classes.
+    pub(super) fn shares(&mut self) -> Result<(), Error> {
+        let (params, bindings) = self.labelled()?;
+        let count = self.slots as u64 * self.levels.len() as u64;
+        self.push_index("shares", (count, 8), params, bindings)
+    }
+
+    /// Which samples share a class.
+    pub(super) fn index(&mut self) -> Result<(), Error> {
+        if self.samples == 0 {
+            return Ok(());
+        }
+        let (params, bindings) = self.labelled()?;
+        let (samples, m) = (self.samples as u64, self.levels.len() as u64);
         self.push_index("members", (samples * m, samples), params, bindings)?;
         if self.config.aggregation == Aggregation::Tree {
             let work = (samples * (m - 1), 2 * samples);
@@ -655,8 +717,8 @@ impl<'a, 'c> Call<'a, 'c> {
         Ok(())
     }
 
-    /// Each level forward, and backward up to the weight of its loss.
-    fn contrast(&mut self) -> Result<(), Error> {
+    /// The means of classes.
+    fn means(&mut self) -> Result<(), Error> {
         let levels = self.levels.clone();
         let tree = self.config.aggregation == Aggregation::Tree;
         let each = if tree { 1 } else { levels.len() };
@@ -679,12 +741,17 @@ impl<'a, 'c> Call<'a, 'c> {
             };
             self.push_blocks("means", (count, 6), params, bindings)?;
         }
-        for (k, level) in levels.iter().enumerate() {
+        Ok(())
+    }
+
+    /// Each level forward, and backward up to the weight of its loss.
+    pub(super) fn contrast(&mut self) -> Result<(), Error> {
+        for (k, level) in self.levels.clone().iter().enumerate() {
             let (vectors, row) = match (k, level.means) {
                 (1.., Some(row)) => (self.means.bind(), row),
                 _ => (self.units.bind(), 0),
             };
-            for first in (0..self.samples).step_by(level.rows) {
+            for first in (0..level.vectors).step_by(level.rows) {
                 self.contrast_window(level, first, (vectors, row))?;
             }
         }
@@ -728,7 +795,7 @@ impl<'a, 'c> Call<'a, 'c> {
         first: usize,
         (vectors, vectors_row): (Bind<'a>, u32),
     ) -> Result<(), Error> {
-        let count = level.rows.min(self.samples - first);
+        let count = level.rows.min(level.vectors - first);
         let of_window = |params: &HcalParams| HcalParams {
             window: WindowParams {
                 first_row: first as u32,
@@ -825,24 +892,35 @@ impl<'a, 'c> Call<'a, 'c> {
         self.push_blocks("sum_chunks", work, params, bindings)
     }
 
-    /// The levels' losses and their weights.
-    fn balance(&mut self) -> Result<(), Error> {
-        let (target, outputs, m) = (self.target, self.outputs, self.levels.len());
-        let (losses, result) = target.view_all("losses", outputs.losses)?;
+    /// The levels' losses, by a module and where it is to look.
+    pub(super) fn level_losses(
+        &mut self,
+        module: Module,
+        (sums, all_losses): (View, View),
+        bindings: impl FnOnce(LossBindings<'a>) -> Binds<'a>,
+    ) -> Result<(), Error> {
+        let (losses, result) = self.target.view_all("losses", self.outputs.losses)?;
         let shared = self.levels[0].params;
         let params = |grid: Grid| HcalParams {
+            prototypes: sums,
+            noise: all_losses,
             result,
             end: grid.groups,
             groups_x: grid.groups_x,
             ..shared
         };
-        let bindings = LossBindings {
+        let bindings = bindings(LossBindings {
             state: self.state.bind,
             result: losses,
-        };
-        let module = HCAL_LOSSES.module(target.variant.workgroup);
+        });
+        let m = self.levels.len() as u64;
         self.dispatches
-            .push(module, "level_losses", m as u64, params, bindings)?;
+            .push(module, "level_losses", m, params, bindings)
+    }
+
+    /// The weights of the levels' losses.
+    pub(super) fn balance(&mut self) -> Result<(), Error> {
+        let (target, outputs, m) = (self.target, self.outputs, self.levels.len());
         let whole = View::whole(0);
         let bound = Bound {
             count: m,
@@ -862,7 +940,7 @@ impl<'a, 'c> Call<'a, 'c> {
     }
 
     /// With the weights, to the caller's gradients.
-    fn gradients(&mut self) -> Result<(), Error> {
+    pub(super) fn gradients(&mut self) -> Result<(), Error> {
         if let Some(grad) = self.grads.features {
             let (grad, result) = self.target.view_all("grad_features", grad)?;
             let params = HcalParams {
@@ -887,8 +965,10 @@ impl<'a, 'c> Call<'a, 'c> {
                     result: window.grad,
                     ..VectorBindings::default()
                 };
-                let count = window.params.window.class_count as usize;
-                self.push_vectors("finish", (count, self.quads), window.params, bindings)?;
+                let mut params = window.params;
+                params.window.row_count = level.vectors as u32;
+                let count = params.window.class_count as usize;
+                self.push_vectors("finish", (count, self.quads), params, bindings)?;
             }
         }
         Ok(())
@@ -977,6 +1057,19 @@ impl<'a, 'c> Call<'a, 'c> {
             self.push_index("violations", (1, samples as u64), params, bindings)?;
         }
         Ok(())
+    }
+
+    /// What a call has behind its losses and gradients, and all of its dispatches.
+    pub(super) fn rest(mut self) -> Result<Draft<'a>, Error> {
+        if self.wants.predictions && self.samples > 0 {
+            self.predictions()?;
+            self.violations()?;
+        }
+        self.advance()?;
+        self.adds.push(&mut self.dispatches)?;
+        let windows = self.levels.iter().map(|l| l.vectors.div_ceil(l.rows));
+        let windows = windows.max().unwrap_or(1).max(1);
+        Ok(self.dispatches.draft(&self.scratch, windows))
     }
 
     /// The seed of the next call.
