@@ -279,7 +279,7 @@ impl Whole<'_, '_> {
 
 impl ShardedHcal {
     /// The case over so many devices as come in turn, with means over samples.
-    pub(super) fn of(i: usize, mut case: HcalCase) -> Option<ShardedHcal> {
+    pub fn of(i: usize, mut case: HcalCase) -> Option<ShardedHcal> {
         case.config.aggregation = Aggregation::SampleMean;
         let devices = [2, 5, 1, 3][i % 4];
         let mut rng = Rng(case.seed);

@@ -40,6 +40,27 @@
 //! Dispatches: five for each level and window, two more for each window beyond the first, and about seven for all;
 //! three levels take 22.
 //!
+//! **Over several devices**, each with some samples of the batch and all prototypes, the means of levels `k > 1` are over samples
+//! that no device has alone. [`Hcal::prepare_partial`] leaves a device's sums, f32 `[Hcal::sums_len(levels, D)]`: how many samples
+//! have a label at level 1; then of each level `k > 1`, class by class, `D` sums of the components of `f` and the number of samples.
+//! Words of classes that do not occur are 0. One all-reduce adds them up, and [`Hcal::prepare_merged`] takes them:
+//!
+//! ```text
+//! partial -> sums -> all-reduce -> merged, losses alone -> losses[0] -> all-reduce -> merged with all losses: weights, loss, gradients
+//! ```
+//!
+//! Level 1's loss and its gradient to prototypes are a device's *part*: the sum over its samples, through the number of labelled
+//! samples on all devices, to be added up. All else is *whole*: the losses of the other levels and their gradients to prototypes,
+//! weights, `loss` and the gradient to log variances are the same on every device that got the same words, and need not be sent;
+//! the gradient to features is complete. With [`Balance::Fixed`], unless `loss` is asked for, the second call is enough; a NaN at
+//! level 1 is then its device's alone.
+//! All devices need the same prototypes, the same noise or seed of it, which stays as it is in all calls but the last
+//! ([`AfterCall::Keep`](crate::AfterCall::Keep)), and the same state of the balance, each a copy. A device may have no samples.
+//! A NaN in features that count is one in the sums of their classes; at level 1 the other devices learn of it from the losses of
+//! all. [`Aggregation::Tree`] is refused. On the device the vectors of a level `k > 1` are then as many as its classes,
+//! whether they occur or not: time O(C_k^2 D) for it, and scratch as if the batch had as many samples as the largest of these
+//! levels has classes. Several parts of a batch on one device may add to the same sums.
+//!
 //! **Edges.** A NaN or an infinity in prototypes, or in features that count, makes what depends on it NaN, which is the result
 //! and nearly all gradients. Labels beyond the classes of their level count as missing on the device; the
 //! slices of the module `host` and the reference refuse them, and with [`Aggregation::Tree`] labels that are not the

@@ -57,6 +57,11 @@
 //! by how many keys have a label: [`LabelCounts`](crate::LabelCounts) counts those of a device, u32 `[L]`, and the sum of these is
 //! [`label_counts`](crate::ContrastiveInputs::label_counts).
 //!
+//! # HCAL
+//!
+//! It has its samples on several devices, not its labels: [`losses::hcal`](crate::losses::hcal) has the two halves of its call,
+//! whose sums by class are f32 numbers that an all-reduce may add up.
+//!
 //! # Refused
 //!
 //! WDL, which orders all labels of a row among each other; the halves of the two-way loss that are over classes, whose samples are

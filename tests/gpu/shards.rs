@@ -1,24 +1,26 @@
 //! Labels or keys in shards, each with its two halves of a call, as on several devices.
 
 use crate::Test;
+use crate::regimes::narrow;
 use crate::table::run;
 use libtest_mimic::Failed;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use wgloss::check::{self, Depth, Outcome, Rng, ShardedRows};
+use wgloss::check::{self, Depth, HcalCase, HcalMode, Outcome, Rng, ShardedHcal, ShardedRows};
 use wgloss::host::Gpu;
 use wgloss::losses::contrastive::Weighting;
 use wgloss::{
     AnyLoss, Bce, Contrastive, ContrastiveInputs, ContrastiveOutputs, ContrastiveReduction, DType,
-    Denominator, Gradient, Keys, LabelCountInputs, LabelCountOutputs, LabelCounts, Linear,
-    LinearInputs, LinearOutputs, Prepared, Reduction, Setting, Targets, Tensor, Update, Zlpr,
-    reference, wgpu,
+    Denominator, Gradient, Hcal, HcalInputs, HcalOutputs, HcalSums, Keys, LabelCountInputs,
+    LabelCountOutputs, LabelCounts, Levels, Linear, LinearInputs, LinearOutputs, Noise, Prepared,
+    Reduction, Seed, Setting, Targets, Tensor, Update, Zlpr, reference, wgpu,
 };
 
 pub const TESTS: &[Test] = &[
     ("shards/every_loss", every_loss),
     ("shards/last_layers", last_layers),
     ("shards/samples_of_each_device", samples),
+    ("shards/sums_added_on_the_host", sums_on_the_host),
     ("shards/lists_of_each_shard", lists),
     ("shards/anchors_of_each_device", anchors),
     ("shards/keys", keys),
@@ -47,6 +49,21 @@ fn last_layers(gpu: &Gpu) -> Result<(), Failed> {
 fn samples(gpu: &Gpu) -> Result<(), Failed> {
     let cases = check::sharded_hcal(Depth::Full);
     run(gpu, &cases)?;
+    // Sums and their copies in windows of classes.
+    let small = narrow(gpu, 64 << 10)?;
+    let mut windows = Vec::new();
+    for (i, mode) in [(0, HcalMode::Losses), (1, HcalMode::Prototypes)] {
+        let case = HcalCase {
+            mode,
+            samples: 60,
+            dim: 128,
+            classes: &[40, 127],
+            missing: 0.1,
+            ..cases[i].case
+        };
+        windows.extend(ShardedHcal::of(i, case));
+    }
+    run(&small, &windows)?;
     for case in cases.iter().step_by(9) {
         match check::run_twice(gpu, case)? {
             Outcome::Passed(_) => {}
@@ -54,6 +71,242 @@ fn samples(gpu: &Gpu) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+const LEVELS: [usize; 3] = [9, 6, 4];
+const FEATURES: usize = 23;
+const WIDTH: usize = 5;
+/// Samples of each device: the third has none.
+const DEVICES: [Range<usize>; 4] = [0..7, 7..8, 8..8, 8..FEATURES];
+
+/// A batch of HCAL over four devices, whose sums are added up in f32 on the host, among guard words: losses and gradients are the
+/// reference's; a NaN among features makes NaN of what depends on it where it counts, and changes no bit where it does not.
+fn sums_on_the_host(gpu: &Gpu) -> Result<(), Failed> {
+    let mut rng = Rng(17);
+    let parents: Vec<Vec<u32>> = (0..2)
+        .map(|k| {
+            (0..LEVELS[k])
+                .map(|_| rng.below(LEVELS[k + 1]) as u32)
+                .collect()
+        })
+        .collect();
+    let levels = Levels::new(&LEVELS, &[&parents[0], &parents[1]])?;
+    let mut normal =
+        |count: usize| -> Vec<f32> { (0..count).map(|_| rng.normal() as f32).collect() };
+    let prototypes = LEVELS.map(|classes| normal(classes * WIDTH));
+    let features = normal(FEATURES * WIDTH);
+    let mut labels = vec![Levels::NONE; LEVELS.len() * FEATURES];
+    for i in 0..FEATURES {
+        // Sample 3 has no label; a class of the finest level beyond the seventh has no sample.
+        if i == 3 {
+            continue;
+        }
+        let mut class = rng.below(7);
+        for k in 0..LEVELS.len() {
+            if !rng.chance(0.2) {
+                labels[k * FEATURES + i] = class as u32;
+            }
+            class = parents.get(k).map_or(0, |parents| parents[class] as usize);
+        }
+    }
+    // The last counts at the second level alone, with a label beyond the classes at the third.
+    labels[FEATURES - 1] = Levels::NONE;
+    labels[2 * FEATURES - 1] = 1;
+    labels[3 * FEATURES - 1] = 77;
+    let mut batch = Spread {
+        levels: &levels,
+        prototypes: &prototypes,
+        features,
+        labels,
+    };
+    let found = batch.on_devices(gpu)?;
+    assert!(
+        found == batch.on_devices(gpu)?,
+        "other bits at a second run"
+    );
+    let real = |values: &[f32]| -> Vec<f64> { values.iter().map(|v| f64::from(*v)).collect() };
+    let wide = prototypes.each_ref().map(|values| real(values));
+    let known = |label: &u32| if *label == 77 { Levels::NONE } else { *label };
+    let truth = reference::hcal(
+        &Hcal::default(),
+        &levels,
+        &reference::HcalInputs {
+            samples: FEATURES,
+            dim: WIDTH,
+            features: &real(&batch.features),
+            prototypes: &wide.each_ref().map(|values| &values[..]),
+            labels: &batch.labels.iter().map(known).collect::<Vec<u32>>(),
+            noise: Some(Noise::Seeded(5)),
+            ..reference::HcalInputs::default()
+        },
+    )?;
+    let expected = [
+        truth.losses,
+        truth.weights,
+        vec![truth.loss],
+        truth.grad_features,
+        truth.grad_prototypes.concat(),
+    ]
+    .concat();
+    assert_eq!(found.len(), expected.len());
+    for (i, (bits, expected)) in found.iter().zip(&expected).enumerate() {
+        let found = f64::from(f32::from_bits(*bits));
+        let off = (found - expected).abs();
+        assert!(
+            off <= 3e-6 * expected.abs().max(1.0),
+            "number {i}: {found} where {expected} is expected"
+        );
+    }
+    let plain = batch.features.clone();
+    batch.features[3 * WIDTH + 1] = f32::NAN;
+    assert!(
+        found == batch.on_devices(gpu)?,
+        "what counts for nothing counts"
+    );
+    batch.features = plain;
+    batch.features[(FEATURES - 1) * WIDTH] = f32::NAN;
+    let bad = batch.on_devices(gpu)?;
+    let nan: Vec<bool> = bad
+        .iter()
+        .map(|bits| f32::from_bits(*bits).is_nan())
+        .collect();
+    // The loss of the second level, and by the balance all weights.
+    assert_eq!(nan[..7], [false, true, false, true, true, true, true]);
+    Ok(())
+}
+
+/// A tensor behind a guard word.
+fn at(buffer: &wgpu::Buffer, rows: usize, cols: usize) -> Tensor<'_> {
+    Tensor::matrix(buffer, DType::F32, rows, cols).with_offset(1)
+}
+
+/// A batch of HCAL.
+struct Spread<'a> {
+    levels: &'a Levels,
+    prototypes: &'a [Vec<f32>; 3],
+    features: Vec<f32>,
+    labels: Vec<u32>,
+}
+
+impl Spread<'_> {
+    /// Losses, weights, their sum, gradients to features and to prototypes, as bits; the same on all devices what is to be.
+    fn on_devices(&self, gpu: &Gpu) -> Result<Vec<u32>, Failed> {
+        const GUARD: u32 = 0x1234_5678;
+        let (cx, config, m) = (gpu.context(), Hcal::default(), LEVELS.len());
+        let len = Hcal::sums_len(self.levels, WIDTH);
+        // A tensor behind a guard word and before another.
+        let guarded = |values: &[u32]| -> Result<wgpu::Buffer, Failed> {
+            let all = [&[GUARD][..], values, &[GUARD]].concat();
+            Ok(gpu.upload(bytemuck::cast_slice(&all))?)
+        };
+        let nan = |count: usize| guarded(&vec![f32::NAN.to_bits(); count]);
+        let get = |buffer: &wgpu::Buffer, count: usize| -> Result<Vec<u32>, Failed> {
+            let all: Vec<u32> =
+                bytemuck::pod_collect_to_vec(&gpu.download(buffer, 4 * (count as u64 + 2))?);
+            assert!(all[0] == GUARD && all[count + 1] == GUARD, "a guard word");
+            Ok(all[1..=count].to_vec())
+        };
+        // As a collective operation does it.
+        let add = |sum: &mut [f32], part: &[u32]| {
+            for (sum, part) in sum.iter_mut().zip(part) {
+                *sum += f32::from_bits(*part);
+            }
+        };
+        let features = gpu.upload(bytemuck::cast_slice(&self.features))?;
+        let labels = gpu.upload(bytemuck::cast_slice(&self.labels))?;
+        let words = gpu.upload(bytemuck::cast_slice(&self.levels.words()))?;
+        let seed = gpu.upload(bytemuck::cast_slice(&[5_u32, 0]))?;
+        let mut buffers = Vec::new();
+        for values in self.prototypes {
+            buffers.push(gpu.upload(bytemuck::cast_slice(values))?);
+        }
+        let prototypes: Vec<Tensor<'_>> = buffers
+            .iter()
+            .zip(LEVELS)
+            .map(|(buffer, classes)| Tensor::matrix(buffer, DType::F32, classes, WIDTH))
+            .collect();
+        let inputs = |own: &Range<usize>| -> Result<HcalInputs<'_>, Failed> {
+            let all = Tensor::matrix(&features, DType::F32, FEATURES, WIDTH);
+            let labels = Tensor::matrix(&labels, DType::U32, m, FEATURES);
+            let words = Tensor::vector(&words, DType::U32, self.levels.words_len());
+            let seed = Seed::fixed(Tensor::vector(&seed, DType::U32, 2));
+            Ok(HcalInputs {
+                features: all.of_rows(own.start, own.len()),
+                prototypes: &prototypes,
+                labels: Some(labels.of_cols(own.start, own.len())),
+                levels: self.levels.on_device(words)?,
+                noise: Some(Noise::Seeded(seed)),
+                balance: None,
+                grad_loss: None,
+                settings: &[],
+            })
+        };
+        let mut sums = vec![0.0_f32; len];
+        for own in &DEVICES {
+            let to = nan(len)?;
+            let call = config.prepare_partial(cx, &inputs(own)?, at(&to, 1, len).into())?;
+            gpu.run(&[&call])?;
+            add(&mut sums, &get(&to, len)?);
+        }
+        let sums = guarded(bytemuck::cast_slice(&sums))?;
+        let mut met = HcalSums {
+            sums: at(&sums, 1, len),
+            losses: None,
+        };
+        let mut losses = vec![0.0_f32; m];
+        for own in &DEVICES {
+            let to = nan(m)?;
+            let outputs = HcalOutputs {
+                losses: Some(at(&to, 1, m)),
+                ..HcalOutputs::default()
+            };
+            let call = config.prepare_merged(cx, &inputs(own)?, &met, &outputs)?;
+            gpu.run(&[&call])?;
+            let found = get(&to, m)?;
+            add(&mut losses[..1], &found);
+            losses[1..].copy_from_slice(bytemuck::cast_slice(&found[1..]));
+        }
+        let all_losses = guarded(bytemuck::cast_slice(&losses))?;
+        met.losses = Some(at(&all_losses, 1, m));
+        let mut same: Option<Vec<u32>> = None;
+        let mut to_features = Vec::new();
+        let mut first = vec![0.0_f32; LEVELS[0] * WIDTH];
+        for own in &DEVICES {
+            let (weights, loss) = (nan(m)?, nan(1)?);
+            let grad = nan(own.len() * WIDTH)?;
+            let mut grads = Vec::new();
+            for classes in LEVELS {
+                grads.push(nan(classes * WIDTH)?);
+            }
+            let to = |(buffer, classes)| Gradient::To(at(buffer, classes, WIDTH));
+            let to_prototypes: Vec<Gradient<'_>> = grads.iter().zip(LEVELS).map(to).collect();
+            let outputs = HcalOutputs {
+                weights: Some(at(&weights, 1, m)),
+                loss: Some(at(&loss, 1, 1)),
+                grad_features: Some(at(&grad, own.len(), WIDTH).into()),
+                grad_prototypes: Some(&to_prototypes),
+                ..HcalOutputs::default()
+            };
+            let call = config.prepare_merged(cx, &inputs(own)?, &met, &outputs)?;
+            gpu.run(&[&call])?;
+            to_features.extend(get(&grad, own.len() * WIDTH)?);
+            add(&mut first, &get(&grads[0], LEVELS[0] * WIDTH)?);
+            let mut whole = [get(&weights, m)?, get(&loss, 1)?].concat();
+            for (buffer, classes) in grads.iter().zip(LEVELS).skip(1) {
+                whole.extend(get(buffer, classes * WIDTH)?);
+            }
+            let before = same.get_or_insert_with(|| whole.clone());
+            assert!(*before == whole, "what is the same on all devices differs");
+        }
+        let same = same.unwrap_or_default();
+        let bits = |values: &[f32]| -> Vec<u32> { values.iter().map(|v| v.to_bits()).collect() };
+        let mut all = bits(&losses);
+        all.extend(&same[..=m]);
+        all.extend(to_features);
+        all.extend(bits(&first));
+        all.extend(&same[m + 1..]);
+        Ok(all)
+    }
 }
 
 /// A last layer on three devices.

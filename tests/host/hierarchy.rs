@@ -4,8 +4,8 @@ use crate::call::{Machine, USAGE};
 use wgloss::losses::hcal::Aggregation;
 use wgloss::{
     Balance, BalanceInputs, BalanceOutputs, BalanceState, DType, ErrorKind, Gradient, Hcal,
-    HcalInputs, HcalOutputs, Hierarchy, Levels, Mcm, McmInputs, McmOutputs, Noise, Reduction, Seed,
-    Targets, Tensor, wgpu,
+    HcalInputs, HcalOutputs, HcalSums, Hierarchy, Levels, Mcm, McmInputs, McmOutputs, Noise,
+    Reduction, Seed, Targets, Tensor, wgpu,
 };
 
 /// A buffer for everything, with a place for each tensor.
@@ -553,6 +553,259 @@ fn bad_calls_of_the_balance_are_named() {
     .check()
     .unwrap_err();
     assert_eq!((error.kind(), error.subject()), (ErrorKind::Value, "gamma"));
+}
+
+/// The two halves of a call whose batch lies over several devices: what is refused, and what they consist of.
+#[test]
+fn bad_calls_of_hcal_over_devices_are_named() {
+    let memory = Memory::new(Machine::plain());
+    let cx = &memory.machine.cx;
+    let levels = Levels::new(&[4, 2], &[&[0, 0, 1, 1]]).unwrap();
+    let config = Hcal::default();
+    let prototypes = [
+        memory.at(1, DType::F32, 4, 6),
+        memory.at(2, DType::F32, 2, 6),
+    ];
+    let inputs = HcalInputs {
+        features: memory.at(0, DType::F32, 3, 6),
+        prototypes: &prototypes,
+        labels: Some(memory.at(7, DType::U32, 2, 3)),
+        levels: levels.on_device(memory.at(8, DType::U32, 1, 8)).unwrap(),
+        noise: None,
+        balance: None,
+        grad_loss: None,
+        settings: &[],
+    };
+    assert_eq!(Hcal::sums_len(&levels, 6), 1 + 2 * 7);
+    assert_eq!(
+        Hcal::sums_len(&Levels::new(&[4], &[]).unwrap(), usize::MAX),
+        1
+    );
+    assert_eq!(Hcal::sums_len(&levels, usize::MAX), usize::MAX);
+    let sums = memory.at(20, DType::F32, 1, 15);
+    let entries = |call: wgloss::Prepared| -> Vec<&str> {
+        let steps = call.plan().steps.iter();
+        steps.map(|step| step.kernel.entry).collect()
+    };
+    let call = config.prepare_partial(cx, &inputs, sums.into()).unwrap();
+    assert_eq!(
+        entries(call),
+        ["features", "members", "count", "clear", "add_up"]
+    );
+    let call = config.prepare_partial(cx, &inputs, Gradient::AddTo(sums));
+    assert_eq!(
+        entries(call.unwrap()),
+        [
+            "features", "members", "count", "clear", "add_up", "add", "add"
+        ]
+    );
+
+    let partial = |config: Hcal, inputs: HcalInputs<'_>, sums: Gradient<'_>, wanted: &str| {
+        let error = config.prepare_partial(cx, &inputs, sums).unwrap_err();
+        assert_eq!(error.to_string(), wanted);
+    };
+    let tree = config.with_aggregation(Aggregation::Tree);
+    let of_trees =
+        "aggregation: the mean of child classes' means is not over devices: means over samples are";
+    partial(tree, inputs, sums.into(), of_trees);
+    let alone = HcalInputs {
+        labels: None,
+        ..inputs
+    };
+    partial(
+        config,
+        alone,
+        sums.into(),
+        "labels: needed to compute losses",
+    );
+    partial(
+        config,
+        inputs,
+        memory.at(20, DType::F32, 1, 14).into(),
+        "sums: expected [15], found [14]",
+    );
+    partial(
+        config,
+        inputs,
+        memory.at(20, DType::F16, 1, 15).into(),
+        "sums: expected f32, found f16",
+    );
+    partial(
+        config,
+        inputs,
+        memory.at(7, DType::F32, 1, 15).into(),
+        "sums: expected memory apart from labels, found an overlap",
+    );
+    partial(
+        config,
+        inputs,
+        Gradient::InPlace,
+        "sums: needs a tensor: in place is for the logits of row losses alone",
+    );
+
+    let grads = [
+        memory.at(5, DType::F32, 4, 6),
+        memory.at(6, DType::F32, 2, 6),
+    ]
+    .map(Gradient::To);
+    let without = HcalSums { sums, losses: None };
+    let whole = HcalSums {
+        losses: Some(memory.at(21, DType::F32, 1, 2)),
+        ..without
+    };
+    let losses = HcalOutputs {
+        losses: Some(memory.at(10, DType::F32, 1, 2)),
+        ..HcalOutputs::default()
+    };
+    let all = HcalOutputs {
+        weights: Some(memory.at(11, DType::F32, 1, 2)),
+        loss: Some(memory.at(12, DType::F32, 1, 1)),
+        grad_features: Some(memory.at(13, DType::F32, 3, 6).into()),
+        grad_prototypes: Some(&grads),
+        ..losses
+    };
+    let merged = |config: Hcal, inputs: HcalInputs<'_>, sums, outputs: HcalOutputs<'_>| {
+        let call = config.prepare_merged(cx, &inputs, &sums, &outputs);
+        call.map_or_else(|error| error.to_string(), |_| String::new())
+    };
+    // The losses alone have no weights to wait for.
+    let call = config.prepare_merged(cx, &inputs, &without, &losses);
+    assert_eq!(
+        entries(call.unwrap()),
+        [
+            "features",
+            "prototypes",
+            "prototypes",
+            "divide",
+            "shares",
+            "scores",
+            "softmax",
+            "scores",
+            "softmax",
+            "level_losses"
+        ]
+    );
+    assert_eq!(merged(config, inputs, whole, all), "");
+    assert_eq!(merged(tree, inputs, whole, all), of_trees);
+    let of_loss = "all_losses: needed for the loss, which is made of the losses of all devices";
+    let of_weights = "all_losses: needed for weights and gradients, which follow from the losses of all devices unless \
+                      weights are fixed";
+    assert_eq!(merged(config, inputs, without, all), of_loss);
+    let no_loss = HcalOutputs { loss: None, ..all };
+    assert_eq!(merged(config, inputs, without, no_loss), of_weights);
+    let weights = HcalOutputs {
+        weights: all.weights,
+        ..losses
+    };
+    assert_eq!(merged(config, inputs, without, weights), of_weights);
+    let uncertain = HcalInputs {
+        balance: Some(BalanceState::LogVariances(memory.at(17, DType::F32, 1, 2))),
+        ..inputs
+    };
+    let to_variances = HcalOutputs {
+        grad_log_variances: Some(memory.at(16, DType::F32, 1, 2).into()),
+        ..losses
+    };
+    let by_uncertainty = config.with_balance(Balance::Uncertainty);
+    assert_eq!(
+        merged(by_uncertainty, uncertain, without, to_variances),
+        of_weights
+    );
+    assert_eq!(merged(by_uncertainty, uncertain, whole, to_variances), "");
+    // Fixed weights are known before.
+    let fixed = config.with_balance(Balance::Fixed);
+    let given = HcalInputs {
+        balance: Some(BalanceState::Weights(memory.at(17, DType::F32, 1, 2))),
+        ..inputs
+    };
+    assert_eq!(merged(fixed, given, without, no_loss), "");
+    assert_eq!(merged(fixed, given, without, all), of_loss);
+    assert_eq!(merged(fixed, given, whole, all), "");
+    let short = HcalSums {
+        sums: memory.at(20, DType::F32, 1, 16),
+        ..whole
+    };
+    assert_eq!(
+        merged(config, inputs, short, all),
+        "sums: expected [15], found [16]"
+    );
+    let other = HcalSums {
+        losses: Some(memory.at(21, DType::F32, 1, 3)),
+        ..whole
+    };
+    assert_eq!(
+        merged(config, inputs, other, all),
+        "all_losses: expected [2], found [3]"
+    );
+    for (over, name) in [(20, "sums"), (21, "all_losses")] {
+        let onto = HcalOutputs {
+            losses: Some(memory.at(over, DType::F32, 1, 2)),
+            ..losses
+        };
+        assert_eq!(
+            merged(config, inputs, whole, onto),
+            format!("losses: expected memory apart from {name}, found an overlap")
+        );
+    }
+    assert_eq!(
+        merged(config, inputs, whole, HcalOutputs::default()),
+        "outputs: at least one is needed"
+    );
+}
+
+/// What is kept of all classes of a batch over several devices has to fit a binding; sums of more words go in windows.
+#[test]
+fn hcal_over_devices_on_narrow_bindings() {
+    let memory = Memory::new(Machine::narrow(64 << 10));
+    let cx = &memory.machine.cx;
+    let of = |classes: usize, features: bool| {
+        let levels = Levels::new(&[2, classes], &[&[0, 1]]).unwrap();
+        let prototypes = [
+            memory.at(10, DType::F32, 2, 128),
+            memory.at(11, DType::F32, classes, 128),
+        ];
+        let inputs = HcalInputs {
+            features: memory.at(0, DType::F32, 3, 128),
+            prototypes: &prototypes,
+            labels: Some(memory.at(1, DType::U32, 2, 3)),
+            levels: levels
+                .on_device(memory.at(2, DType::U32, 1, levels.words_len()))
+                .unwrap(),
+            noise: None,
+            balance: None,
+            grad_loss: None,
+            settings: &[],
+        };
+        let sums = memory.at(40, DType::F32, 1, Hcal::sums_len(&levels, 128));
+        let partial = Hcal::default().prepare_partial(cx, &inputs, Gradient::AddTo(sums));
+        let steps = partial.unwrap().plan().steps.clone().into_iter();
+        let windows = steps.filter(|step| step.kernel.entry == "clear").count();
+        let met = HcalSums {
+            sums,
+            losses: Some(memory.at(30, DType::F32, 1, 2)),
+        };
+        let outputs = HcalOutputs {
+            losses: Some(memory.at(31, DType::F32, 1, 2)),
+            grad_features: features.then(|| memory.at(32, DType::F32, 3, 128).into()),
+            ..HcalOutputs::default()
+        };
+        let call = Hcal::default().prepare_merged(cx, &inputs, &met, &outputs);
+        let said = call.map_or_else(|error| error.to_string(), |_| String::new());
+        (windows, said)
+    };
+    // 516 bytes of sums for each class, 512 of means.
+    assert_eq!(of(127, false), (2, String::new()));
+    let (windows, said) = of(400, false);
+    assert_eq!(windows, 4);
+    assert_eq!(
+        said,
+        "levels: expected classes whose means have at most 65536 bytes (one storage binding of this device), found 204800 bytes"
+    );
+    let (_, said) = of(127, true);
+    assert!(
+        said.starts_with("levels: expected classes whose gradients"),
+        "{said}"
+    );
 }
 
 /// Bindings of 64 KiB: windows of classes and of samples, within the limits of the device; and what does not fit is

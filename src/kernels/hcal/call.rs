@@ -162,7 +162,9 @@ pub(super) fn inspect_merged<'a>(
                 "needed for the loss, which is made of the losses of all devices",
             ));
         }
-        let follows = outputs.weights.is_some() || Wants::of(outputs).gradient();
+        let follows = outputs.weights.is_some()
+            || outputs.grad_log_variances.is_some()
+            || Wants::of(outputs).gradient();
         if follows && config.balance != Balance::Fixed {
             return Err(Error::refused(
                 "all_losses",

@@ -147,7 +147,7 @@ pub(super) struct Call<'a, 'c> {
     pub(super) means: Region,
     scores: Region,
     /// The gradients to the vectors of each level, one level after the other.
-    gradients: Region,
+    pub(super) gradients: Region,
     /// Of products that are split by classes.
     chunks: Region,
 }

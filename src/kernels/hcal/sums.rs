@@ -6,10 +6,10 @@
 
 use crate::device::context::Context;
 use crate::device::live::Given;
-use crate::device::plan::{Binds, Draft, Grid, Target};
+use crate::device::plan::{Bind, Binds, Draft, Grid, Target};
 use crate::device::prepared::{self, Prepared};
 use crate::device::tensor::Tensor;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::kernels::gradient::{Gradient, tensor};
 use crate::kernels::hcal::call::{
     HcalInputs, HcalOutputs, HcalSums, Wants, inspect_merged, inspect_partial,
@@ -57,8 +57,8 @@ impl Hcal {
     /// Without [`HcalSums::losses`] a call has `losses`, and with [`Balance::Fixed`] gradients and weights too. A balance that
     /// moves its state on moves this device's in each call that has them.
     ///
-    /// Scratch is that of [`Hcal::prepare`], where a level has as many vectors as the largest of the levels beyond the first has
-    /// classes, if these are more than the samples.
+    /// Scratch is that of [`Hcal::prepare`], with the most classes of a level beyond the first in the place of B where these are
+    /// more; what is kept of all classes has to fit one storage binding.
     ///
     /// # Errors
     /// [`Aggregation::Tree`]; what [`Hcal::prepare`] refuses; sums or losses of another length or type, or that overlap an output;
@@ -135,6 +135,22 @@ fn partial<'a>(
     call.rest()
 }
 
+/// Refuses what one storage binding does not hold: unlike the sums, it is not taken in windows.
+fn fits(target: Target<'_>, what: &str, bind: Bind<'_>) -> Result<(), Error> {
+    let most = target.caps.max_binding;
+    match bind {
+        Bind::Scratch { size, .. } if size > most => Err(Error::new(
+            ErrorKind::Unsupported,
+            "levels",
+            format!(
+                "classes whose {what} have at most {most} bytes (one storage binding of this device)"
+            ),
+            format!("{size} bytes"),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Plans a checked second half.
 fn merged<'a>(
     target: Target<'_>,
@@ -146,6 +162,9 @@ fn merged<'a>(
 ) -> Result<Draft<'a>, Error> {
     let of_call = (Wants::of(outputs), Stand::Classes);
     let mut call = Call::new(target, config, inputs, outputs, of_call)?;
+    fits(target, "records", call.state.bind)?;
+    fits(target, "means", call.means.bind())?;
+    fits(target, "gradients", call.gradients.bind())?;
     call.dispatches.push_settings(settings)?;
     call.features()?;
     if call.wants.losses {
