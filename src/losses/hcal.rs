@@ -58,7 +58,7 @@
 //! ([`AfterCall::Keep`](crate::AfterCall::Keep)), and the same state of the balance, each a copy. A device may have no samples.
 //! A NaN in features that count is one in the sums of their classes; at level 1 the other devices learn of it from the losses of
 //! all. [`Aggregation::Tree`] is refused. On the device the vectors of a level `k > 1` are then as many as its classes,
-//! whether they occur or not: time O(C_k^2 D) for it, and scratch as if the batch had as many samples as the largest of these
+//! whether they occur or not: time `C_k^2 D` for it, and scratch as if the batch had as many samples as the largest of these
 //! levels has classes. Several parts of a batch on one device may add to the same sums.
 //!
 //! **Edges.** A NaN or an infinity in prototypes, or in features that count, makes what depends on it NaN, which is the result
