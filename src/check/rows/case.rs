@@ -506,7 +506,8 @@ impl Case for RowCase {
         let (t, f) = (truth.grad_theta, naive.grad_theta);
         if self.wdl.theta {
             let shape = theta_shape(&self.loss, cols);
-            outputs.push(Output::near("grad_theta", single, shape, t, f));
+            // From each slope the mean of all is taken, of a single theta all of it.
+            outputs.push(Output::near("grad_theta", single, shape, t, f).cancelling(upstream));
         }
         let (t, f) = (truth.grad_theta0, naive.grad_theta0);
         if self.wdl.theta0 {
