@@ -4,6 +4,7 @@
 
 mod contrastive;
 mod faults;
+mod hcal;
 mod job;
 mod rows;
 mod schemes;

@@ -2,7 +2,7 @@
 //! ranks in six digits.
 
 use crate::job::{self, Ended};
-use crate::{contrastive, rows};
+use crate::{contrastive, hcal, rows};
 use libtest_mimic::{Failed, Trial};
 use std::time::Duration;
 use wgloss::host::Gpu;
@@ -40,7 +40,8 @@ fn cases() -> Vec<(String, Case)> {
     let rows = rows::CASES
         .iter()
         .map(|(name, case)| ((*name).to_owned(), *case));
-    rows.chain(contrastive).collect()
+    let hcal: (String, Case) = ("hcal".to_owned(), hcal::over_ranks);
+    rows.chain(contrastive).chain([hcal]).collect()
 }
 
 pub fn trials() -> Vec<Trial> {
