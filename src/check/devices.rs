@@ -1,9 +1,10 @@
 //! Cases of HCAL whose samples lie on several devices: the same numbers, and the same truth, as where they lie together.
 
-use crate::check::case::{Case, Depth, Layout, Output};
+use crate::check::case::Depth;
 use crate::check::hcal::{HcalCase, HcalMode, hcal_cases};
 use crate::check::numbers::Numbers;
 use crate::check::rng::Rng;
+use crate::check::shards::{InShards, Sharded};
 use crate::check::tensors::Tensors;
 use crate::device::context::Context;
 use crate::device::prepared::Prepared;
@@ -19,20 +20,20 @@ use std::fmt;
 use std::ops::Range;
 
 /// A case of HCAL on several devices.
+pub type ShardedHcal = Sharded<HcalCase, Devices>;
+
+/// Devices that have some of the samples each.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ShardedHcal {
-    /// What is computed.
-    pub case: HcalCase,
+pub struct Devices {
     /// Where the samples of each device end; some devices have none.
     ends: Vec<usize>,
     /// The device from which what is the same on all is taken.
     own: usize,
 }
 
-impl fmt::Display for ShardedHcal {
+impl fmt::Display for Devices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ShardedHcal { case, ends, own } = self;
-        write!(f, "{case} devices to {ends:?}, as device {own}")
+        write!(f, "devices to {:?}, as device {}", self.ends, self.own)
     }
 }
 
@@ -59,44 +60,25 @@ fn nan(count: usize) -> Vec<u32> {
     vec![f32::NAN.to_bits(); count]
 }
 
-impl Case for ShardedHcal {
-    fn name(&self) -> &'static str {
-        self.case.name()
-    }
-
-    fn layout(&self) -> Layout {
-        self.case.layout()
-    }
-
-    fn numbers(&self) -> Result<Numbers, Error> {
-        self.case.numbers()
-    }
-
-    fn outputs(&self, numbers: &Numbers) -> Result<Vec<Output>, Error> {
-        self.case.outputs(numbers)
-    }
-
-    fn prepare(
+impl InShards<Devices> for HcalCase {
+    fn calls(
         &self,
+        at: &Devices,
         cx: &Context,
         numbers: &Numbers,
         tensors: &Tensors,
     ) -> Result<Vec<Prepared>, Error> {
-        let losses = self.case.mode != HcalMode::Predictions;
-        self.case.with_call(tensors, |all, outputs| {
+        let losses = self.mode != HcalMode::Predictions;
+        self.with_call(tensors, |all, outputs| {
             let whole = Whole {
                 cx,
-                config: &self.case.config,
+                config: &self.config,
                 all,
                 outputs,
                 numbers,
             };
-            whole.on_devices(self, losses)
+            whole.on_devices(at, self.seed % 7, losses)
         })
-    }
-
-    fn judge(&self, numbers: &Numbers, found: &Numbers) -> Result<(), String> {
-        self.case.judge(numbers, found)
     }
 }
 
@@ -157,7 +139,7 @@ impl Whole<'_, '_> {
     }
 
     /// The calls of all devices: sums, losses, what is made of them.
-    fn on_devices(&self, devices: &ShardedHcal, losses: bool) -> Result<Vec<Prepared>, Error> {
+    fn on_devices(&self, devices: &Devices, at: u64, losses: bool) -> Result<Vec<Prepared>, Error> {
         let (cx, config, all, outputs) = (self.cx, self.config, self.all, self.outputs);
         let (m, count) = (all.prototypes.len(), devices.ends.len());
         let firsts = std::iter::once(0).chain(devices.ends.iter().copied());
@@ -167,7 +149,7 @@ impl Whole<'_, '_> {
             .collect();
         let len = Hcal::sums_len(all.levels.host, all.features.cols());
         // The sums begin anywhere.
-        let at = (devices.case.seed % 7) as usize;
+        let at = at as usize;
         let sums = words(cx, &nan(len + at))?;
         let sums = Tensor::vector(&sums, DType::F32, len).with_offset(at as u64);
         let parts = words(cx, &nan(count * m))?;
@@ -288,7 +270,8 @@ impl ShardedHcal {
         ends.push(case.samples);
         ends.sort_unstable();
         let own = rng.below(devices);
-        Some(ShardedHcal { case, ends, own })
+        let at = Devices { ends, own };
+        Some(Sharded { case, at })
     }
 }
 

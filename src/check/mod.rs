@@ -37,7 +37,7 @@ pub use contrastive::{
     Asked, ContrastiveCase, ContrastiveWorkload, Others, Points, contrastive_cases,
     cooperative_cases,
 };
-pub use devices::{ShardedHcal, sharded_hcal};
+pub use devices::{Devices, ShardedHcal, sharded_hcal};
 pub use golden::{GoldenCase, golden_cases};
 pub use hcal::{HcalCase, HcalMode, HcalWorkload, hcal_cases};
 pub use linear::{LinearCase, LinearMode, LinearWorkload, cooperative_linear_cases, linear_cases};
@@ -54,8 +54,8 @@ pub use random::{ALIKE, random_case};
 pub use rng::Rng;
 pub use rows::{Extras, Mode, RowCase, RowWorkload, WdlCase, row_cases};
 pub use shards::{
-    Meeting, ShardedContrastive, ShardedLinear, ShardedRows, sharded_contrastive, sharded_linear,
-    sharded_rows,
+    Meeting, Sharded, ShardedContrastive, ShardedLinear, ShardedRows, sharded_contrastive,
+    sharded_linear, sharded_rows,
 };
 pub use tensors::Tensors;
 

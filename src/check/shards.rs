@@ -156,20 +156,69 @@ fn added(gradient: Gradient<'_>) -> Gradient<'_> {
     }
 }
 
-/// A case of a loss of rows in shards.
+/// A case whose labels, keys or samples lie in shards.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ShardedRows {
+pub struct Sharded<C, P = Meeting> {
     /// What is computed.
-    pub case: RowCase,
-    /// Where its labels are.
-    pub meeting: Meeting,
+    pub case: C,
+    /// Where its shards are.
+    pub at: P,
 }
 
-impl fmt::Display for ShardedRows {
+/// A case that can be computed in shards: the calls of all of them, in order.
+pub(super) trait InShards<P>: Case {
+    fn calls(
+        &self,
+        at: &P,
+        cx: &Context,
+        numbers: &Numbers,
+        tensors: &Tensors,
+    ) -> Result<Vec<Prepared>, Error>;
+}
+
+impl<C: fmt::Display, P: fmt::Display> fmt::Display for Sharded<C, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.case, self.meeting)
+        write!(f, "{} {}", self.case, self.at)
     }
 }
+
+impl<C: InShards<P>, P: fmt::Display + Send + Sync> Case for Sharded<C, P> {
+    fn name(&self) -> &'static str {
+        self.case.name()
+    }
+
+    fn layout(&self) -> Layout {
+        self.case.layout()
+    }
+
+    fn numbers(&self) -> Result<Numbers, Error> {
+        self.case.numbers()
+    }
+
+    fn outputs(&self, numbers: &Numbers) -> Result<Vec<Output>, Error> {
+        self.case.outputs(numbers)
+    }
+
+    fn prepare(
+        &self,
+        cx: &Context,
+        numbers: &Numbers,
+        tensors: &Tensors,
+    ) -> Result<Vec<Prepared>, Error> {
+        self.case.calls(&self.at, cx, numbers, tensors)
+    }
+
+    fn judge(&self, numbers: &Numbers, found: &Numbers) -> Result<(), String> {
+        self.case.judge(numbers, found)
+    }
+}
+
+/// A case of a loss of rows whose labels are in shards.
+pub type ShardedRows = Sharded<RowCase>;
+/// A case of a fused last layer whose labels are.
+pub type ShardedLinear = Sharded<LinearCase>;
+/// A case of a contrastive loss whose keys are.
+pub type ShardedContrastive = Sharded<ContrastiveCase>;
 
 fn row_inputs<'a>(all: &RowInputs<'a>, shard: &Range<usize>) -> RowInputs<'a> {
     let of = |t: Tensor<'a>| of_cols(t, shard);
@@ -190,30 +239,15 @@ fn row_inputs<'a>(all: &RowInputs<'a>, shard: &Range<usize>) -> RowInputs<'a> {
     }
 }
 
-impl Case for ShardedRows {
-    fn name(&self) -> &'static str {
-        self.case.name
-    }
-
-    fn layout(&self) -> Layout {
-        self.case.layout
-    }
-
-    fn numbers(&self) -> Result<Numbers, Error> {
-        self.case.numbers()
-    }
-
-    fn outputs(&self, numbers: &Numbers) -> Result<Vec<Output>, Error> {
-        self.case.outputs(numbers)
-    }
-
-    fn prepare(
+impl InShards<Meeting> for RowCase {
+    fn calls(
         &self,
+        at: &Meeting,
         cx: &Context,
         _numbers: &Numbers,
         tensors: &Tensors,
     ) -> Result<Vec<Prepared>, Error> {
-        let case = &self.case;
+        let case = self;
         let (all, outputs) = call(case.threshold, case.wdl.order, case.mode, tensors)?;
         let by_label = matches!(all.threshold, Some(Threshold::Label(_)));
         let size = (case.rows, case.loss.accumulator()?.words);
@@ -235,7 +269,7 @@ impl Case for ShardedRows {
             Ok(vec![case.loss.prepare_merged(cx, &inputs, met, &outputs)?])
         };
         let folded = |from: Tensor<'_>, to: Tensor<'_>| case.loss.prepare_folded(cx, from, to);
-        self.meeting.prepare(cx, size, partial, folded, merged)
+        at.prepare(cx, size, partial, folded, merged)
     }
 }
 
@@ -250,7 +284,7 @@ impl ShardedRows {
         };
         taken.then(|| ShardedRows {
             case,
-            meeting: Meeting::new(i, (case.cols, whole), case.seed),
+            at: Meeting::new(i, (case.cols, whole), case.seed),
         })
     }
 }
@@ -261,21 +295,6 @@ pub fn sharded_rows(depth: Depth) -> Vec<ShardedRows> {
     cases
         .filter_map(|(i, case)| ShardedRows::of(i, case))
         .collect()
-}
-
-/// A case of a fused last layer in shards.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ShardedLinear {
-    /// What is computed.
-    pub case: LinearCase,
-    /// Where its labels are.
-    pub meeting: Meeting,
-}
-
-impl fmt::Display for ShardedLinear {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.case, self.meeting)
-    }
 }
 
 fn linear_inputs<'a>(all: &LinearInputs<'a>, shard: &Range<usize>) -> LinearInputs<'a> {
@@ -291,32 +310,17 @@ fn linear_inputs<'a>(all: &LinearInputs<'a>, shard: &Range<usize>) -> LinearInpu
     }
 }
 
-impl Case for ShardedLinear {
-    fn name(&self) -> &'static str {
-        "linear"
-    }
-
-    fn layout(&self) -> Layout {
-        self.case.layout
-    }
-
-    fn numbers(&self) -> Result<Numbers, Error> {
-        self.case.numbers()
-    }
-
-    fn outputs(&self, numbers: &Numbers) -> Result<Vec<Output>, Error> {
-        self.case.outputs(numbers)
-    }
-
-    fn prepare(
+impl InShards<Meeting> for LinearCase {
+    fn calls(
         &self,
+        at: &Meeting,
         cx: &Context,
         _numbers: &Numbers,
         tensors: &Tensors,
     ) -> Result<Vec<Prepared>, Error> {
-        let layer = &self.case.config;
+        let layer = &self.config;
         let (all, outputs) = linear::call(tensors)?;
-        let size = (self.case.rows, layer.accumulator()?.words);
+        let size = (self.rows, layer.accumulator()?.words);
         let partial = |shard: &Range<usize>, to: Tensor<'_>| {
             layer.prepare_partial(cx, &linear_inputs(&all, shard), to)
         };
@@ -334,7 +338,7 @@ impl Case for ShardedLinear {
             Ok(vec![layer.prepare_merged(cx, &inputs, met, &outputs)?])
         };
         let folded = |from: Tensor<'_>, to: Tensor<'_>| layer.loss.prepare_folded(cx, from, to);
-        self.meeting.prepare(cx, size, partial, folded, merged)
+        at.prepare(cx, size, partial, folded, merged)
     }
 }
 
@@ -345,7 +349,7 @@ impl ShardedLinear {
         let taken = case.form == Targets::Bits(()) && !left_out.contains(&case.mode);
         taken.then(|| ShardedLinear {
             case,
-            meeting: Meeting::new(i, (case.cols, 32), case.seed),
+            at: Meeting::new(i, (case.cols, 32), case.seed),
         })
     }
 }
@@ -356,21 +360,6 @@ pub fn sharded_linear(depth: Depth) -> Vec<ShardedLinear> {
     cases
         .filter_map(|(i, case)| ShardedLinear::of(i, case))
         .collect()
-}
-
-/// A case of a contrastive loss whose keys are in shards.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ShardedContrastive {
-    /// What is computed.
-    pub case: ContrastiveCase,
-    /// Where its keys are.
-    pub meeting: Meeting,
-}
-
-impl fmt::Display for ShardedContrastive {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.case, self.meeting)
-    }
 }
 
 /// Sets of some rows. Offsets of lists stay as they are: they are into the lists of all.
@@ -418,56 +407,41 @@ fn anchor_inputs<'a>(
     }
 }
 
-impl Case for ShardedContrastive {
-    fn name(&self) -> &'static str {
-        "contrastive"
-    }
-
-    fn layout(&self) -> Layout {
-        self.case.layout
-    }
-
-    fn numbers(&self) -> Result<Numbers, Error> {
-        self.case.numbers()
-    }
-
-    fn outputs(&self, numbers: &Numbers) -> Result<Vec<Output>, Error> {
-        self.case.outputs(numbers)
-    }
-
-    fn prepare(
+impl InShards<Meeting> for ContrastiveCase {
+    fn calls(
         &self,
+        at: &Meeting,
         cx: &Context,
         _numbers: &Numbers,
         tensors: &Tensors,
     ) -> Result<Vec<Prepared>, Error> {
-        let loss = &self.case.loss;
-        let all = contrastive::inputs(tensors, self.case.labels)?;
+        let loss = &self.loss;
+        let all = contrastive::inputs(tensors, self.labels)?;
         let outputs = contrastive::outputs(tensors);
         let counts = cx.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some("label counts"),
-            size: 4 * self.case.labels.max(1) as u64,
+            size: 4 * self.labels.max(1) as u64,
             usage: wgpu::BufferUsages::STORAGE,
             mapped_at_creation: false,
         });
-        let counts = Tensor::vector(&counts, DType::U32, self.case.labels);
+        let counts = Tensor::vector(&counts, DType::U32, self.labels);
         let (keys, labels, mask) = match &all.keys {
             Some(keys) => (keys.embeddings.rows(), keys.labels, all.key_mask),
-            None => (self.case.rows, all.labels, all.row_mask),
+            None => (self.rows, all.labels, all.row_mask),
         };
-        let mut calls = vec![self.case.relations(cx, tensors)?];
+        let mut calls = vec![self.relations(cx, tensors)?];
         let by_label = matches!(loss.weighting, Weighting::MulSupCon { .. });
         if by_label {
             let inputs = LabelCountInputs {
                 rows: keys,
-                classes: self.case.labels,
+                classes: self.labels,
                 labels,
                 row_mask: mask,
             };
             calls.push(LabelCounts.prepare(cx, &inputs, &LabelCountOutputs { counts })?);
         }
         let inputs = |shard: &Range<usize>| anchor_inputs(&all, shard, by_label.then_some(counts));
-        let size = (self.case.rows, loss.accumulator()?.words);
+        let size = (self.rows, loss.accumulator()?.words);
         let partial = |shard: &Range<usize>, to: Tensor<'_>| {
             let of_sums = ContrastiveInputs {
                 grad_loss: None,
@@ -498,7 +472,7 @@ impl Case for ShardedContrastive {
             Ok(calls)
         };
         let folded = |from: Tensor<'_>, to: Tensor<'_>| loss.prepare_folded(cx, from, to);
-        calls.extend((self.meeting).prepare(cx, size, partial, folded, merged)?);
+        calls.extend(at.prepare(cx, size, partial, folded, merged)?);
         Ok(calls)
     }
 }
@@ -516,7 +490,7 @@ impl ShardedContrastive {
         let whole = if said { 32 } else { 1 };
         case.loss.accumulator().is_ok().then(|| ShardedContrastive {
             case,
-            meeting: Meeting::new(i, (keys, whole), case.seed),
+            at: Meeting::new(i, (keys, whole), case.seed),
         })
     }
 }

@@ -503,48 +503,38 @@ impl<'a, 'c> Call<'a, 'c> {
         let alone = self.target.caps.cpu || count >= MANY && len <= SHORT;
         let module = vectors(alone, self.target.variant.workgroup);
         let lanes = if alone { self.lanes() } else { 1 };
-        let params = |portion: Range<u64>, grid: Grid| HcalParams {
-            begin: portion.start as u32,
-            end: portion.end as u32,
-            groups_x: grid.groups_x,
-            ..params
-        };
-        let steps = &mut self.dispatches;
-        push_portions(
-            steps,
-            (module, entry),
-            (count, 3 * len),
-            lanes,
-            params,
-            bindings,
-        )
+        let work = (count, 3 * len);
+        self.push_lanes((module, entry), work, lanes, params, bindings)
     }
 
-    /// Adds the dispatches for `count` blocks of so many loads each.
+    /// Adds the dispatches for so many blocks, of so many loads each.
     fn push_blocks(
         &mut self,
         entry: &'static str,
-        (count, each): (u64, u64),
+        work: (u64, u64),
         params: HcalParams,
         bindings: ProductBindings<'a>,
     ) -> Result<(), Error> {
         let module = HCAL_PRODUCTS.module(self.target.variant.workgroup);
-        let lanes = self.lanes();
+        self.push_lanes((module, entry), work, self.lanes(), params, bindings)
+    }
+
+    /// Adds the dispatches of a kernel for `count` elements of so many loads each, so many of them a workgroup.
+    pub(super) fn push_lanes(
+        &mut self,
+        kernel: (Module, &'static str),
+        work: (u64, u64),
+        lanes: u64,
+        params: HcalParams,
+        bindings: impl Into<Binds<'a>>,
+    ) -> Result<(), Error> {
         let params = |portion: Range<u64>, grid: Grid| HcalParams {
             begin: portion.start as u32,
             end: portion.end as u32,
             groups_x: grid.groups_x,
             ..params
         };
-        let steps = &mut self.dispatches;
-        push_portions(
-            steps,
-            (module, entry),
-            (count, each),
-            lanes,
-            params,
-            bindings,
-        )
+        push_portions(&mut self.dispatches, kernel, work, lanes, params, bindings)
     }
 
     /// Adds the dispatches of the index module for `count` lanes of so many loads each.

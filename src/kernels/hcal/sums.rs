@@ -6,7 +6,7 @@
 
 use crate::device::context::Context;
 use crate::device::live::Given;
-use crate::device::plan::{Bind, Binds, Draft, Grid, Target};
+use crate::device::plan::{Bind, Binds, Draft, Target};
 use crate::device::prepared::{self, Prepared};
 use crate::device::tensor::Tensor;
 use crate::error::{Error, ErrorKind};
@@ -18,10 +18,8 @@ use crate::kernels::hcal::params::{
     HCAL_SUMS, HcalParams, MergedBindings, SumBindings, WindowParams, losses,
 };
 use crate::kernels::hcal::plan::{Call, Level, Stand};
-use crate::kernels::work::push_portions;
 use crate::losses::balance::Balance;
 use crate::losses::hcal::{Aggregation, Hcal};
-use std::ops::Range;
 
 impl Hcal {
     /// The first half of a call whose batch lies over several devices: the sums of this one's samples by class, f32
@@ -195,30 +193,16 @@ fn merged<'a>(
 }
 
 impl<'a> Call<'a, '_> {
-    /// Adds the dispatches of the module of sums for `count` lanes of so many loads each.
+    /// Adds the dispatches of the module of sums for so many lanes, of so many loads each.
     fn push_sums(
         &mut self,
         entry: &'static str,
-        (count, each): (u64, u64),
+        work: (u64, u64),
         params: HcalParams,
         bindings: SumBindings<'a>,
     ) -> Result<(), Error> {
         let module = HCAL_SUMS.module(self.target.variant.workgroup);
-        let lanes = self.lanes();
-        let params = |portion: Range<u64>, grid: Grid| HcalParams {
-            begin: portion.start as u32,
-            end: portion.end as u32,
-            groups_x: grid.groups_x,
-            ..params
-        };
-        push_portions(
-            &mut self.dispatches,
-            (module, entry),
-            (count, each),
-            lanes,
-            params,
-            bindings,
-        )
+        self.push_lanes((module, entry), work, self.lanes(), params, bindings)
     }
 
     /// How many samples have a label at the finest level.
