@@ -17,6 +17,7 @@ NaN lost|/bce|shaders/shared/sum.wgsl|s/select\(0u, 1u, any\(tally.bad\)\)/0u/
 ties to the later class|mcm|shaders/shared/best.wgsl|s/b.index < a.index/b.index > a.index/
 greater for greater or equal at Jaccard's threshold|contrastive/similar_enough|shaders/contrastive/rule_jaccard.wgsl|s/meet >= params/meet > params/
 norms with a floor of 1e-3|corners|src/kernels/contrastive/params.rs|s/Constant::Real\(NORM_FLOOR as f32\)/Constant::Real(1e-3 + 0.0 * NORM_FLOOR as f32)/
+sums of one device left out|shards/keys|shaders/contrastive/accumulators.wgsl|s/device = 1u; device/device = 2u; device/
 a device's own samples for those of all|shards/s|shaders/hcal/losses_merged.wgsl|s/level == 0u/level == 9999u/
 hierarchy's ranges believed|hostile/hierarchies|shaders/mcm/climb.wgsl|s/min\((hierarchy\[starts \+ [12]u\]), i \+ LOOKS\)/$1/g
 END
