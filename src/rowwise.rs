@@ -346,13 +346,9 @@ fn merged_row(loss: impl Into<AnyLoss>) -> Result<(AnyLoss, Row), Error> {
 /// The accumulators of some shards, checked.
 fn met<'a>(row: &Row, rows: usize, accumulators: Tensor<'a>) -> Result<Inspection<'a>, Error> {
     let words = shards::layout(row).words;
-    let count = accumulators.rows();
-    if count == 0 || u32::try_from(count).is_err() {
-        return Err(Error::shape("accumulators", "a row for each shard", count));
-    }
     let mut all = Inspection::default();
-    let shape = Shape::Matrix(count, rows.saturating_mul(words));
-    all.reads("accumulators", accumulators, &[DType::F32], shape)?;
+    let each = ("shard", rows.saturating_mul(words));
+    all.reads_each("accumulators", accumulators, each)?;
     Ok(all)
 }
 

@@ -229,11 +229,8 @@ impl Whole<'_, '_> {
                 losses: None,
                 weights: outputs.weights.filter(|_| own),
                 loss: outputs.loss.filter(|_| own),
-                grad_features: outputs.grad_features.map(|grad| match grad {
-                    Gradient::To(t) => Gradient::To(t.of_rows(samples.start, samples.len())),
-                    Gradient::AddTo(t) => Gradient::AddTo(t.of_rows(samples.start, samples.len())),
-                    Gradient::InPlace => Gradient::InPlace,
-                }),
+                grad_features: (outputs.grad_features)
+                    .map(|grad| grad.part(|t| t.of_rows(samples.start, samples.len()))),
                 grad_prototypes: outputs.grad_prototypes.map(|_| &to_prototypes[..]),
                 grad_log_variances: outputs.grad_log_variances.filter(|_| own),
                 predictions: outputs

@@ -136,16 +136,12 @@ fn targets_of<'a>(all: Targets<Tensor<'a>>, shard: &Range<usize>) -> Targets<Ten
 
 /// The same of a gradient.
 fn gradient_of<'a>(gradient: Option<Gradient<'a>>, shard: &Range<usize>) -> Option<Gradient<'a>> {
-    gradient.map(|gradient| part(gradient, |t| of_cols(t, shard)))
+    gradient.map(|gradient| gradient.part(|t| of_cols(t, shard)))
 }
 
-/// A part of a gradient.
-fn part<'a>(gradient: Gradient<'a>, of: impl Fn(Tensor<'a>) -> Tensor<'a>) -> Gradient<'a> {
-    match gradient {
-        Gradient::To(t) => Gradient::To(of(t)),
-        Gradient::AddTo(t) => Gradient::AddTo(of(t)),
-        Gradient::InPlace => Gradient::InPlace,
-    }
+/// The same of one whose rows the shard has.
+fn rows_of<'a>(gradient: Option<Gradient<'a>>, shard: &Range<usize>) -> Option<Gradient<'a>> {
+    gradient.map(|gradient| gradient.part(|t| t.of_rows(shard.start, shard.len())))
 }
 
 /// What is added to what another call has written.
@@ -329,8 +325,7 @@ impl InShards<Meeting> for LinearCase {
             let outputs = LinearOutputs {
                 grad_hidden: (outputs.grad_hidden)
                     .map(|grad| if i == 0 { grad } else { added(grad) }),
-                grad_weights: (outputs.grad_weights)
-                    .map(|grad| part(grad, |t| t.of_rows(shard.start, shard.len()))),
+                grad_weights: rows_of(outputs.grad_weights, shard),
                 grad_bias: gradient_of(outputs.grad_bias, shard),
                 ..outputs
             };
@@ -450,11 +445,10 @@ impl InShards<Meeting> for ContrastiveCase {
             loss.prepare_partial(cx, &of_sums, to)
         };
         let merged = |i: usize, shard: &Range<usize>, met: Tensor<'_>| {
-            let of_keys = |grad| part(grad, |t| t.of_rows(shard.start, shard.len()));
             let own = ContrastiveOutputs {
                 grad_embeddings: (outputs.grad_embeddings)
                     .map(|grad| if i == 0 { grad } else { added(grad) }),
-                grad_keys: outputs.grad_keys.map(of_keys),
+                grad_keys: rows_of(outputs.grad_keys, shard),
                 // The same whichever keys there are, and added once.
                 grad_temperature: outputs.grad_temperature.filter(|_| i == 0),
                 grad_bias: outputs.grad_bias.filter(|_| i == 0),
@@ -464,7 +458,7 @@ impl InShards<Meeting> for ContrastiveCase {
             if let Some(grad) = outputs.grad_embeddings.filter(|_| all.keys.is_none()) {
                 // As keys the same rows have a gradient more.
                 let as_keys = ContrastiveOutputs {
-                    grad_keys: Some(of_keys(added(grad))),
+                    grad_keys: rows_of(Some(added(grad)), shard),
                     ..ContrastiveOutputs::default()
                 };
                 calls.push(loss.prepare_merged(cx, &inputs(shard), met, &as_keys)?);

@@ -55,6 +55,21 @@ impl<'a> Inspection<'a> {
         Ok(())
     }
 
+    /// Checks a matrix of f32 that the call reads, of a row for each of whatever is counted, at least one.
+    pub(crate) fn reads_each(
+        &mut self,
+        name: &'static str,
+        tensor: Tensor<'a>,
+        (each, cols): (&str, usize),
+    ) -> Result<(), Error> {
+        let count = tensor.rows();
+        if count == 0 || u32::try_from(count).is_err() {
+            let expected = format!("a row for each {each}");
+            return Err(Error::shape(name, expected, count));
+        }
+        self.reads(name, tensor, &[DType::F32], Shape::Matrix(count, cols))
+    }
+
     /// Checks a tensor that the call writes.
     pub(crate) fn writes(
         &mut self,

@@ -40,6 +40,15 @@ impl<'a> Gradient<'a> {
         }
     }
 
+    /// The same, to a part of the tensor.
+    pub(crate) fn part(self, of: impl FnOnce(Tensor<'a>) -> Tensor<'a>) -> Self {
+        match self {
+            Gradient::To(tensor) => Gradient::To(of(tensor)),
+            Gradient::AddTo(tensor) => Gradient::AddTo(of(tensor)),
+            Gradient::InPlace => Gradient::InPlace,
+        }
+    }
+
     /// Whether it is added to what is there.
     pub(crate) fn adds(&self) -> bool {
         matches!(self, Gradient::AddTo(_))

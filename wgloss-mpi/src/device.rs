@@ -186,6 +186,17 @@ pub(crate) fn read(
     Ok(all)
 }
 
+/// The same of a single staging.
+pub(crate) fn read_one(
+    world: &World,
+    gpu: &Gpu,
+    encoder: wgpu::CommandEncoder,
+    staging: &Staging,
+) -> Result<Words, Error> {
+    let mut all = read(world, gpu, encoder, &[staging])?;
+    Ok(all.pop().unwrap_or(Words::Owned(Vec::new())))
+}
+
 /// An encoder of a device.
 pub(crate) fn encoder(gpu: &Gpu) -> wgpu::CommandEncoder {
     let device = gpu.context().device();

@@ -384,6 +384,15 @@ impl World {
         })))
     }
 
+    /// Fails where the library does, in a collective.
+    fn broken<T>(&self, what: &str, message: String) -> Result<T, Error> {
+        self.fail(Error::Mpi {
+            rank: self.rank,
+            collective: what.to_owned(),
+            message,
+        })
+    }
+
     /// Waits until `ready` says so, for a collective.
     fn until(
         &self,
@@ -398,13 +407,7 @@ impl World {
             match ready() {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
-                Err(message) => {
-                    return self.fail(Error::Mpi {
-                        rank: self.rank,
-                        collective: what.to_owned(),
-                        message,
-                    });
-                }
+                Err(message) => return self.broken(what, message),
             }
             let waited = began.elapsed();
             // What comes at once costs no sleep.
@@ -445,11 +448,7 @@ impl World {
         drop(all);
         match begin() {
             Ok(begun) => Ok((self.begun.get(), begun)),
-            Err(message) => self.fail(Error::Mpi {
-                rank: self.rank,
-                collective: what.to_owned(),
-                message,
-            }),
+            Err(message) => self.broken(what, message),
         }
     }
 
@@ -605,11 +604,7 @@ impl Gathering<'_> {
     pub(crate) fn nudge(&mut self) -> Result<(), Error> {
         for pending in &mut self.pending {
             if let Err(message) = pending.test() {
-                return self.world.fail(Error::Mpi {
-                    rank: self.world.rank,
-                    collective: self.what.clone(),
-                    message,
-                });
+                return self.world.broken(&self.what, message);
             }
         }
         Ok(())
@@ -657,13 +652,7 @@ impl Ring<'_> {
                 self.sends.push(sent);
                 self.receive = Some(receive);
             }
-            (Err(message), _) | (_, Err(message)) => {
-                return world.fail(Error::Mpi {
-                    rank: world.rank,
-                    collective: self.what.clone(),
-                    message,
-                });
-            }
+            (Err(message), _) | (_, Err(message)) => return world.broken(&self.what, message),
         }
         let mut all = world.traffic.borrow_mut();
         let sum = all.entry(self.what.clone()).or_default();
@@ -695,13 +684,7 @@ impl Ring<'_> {
             match sent.test() {
                 Ok(true) => {}
                 Ok(false) => left.push(sent),
-                Err(message) => {
-                    return world.fail(Error::Mpi {
-                        rank: world.rank,
-                        collective: self.what.clone(),
-                        message,
-                    });
-                }
+                Err(message) => return world.broken(&self.what, message),
             }
         }
         self.sends = left;

@@ -123,13 +123,8 @@ impl Contrastive {
 
 /// The accumulators of some devices, checked.
 fn met(rows: usize, accumulators: Tensor<'_>) -> Result<Inspection<'_>, Error> {
-    let count = accumulators.rows();
-    if count == 0 || u32::try_from(count).is_err() {
-        let expected = "a row for each device";
-        return Err(Error::shape("accumulators", expected, count));
-    }
     let mut all = Inspection::default();
-    let shape = Shape::Matrix(count, rows.saturating_mul(WORDS));
-    all.reads("accumulators", accumulators, &[DType::F32], shape)?;
+    let each = ("device", rows.saturating_mul(WORDS));
+    all.reads_each("accumulators", accumulators, each)?;
     Ok(all)
 }

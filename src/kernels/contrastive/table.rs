@@ -181,12 +181,12 @@ static ACCUMULATORS: Program = Program {
     mirrors: &[MIRRORS],
 };
 
-/// The module that carries accumulators, where there is one denominator an anchor, or none.
+/// The module that carries accumulators; of one-positive they are the first sums, those of its negatives.
 pub(super) fn accumulators(denominator: Denominator, workgroup: u32) -> Module {
     let mut parts = [&NO_PART; PARTS];
     parts[0] = match denominator {
-        Denominator::All | Denominator::OnePositive => &MEETING[0],
-        Denominator::Negatives => &MEETING[1],
+        Denominator::All => &MEETING[0],
+        Denominator::Negatives | Denominator::OnePositive => &MEETING[1],
         Denominator::Sigmoid => &MEETING[2],
     };
     ACCUMULATORS.with(parts, Reduce::Tree, workgroup)

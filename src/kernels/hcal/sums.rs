@@ -107,12 +107,8 @@ fn partial<'a>(
     let of_call = (Wants::of(&outputs), Stand::Samples);
     let mut call = Call::new(target, config, inputs, &outputs, of_call)?;
     let mut place = |of: &dyn Fn(Tensor<'a>) -> Tensor<'a>| {
-        let part = match sums {
-            Gradient::To(sums) => Gradient::To(of(sums)),
-            Gradient::AddTo(sums) => Gradient::AddTo(of(sums)),
-            Gradient::InPlace => Gradient::InPlace,
-        };
-        call.place("sums", part).map(|part| tensor(Some(part)))
+        call.place("sums", sums.part(of))
+            .map(|part| tensor(Some(part)))
     };
     let (classes, dim) = (inputs.levels.host.classes(), inputs.features.cols());
     let labelled = place(&|sums| sums.of_cols(0, 1))?;

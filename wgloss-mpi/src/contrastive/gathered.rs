@@ -49,11 +49,19 @@ impl Gathered {
         if let Some((_, call)) = &self.call {
             call.encode(&mut encoder);
         }
-        let (numbers, to_anchors) = own.found(world, encoder)?;
+        // What this rank's anchors have in the gradients to all keys of the batch.
+        let beside = own.keys_learn.then_some(&self.outgoing);
+        if let Some(staging) = beside.filter(|_| own.count() > 0) {
+            let bytes = own.shape.floats(own.total());
+            staging.copy(&mut encoder, (&self.to_keys, 0), (0, bytes));
+        }
+        let (numbers, to_anchors, mut part) = own.found(world, encoder, beside)?;
         let mut to_keys = Vec::new();
         if own.keys_learn {
             let parts: Vec<usize> = own.rows.iter().map(|n| n * own.shape.dims).collect();
-            let part = self.to_all(world, own)?;
+            if own.count() == 0 {
+                part = Words::Owned(vec![0; parts.iter().sum()]);
+            }
             to_keys = world.reduce_scatter(SCATTER, part, &parts)?;
             self.outgoing.unmap();
         }
@@ -95,18 +103,6 @@ impl Gathered {
         let call = own.loss.prepare(own.gpu.context(), &inputs, &outputs)?;
         self.call = Some((count, call));
         Ok(())
-    }
-
-    /// What this rank's anchors have in the gradients to all keys of the batch.
-    fn to_all(&self, world: &World, own: &Own) -> Result<Words, Error> {
-        if own.count() == 0 {
-            return Ok(Words::Owned(vec![0; own.total() * own.shape.dims]));
-        }
-        let mut encoder = device::encoder(&own.gpu);
-        let bytes = own.shape.floats(own.total());
-        (self.outgoing).copy(&mut encoder, (&self.to_keys, 0), (0, bytes));
-        let mut all = device::read(world, &own.gpu, encoder, &[&self.outgoing])?;
-        Ok(all.pop().unwrap_or(Words::Owned(Vec::new())))
     }
 
     /// Puts the keys of this step into the queue, in place of the oldest.

@@ -241,8 +241,7 @@ impl Own {
         let mut encoder = device::encoder(&self.gpu);
         (self.outgoing).copy(&mut encoder, (from, 0), (0, bytes));
         (self.outgoing).copy(&mut encoder, (&self.labels, 0), (bytes, label_bytes));
-        let mut words = device::read(world, &self.gpu, encoder, &[&self.outgoing])?;
-        Ok(words.pop().unwrap_or(Words::Owned(Vec::new())))
+        device::read_one(world, &self.gpu, encoder, &self.outgoing)
     }
 
     /// What was sent has been sent.
@@ -252,14 +251,16 @@ impl Own {
 
     /// A call's settings: a mean is over one, and made of the sum later.
     pub(super) fn settings(&self) -> Vec<Setting<'_>> {
-        let mean = !matches!(self.loss.reduction, ContrastiveReduction::Sum);
         let value = Tensor::vector(&self.one, DType::F32, 1);
-        mean.then_some(Setting {
-            name: "count",
-            value,
-        })
-        .into_iter()
-        .collect()
+        let name = "count";
+        match self.is_mean() {
+            true => vec![Setting { name, value }],
+            false => Vec::new(),
+        }
+    }
+
+    fn is_mean(&self) -> bool {
+        !matches!(self.loss.reduction, ContrastiveReduction::Sum)
     }
 
     /// This rank's anchors with some keys, of which the first is number `first` of all; without keys, the anchors among themselves.
@@ -301,35 +302,39 @@ impl Own {
         if !first {
             return all;
         }
-        let mean = !matches!(self.loss.reduction, ContrastiveReduction::Sum);
         ContrastiveOutputs {
             loss: Some(number(0)),
             grad_embeddings: Some(Gradient::To(to)),
             grad_temperature: Some(number(1).into()),
             grad_bias: (self.loss.denominator == Denominator::Sigmoid).then(|| number(2).into()),
-            count: mean.then(|| number(3)),
+            count: self.is_mean().then(|| number(3)),
             ..all
         }
     }
 
-    /// Reads what the calls have found for this rank, behind what the encoder has. Zeros where it has no anchors.
+    /// Reads what the calls have found for this rank, behind what the encoder has, and what that has brought to a staging.
+    /// Zeros and nothing where it has no anchors.
     pub(super) fn found(
         &self,
         world: &World,
         mut encoder: wgpu::CommandEncoder,
-    ) -> Result<([f32; NUMBERS], Vec<f32>), Error> {
+        beside: Option<&Staging>,
+    ) -> Result<([f32; NUMBERS], Vec<f32>, Words), Error> {
+        let nothing = Words::Owned(Vec::new());
         if self.count() == 0 {
             if let Err(error) = self.gpu.finish(encoder) {
                 return world.here(error);
             }
-            return Ok(([0.0; NUMBERS], Vec::new()));
+            return Ok(([0.0; NUMBERS], Vec::new(), nothing));
         }
         let numbers = 4 * NUMBERS as u64;
         let floats = self.shape.floats(self.count());
         (self.incoming).copy(&mut encoder, (&self.numbers, 0), (0, numbers));
         (self.incoming).copy(&mut encoder, (&self.to_anchors, 0), (numbers, floats));
-        let mut all = device::read(world, &self.gpu, encoder, &[&self.incoming])?;
-        let words = all.pop().unwrap_or(Words::Owned(Vec::new()));
+        let stagings: Vec<&Staging> = std::iter::once(&self.incoming).chain(beside).collect();
+        let mut all = device::read(world, &self.gpu, encoder, &stagings)?.into_iter();
+        let (words, beside) = (all.next(), all.next());
+        let words = words.unwrap_or(Words::Owned(Vec::new()));
         let float = |word: &u32| f32::from_bits(*word);
         let mut found = [0.0; NUMBERS];
         for (to, word) in found.iter_mut().zip(words.iter()) {
@@ -338,7 +343,7 @@ impl Own {
         let to_anchors = words.iter().skip(NUMBERS).map(float).collect();
         drop(words);
         self.incoming.unmap();
-        Ok((found, to_anchors))
+        Ok((found, to_anchors, beside.unwrap_or(nothing)))
     }
 }
 

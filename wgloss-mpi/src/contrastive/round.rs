@@ -104,13 +104,17 @@ impl Round {
             }
         }
         self.queue.pass(own.total());
-        let (numbers, to_anchors) = own.found(world, device::encoder(&own.gpu))?;
-        if own.keys_learn && own.own_keys.is_some() && own.count() > 0 {
-            let mine = self.read(world, own, &self.to_own_keys, own.count())?;
-            add(&mut others, &mine);
-            drop(mine);
-            self.outgoing.unmap();
+        let mut encoder = device::encoder(&own.gpu);
+        let apart = own.keys_learn && own.own_keys.is_some() && own.count() > 0;
+        let beside = apart.then_some(&self.outgoing);
+        if let Some(staging) = beside {
+            let bytes = own.shape.floats(own.count());
+            staging.copy(&mut encoder, (&self.to_own_keys, 0), (0, bytes));
         }
+        let (numbers, to_anchors, mine) = own.found(world, encoder, beside)?;
+        add(&mut others, &mine);
+        drop(mine);
+        self.outgoing.unmap();
         Ok(Sums {
             numbers,
             to_anchors,
@@ -217,22 +221,6 @@ impl Round {
         Ok(())
     }
 
-    /// Reads a gradient.
-    fn read(
-        &self,
-        world: &World,
-        own: &Own,
-        from: &wgpu::Buffer,
-        rows: usize,
-    ) -> Result<Words, Error> {
-        let mut encoder = device::encoder(&own.gpu);
-        let bytes = own.shape.floats(rows);
-        self.outgoing.copy(&mut encoder, (from, 0), (0, bytes));
-        let mut all = device::read(world, &own.gpu, encoder, &[&self.outgoing])?;
-        let words = all.pop().unwrap_or(Words::Owned(Vec::new()));
-        Ok(words)
-    }
-
     /// Sends a rank what this one's anchors have in the gradient to its keys, and adds what has come for one's own.
     fn give_back(
         &self,
@@ -245,7 +233,10 @@ impl Round {
         let part = match own.count() {
             0 => vec![0; len],
             _ => {
-                let words = self.read(world, own, &self.to_block, own.rows[rank])?;
+                let mut encoder = device::encoder(&own.gpu);
+                let bytes = own.shape.floats(own.rows[rank]);
+                (self.outgoing).copy(&mut encoder, (&self.to_block, 0), (0, bytes));
+                let words = device::read_one(world, &own.gpu, encoder, &self.outgoing)?;
                 let part = words[..len].to_vec();
                 drop(words);
                 self.outgoing.unmap();
@@ -279,8 +270,7 @@ impl Round {
             call.encode(&mut encoder);
             let bytes = 4 * classes as u64;
             (self.counted).copy(&mut encoder, (&self.own_counts, 0), (0, bytes));
-            let mut all = device::read(world, &own.gpu, encoder, &[&self.counted])?;
-            let words = all.pop().unwrap_or(Words::Owned(Vec::new()));
+            let words = device::read_one(world, &own.gpu, encoder, &self.counted)?;
             let counts = words.to_vec();
             drop(words);
             self.counted.unmap();
